@@ -1,0 +1,157 @@
+//! How nodes and distributors know of each other: heartbeats, the shard map, `GET /nodes`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::name::NodeName;
+use crate::position::{Lsn, Position, ShardNo};
+use crate::shard::ShardRecord;
+
+/// `POST /nodes/{name}/heartbeat`: a node says that it is there, and what it holds. The first one
+/// registers the node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The cluster that the node belongs to; none on a fresh one.
+    pub cluster: Option<Uuid>,
+    /// The node's process: new at each start.
+    pub incarnation: Uuid,
+    /// The replica UUID that the node would make its next directory under. New at each start and
+    /// after each use, so that a lost disk is never taken for the one it replaces.
+    pub offer: Uuid,
+    /// Base URI for other services.
+    pub internal_url: String,
+    /// Base URI for clients.
+    pub public_url: String,
+    /// The replicas that the node holds.
+    pub replicas: Vec<ReplicaReport>,
+    /// The version of the shard map that the node has; 0 for none.
+    pub map_version: u64,
+}
+
+/// What a node says of one replica that it holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaReport {
+    /// Which shard.
+    pub shard: ShardNo,
+    /// The replica's UUID.
+    pub replica: Uuid,
+    /// The version of the shard record that the node has persisted.
+    pub record_version: u64,
+    /// The record itself: in a process's first heartbeat, and when `want_records` asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<ShardRecord>,
+    /// The last record appended and synced.
+    pub end: Position,
+    /// The last record known committed here.
+    pub committed: Lsn,
+    /// The log's size on disk in bytes, holes not counted.
+    pub bytes: u64,
+    /// Live contents.
+    pub contents: u64,
+    /// Contents whose copy here is damaged.
+    pub damaged: u64,
+}
+
+/// The answer to a heartbeat.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeartbeatAnswer {
+    /// The cluster; a fresh node remembers it.
+    pub cluster: Uuid,
+    /// How long a node may be silent, in milliseconds.
+    pub session_ms: u64,
+    /// The version of the shard map.
+    pub map_version: u64,
+    /// The whole shard map, if the node has another version of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub map: Option<ShardMap>,
+    /// The register knows less than the node: send the records with the next heartbeat.
+    #[serde(default)]
+    pub want_records: bool,
+}
+
+/// Everything needed to find any content: `id → shard → leader → address`.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct ShardMap {
+    /// Every shard's record, in ascending order.
+    pub shards: Vec<ShardRecord>,
+    /// Every node's addresses.
+    pub nodes: BTreeMap<NodeName, NodeAddress>,
+}
+
+/// A node's addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAddress {
+    /// Base URI for other services, without a slash at the end.
+    pub internal_url: String,
+    /// Base URI for clients, without a slash at the end.
+    pub public_url: String,
+}
+
+/// `GET /nodes`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodesAnswer {
+    /// The cluster's UUID.
+    pub cluster: Uuid,
+    /// Distributors and storage nodes by name.
+    pub nodes: BTreeMap<NodeName, NodeEntry>,
+}
+
+/// What `GET /nodes` says of one service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeEntry {
+    /// The host that clients reach it under.
+    pub host: String,
+    /// The port that clients reach it under.
+    pub port: u16,
+    /// Base URI for clients.
+    pub public_url: String,
+    /// What it is.
+    pub role: ServiceRole,
+    /// Whether it answers.
+    pub health: Health,
+    /// The shards whose replicas it holds; empty for a distributor.
+    pub shards: Vec<NodeShard>,
+}
+
+/// What a service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceRole {
+    /// Answers "where?" and keeps the catalog.
+    Distributor,
+    /// Keeps content.
+    Node,
+}
+
+/// Whether a service answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// It answers; it is used.
+    Up,
+    /// It does not answer; it is not used until it does.
+    Down,
+}
+
+/// One replica in [`NodeEntry::shards`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeShard {
+    /// Which shard.
+    pub shard: ShardNo,
+    /// Leader or follower.
+    pub role: ReplicaRole,
+    /// Whether the shard takes new content.
+    pub state: crate::shard::ShardState,
+}
+
+/// A replica's part in its shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReplicaRole {
+    /// Takes writes and orders them.
+    Leader,
+    /// Keeps a copy.
+    Follower,
+}

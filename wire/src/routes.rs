@@ -1,0 +1,90 @@
+//! The paths of both services. Handlers are registered under these, and clients build from them.
+
+use crate::id::ContentId;
+use crate::name::NodeName;
+
+/// A distributor's: where to upload. A node's: upload here.
+pub const STORE: &str = "/store";
+/// A node's: upload one content under an id of one's own choice.
+pub const STORE_ID: &str = "/store/{id}";
+/// A node's: read a content.
+pub const RETRIEVE_ID: &str = "/retrieve/{id}";
+/// A node's: replace a content, named by a field `id`.
+pub const UPDATE: &str = "/update";
+/// A node's: replace a content.
+pub const UPDATE_ID: &str = "/update/{id}";
+/// A node's: delete a content.
+pub const DELETE_ID: &str = "/delete/{id}";
+/// A node's: change a content's metadata.
+pub const DESCRIBE_ID: &str = "/describe/{id}";
+/// A node's: a content's metadata.
+pub const INFO_ID: &str = "/info/{id}";
+/// A node's: the operation log.
+pub const LOG: &str = "/log";
+/// A distributor's: the catalog.
+pub const CONTENT: &str = "/content";
+/// A distributor's: one content's metadata.
+pub const CONTENT_ID: &str = "/content/{id}";
+/// A distributor's: the services.
+pub const NODES: &str = "/nodes";
+/// A distributor's: a node's sign of life.
+pub const HEARTBEAT: &str = "/nodes/{name}/heartbeat";
+/// A distributor's: every shard's record.
+pub const SHARDS: &str = "/shards";
+/// A distributor's: one shard's record.
+pub const SHARD: &str = "/shards/{shard}";
+/// Both: statistics.
+pub const STATS: &str = "/stats";
+/// Both: metrics for Prometheus.
+pub const METRICS: &str = "/metrics";
+/// Both: is the process alive?
+pub const HEALTH_LIVE: &str = "/health/live";
+/// Both: can it serve?
+pub const HEALTH_READY: &str = "/health/ready";
+
+/// The header that carries the cluster key between services.
+pub const CLUSTER_KEY_HEADER: &str = "x-cluster-key";
+/// The header that names a request in logs.
+pub const REQUEST_ID_HEADER: &str = "x-request-id";
+/// The header that gives a content's version with its bytes.
+pub const VERSION_HEADER: &str = "x-content-version";
+
+/// A node's `/store/{id}`.
+pub fn store(base: &str, id: ContentId) -> String {
+    format!("{base}/store/{id}")
+}
+
+/// A node's `/retrieve/{id}`.
+pub fn retrieve(base: &str, id: ContentId) -> String {
+    format!("{base}/retrieve/{id}")
+}
+
+/// A node's `/update/{id}`.
+pub fn update(base: &str, id: ContentId) -> String {
+    format!("{base}/update/{id}")
+}
+
+/// A node's `/delete/{id}`.
+pub fn delete(base: &str, id: ContentId) -> String {
+    format!("{base}/delete/{id}")
+}
+
+/// A node's `/describe/{id}`.
+pub fn describe(base: &str, id: ContentId) -> String {
+    format!("{base}/describe/{id}")
+}
+
+/// A node's `/info/{id}`.
+pub fn info(base: &str, id: ContentId) -> String {
+    format!("{base}/info/{id}")
+}
+
+/// A distributor's `/content/{id}`.
+pub fn content(base: &str, id: ContentId) -> String {
+    format!("{base}/content/{id}")
+}
+
+/// A distributor's `/nodes/{name}/heartbeat`.
+pub fn heartbeat(base: &str, node: &NodeName) -> String {
+    format!("{base}/nodes/{node}/heartbeat")
+}

@@ -1,0 +1,97 @@
+//! The shard record: who holds a shard, who leads it, and in which epoch.
+//!
+//! The coordinator holds one record for each shard; it changes only by compare-and-set on
+//! `version`. Nodes persist the whole record, synced, before they act on it.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::name::NodeName;
+use crate::position::{Epoch, ShardNo};
+
+/// One replica of a shard: a directory on a node, with a UUID made with that directory. A
+/// replaced disk has other UUIDs, and so is not a member of anything.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Member {
+    /// The node that holds it.
+    pub node: NodeName,
+    /// The replica's own UUID.
+    pub replica: Uuid,
+}
+
+/// The member that leads, as the process that it leads in: leadership ends with the process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leader {
+    /// Which replica.
+    pub member: Member,
+    /// The node process, a UUID new at each start.
+    pub incarnation: Uuid,
+}
+
+/// Whether a shard takes new content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShardState {
+    /// Takes new content.
+    Open,
+    /// Takes updates and deletes only.
+    Closed,
+}
+
+/// What the coordinator knows of one shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardRecord {
+    /// Which shard.
+    pub shard: ShardNo,
+    /// Names the log: stale bytes of another log never parse as this one's. The same on every
+    /// replica, never zero.
+    pub log: u64,
+    /// The current epoch.
+    pub epoch: Epoch,
+    /// Who leads in this epoch; nobody before the first election, or when no member can.
+    pub leader: Option<Leader>,
+    /// Who must have synced a record before it is committed.
+    pub in_sync: Vec<Member>,
+    /// Who may lead when nobody of `in_sync` can.
+    pub eligible: Vec<Member>,
+    /// Everyone who holds the shard.
+    pub replicas: Vec<Member>,
+    /// The fewest members of `in_sync` that may acknowledge, unless `degraded`.
+    pub min_in_sync: u8,
+    /// Whether fewer may acknowledge at present.
+    pub degraded: bool,
+    /// Whether it takes new content.
+    pub state: ShardState,
+    /// Counts the changes of this record: 1 when it is made.
+    pub version: u64,
+}
+
+impl ShardRecord {
+    /// Whether `node`, as the process `incarnation`, leads in this record's epoch.
+    pub fn is_led_by(&self, node: &NodeName, incarnation: Uuid) -> bool {
+        self.leader
+            .as_ref()
+            .is_some_and(|leader| leader.member.node == *node && leader.incarnation == incarnation)
+    }
+
+    /// The replica that `node` holds, if it is a member.
+    pub fn member_on(&self, node: &NodeName) -> Option<&Member> {
+        self.replicas.iter().find(|member| member.node == *node)
+    }
+}
+
+/// `POST /shards/{n}`: replace the record whose version is one less than this one's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeShard {
+    /// The record as it shall be; its `version` is the expected one plus 1.
+    pub record: ShardRecord,
+}
+
+/// The answer to [`ChangeShard`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardChanged {
+    /// Whether the change was made.
+    pub changed: bool,
+    /// The record as it is now.
+    pub record: ShardRecord,
+}

@@ -1,0 +1,90 @@
+//! What a node says of itself in `GET /stats`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::NodeName;
+
+/// `GET /stats` of a node.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+pub struct NodeStats {
+    /// Resident memory of the node's process, in bytes.
+    pub memory: u64,
+    /// What the node's data takes on its disk, in bytes.
+    pub storage: u64,
+    /// `storage` as a percentage of `max_storage`.
+    pub storagep: f64,
+    /// The most that the node may store, in bytes: MAX_STORAGE, or what the disk can hold if less.
+    pub max_storage: u64,
+    /// The machine's CPU load, 0 to 100.
+    pub cpu: f64,
+    /// Memory of the machine that is free for use, in bytes.
+    pub memory_available: u64,
+    /// Memory of the machine, in bytes.
+    pub memory_total: u64,
+    /// Free space on the disk, in bytes.
+    pub disk_free: u64,
+    /// Uploads and updates whose bodies are being received.
+    pub uploads_in_flight: u64,
+    /// Bytes that uploads in flight have announced and not stored yet.
+    pub bytes_promised: u64,
+    /// Shards that this node leads.
+    pub shards_led: u64,
+    /// Of these, shards that take new content.
+    pub shards_open: u64,
+    /// Live contents.
+    pub contents: u64,
+    /// Where the bytes of `storage` are.
+    pub space: Space,
+    /// Committed records that are not listed yet.
+    pub unlisted: u64,
+    /// Contents whose copy here is damaged.
+    pub damaged: u64,
+    /// How long the process has run, in seconds.
+    pub uptime_s: u64,
+    /// The version of the program.
+    pub version: String,
+}
+
+/// Where the bytes of a node's storage are. All of the log is accounted for:
+/// `live + dead + overhead = log − holes`, and `log − holes ≤ storage`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Space {
+    /// Segment files, by their lengths, in bytes.
+    pub log: u64,
+    /// Records that are needed: contents, deletes within their life, epochs.
+    pub live: u64,
+    /// Records that are not needed any more, and not reclaimed yet.
+    pub dead: u64,
+    /// Payloads given back to the file system inside the segments.
+    pub holes: u64,
+    /// Alignment, segment headers, and space allocated ahead of the end.
+    pub overhead: u64,
+    /// Index files, in bytes.
+    pub index: u64,
+    /// Bytes given back by rewriting segments, since the process started.
+    pub compacted: u64,
+}
+
+impl Space {
+    /// Adds another replica's space to this one.
+    pub fn add(&mut self, other: &Space) {
+        self.log += other.log;
+        self.live += other.live;
+        self.dead += other.dead;
+        self.holes += other.holes;
+        self.overhead += other.overhead;
+        self.index += other.index;
+        self.compacted += other.compacted;
+    }
+}
+
+/// `GET /stats` of a distributor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClusterStats {
+    /// Each node's last statistics, by name; none for a node that does not answer.
+    pub nodes: BTreeMap<NodeName, Option<NodeStats>>,
+    /// Their sums (`storagep` from the sums; `cpu` is the mean).
+    pub total: NodeStats,
+}
