@@ -1,6 +1,7 @@
 //! Points in time, in milliseconds; RFC 3339 in JSON.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -10,6 +11,20 @@ pub struct Timestamp(pub u64);
 
 /// The last millisecond of the year 9999, the latest that RFC 3339 can write.
 const MS_MAX: u64 = 253_402_207_200_999;
+
+/// The text is not a time of RFC 3339 in 1970 or later.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("a time is written like 2026-01-31T12:00:00.000Z, in 1970 or later")]
+pub struct ParseTimestampError;
+
+impl FromStr for Timestamp {
+    type Err = ParseTimestampError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let time: jiff::Timestamp = text.parse().map_err(|_| ParseTimestampError)?;
+        u64::try_from(time.as_millisecond()).map(Timestamp).map_err(|_| ParseTimestampError)
+    }
+}
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -28,8 +43,7 @@ impl Serialize for Timestamp {
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'_, str>::deserialize(deserializer)?;
-        let time: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
-        u64::try_from(time.as_millisecond()).map(Timestamp).map_err(serde::de::Error::custom)
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
