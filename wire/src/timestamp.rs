@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub u64);
 
-/// The last millisecond of the year 9999, the latest that RFC 3339 can write.
-const MS_MAX: u64 = 253_402_207_200_999;
+/// The last millisecond that RFC 3339 can write in every time zone: later ones are shown as this.
+const MS_MAX: u64 = 253_402_207_199_999;
 
 /// The text is not a time of RFC 3339 in 1970 or later.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -58,6 +58,6 @@ mod tests {
         assert_eq!(time.to_string(), "2026-01-31T12:00:00.123Z");
         let json = serde_json::to_string(&time).expect("serialises");
         assert_eq!(serde_json::from_str::<Timestamp>(&json).expect("reads back"), time);
-        assert_eq!(Timestamp(u64::MAX).to_string(), "9999-12-30T22:00:00.999Z");
+        assert_eq!(Timestamp(u64::MAX).to_string(), "9999-12-30T21:59:59.999Z");
     }
 }
