@@ -1,1 +1,54 @@
-fn main() {}
+//! `cargo xtask …`: what developers of Acequia and its CI repeat.
+//!
+//! It builds with few dependencies, so that it answers soon in a fresh clone; what needs the
+//! services themselves lives in the crate `trials`, which it builds and runs.
+
+mod check;
+mod tidy;
+mod trials;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "What developers repeat"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Check everything: formats, tidy, lints, all tests with a real PostgreSQL, doc tests
+    Test,
+    /// Check the sums and arrows of the house
+    Tidy,
+    /// Kill services at random moments under load, and check that nothing acknowledged is lost
+    Crash(trials::Forwarded),
+    /// Measure a cluster: `restart`, `small`, `large` or `delete`
+    Bench(trials::Forwarded),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.task {
+        Task::Test => check::run(),
+        Task::Tidy => tidy::run(&workspace::root()),
+        Task::Crash(rest) => trials::run("crash", &rest),
+        Task::Bench(rest) => trials::run("bench", &rest),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Runs the tests, shows their output as it comes, and counts them.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use anyhow::Context;
+
+use crate::workspace;
+
+/// How many tests passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Tests that passed.
+    pub(super) passed: u64,
+    /// Tests that failed, timed out or could not be run.
+    pub(super) failed: u64,
+}
+
+/// Runs all tests: with cargo-nextest where it is installed, else with cargo's own runner.
+///
+/// # Errors
+/// When cargo cannot be run.
+pub(super) fn tests(tally: &mut Tally) -> anyhow::Result<bool> {
+    let nextest = workspace::cargo()
+        .args(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let mut command = workspace::cargo();
+    if nextest {
+        command.args(["nextest", "run", "--workspace", "--no-fail-fast"]);
+    } else {
+        command.args([
+            "test",
+            "--workspace",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--no-fail-fast",
+        ]);
+    }
+    counted(&mut command, tally)
+}
+
+/// Runs the examples in documentation comments.
+///
+/// # Errors
+/// When cargo cannot be run.
+pub(super) fn doc_tests(tally: &mut Tally) -> anyhow::Result<bool> {
+    counted(
+        workspace::cargo().args(["test", "--workspace", "--doc", "--quiet"]),
+        tally,
+    )
+}
+
+/// Runs a command whose summary lines are counted. Standard error is merged into standard output,
+/// because one runner reports there and the other here.
+fn counted(command: &mut Command, tally: &mut Tally) -> anyhow::Result<bool> {
+    let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn().context("cannot run cargo")?;
+    // The command holds the pipe's other end: as long as it lives, reading would never end.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line.context("cannot read the output of the tests")?;
+        let mut out = std::io::stdout().lock();
+        out.write_all(&line)?;
+        out.write_all(b"\n")?;
+        if let Some(found) = summary(&String::from_utf8_lossy(&line)) {
+            tally.passed += found.passed;
+            tally.failed += found.failed;
+        }
+    }
+    Ok(child.wait()?.success())
+}
+
+/// Reads a runner's closing line: `Summary [ 1.2s] 3 tests run: 2 passed (1 slow), 1 failed, …` of
+/// nextest, or `test result: ok. 3 passed; 0 failed; …` of cargo.
+fn summary(line: &str) -> Option<Tally> {
+    let line = line.trim_start();
+    let counts = line.strip_prefix("test result: ").or_else(|| {
+        line.strip_prefix("Summary")
+            .and_then(|rest| rest.split_once("run: "))
+            .map(|p| p.1)
+    })?;
+    let mut tally = Tally::default();
+    let mut before = None;
+    for word in counts
+        .split([' ', ',', ';', '(', ')'])
+        .filter(|word| !word.is_empty())
+    {
+        let number = before
+            .replace(word)
+            .and_then(|word| word.parse::<u64>().ok());
+        match (number, word) {
+            (Some(number), "passed") => tally.passed += number,
+            (Some(number), "failed" | "timed") => tally.failed += number,
+            _ => {}
+        }
+    }
+    Some(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, a run with failures can look like one without.
+    #[test]
+    fn both_runners_are_understood() {
+        let cases = [
+            (
+                "     Summary [   1.2s] 9 tests run: 6 passed (1 slow), 2 failed, 1 timed out, 3 skipped",
+                (6, 3),
+            ),
+            (
+                "     Summary [   0.0s] 4 tests run: 4 passed, 0 skipped",
+                (4, 0),
+            ),
+            (
+                "test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out",
+                (12, 0),
+            ),
+            ("test result: FAILED. 1 passed; 2 failed; 0 ignored", (1, 2)),
+        ];
+        for (line, (passed, failed)) in cases {
+            assert_eq!(summary(line), Some(Tally { passed, failed }), "{line}");
+        }
+        assert_eq!(summary("        PASS [   0.1s] node 3 passed"), None);
+    }
+}
