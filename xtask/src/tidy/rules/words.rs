@@ -9,7 +9,7 @@ use crate::tidy::tree::Tree;
 const PRINTS: &str = "client/src/ui/";
 
 /// The fewest words of an `expect` that can state an invariant.
-const INVARIANT_WORDS_MIN: usize = 3;
+const INVARIANT_WORDS_MIN: usize = 2;
 
 const NEVER: [(&[&str], &str); 5] = [
     (
