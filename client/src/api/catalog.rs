@@ -1,0 +1,159 @@
+//! What the distributor knows: single contents, lists, nodes, statistics; and deletes.
+
+use std::collections::VecDeque;
+
+use reqwest::Method;
+use reqwest::header::IF_MATCH;
+use wire::content::{ContentItem, ContentPage, Receipt};
+use wire::limits::PAGE_ROWS_MAX;
+use wire::membership::NodesAnswer;
+use wire::stats::ClusterStats;
+use wire::{Checksum, ContentId, routes};
+
+use super::error::RequestError;
+use super::exchange::read_json;
+use super::{Client, SMALL_EXCHANGE_MAX};
+
+/// Which contents to list; what is absent does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// This file name, or with a `*` at the end every name that begins so.
+    pub filename: Option<String>,
+    /// This collection.
+    pub collection: Option<String>,
+    /// Ids after this one.
+    pub after: Option<ContentId>,
+}
+
+/// Why a delete failed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct DeleteError(#[from] pub RequestError);
+
+/// A walk over the catalog, page by page, in the order of ids.
+#[derive(Debug)]
+pub struct Listing {
+    client: Client,
+    filter: Filter,
+    page: VecDeque<ContentItem>,
+    after: Option<String>,
+    ended: bool,
+    left: u64,
+}
+
+impl Client {
+    /// One content's metadata; with `min_version`, not older than that.
+    ///
+    /// # Errors
+    /// When it does not exist, was deleted, or nobody can tell at this moment.
+    pub async fn info(
+        &self,
+        id: ContentId,
+        min_version: Option<u64>,
+    ) -> Result<ContentItem, RequestError> {
+        let url = routes::content(self.endpoint.as_str(), id);
+        let version = min_version.map(|version| ("min_version", version.to_string()));
+        self.get_json(&url, &version.into_iter().collect::<Vec<_>>())
+            .await
+    }
+
+    /// Begins a walk over at most `limit` contents.
+    pub fn list(&self, filter: Filter, limit: u64) -> Listing {
+        let after = filter.after.map(|id| id.to_string());
+        let page = VecDeque::new();
+        Listing {
+            client: self.clone(),
+            filter,
+            page,
+            after,
+            ended: false,
+            left: limit,
+        }
+    }
+
+    /// Deletes a content; with `only`, only while its bytes have that hash. Repeating it is
+    /// harmless, so it is repeated while that can help.
+    ///
+    /// # Errors
+    /// When it never existed, has other bytes, or its leader cannot be reached.
+    pub async fn delete(
+        &self,
+        id: ContentId,
+        only: Option<Checksum>,
+    ) -> Result<Receipt, DeleteError> {
+        let url = routes::content(self.endpoint.as_str(), id);
+        let delete = || async {
+            let mut request = self
+                .request(Method::DELETE, &url)
+                .timeout(SMALL_EXCHANGE_MAX);
+            if let Some(checksum) = only {
+                request = request.header(IF_MATCH, etag(checksum));
+            }
+            read_json(self.send(request, &url).await?, &url).await
+        };
+        Ok(self.retrying(delete).await?)
+    }
+
+    /// The cluster's services.
+    ///
+    /// # Errors
+    /// When no distributor answers.
+    pub async fn nodes(&self) -> Result<NodesAnswer, RequestError> {
+        self.get_json(&format!("{}{}", self.endpoint, routes::NODES), &[])
+            .await
+    }
+
+    /// Every node's statistics, and their sums.
+    ///
+    /// # Errors
+    /// When no distributor answers.
+    pub async fn stats(&self) -> Result<ClusterStats, RequestError> {
+        self.get_json(&format!("{}{}", self.endpoint, routes::STATS), &[])
+            .await
+    }
+}
+
+impl Listing {
+    /// The next content, or none at the end.
+    ///
+    /// # Errors
+    /// When a page cannot be had; the walk can be continued.
+    pub async fn next(&mut self) -> Result<Option<ContentItem>, RequestError> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        while self.page.is_empty() && !self.ended {
+            self.read_page().await?;
+        }
+        self.left -= u64::from(!self.page.is_empty());
+        Ok(self.page.pop_front())
+    }
+
+    async fn read_page(&mut self) -> Result<(), RequestError> {
+        let url = format!("{}{}", self.client.endpoint, routes::CONTENT);
+        let page: ContentPage = self.client.get_json(&url, &self.query()).await?;
+        self.page = page.items.into();
+        self.ended = page.next.is_none();
+        self.after = page.next;
+        Ok(())
+    }
+
+    fn query(&self) -> Vec<(&'static str, String)> {
+        let rows = self.left.min(PAGE_ROWS_MAX as u64);
+        let mut query = vec![("limit", rows.to_string())];
+        query.extend(self.after.clone().map(|after| ("after", after)));
+        query.extend(self.filter.filename.clone().map(|name| ("filename", name)));
+        query.extend(
+            self.filter
+                .collection
+                .clone()
+                .map(|name| ("collection", name)),
+        );
+        query
+    }
+}
+
+/// A checksum as the strong ETag that nodes give and compare.
+pub(super) fn etag(checksum: Checksum) -> String {
+    format!("\"{}\"", checksum.hex())
+}

@@ -1,0 +1,185 @@
+//! One HTTP exchange, and the repetition of harmless ones.
+
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, LOCATION, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response};
+use serde::de::DeserializeOwned;
+use wire::ErrorBody;
+
+use super::error::RequestError;
+use super::retry::{Attempts, Remedy};
+use super::{Client, SMALL_EXCHANGE_MAX};
+
+/// Redirects that one read follows: to the leader, and once more if it just changed.
+const HOPS_MAX: usize = 4;
+
+/// What is read of an answer that is no JSON of ours, to show it.
+const DETAIL_CHARS_MAX: usize = 200;
+
+impl Client {
+    /// A request with the access key.
+    pub(super) fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        let request = self.http.request(method, url);
+        match &self.authorization {
+            Some(value) => request.header(AUTHORIZATION, value.clone()),
+            None => request,
+        }
+    }
+
+    /// The attempts of a call that begins now.
+    pub(super) fn attempts(&self) -> Attempts<'_> {
+        Attempts::new(&self.budget, self.patience)
+    }
+
+    /// Sends a request; an error answer becomes [`RequestError::Refused`].
+    pub(super) async fn send(
+        &self,
+        request: RequestBuilder,
+        url: &str,
+    ) -> Result<Response, RequestError> {
+        match request.send().await {
+            Ok(response) if is_accepted(&response) => {
+                self.budget.refund();
+                Ok(response)
+            }
+            Ok(response) => Err(refusal(response, url).await),
+            Err(source) => Err(lost(source, url)),
+        }
+    }
+
+    /// Sends a read, following redirects with the access key.
+    pub(super) async fn send_read(
+        &self,
+        url: &str,
+        prepare: impl Fn(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Response, RequestError> {
+        let mut at = url.to_owned();
+        for _ in 0..HOPS_MAX {
+            let response = self
+                .send(prepare(self.request(Method::GET, &at)), &at)
+                .await?;
+            match redirection(&response) {
+                Some(next) => at = next,
+                None => return Ok(response),
+            }
+        }
+        Err(RequestError::Foreign {
+            url: url.to_owned(),
+            status: 307,
+            detail: format!("more than {HOPS_MAX} redirects"),
+        })
+    }
+
+    /// Gets a JSON answer, asking again while that can help.
+    pub(super) async fn get_json<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, RequestError> {
+        self.retrying(|| async {
+            let prepare =
+                |request: RequestBuilder| request.query(query).timeout(SMALL_EXCHANGE_MAX);
+            read_json(self.send_read(url, prepare).await?, url).await
+        })
+        .await
+    }
+
+    /// Repeats an operation that is safe to repeat, while that can help.
+    pub(super) async fn retrying<T, F>(&self, operation: impl Fn() -> F) -> Result<T, RequestError>
+    where
+        F: Future<Output = Result<T, RequestError>>,
+    {
+        let mut attempts = self.attempts();
+        loop {
+            match operation().await {
+                Ok(value) => return Ok(value),
+                Err(error) => {
+                    if error.remedy() == Remedy::GiveUp || !attempts.again(&error).await {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Reads a whole JSON answer.
+pub(super) async fn read_json<T: DeserializeOwned>(
+    response: Response,
+    url: &str,
+) -> Result<T, RequestError> {
+    let status = response.status().as_u16();
+    let bytes = response.bytes().await.map_err(|source| lost(source, url))?;
+    serde_json::from_slice(&bytes).map_err(|error| foreign(url, status, &bytes, Some(error)))
+}
+
+/// Where an answer redirects to.
+pub(super) fn redirection(response: &Response) -> Option<String> {
+    if !response.status().is_redirection() {
+        return None;
+    }
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    response.url().join(location).ok().map(String::from)
+}
+
+/// An error of the HTTP library, told apart by whether anything was sent.
+pub(super) fn lost(source: reqwest::Error, url: &str) -> RequestError {
+    let url = url.to_owned();
+    if source.is_connect() || source.is_builder() {
+        RequestError::Unreachable { url, source }
+    } else {
+        RequestError::Lost { url, source }
+    }
+}
+
+fn is_accepted(response: &Response) -> bool {
+    response.status().is_success() || redirection(response).is_some()
+}
+
+async fn refusal(response: Response, url: &str) -> RequestError {
+    let status = response.status().as_u16();
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse().ok())
+        .map(Duration::from_secs);
+    let bytes = match tokio::time::timeout(SMALL_EXCHANGE_MAX, response.bytes()).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(source)) => return lost(source, url),
+        Err(_) => {
+            return RequestError::Stalled {
+                url: url.to_owned(),
+                after: SMALL_EXCHANGE_MAX,
+            };
+        }
+    };
+    match serde_json::from_slice::<ErrorBody>(&bytes) {
+        Ok(body) => RequestError::Refused {
+            url: url.to_owned(),
+            body: Box::new(body),
+            retry_after,
+        },
+        Err(_) => foreign(url, status, &bytes, None),
+    }
+}
+
+fn foreign(url: &str, status: u16, body: &[u8], error: Option<serde_json::Error>) -> RequestError {
+    let text = String::from_utf8_lossy(body);
+    let shown: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(DETAIL_CHARS_MAX)
+        .collect();
+    let detail = match (error, shown.trim()) {
+        (_, "") => "an empty body".to_owned(),
+        (Some(error), shown) => format!("{error} in `{shown}`"),
+        (None, shown) => format!("`{shown}`"),
+    };
+    RequestError::Foreign {
+        url: url.to_owned(),
+        status,
+        detail,
+    }
+}

@@ -1,0 +1,136 @@
+//! The library: one [`Client`] for one cluster.
+//!
+//! It asks a distributor where things are and talks to the storage nodes itself. Every call that
+//! can be repeated safely is repeated within a bound ([`retry`]); every byte that is sent or
+//! received is hashed and compared with what the cluster says. It knows no terminal and writes no
+//! file.
+
+mod catalog;
+mod endpoint;
+mod error;
+mod exchange;
+mod meter;
+mod place;
+mod read;
+pub mod retry;
+mod source;
+mod update;
+mod upload;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::HeaderValue;
+
+pub use catalog::{DeleteError, Filter, Listing};
+pub use endpoint::{Endpoint, ParseEndpointError};
+pub use error::{RequestError, code_word};
+pub use meter::Meter;
+pub use place::{LeaderError, leader_among};
+pub use read::{Prefix, ReadError, Reading};
+pub use source::{Source, SourceError};
+pub use update::{Condition, UpdateError};
+pub use upload::{Metadata, Upload, UploadError};
+
+use retry::Budget;
+
+/// How long a connection may take to come about.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// How long an exchange with a small answer may take.
+const SMALL_EXCHANGE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a transfer may stand still: longer than any sync or leader change takes, short enough
+/// to notice a dead peer.
+const STALL_MAX: Duration = Duration::from_secs(60);
+
+/// A connection pool to one cluster; clones share it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    endpoint: Endpoint,
+    authorization: Option<HeaderValue>,
+    budget: Arc<Budget>,
+    patience: Duration,
+}
+
+/// What a [`Client`] needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The distributor's base URI.
+    pub endpoint: Endpoint,
+    /// The cluster's access key, where it demands one.
+    pub access_key: Option<String>,
+    /// How long a call goes on trying while the cluster says that a retry can help.
+    pub patience: Duration,
+}
+
+/// Why a client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The key cannot be sent in a header.
+    #[error("the access key contains characters that a header cannot carry")]
+    AccessKey,
+    /// The HTTP library refuses its own setting up.
+    #[error("cannot set up the HTTP client")]
+    Http(#[source] reqwest::Error),
+}
+
+impl Options {
+    /// Options for a distributor, without a key, with the usual patience.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Options {
+            endpoint,
+            access_key: None,
+            patience: retry::PATIENCE,
+        }
+    }
+}
+
+impl Client {
+    /// Makes a client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the key cannot be sent, or the TLS library cannot be set up.
+    pub fn new(options: Options) -> Result<Self, ClientError> {
+        // An error means that the process has a provider already, which is as good.
+        let _installed = rustls::crypto::ring::default_provider()
+            .install_default()
+            .is_ok();
+        let authorization = options.access_key.as_deref().map(bearer).transpose()?;
+        Ok(Client {
+            http: http_client().map_err(ClientError::Http)?,
+            endpoint: options.endpoint,
+            authorization,
+            budget: Arc::new(Budget::default()),
+            patience: options.patience,
+        })
+    }
+
+    /// The distributor's base URI.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
+fn bearer(key: &str) -> Result<HeaderValue, ClientError> {
+    let mut value =
+        HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| ClientError::AccessKey)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn http_client() -> Result<reqwest::Client, reqwest::Error> {
+    // Redirects are followed by hand: the library would drop the key on the way to another port.
+    let builder = || {
+        reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_MAX)
+            .user_agent(concat!("acequia-client/", env!("CARGO_PKG_VERSION")))
+    };
+    // A machine without any CA certificate, a small container for instance, can still talk http.
+    builder()
+        .build()
+        .or_else(|_| builder().tls_certs_only([]).build())
+}

@@ -1,0 +1,253 @@
+//! When to ask again, where, and how long to wait: decisions without I/O, and the waiting itself.
+//!
+//! Three bounds keep a struggling cluster from being hammered: each wait is random and doubles,
+//! each call has a patience, and all calls of a process share a budget of retries that only
+//! successes refill.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rand::Rng;
+use tokio::time::Instant;
+use wire::Code;
+
+use super::error::RequestError;
+
+/// How long a call goes on while a retry can help: longer than a node's restart or a leader change.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a call goes on while nobody answers at all: a wrong address should fail soon.
+pub const UNREACHABLE_PATIENCE: Duration = Duration::from_secs(3);
+
+const WAIT_FIRST: Duration = Duration::from_millis(50);
+const WAIT_MAX: Duration = Duration::from_secs(2);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
+
+/// Retries that a process may have outstanding, and what a success gives back, in tenths.
+const BUDGET_MAX: u32 = 2_000;
+const RETRY_COST: u32 = 10;
+const SUCCESS_REFUND: u32 = 1;
+
+/// What can make a failed request succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// The same request, later, at the same place.
+    Same,
+    /// The same request at the shard's leader.
+    Leader,
+    /// An upload: a new id at another node. A read: another copy.
+    AnotherPlace,
+    /// Nothing, until the request is changed.
+    GiveUp,
+}
+
+/// What can make a request succeed that failed with `code`.
+pub fn remedy(code: Code) -> Remedy {
+    match code {
+        Code::MalformedId
+        | Code::MalformedRequest
+        | Code::MalformedMultipart
+        | Code::NoFile
+        | Code::InvalidMetadata
+        | Code::IdRefused
+        | Code::Unauthorized
+        | Code::NotFound
+        | Code::NoRoute
+        | Code::MethodNotAllowed
+        | Code::Conflict
+        | Code::Deleted
+        | Code::LengthRequired
+        | Code::PreconditionFailed
+        | Code::TooLarge
+        | Code::RangeNotSatisfiable
+        | Code::WrongCluster => Remedy::GiveUp,
+        Code::BodyCutShort
+        | Code::DigestMismatch
+        | Code::TooSlow
+        | Code::InProgress
+        | Code::Internal
+        | Code::NodeUnreachable
+        | Code::NoLeader
+        | Code::Overloaded
+        | Code::CatalogUnavailable
+        | Code::NoNode
+        | Code::Uncertain => Remedy::Same,
+        Code::WrongNode => Remedy::Leader,
+        Code::ShardClosed | Code::Damaged | Code::StorageFull => Remedy::AnotherPlace,
+    }
+}
+
+/// The wait before retry number `made` (from 0), between half and all of its doubling step;
+/// `random` is between 0 and 1.
+pub fn wait(made: u32, random: f64) -> Duration {
+    let step = WAIT_FIRST.saturating_mul(1 << made.min(16)).min(WAIT_MAX);
+    step.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
+}
+
+/// The retries that one process may still make; every success gives a little back.
+#[derive(Debug)]
+pub struct Budget(AtomicU32);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget(AtomicU32::new(BUDGET_MAX))
+    }
+}
+
+impl Budget {
+    /// Takes one retry; false when none is left.
+    pub fn take(&self) -> bool {
+        let take = |left: u32| left.checked_sub(RETRY_COST);
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
+    }
+
+    /// A call succeeded: gives a tenth of a retry back.
+    pub fn refund(&self) {
+        let refund = |left: u32| Some((left + SUCCESS_REFUND).min(BUDGET_MAX));
+        let _before = self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, refund);
+    }
+}
+
+/// The attempts of one call.
+#[derive(Debug)]
+pub struct Attempts<'a> {
+    budget: &'a Budget,
+    patience: Duration,
+    since: Instant,
+    made: u32,
+    answered: bool,
+}
+
+impl<'a> Attempts<'a> {
+    /// A call begins.
+    pub fn new(budget: &'a Budget, patience: Duration) -> Self {
+        Attempts {
+            budget,
+            patience,
+            since: Instant::now(),
+            made: 0,
+            answered: false,
+        }
+    }
+
+    /// Something moved: patience and waits begin anew.
+    pub fn progressed(&mut self) {
+        self.since = Instant::now();
+        self.made = 0;
+        self.answered = true;
+    }
+
+    /// Waits for the next attempt's time; false, at once, when there should be none.
+    pub async fn again(&mut self, error: &RequestError) -> bool {
+        self.answered |= !matches!(error, RequestError::Unreachable { .. });
+        let patience = if self.answered {
+            self.patience
+        } else {
+            self.patience.min(UNREACHABLE_PATIENCE)
+        };
+        let wait = match error.retry_after() {
+            Some(demanded) => demanded.min(RETRY_AFTER_MAX),
+            None => wait(self.made, rand::rng().random()),
+        };
+        if self.since.elapsed() + wait > patience || !self.budget.take() {
+            return false;
+        }
+        self.made += 1;
+        tokio::time::sleep(wait).await;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::error::Retry;
+
+    // If this fails, the client gives up on what would have worked, or repeats what cannot work.
+    #[test]
+    fn every_code_is_retried_as_the_cluster_says() {
+        for code in Code::ALL {
+            let expected = match (code.retry(), code) {
+                (Retry::Never, _) => Remedy::GiveUp,
+                (Retry::Later, _) => Remedy::Same,
+                (Retry::Elsewhere, Code::WrongNode) => Remedy::Leader,
+                (Retry::Elsewhere, _) => Remedy::AnotherPlace,
+            };
+            assert_eq!(remedy(code), expected, "{code:?}");
+        }
+    }
+
+    // If this fails, a struggling cluster is hammered, or a user waits for minutes.
+    #[test]
+    fn waits_double_are_random_and_end() {
+        assert_eq!(wait(0, 0.0), Duration::from_millis(25));
+        assert_eq!(wait(0, 1.0), Duration::from_millis(50));
+        assert_eq!(wait(3, 1.0), Duration::from_millis(400));
+        assert_eq!(wait(u32::MAX, 1.0), WAIT_MAX);
+        assert!(wait(5, 0.3) < wait(5, 0.9));
+    }
+
+    // If this fails, retries of many uploads multiply the load of a failing cluster.
+    #[test]
+    fn the_budget_ends_and_only_successes_refill_it() {
+        let budget = Budget::default();
+        let taken = (0..10_000).filter(|_| budget.take()).count();
+        assert_eq!(taken, 200);
+        for _ in 0..9 {
+            budget.refund();
+        }
+        assert!(!budget.take());
+        budget.refund();
+        assert!(budget.take() && !budget.take());
+    }
+
+    fn refused(code: Code, retry_after: Option<Duration>) -> RequestError {
+        let body = Box::new(wire::ErrorBody::new(code, "m", "r"));
+        RequestError::Refused {
+            url: String::new(),
+            body,
+            retry_after,
+        }
+    }
+
+    // If this fails, a call never ends while the cluster is busy.
+    #[tokio::test(start_paused = true)]
+    async fn patience_ends_and_progress_renews_it() {
+        let budget = Budget::default();
+        let error = refused(Code::NoLeader, None);
+        let mut attempts = Attempts::new(&budget, Duration::from_secs(10));
+        let begun = Instant::now();
+        while attempts.again(&error).await {}
+        let spent = begun.elapsed();
+        assert!(
+            spent > Duration::from_secs(7) && spent <= Duration::from_secs(10),
+            "{spent:?}"
+        );
+        attempts.progressed();
+        assert!(attempts.again(&error).await);
+    }
+
+    // If this fails, the client comes back before the time that an overloaded node asked for.
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_is_obeyed_up_to_a_bound() {
+        let budget = Budget::default();
+        let mut attempts = Attempts::new(&budget, Duration::from_secs(60));
+        let begun = Instant::now();
+        assert!(
+            attempts
+                .again(&refused(Code::Overloaded, Some(Duration::from_secs(3))))
+                .await
+        );
+        assert_eq!(begun.elapsed(), Duration::from_secs(3));
+        assert!(
+            attempts
+                .again(&refused(Code::Overloaded, Some(Duration::from_secs(900))))
+                .await
+        );
+        assert_eq!(begun.elapsed(), Duration::from_secs(13));
+    }
+}

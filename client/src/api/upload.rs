@@ -1,0 +1,423 @@
+//! Uploads: of what can be read again, with retries under one id; and of what cannot, once.
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use reqwest::{Method, RequestBuilder, Response};
+use wire::content::Receipt;
+use wire::placement::Place;
+use wire::{Checksum, ContentId, routes};
+
+use super::error::RequestError;
+use super::exchange::read_json;
+use super::meter::Meter;
+use super::retry::Remedy;
+use super::source::{Opened, Source, SourceError};
+use super::{Client, STALL_MAX};
+
+/// What is said of an upload beside its bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// The name it is stored under.
+    pub filename: String,
+    /// Its media type; by the name's ending if none.
+    pub content_type: Option<String>,
+    /// The collection it joins.
+    pub collection: Option<String>,
+    /// The user's own attributes: the text of a JSON object.
+    pub attributes: Option<String>,
+}
+
+/// One upload.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// The bytes.
+    pub source: Source,
+    /// What is said of them.
+    pub metadata: Metadata,
+}
+
+/// Why an upload failed.
+#[derive(Debug, thiserror::Error)]
+pub enum UploadError {
+    /// The bytes cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// No place to upload to.
+    #[error("no place to upload to")]
+    Place(#[source] RequestError),
+    /// The node did not store it.
+    #[error(transparent)]
+    Store(RequestError),
+    /// The node may have stored it; nobody answers for it now.
+    #[error("whether {id} is stored is not known")]
+    Uncertain {
+        /// The id that it would be stored under.
+        id: ContentId,
+        /// The last failure.
+        source: RequestError,
+    },
+    /// The node stored other bytes than those that were sent.
+    #[error("{id} is stored with other bytes than were sent: {stored}, not {sent}")]
+    Mismatch {
+        /// The content.
+        id: ContentId,
+        /// The hash of what was read here.
+        sent: Checksum,
+        /// The hash in the receipt.
+        stored: Checksum,
+    },
+}
+
+impl Client {
+    /// Uploads and returns the receipt, whose hash was compared with that of the bytes read.
+    ///
+    /// Failures that may pass are retried. An attempt that may have been stored is repeated under
+    /// its own id only, so that nothing is ever stored twice; one that certainly was not may go to
+    /// another node under a new id. Dropping the future abandons the upload: nothing half-sent is
+    /// ever visible, but a request that was sent whole may still be stored.
+    ///
+    /// # Errors
+    /// When the bytes cannot be read, the cluster refuses, or patience ends.
+    pub async fn upload(&self, upload: &Upload, meter: &Meter) -> Result<Receipt, UploadError> {
+        let size = upload.source.size().await?;
+        let mut target = Target::of(self.place(Some(size)).await.map_err(UploadError::Place)?);
+        let mut attempts = self.attempts();
+        let mut uncertain = false;
+        loop {
+            let mut opened = upload.source.open(meter).await?;
+            let error = match self
+                .put(&target, &upload.metadata, &mut opened, meter)
+                .await
+            {
+                Ok(receipt) => return verified(receipt, opened.checksum().await?),
+                Err(error) => error,
+            };
+            uncertain |= error.may_have_changed();
+            let remedy = error.remedy();
+            if remedy == Remedy::GiveUp || !attempts.again(&error).await {
+                return Err(target.failed(error, uncertain));
+            }
+            target = self.next_target(target, &error, uncertain, size).await?;
+        }
+    }
+
+    /// Uploads a stream of unknown length: once, because it cannot be read again.
+    ///
+    /// # Errors
+    /// When the stream fails, the cluster refuses, or the connection ends.
+    pub async fn upload_stream(
+        &self,
+        metadata: &Metadata,
+        bytes: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+        meter: &Meter,
+    ) -> Result<Receipt, UploadError> {
+        let place = self.place(None).await.map_err(UploadError::Place)?;
+        let id = place.id;
+        let form = Form::new(metadata, id);
+        let hash = std::sync::Arc::new(std::sync::Mutex::new(blake3::Hasher::new()));
+        let (seen, counter) = (hash.clone(), meter.clone());
+        let hashed = bytes.inspect(move |piece| {
+            if let (Ok(piece), Ok(mut hasher)) = (piece, seen.lock()) {
+                hasher.update(piece);
+                counter.add(piece.len());
+            }
+        });
+        let request = self
+            .request(Method::POST, &place.uri)
+            .header(CONTENT_TYPE, form.content_type())
+            .body(reqwest::Body::wrap_stream(form.body(hashed)));
+        let sent = self.send_moving(request, &place.uri, meter).await;
+        let answer = match sent {
+            Ok(response) => read_json::<Receipt>(response, &place.uri).await,
+            Err(error) => Err(error),
+        };
+        let receipt = answer.map_err(|error| {
+            let uncertain = error.may_have_changed();
+            Target::of(place).failed(error, uncertain)
+        })?;
+        let sent = hash.lock().map(|hasher| hasher.finalize());
+        let sent = sent.unwrap_or_else(|poisoned| poisoned.into_inner().finalize());
+        verified(receipt, Checksum(sent.into()))
+    }
+
+    async fn put(
+        &self,
+        target: &Target,
+        metadata: &Metadata,
+        opened: &mut Opened,
+        meter: &Meter,
+    ) -> Result<Receipt, RequestError> {
+        let request = self.request(Method::PUT, &target.url);
+        let request = describe(request, metadata)
+            .header(CONTENT_LENGTH, opened.size)
+            .body(opened.take_body());
+        read_json(
+            self.send_moving(request, &target.url, meter).await?,
+            &target.url,
+        )
+        .await
+    }
+
+    async fn next_target(
+        &self,
+        target: Target,
+        error: &RequestError,
+        uncertain: bool,
+        size: u64,
+    ) -> Result<Target, UploadError> {
+        match error.remedy() {
+            Remedy::Leader => {
+                if let Some(leader) = error.leader() {
+                    return Ok(target.at(leader));
+                }
+                Ok(self.leader_or_same(target).await)
+            }
+            Remedy::AnotherPlace if !uncertain => self
+                .place(Some(size))
+                .await
+                .map(Target::of)
+                .map_err(UploadError::Place),
+            // The id may be stored already: ask where it lives now, never for another one.
+            Remedy::AnotherPlace => Ok(self.leader_or_same(target).await),
+            Remedy::Same | Remedy::GiveUp => Ok(target),
+        }
+    }
+
+    async fn leader_or_same(&self, target: Target) -> Target {
+        match self.leader(target.id.shard()).await {
+            Ok(leader) => target.at(&leader),
+            Err(_) => target,
+        }
+    }
+
+    /// Sends a request whose body counts on `meter`, for as long as something moves.
+    pub(super) async fn send_moving(
+        &self,
+        request: RequestBuilder,
+        url: &str,
+        meter: &Meter,
+    ) -> Result<Response, RequestError> {
+        let send = self.send(request, url);
+        tokio::pin!(send);
+        loop {
+            let before = meter.bytes();
+            match tokio::time::timeout(STALL_MAX, &mut send).await {
+                Ok(outcome) => return outcome,
+                Err(_) if meter.bytes() != before => {}
+                Err(_) => {
+                    return Err(RequestError::Stalled {
+                        url: url.to_owned(),
+                        after: STALL_MAX,
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// Where one attempt goes.
+struct Target {
+    url: String,
+    id: ContentId,
+}
+
+impl Target {
+    fn of(place: Place) -> Self {
+        Target {
+            url: format!("{}/{}", place.uri.trim_end_matches('/'), place.id),
+            id: place.id,
+        }
+    }
+
+    fn at(self, leader: &str) -> Self {
+        let url = routes::store(leader.trim_end_matches('/'), self.id);
+        Target { url, id: self.id }
+    }
+
+    fn failed(self, error: RequestError, uncertain: bool) -> UploadError {
+        if uncertain {
+            UploadError::Uncertain {
+                id: self.id,
+                source: error,
+            }
+        } else {
+            UploadError::Store(error)
+        }
+    }
+}
+
+/// Adds metadata to a request whose body is the bytes alone.
+pub(super) fn describe(request: RequestBuilder, metadata: &Metadata) -> RequestBuilder {
+    let mut query = vec![("filename", metadata.filename.as_str())];
+    query.extend(
+        metadata
+            .collection
+            .as_deref()
+            .map(|name| ("collection", name)),
+    );
+    query.extend(
+        metadata
+            .attributes
+            .as_deref()
+            .map(|text| ("attributes", text)),
+    );
+    request
+        .query(&query)
+        .header(CONTENT_TYPE, metadata.media_type())
+}
+
+fn verified(receipt: Receipt, sent: Checksum) -> Result<Receipt, UploadError> {
+    if receipt.checksum == sent {
+        Ok(receipt)
+    } else {
+        Err(UploadError::Mismatch {
+            id: receipt.id,
+            sent,
+            stored: receipt.checksum,
+        })
+    }
+}
+
+impl Metadata {
+    /// The media type: the given one, or the one that the name's ending suggests.
+    pub fn media_type(&self) -> String {
+        match &self.content_type {
+            Some(given) => given.clone(),
+            None => mime_guess::from_path(&self.filename)
+                .first_or_octet_stream()
+                .to_string(),
+        }
+    }
+}
+
+/// A multipart body of one file, of which the length is not known beforehand.
+struct Form {
+    boundary: String,
+    head: String,
+}
+
+impl Form {
+    fn new(metadata: &Metadata, id: ContentId) -> Self {
+        // 128 random bits: no content can be made to contain them.
+        let boundary = format!("acequia-{:032x}", rand::random::<u128>());
+        let mut head = String::new();
+        let fields = [
+            ("id", Some(id.to_string())),
+            ("collection", metadata.collection.clone()),
+            ("attributes", metadata.attributes.clone()),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                head += &format!(
+                    "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+                );
+            }
+        }
+        head += &format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{}\"\r\n\
+             Content-Type: {}\r\n\r\n",
+            quoted(&metadata.filename),
+            metadata.media_type(),
+        );
+        Form { boundary, head }
+    }
+
+    fn content_type(&self) -> String {
+        format!("multipart/form-data; boundary={}", self.boundary)
+    }
+
+    fn body(
+        self,
+        file: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        let tail = format!("\r\n--{}--\r\n", self.boundary);
+        let piece = |text: String| stream::once(async move { Ok(Bytes::from(text)) });
+        piece(self.head).chain(file).chain(piece(tail))
+    }
+}
+
+/// A file name inside quotes, as RFC 9110 quotes strings; control characters are refused before.
+fn quoted(name: &str) -> String {
+    name.replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::ShardNo;
+
+    fn id() -> ContentId {
+        ContentId::mint(ShardNo(3), 1_769_860_800_123, 9)
+    }
+
+    fn named(filename: &str) -> Metadata {
+        Metadata {
+            filename: filename.to_owned(),
+            ..Metadata::default()
+        }
+    }
+
+    // If this fails, standard input is refused as a malformed form, or stored under another name.
+    #[tokio::test]
+    async fn a_stream_becomes_one_form_with_the_id_first() {
+        let mut metadata = named("a \"b\\c\".txt");
+        metadata.collection = Some("docs".to_owned());
+        let form = Form::new(&metadata, id());
+        let boundary = form.boundary.clone();
+        let file = stream::iter([
+            Ok(Bytes::from_static(b"one")),
+            Ok(Bytes::from_static(b"two")),
+        ]);
+        let pieces: Vec<_> = form
+            .body(file)
+            .map(|piece| piece.expect("a piece"))
+            .collect()
+            .await;
+        let text = String::from_utf8(pieces.concat()).expect("text");
+        let expected = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"id\"\r\n\r\n{}\r\n\
+             --{boundary}\r\nContent-Disposition: form-data; name=\"collection\"\r\n\r\ndocs\r\n\
+             --{boundary}\r\nContent-Disposition: form-data; name=\"file\"; \
+             filename=\"a \\\"b\\\\c\\\".txt\"\r\nContent-Type: text/plain\r\n\r\n\
+             onetwo\r\n--{boundary}--\r\n",
+            id()
+        );
+        assert_eq!(text, expected);
+    }
+
+    // If this fails, browsers show stored pictures as garbage.
+    #[test]
+    fn the_media_type_is_the_given_one_or_the_ending_s() {
+        assert_eq!(named("a.png").media_type(), "image/png");
+        assert_eq!(named("a").media_type(), "application/octet-stream");
+        let given = Metadata {
+            content_type: Some("text/x".to_owned()),
+            ..named("a.png")
+        };
+        assert_eq!(given.media_type(), "text/x");
+    }
+
+    // If this fails, bytes that were damaged on the way count as stored.
+    #[test]
+    fn a_receipt_for_other_bytes_is_an_error() {
+        let receipt = Receipt {
+            id: id(),
+            message: String::new(),
+            filename: "a".to_owned(),
+            version: 1,
+            size: 3,
+            checksum: Checksum([1; 32]),
+            nodes: vec![],
+            degraded: false,
+            status: wire::content::Status::Ok,
+        };
+        assert!(verified(receipt.clone(), Checksum([1; 32])).is_ok());
+        assert!(matches!(
+            verified(receipt, Checksum([2; 32])),
+            Err(UploadError::Mismatch { .. })
+        ));
+    }
+}

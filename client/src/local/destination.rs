@@ -1,0 +1,92 @@
+//! Where a download goes: to standard output, to a named file, or into a folder.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::safe_name::safe_file_name;
+
+/// Where downloads go, as the user said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Standard output.
+    Stdout,
+    /// This file, replacing one that is there: it was named outright.
+    File(PathBuf),
+    /// A file of the content's own name in this folder.
+    Folder(PathBuf),
+}
+
+impl Destination {
+    /// Reads the value of `-o`: `-`, an existing folder or a path that ends in a slash, or a file;
+    /// the current folder without any.
+    pub fn from_argument(argument: Option<&Path>) -> Self {
+        match argument {
+            None => Destination::Folder(PathBuf::from(".")),
+            Some(path) if path == Path::new("-") => Destination::Stdout,
+            Some(path) if path.is_dir() || ends_in_slash(path) => {
+                Destination::Folder(path.to_owned())
+            }
+            Some(path) => Destination::File(path.to_owned()),
+        }
+    }
+
+    /// The file to write for a content; none for standard output.
+    pub fn target(&self, stored: &str, id: &str) -> Option<PathBuf> {
+        match self {
+            Destination::Stdout => None,
+            Destination::File(path) => Some(path.clone()),
+            Destination::Folder(folder) => Some(folder.join(safe_file_name(stored, id))),
+        }
+    }
+
+    /// Makes the folder that the file will lie in, if the user named a folder that is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn prepare(&self) -> io::Result<()> {
+        match self {
+            Destination::Folder(folder) => std::fs::create_dir_all(folder),
+            Destination::Stdout | Destination::File(_) => Ok(()),
+        }
+    }
+}
+
+fn ends_in_slash(path: &Path) -> bool {
+    path.as_os_str()
+        .as_encoded_bytes()
+        .last()
+        .is_some_and(|&byte| std::path::is_separator(byte.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, `-o` writes a file where the user meant a folder, or the other way round.
+    #[test]
+    fn the_argument_says_what_it_means() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |path: &Path| Destination::from_argument(Some(path));
+        assert_eq!(
+            Destination::from_argument(None),
+            Destination::Folder(".".into())
+        );
+        assert_eq!(at(Path::new("-")), Destination::Stdout);
+        assert_eq!(at(folder.path()), Destination::Folder(folder.path().into()));
+        assert_eq!(at(Path::new("new/")), Destination::Folder("new/".into()));
+        assert_eq!(at(Path::new("new")), Destination::File("new".into()));
+    }
+
+    // If this fails, a stored name leads out of the folder that the user chose.
+    #[test]
+    fn targets_lie_in_the_folder() {
+        let folder = Destination::Folder("in".into());
+        assert_eq!(folder.target("../../x", "id"), Some(PathBuf::from("in/x")));
+        assert_eq!(folder.target("..", "id"), Some(PathBuf::from("in/id")));
+        assert_eq!(
+            Destination::File("f".into()).target("x", "id"),
+            Some(PathBuf::from("f"))
+        );
+        assert_eq!(Destination::Stdout.target("x", "id"), None);
+    }
+}

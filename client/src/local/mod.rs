@@ -1,0 +1,8 @@
+//! Files on this machine: what is uploaded, and what is downloaded where.
+//!
+//! It knows no network. All of it is synchronous; callers move it off their async threads.
+
+pub mod destination;
+pub mod part;
+pub mod safe_name;
+pub mod walk;

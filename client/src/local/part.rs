@@ -1,0 +1,266 @@
+//! The `.part` file: what is here already of a download, under a name that says of which one.
+//!
+//! It lies beside its target and is named `ID.HASH.part`, with the first 16 digits of the content's
+//! hash: a later version of the content never continues an earlier one's bytes. It is locked while
+//! it is written, and takes its target's name only when it is whole and on the disk.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use wire::{Checksum, ContentId};
+
+const HASH_DIGITS: usize = 16;
+
+/// A download that is not whole yet; it stays on the disk when this is dropped.
+#[derive(Debug)]
+pub struct Part {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+/// Whether a finished download may take the place of a file that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It is replaced.
+    Replace,
+    /// It stays, and the download fails.
+    Keep,
+}
+
+/// Why a part cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PartError {
+    /// A step of the file system failed.
+    #[error("cannot {step} {}", path.display())]
+    File {
+        /// What was tried.
+        step: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Another process writes it.
+    #[error("{} is being written by another download", .0.display())]
+    Busy(PathBuf),
+    /// A file is where the download should go.
+    #[error("{} exists already", .0.display())]
+    Exists(PathBuf),
+}
+
+impl Part {
+    /// Opens the part of this content in `folder`, or makes an empty one, and locks it.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or another process holds it.
+    pub fn open(folder: &Path, id: ContentId, checksum: Checksum) -> Result<Self, PartError> {
+        let path = folder.join(format!("{id}.{}.part", &checksum.hex()[..HASH_DIGITS]));
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(&path).map_err(failed("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(PartError::Busy(path)),
+            Err(TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
+        }
+        let bytes = file.seek(SeekFrom::End(0)).map_err(failed("read", &path))?;
+        Ok(Part { path, file, bytes })
+    }
+
+    /// Its name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The hash state of what it holds.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn hash(&mut self) -> Result<blake3::Hasher, PartError> {
+        let mut hasher = blake3::Hasher::new();
+        self.file
+            .rewind()
+            .and_then(|()| hasher.update_reader(&self.file).map(|_| ()))
+            .and_then(|()| self.file.seek(SeekFrom::Start(self.bytes)))
+            .map_err(failed("read", &self.path))?;
+        Ok(hasher)
+    }
+
+    /// Adds bytes at the end.
+    ///
+    /// # Errors
+    /// When they cannot be written; then it ends where the write stopped.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), PartError> {
+        self.file
+            .write_all(bytes)
+            .map_err(failed("write", &self.path))?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Forgets what it holds.
+    ///
+    /// # Errors
+    /// When it cannot be truncated.
+    pub fn clear(&mut self) -> Result<(), PartError> {
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.rewind())
+            .map_err(failed("truncate", &self.path))?;
+        self.bytes = 0;
+        Ok(())
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn discard(self) -> Result<(), PartError> {
+        std::fs::remove_file(&self.path).map_err(failed("remove", &self.path))
+    }
+
+    /// Syncs it and gives it the target's name, which then survives a power loss.
+    ///
+    /// # Errors
+    /// When a step fails, or the target exists and should be kept; the part stays.
+    pub fn finish(self, target: &Path, existing: Existing) -> Result<(), PartError> {
+        self.file.sync_all().map_err(failed("sync", &self.path))?;
+        match existing {
+            Existing::Replace => {
+                std::fs::rename(&self.path, target).map_err(failed("rename to", target))?;
+            }
+            Existing::Keep => self.take_free_name(target)?,
+        }
+        sync_folder(target)
+    }
+
+    /// A hard link fails where a file is, even if it came this very moment; a rename would not.
+    fn take_free_name(&self, target: &Path) -> Result<(), PartError> {
+        match std::fs::hard_link(&self.path, target) {
+            Ok(()) => std::fs::remove_file(&self.path).map_err(failed("remove", &self.path)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(PartError::Exists(target.to_owned()))
+            }
+            // A file system without hard links.
+            Err(_) => match target.symlink_metadata() {
+                Ok(_) => Err(PartError::Exists(target.to_owned())),
+                Err(_) => std::fs::rename(&self.path, target).map_err(failed("rename to", target)),
+            },
+        }
+    }
+}
+
+/// The folder that a target lies in.
+pub fn folder_of(target: &Path) -> &Path {
+    match target.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn sync_folder(target: &Path) -> Result<(), PartError> {
+    let folder = folder_of(target);
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed("sync", folder))
+}
+
+fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PartError {
+    let path = path.to_owned();
+    move |source| PartError::File { step, path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::ShardNo;
+
+    fn id() -> ContentId {
+        ContentId::mint(ShardNo(1), 1_769_860_800_123, 5)
+    }
+
+    fn open(folder: &Path) -> Part {
+        Part::open(folder, id(), Checksum([0xab; 32])).expect("opens")
+    }
+
+    // If this fails, an interrupted download starts from zero, or goes on at the wrong byte.
+    #[test]
+    fn a_part_goes_on_where_it_ended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut part = open(folder.path());
+        part.append(b"hello ").expect("writes");
+        drop(part);
+        let mut part = open(folder.path());
+        assert_eq!(part.bytes(), 6);
+        assert_eq!(
+            part.hash().expect("hashes").finalize(),
+            blake3::hash(b"hello ")
+        );
+        part.append(b"world").expect("writes");
+        let target = folder.path().join("target");
+        part.finish(&target, Existing::Keep).expect("finishes");
+        assert_eq!(std::fs::read(&target).expect("reads"), b"hello world");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1);
+    }
+
+    // If this fails, two versions are mixed in one file.
+    #[test]
+    fn another_version_has_another_part() {
+        let folder = tempfile::tempdir().expect("a folder");
+        open(folder.path()).append(b"old").expect("writes");
+        let other = Part::open(folder.path(), id(), Checksum([1; 32])).expect("opens");
+        assert_eq!(other.bytes(), 0);
+        assert!(
+            other
+                .path()
+                .to_string_lossy()
+                .ends_with(".0101010101010101.part")
+        );
+    }
+
+    // If this fails, two downloads of the same content write over each other.
+    #[test]
+    fn one_process_writes_a_part() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let _held = open(folder.path());
+        let second = Part::open(folder.path(), id(), Checksum([0xab; 32]));
+        assert!(matches!(second, Err(PartError::Busy(_))));
+    }
+
+    // If this fails, a download destroys a file that the user had not named.
+    #[test]
+    fn an_existing_file_is_replaced_only_when_asked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("target");
+        std::fs::write(&target, b"mine").expect("writes");
+        let mut part = open(folder.path());
+        part.append(b"new").expect("writes");
+        let refused = part.finish(&target, Existing::Keep);
+        assert!(matches!(refused, Err(PartError::Exists(_))));
+        assert_eq!(std::fs::read(&target).expect("reads"), b"mine");
+        let part = open(folder.path());
+        assert_eq!(part.bytes(), 3, "what was downloaded is kept");
+        part.finish(&target, Existing::Replace).expect("finishes");
+        assert_eq!(std::fs::read(&target).expect("reads"), b"new");
+    }
+
+    // If this fails, a damaged part spoils every later attempt.
+    #[test]
+    fn a_cleared_part_starts_from_zero() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut part = open(folder.path());
+        part.append(b"bad").expect("writes");
+        part.clear().expect("clears");
+        part.append(b"ok").expect("writes");
+        assert_eq!(part.hash().expect("hashes").finalize(), blake3::hash(b"ok"));
+        part.discard().expect("removes");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 0);
+    }
+}
