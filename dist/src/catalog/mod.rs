@@ -1,0 +1,161 @@
+//! The catalog: a view of the nodes' logs, in PostgreSQL or SQLite.
+//!
+//! This module owns all SQL over contents, and how far each shard's log was followed. It must not
+//! know HTTP, placement, or who leads a shard.
+
+mod error;
+mod listing;
+mod open;
+mod postgres;
+mod prefix;
+mod sqlite;
+mod unlistable;
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+use wire::content::{ContentRow, Status};
+use wire::listing::{ListingOutcome, ListingPart};
+use wire::membership::{Heartbeat, ServiceRole};
+use wire::{ContentId, NodeName, Position, ShardNo};
+
+pub use error::{AdoptError, OpenError, QueryError};
+pub use open::{Database, open};
+pub(crate) use postgres::{Line, in_time};
+pub(crate) use sqlite::{Writer as SqliteWriter, name as name_sqlite_error};
+
+/// A row of the catalog, and whether the database took it as it was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listed {
+    /// The content's metadata; sanitized when `status` is [`Status::Unlistable`].
+    pub row: ContentRow,
+    /// [`Status::Ok`] or [`Status::Unlistable`], never [`Status::Pending`].
+    pub status: Status,
+}
+
+/// Which contents a page shows.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct PageQuery {
+    /// Only ids above this one.
+    pub after: Option<ContentId>,
+    /// At most so many.
+    pub limit: usize,
+    /// Only these names.
+    pub filename: Option<NameFilter>,
+    /// Only this collection.
+    pub collection: Option<String>,
+}
+
+/// Which file names a page shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameFilter {
+    /// This name alone.
+    Exactly(String),
+    /// All names that begin so.
+    Prefix(String),
+}
+
+/// Which cluster a database belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster's UUID.
+    pub cluster: Uuid,
+    /// Whether the UUID was taken over from nodes, for a rebuild.
+    pub adopted: bool,
+    /// Whether the database was empty, and was given this UUID just now.
+    pub new: bool,
+}
+
+/// How far the catalog has followed one shard, and what it found there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardTotals {
+    /// Which shard.
+    pub shard: ShardNo,
+    /// The last record that was applied.
+    pub listed: Position,
+    /// Contents of the shard.
+    pub contents: u64,
+    /// The sum of their sizes.
+    pub bytes: u64,
+}
+
+/// What one distributor tells the others of a service that it heard from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sighting {
+    /// The service's name.
+    pub name: NodeName,
+    /// What it is.
+    pub role: ServiceRole,
+    /// Base URI for other services.
+    pub internal_url: String,
+    /// Base URI for clients.
+    pub public_url: String,
+    /// Its process.
+    pub incarnation: Uuid,
+    /// The last heartbeat; none of a distributor.
+    pub heartbeat: Option<Heartbeat>,
+    /// How long ago it was heard.
+    pub age: Duration,
+}
+
+/// What all distributors of the cluster know together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Board {
+    /// The cluster that the database belongs to at this moment; none when the database is empty.
+    pub cluster: Option<Uuid>,
+    /// Every service ever heard of, by any distributor.
+    pub sightings: Vec<Sighting>,
+}
+
+/// The metadata of all contents, and how far each shard's log was followed.
+///
+/// Every implementation MUST keep these, and the conformance suite checks them on each:
+/// - [`list`](Catalog::list) is atomic for each part: its operations and the shard's new position
+///   become visible together or not at all, and are durable when the call returns.
+/// - A part is applied only if the catalog's position equals the part's `after`; so a part sent
+///   twice is applied once. A part that does not match changes nothing, is reported with the
+///   catalog's position, and never keeps other parts from being applied.
+/// - Each shard's count and bytes equal the sums over its rows whenever no call is running.
+/// - A row that the database refuses never blocks listing: it is listed with sanitized fields as
+///   [`Status::Unlistable`].
+/// - After a [`QueryError::Unavailable`] the call may have taken effect or not; sending the same
+///   parts again is harmless.
+/// - When the database is away, calls fail within a few seconds; when it is back, they succeed
+///   again without a restart.
+pub trait Catalog: Send + Sync {
+    /// Reads which cluster the database belongs to; an empty one is given `fresh`.
+    fn identify(&self, fresh: Uuid) -> BoxFuture<'_, Result<Identity, QueryError>>;
+
+    /// Takes over the UUID of a cluster whose catalog was lost. A database that already belongs
+    /// to it stays as it is.
+    ///
+    /// # Errors
+    /// When the database holds contents or shard records of another cluster.
+    fn adopt(&self, cluster: Uuid) -> BoxFuture<'_, Result<(), AdoptError>>;
+
+    /// Applies parts of the nodes' logs: one outcome for each part, in the same order.
+    ///
+    /// At most one part for each shard. Durable when it returns.
+    fn list<'a>(
+        &'a self,
+        parts: &'a [ListingPart],
+    ) -> BoxFuture<'a, Result<Vec<ListingOutcome>, QueryError>>;
+
+    /// One content's row, if it is listed.
+    fn content(&self, id: ContentId) -> BoxFuture<'_, Result<Option<Listed>, QueryError>>;
+
+    /// A page of contents in ascending order of ids.
+    fn page<'a>(&'a self, query: &'a PageQuery) -> BoxFuture<'a, Result<Vec<Listed>, QueryError>>;
+
+    /// Every followed shard's position and totals, in ascending order.
+    fn totals(&self) -> BoxFuture<'_, Result<Vec<ShardTotals>, QueryError>>;
+
+    /// Tells the other distributors what was heard here, and reads what they heard.
+    ///
+    /// A sighting that is older than what the board shows is ignored.
+    fn exchange<'a>(&'a self, heard: &'a [Sighting]) -> BoxFuture<'a, Result<Board, QueryError>>;
+
+    /// Closes the connections; calls fail from then on.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}

@@ -1,0 +1,127 @@
+//! The catalog in PostgreSQL.
+
+mod board;
+mod identity;
+mod line;
+mod listing;
+mod reading;
+mod walk;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use uuid::Uuid;
+use wire::ContentId;
+use wire::listing::{ListingOutcome, ListingPart};
+
+use super::error::{AdoptError, OpenError, QueryError};
+use super::unlistable::apply_all;
+use super::{Board, Catalog, Identity, Listed, PageQuery, ShardTotals, Sighting};
+
+pub(crate) use line::{Line, in_time};
+
+/// Connections for reading: enough that short queries do not wait for a long page.
+const READERS_MAX: u32 = 8;
+
+/// How long a reader waits for a connection before the catalog counts as away.
+const READER_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// The catalog in PostgreSQL: one connection lists, one keeps the board, a pool reads.
+pub(super) struct PostgresCatalog {
+    lister: Line,
+    clerk: Line,
+    readers: PgPool,
+}
+
+/// Reads a URL, connects, and applies the migrations.
+pub(super) async fn open(url: &str) -> Result<(PostgresCatalog, PgConnectOptions), OpenError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|error| OpenError::Url(error.to_string()))?
+        .application_name("acequia-dist")
+        .disable_statement_logging();
+    let place = place(&options);
+    let line = Line::new(options.clone());
+    let mut held = line.hold().await.map_err(|error| OpenError::Unreachable {
+        place: place.clone(),
+        detail: bare(&error),
+    })?;
+    sqlx::migrate!("../migrations/postgres")
+        .run(held.connection())
+        .await
+        .map_err(|error| OpenError::Migrate {
+            place,
+            detail: error.to_string(),
+        })?;
+    drop(held);
+    let readers = PgPoolOptions::new()
+        .max_connections(READERS_MAX)
+        .acquire_timeout(READER_WAIT_MAX)
+        .test_before_acquire(false)
+        .connect_lazy_with(options.clone());
+    let catalog = PostgresCatalog {
+        lister: Line::new(options.clone()),
+        clerk: Line::new(options.clone()),
+        readers,
+    };
+    Ok((catalog, options))
+}
+
+/// Where the database is, without a password.
+fn place(options: &PgConnectOptions) -> String {
+    format!(
+        "postgres://{}@{}:{}/{}",
+        options.get_username(),
+        options.get_host(),
+        options.get_port(),
+        options.get_database().unwrap_or("")
+    )
+}
+
+/// The error without the words that the caller says himself.
+fn bare(error: &QueryError) -> String {
+    match error {
+        QueryError::Unavailable(detail) => detail.clone(),
+        other => other.to_string(),
+    }
+}
+
+impl Catalog for PostgresCatalog {
+    fn identify(&self, fresh: Uuid) -> BoxFuture<'_, Result<Identity, QueryError>> {
+        self.read_identity(fresh).boxed()
+    }
+
+    fn adopt(&self, cluster: Uuid) -> BoxFuture<'_, Result<(), AdoptError>> {
+        self.take_identity(cluster).boxed()
+    }
+
+    fn list<'a>(
+        &'a self,
+        parts: &'a [ListingPart],
+    ) -> BoxFuture<'a, Result<Vec<ListingOutcome>, QueryError>> {
+        apply_all(self, parts).boxed()
+    }
+
+    fn content(&self, id: ContentId) -> BoxFuture<'_, Result<Option<Listed>, QueryError>> {
+        self.read_content(id).boxed()
+    }
+
+    fn page<'a>(&'a self, query: &'a PageQuery) -> BoxFuture<'a, Result<Vec<Listed>, QueryError>> {
+        self.read_page(query).boxed()
+    }
+
+    fn totals(&self) -> BoxFuture<'_, Result<Vec<ShardTotals>, QueryError>> {
+        self.read_totals().boxed()
+    }
+
+    fn exchange<'a>(&'a self, heard: &'a [Sighting]) -> BoxFuture<'a, Result<Board, QueryError>> {
+        self.exchange_sightings(heard).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.readers.close().boxed()
+    }
+}

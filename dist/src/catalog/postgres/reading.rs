@@ -1,0 +1,148 @@
+//! Reading rows, pages and totals.
+
+use sqlx::Row;
+use sqlx::postgres::{PgPool, PgRow};
+use sqlx::types::Json;
+use uuid::Uuid;
+use wire::content::ContentRow;
+use wire::{Checksum, ContentId, Epoch, Lsn, Position, Timestamp};
+
+use super::line::{in_time, name};
+use super::{Listed, PageQuery, PostgresCatalog, QueryError, ShardTotals};
+use crate::catalog::NameFilter;
+use crate::catalog::listing::{from_column, shard_from_column, status_from_text};
+use crate::catalog::prefix::upper_bound;
+
+const CONTENT: &str = "
+    select id, filename, size, content_type, checksum, version, collection, attributes,
+           round(extract(epoch from created_at) * 1000)::bigint,
+           round(extract(epoch from updated_at) * 1000)::bigint, status
+      from content where id = $1";
+
+const PAGE: &str = "
+    select id, filename, size, content_type, checksum, version, collection, attributes,
+           round(extract(epoch from created_at) * 1000)::bigint,
+           round(extract(epoch from updated_at) * 1000)::bigint, status
+      from content
+     where ($1::uuid is null or id > $1)
+       and ($2::text is null or filename = $2)
+       and ($3::text is null or filename >= $3)
+       and ($4::text is null or filename < $4)
+       and ($5::text is null or collection = $5)
+     order by id
+     limit $6";
+
+const TOTALS: &str = "select id, listed_epoch, listed_lsn, contents, bytes from shard order by id";
+
+impl PostgresCatalog {
+    pub(super) async fn read_content(&self, id: ContentId) -> Result<Option<Listed>, QueryError> {
+        let rows = read(&self.readers, sqlx::query(CONTENT).bind(id.uuid())).await?;
+        rows.first().map(listed).transpose()
+    }
+
+    pub(super) async fn read_page(&self, query: &PageQuery) -> Result<Vec<Listed>, QueryError> {
+        let (exact, from, below) = match &query.filename {
+            None => (None, None, None),
+            Some(NameFilter::Exactly(name)) => (Some(name.as_str()), None, None),
+            Some(NameFilter::Prefix(prefix)) => (None, Some(prefix.as_str()), upper_bound(prefix)),
+        };
+        // Not kept as a prepared statement: with the values at hand the planner drops the
+        // conditions that are null, and chooses the index by those that are left.
+        let statement = sqlx::query(PAGE)
+            .bind(query.after.map(ContentId::uuid))
+            .bind(exact)
+            .bind(from)
+            .bind(below)
+            .bind(query.collection.as_deref())
+            .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+            .persistent(false);
+        read(&self.readers, statement)
+            .await?
+            .iter()
+            .map(listed)
+            .collect()
+    }
+
+    pub(super) async fn read_totals(&self) -> Result<Vec<ShardTotals>, QueryError> {
+        read(&self.readers, sqlx::query(TOTALS))
+            .await?
+            .iter()
+            .map(totals)
+            .collect()
+    }
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+/// Runs a query on a pooled connection; one whose state is unknown afterwards is closed.
+async fn read(pool: &PgPool, query: Query<'_>) -> Result<Vec<PgRow>, QueryError> {
+    let mut connection = pool.acquire().await.map_err(|error| name(&error))?;
+    let outcome = in_time(query.fetch_all(&mut *connection)).await;
+    match outcome {
+        Ok(Ok(rows)) => Ok(rows),
+        Ok(Err(error)) => {
+            drop(connection.detach());
+            Err(name(&error))
+        }
+        Err(_) => {
+            drop(connection.detach());
+            Err(QueryError::Unavailable(
+                "the query takes too long".to_owned(),
+            ))
+        }
+    }
+}
+
+fn listed(row: &PgRow) -> Result<Listed, QueryError> {
+    let unreadable = |error: sqlx::Error| name(&error);
+    let number = |index: usize, column| {
+        row.try_get::<i64, _>(index)
+            .map_err(unreadable)
+            .and_then(|n| from_column(n, column))
+    };
+    let id: Uuid = row.try_get(0).map_err(unreadable)?;
+    let checksum: &str = row.try_get(4).map_err(unreadable)?;
+    let attributes: Option<Json<_>> = row.try_get(7).map_err(unreadable)?;
+    Ok(Listed {
+        row: ContentRow {
+            id: ContentId::from_uuid(id).map_err(|error| corrupt("id", &error))?,
+            filename: row.try_get(1).map_err(unreadable)?,
+            size: number(2, "size")?,
+            content_type: row.try_get(3).map_err(unreadable)?,
+            checksum: checksum
+                .parse::<Checksum>()
+                .map_err(|error| corrupt("checksum", &error))?,
+            version: number(5, "version")?,
+            collection: row.try_get(6).map_err(unreadable)?,
+            attributes: attributes.map(|Json(map)| map),
+            created_date: Timestamp(number(8, "created_at")?),
+            updated_date: Timestamp(number(9, "updated_at")?),
+        },
+        status: status_from_text(row.try_get(10).map_err(unreadable)?)?,
+    })
+}
+
+fn totals(row: &PgRow) -> Result<ShardTotals, QueryError> {
+    let number = |index: usize, column| {
+        row.try_get::<i64, _>(index)
+            .map_err(|error| name(&error))
+            .and_then(|n| from_column(n, column))
+    };
+    let shard: i32 = row.try_get(0).map_err(|error| name(&error))?;
+    Ok(ShardTotals {
+        shard: shard_from_column(i64::from(shard))?,
+        listed: Position {
+            epoch: Epoch(number(1, "listed_epoch")?),
+            lsn: Lsn(number(2, "listed_lsn")?),
+        },
+        contents: number(3, "contents")?,
+        bytes: number(4, "bytes")?,
+    })
+}
+
+fn corrupt(column: &'static str, error: &dyn std::error::Error) -> QueryError {
+    QueryError::Corrupt {
+        column,
+        detail: error.to_string(),
+    }
+}

@@ -1,0 +1,57 @@
+//! The range of texts that begin with a prefix, in the order of their bytes.
+
+/// The least text that is greater than every text that begins with `prefix`; none when there is
+/// no such text.
+///
+/// In UTF-8 the order of bytes is the order of code points, so the last character that has a
+/// successor is replaced by it.
+pub(super) fn upper_bound(prefix: &str) -> Option<String> {
+    let mut bound = prefix.to_owned();
+    while let Some(last) = bound.pop() {
+        if let Some(next) = successor(last) {
+            bound.push(next);
+            return Some(bound);
+        }
+    }
+    None
+}
+
+/// The next character, past the surrogates, which are not characters.
+fn successor(c: char) -> Option<char> {
+    match c {
+        '\u{d7ff}' => Some('\u{e000}'),
+        char::MAX => None,
+        other => char::from_u32(u32::from(other) + 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::upper_bound;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    proptest! {
+        // If this fails, `?filename=prefix*` shows too many files, or too few.
+        #[test]
+        fn a_text_lies_below_the_bound_exactly_when_it_begins_so(
+            prefix in any::<String>(), text in any::<String>(), tail in any::<String>(),
+        ) {
+            for text in [text, format!("{prefix}{tail}")] {
+                let within = text.as_str() >= prefix.as_str()
+                    && upper_bound(&prefix).is_none_or(|bound| text < bound);
+                prop_assert_eq!(within, text.starts_with(&prefix));
+            }
+            prop_assert!(upper_bound(&prefix).is_none_or(|bound| bound > prefix));
+        }
+    }
+
+    // If this fails, a prefix at the edge of Unicode finds nothing or everything.
+    #[test]
+    fn edges_of_unicode() {
+        assert_eq!(upper_bound("a"), Some("b".to_owned()));
+        assert_eq!(upper_bound("a\u{d7ff}"), Some("a\u{e000}".to_owned()));
+        assert_eq!(upper_bound("a\u{10ffff}"), Some("b".to_owned()));
+        assert_eq!(upper_bound("\u{10ffff}"), None);
+        assert_eq!(upper_bound(""), None);
+    }
+}

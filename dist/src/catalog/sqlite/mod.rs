@@ -1,0 +1,170 @@
+//! The catalog in SQLite, for exactly one distributor.
+
+mod board;
+mod identity;
+mod listing;
+mod reading;
+mod walk;
+mod writer;
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use rustix::fs::{FlockOperation, flock};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use uuid::Uuid;
+use wire::ContentId;
+use wire::listing::{ListingOutcome, ListingPart};
+
+use super::error::{AdoptError, OpenError, QueryError};
+use super::unlistable::apply_all;
+use super::{Board, Catalog, Identity, Listed, PageQuery, ShardTotals, Sighting};
+
+pub(crate) use writer::{Writer, name};
+
+/// Connections for reading; in WAL mode they never wait for the writer.
+const READERS_MAX: u32 = 4;
+
+/// How long a connection waits for another one's lock: only a person's `sqlite3` can hold one.
+const BUSY_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Pages in the write-ahead log before they are copied into the database: 32 MiB, so that a busy
+/// listing pays for a copy every few seconds and not several times in each.
+const CHECKPOINT_PAGES: &str = "8000";
+
+/// Pages kept in memory by each connection, in KiB (negative by SQLite's convention): 64 MiB.
+const CACHE_KIB: &str = "-65536";
+
+/// The catalog in SQLite: one connection writes, a pool reads.
+pub(super) struct SqliteCatalog {
+    writer: Arc<Writer>,
+    readers: SqlitePool,
+}
+
+/// Takes the lock, opens or makes the file, and applies the migrations.
+pub(super) async fn open(path: &Path) -> Result<(SqliteCatalog, Arc<Writer>), OpenError> {
+    if path.as_os_str().is_empty() {
+        return Err(OpenError::Url(
+            "sqlite:// needs a path, like sqlite://data/catalog.db".into(),
+        ));
+    }
+    let place = format!("sqlite://{}", path.display());
+    let lock = lock(path)?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIME_MAX)
+        .foreign_keys(true)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("cache_size", CACHE_KIB)
+        .disable_statement_logging();
+    let mut connection = options
+        .connect()
+        .await
+        .map_err(|error| OpenError::Unreachable {
+            place: place.clone(),
+            detail: error.to_string(),
+        })?;
+    sqlx::migrate!("../migrations/sqlite")
+        .run(&mut connection)
+        .await
+        .map_err(|error| OpenError::Migrate {
+            place,
+            detail: error.to_string(),
+        })?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(READERS_MAX)
+        .test_before_acquire(false)
+        .connect_lazy_with(options.read_only(true).create_if_missing(false));
+    let writer = Arc::new(Writer::new(connection, lock));
+    Ok((
+        SqliteCatalog {
+            writer: Arc::clone(&writer),
+            readers,
+        },
+        writer,
+    ))
+}
+
+/// Locks the file beside the database for as long as the result lives.
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut lock_path = path.as_os_str().to_owned();
+    lock_path.push(".lock");
+    let lock_path = PathBuf::from(lock_path);
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(folder).map_err(|source| OpenError::File {
+            path: folder.to_owned(),
+            source,
+        })?;
+    }
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(|source| OpenError::File {
+            path: lock_path.clone(),
+            source,
+        })?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(path.to_owned())),
+        Err(error) => Err(OpenError::File {
+            path: lock_path,
+            source: error.into(),
+        }),
+    }
+}
+
+impl Catalog for SqliteCatalog {
+    fn identify(&self, fresh: Uuid) -> BoxFuture<'_, Result<Identity, QueryError>> {
+        self.read_identity(fresh).boxed()
+    }
+
+    fn adopt(&self, cluster: Uuid) -> BoxFuture<'_, Result<(), AdoptError>> {
+        self.take_identity(cluster).boxed()
+    }
+
+    fn list<'a>(
+        &'a self,
+        parts: &'a [ListingPart],
+    ) -> BoxFuture<'a, Result<Vec<ListingOutcome>, QueryError>> {
+        apply_all(self, parts).boxed()
+    }
+
+    fn content(&self, id: ContentId) -> BoxFuture<'_, Result<Option<Listed>, QueryError>> {
+        self.read_content(id).boxed()
+    }
+
+    fn page<'a>(&'a self, query: &'a PageQuery) -> BoxFuture<'a, Result<Vec<Listed>, QueryError>> {
+        self.read_page(query).boxed()
+    }
+
+    fn totals(&self) -> BoxFuture<'_, Result<Vec<ShardTotals>, QueryError>> {
+        self.read_totals().boxed()
+    }
+
+    fn exchange<'a>(&'a self, heard: &'a [Sighting]) -> BoxFuture<'a, Result<Board, QueryError>> {
+        self.exchange_sightings(heard).boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            self.readers.close().await;
+            self.writer.close().await;
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,152 @@
+//! Reading rows, pages and totals.
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+use wire::content::ContentRow;
+use wire::{ContentId, Epoch, Lsn, Position};
+
+use super::writer::name;
+use super::{Listed, PageQuery, QueryError, ShardTotals, SqliteCatalog};
+use crate::catalog::NameFilter;
+use crate::catalog::listing::{from_column, shard_from_column, status_from_text};
+use crate::catalog::prefix::upper_bound;
+
+/// Every query of contents reads these columns, in this order.
+macro_rules! select_content {
+    ($conditions:literal) => {
+        concat!(
+            "select id, filename, size, content_type, checksum, version, collection, attributes,
+                    created_at, updated_at, status
+               from content where ",
+            $conditions
+        )
+    };
+}
+
+const CONTENT: &str = select_content!("id = ?1");
+
+// SQLite plans before it knows the values, so each filter has a statement of its own, which its
+// index answers.
+const PAGE: &str = select_content!("id > ?1 order by id limit ?2");
+
+const PAGE_OF_COLLECTION: &str =
+    select_content!("id > ?1 and collection = ?3 order by id limit ?2");
+
+const PAGE_OF_NAME: &str = select_content!(
+    "id > ?1 and filename = ?3 and (?4 is null or collection = ?4) order by id limit ?2"
+);
+
+const PAGE_OF_NAMES: &str = select_content!(
+    "+id > ?1 and filename >= ?3 and (?5 is null or filename < ?5)
+     and (?4 is null or collection = ?4) order by +id limit ?2"
+);
+
+const TOTALS: &str = "select id, listed_epoch, listed_lsn, contents, bytes from shard order by id";
+
+impl SqliteCatalog {
+    pub(super) async fn read_content(&self, id: ContentId) -> Result<Option<Listed>, QueryError> {
+        let row = sqlx::query(CONTENT)
+            .bind(id.to_string())
+            .fetch_optional(&self.readers)
+            .await;
+        row.map_err(|error| name(&error))?
+            .as_ref()
+            .map(listed)
+            .transpose()
+    }
+
+    pub(super) async fn read_page(&self, page: &PageQuery) -> Result<Vec<Listed>, QueryError> {
+        let after = page.after.map(|id| id.to_string()).unwrap_or_default();
+        let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
+        let collection = page.collection.as_deref();
+        let statement = match (&page.filename, collection) {
+            (None, None) => PAGE,
+            (None, Some(_)) => PAGE_OF_COLLECTION,
+            (Some(NameFilter::Exactly(_)), _) => PAGE_OF_NAME,
+            (Some(NameFilter::Prefix(_)), _) => PAGE_OF_NAMES,
+        };
+        let query = sqlx::query(statement).bind(after).bind(limit);
+        let query = match &page.filename {
+            None if collection.is_some() => query.bind(collection),
+            None => query,
+            Some(NameFilter::Exactly(name)) => query.bind(name).bind(collection),
+            Some(NameFilter::Prefix(prefix)) => query
+                .bind(prefix)
+                .bind(collection)
+                .bind(upper_bound(prefix)),
+        };
+        let rows = query
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| name(&error))?;
+        rows.iter().map(listed).collect()
+    }
+
+    pub(super) async fn read_totals(&self) -> Result<Vec<ShardTotals>, QueryError> {
+        let rows = sqlx::query(TOTALS).fetch_all(&self.readers).await;
+        rows.map_err(|error| name(&error))?
+            .iter()
+            .map(totals)
+            .collect()
+    }
+}
+
+fn listed(row: &SqliteRow) -> Result<Listed, QueryError> {
+    let attributes: Option<&str> = get(row, 7)?;
+    Ok(Listed {
+        row: ContentRow {
+            id: parsed(row, 0, "id")?,
+            filename: get(row, 1)?,
+            size: number(row, 2, "size")?,
+            content_type: get(row, 3)?,
+            checksum: parsed(row, 4, "checksum")?,
+            version: number(row, 5, "version")?,
+            collection: get(row, 6)?,
+            attributes: attributes
+                .map(serde_json::from_str)
+                .transpose()
+                .map_err(|error| QueryError::Corrupt {
+                    column: "attributes",
+                    detail: error.to_string(),
+                })?,
+            created_date: parsed(row, 8, "created_at")?,
+            updated_date: parsed(row, 9, "updated_at")?,
+        },
+        status: status_from_text(get(row, 10)?)?,
+    })
+}
+
+fn totals(row: &SqliteRow) -> Result<ShardTotals, QueryError> {
+    Ok(ShardTotals {
+        shard: shard_from_column(get(row, 0)?)?,
+        listed: Position {
+            epoch: Epoch(number(row, 1, "listed_epoch")?),
+            lsn: Lsn(number(row, 2, "listed_lsn")?),
+        },
+        contents: number(row, 3, "contents")?,
+        bytes: number(row, 4, "bytes")?,
+    })
+}
+
+fn get<'r, T>(row: &'r SqliteRow, index: usize) -> Result<T, QueryError>
+where
+    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    row.try_get(index).map_err(|error| name(&error))
+}
+
+fn number(row: &SqliteRow, index: usize, column: &'static str) -> Result<u64, QueryError> {
+    from_column(get(row, index)?, column)
+}
+
+fn parsed<T>(row: &SqliteRow, index: usize, column: &'static str) -> Result<T, QueryError>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    get::<&str>(row, index)?
+        .parse()
+        .map_err(|error: T::Err| QueryError::Corrupt {
+            column,
+            detail: error.to_string(),
+        })
+}
