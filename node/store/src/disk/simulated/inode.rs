@@ -184,6 +184,14 @@ impl Inode {
         }
     }
 
+    /// The file after its process was killed: as it was, and nobody has it open.
+    pub(super) fn kill(&self) -> Inode {
+        Inode {
+            handles: 0,
+            ..self.clone()
+        }
+    }
+
     /// Inverts a bit of the file, on the disk and in the cache.
     pub(super) fn flip(&mut self, offset: u64, bit: u8) -> bool {
         let flipped = self.durable.flip(offset, bit);

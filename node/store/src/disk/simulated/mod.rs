@@ -91,6 +91,27 @@ impl SimulatedDisk {
         })
     }
 
+    /// The disk as a process that is killed at this moment leaves it: all that was written is
+    /// there, and what was not synced still is not. This disk stays as it is; the new one has no
+    /// faults planned.
+    pub fn kill(&self) -> SimulatedDisk {
+        let state = self.shared.lock();
+        let mentioned = state.tree.mentioned();
+        let inodes = state
+            .inodes
+            .iter()
+            .filter(|(number, _)| mentioned.contains(number))
+            .map(|(number, inode)| (*number, inode.kill()))
+            .collect();
+        Self::with(State {
+            tree: state.tree.clone(),
+            inodes,
+            next_inode: state.next_inode,
+            faults: Faults::default(),
+            random: state.random.clone(),
+        })
+    }
+
     /// Lets the operation of this kind that follows after `successes` more fail, once.
     ///
     /// A failed write may have written a part. After a failed sync any part of what was unsynced

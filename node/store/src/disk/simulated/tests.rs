@@ -273,6 +273,30 @@ fn the_power_goes_after_exactly_the_operation_that_was_named() {
     );
 }
 
+// If this fails, a restart after `kill -9` is tested as if it were a power loss, or not at all.
+#[test]
+fn a_killed_process_leaves_all_it_wrote_and_makes_none_of_it_durable() {
+    let disk = disk_with(b"abcd");
+    disk.open(at("/f"))
+        .expect("it is there")
+        .write_at(b"efgh", 0)
+        .expect("a healthy disk");
+    disk.stop_after(disk.operations());
+    disk.remove(at("/f")).expect_err("no power");
+    let killed = disk.kill();
+    assert_eq!(contents(&killed, "/f").expect("it is there"), b"efgh");
+    assert_eq!(
+        outcomes(&killed),
+        BTreeSet::from([b"abcd".to_vec(), b"efgh".to_vec()])
+    );
+    killed
+        .open(at("/f"))
+        .expect("it is there")
+        .sync_data()
+        .expect("a healthy disk");
+    assert_eq!(outcomes(&killed), BTreeSet::from([b"efgh".to_vec()]));
+}
+
 // If this fails, faults hit another operation than the one under test.
 #[test]
 fn a_planned_failure_hits_the_named_operation_once() {
