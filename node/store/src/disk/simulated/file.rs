@@ -68,7 +68,14 @@ impl File for Handle {
         })
     }
 
-    fn begin_write_back(&self, _offset: u64, _bytes: u64) {}
+    /// As `posix_fadvise(DONTNEED)`, which begins write-back and drops what is clean: what a failed
+    /// sync left in the cache and not on the disk is gone then.
+    fn begin_write_back(&self, offset: u64, bytes: u64) {
+        self.disk
+            .lock()
+            .inode_mut(self.inode)
+            .drop_clean(offset, bytes);
+    }
 
     fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
         self.change(Operation::Allocate, |state, failure| {

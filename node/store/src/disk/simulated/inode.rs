@@ -158,6 +158,17 @@ impl Inode {
         self.unsynced.clear();
     }
 
+    /// Drops what is cached of a range and clean: what is read next is what the disk has.
+    pub(super) fn drop_clean(&mut self, offset: u64, bytes: u64) {
+        let dirty: BTreeSet<u64> = self.unsynced.iter().filter_map(Change::page).collect();
+        for page in pages_within(offset, bytes.next_multiple_of(PAGE_BYTES)) {
+            if !dirty.contains(&page) && page * PAGE_BYTES < self.now.len() {
+                self.now.copy_page(page, &self.durable);
+            }
+        }
+        self.now.set_len(self.now.len());
+    }
+
     /// What the kernel does when write-back fails: some of it reached the disk, all of it counts
     /// as clean from now on, and what did not arrive may vanish from sight at any time.
     pub(super) fn fail_sync(&mut self, random: &mut Random) {

@@ -224,6 +224,31 @@ fn what_a_failed_sync_dropped_no_later_sync_brings_back() {
     );
 }
 
+// If this fails, a store that reads its disk again after a failed sync is told what the cache says.
+#[test]
+fn what_a_failed_sync_dropped_is_not_read_after_the_cache_was_given_up() {
+    for seed in 0..SEEDS {
+        let disk = disk_with(&[1; 8192]);
+        let file = disk.open(at("/f")).expect("it is there");
+        file.write_at(&[2; 8192], 0).expect("a healthy disk");
+        disk.fail(Operation::Sync, 0, Failure::Io);
+        file.sync_data().expect_err("as planned");
+        file.begin_write_back(0, 8192);
+        let seen = contents(&disk, "/f").expect("it is there");
+        assert_eq!(
+            seen,
+            contents(&disk.crash(seed), "/f").expect("it is there")
+        );
+        file.write_at(&[3; 10], 0).expect("a healthy disk");
+        file.begin_write_back(0, 8192);
+        assert_eq!(
+            contents(&disk, "/f").expect("it is there")[..10],
+            [3; 10],
+            "dirty pages stay"
+        );
+    }
+}
+
 // If this fails, tests of a full disk prove nothing.
 #[test]
 fn a_full_disk_refuses_space_but_not_writes_into_reserved_space() {
