@@ -1,1 +1,169 @@
-fn main() {}
+//! `cargo run --release`: a whole cluster on this machine, until Ctrl-C.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use bytesize::ByteSize;
+use clap::Parser;
+use cluster::{Options, Running};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Acequia on one machine: a distributor and storage nodes in one process
+#[derive(Parser)]
+#[command(name = "cluster", version)]
+struct Arguments {
+    /// Where everything is kept
+    #[arg(long, value_name = "DIR", default_value = "./data")]
+    data: PathBuf,
+    /// The distributor's port; the nodes take the ports after it
+    #[arg(long, value_name = "PORT", default_value_t = 8000)]
+    port: u16,
+    /// How many storage nodes
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
+    nodes: u16,
+    /// The catalog, postgres://… or sqlite://… [default: SQLite in the data folder]
+    #[arg(long, value_name = "URL", env = "DATABASE_URL")]
+    database_url: Option<String>,
+    /// The most that each node may store, like 500M or 2TiB [default: what its disk holds]
+    #[arg(long, value_name = "SIZE", env = "MAX_STORAGE")]
+    max_storage: Option<ByteSize>,
+    /// What is logged to standard error
+    #[arg(long, value_name = "FILTER", env = "LOG", default_value = "warn")]
+    log: String,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cluster: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&arguments.log).context("--log")?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let options = Options {
+        data: arguments.data,
+        port: arguments.port,
+        nodes: arguments.nodes,
+        database_url: arguments.database_url,
+        max_storage: arguments.max_storage.map(|size| size.as_u64()),
+        ..Options::default()
+    };
+    let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;
+    runtime.block_on(serve(options))
+}
+
+/// Runs the cluster until SIGINT or SIGTERM.
+async fn serve(options: Options) -> anyhow::Result<()> {
+    // Listened to from the start, so that a signal during the start is not lost.
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
+    let cluster = tokio::select! {
+        started = cluster::start(options) => started?,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
+    // A closed standard output (`| head -1`) is no reason to stop serving.
+    drop(std::io::stdout().write_all(greeting(&cluster).as_bytes()));
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    drop(std::io::stdout().write_all(b"stopping\n"));
+    cluster.stop().await;
+    Ok(())
+}
+
+fn greeting(cluster: &Running) -> String {
+    let options = cluster.options();
+    let dist = cluster.url();
+    let first = cluster.nodes().next().map_or(dist, |(_, url)| url);
+    let mut text = format!("Acequia {} runs here:\n\n", env!("CARGO_PKG_VERSION"));
+    text += &format!(
+        "  dist     {dist}   catalog {}\n",
+        without_password(&options.catalog())
+    );
+    for (name, url) in cluster.nodes() {
+        let folder = options.data.join(name.as_str());
+        text += &format!("  {:<8} {url}   data {}\n", name.as_str(), folder.display());
+    }
+    let address = if dist.ends_with(":8000") {
+        String::new()
+    } else {
+        format!(" --url {dist}")
+    };
+    text + &format!(
+        "\nTry in another terminal:\n\n  \
+           curl -F file=@README.md {first}/store\n  \
+           curl {dist}/content\n  \
+           cargo run --release --package client --{address} list\n\n\
+         Ctrl-C stops it; started again, everything is still there.\n"
+    )
+}
+
+/// A database's address as it may be shown.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    match rest.rsplit_once('@') {
+        Some((user, host)) => match user.split_once(':') {
+            Some((name, _)) => format!("{scheme}://{name}:…@{host}"),
+            None => url.to_owned(),
+        },
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, a database's password stands in the scroll-back of every terminal.
+    #[test]
+    fn passwords_are_not_shown() {
+        let cases = [
+            (
+                "postgres://me:se@cret@db:5432/acequia",
+                "postgres://me:…@db:5432/acequia",
+            ),
+            ("postgres://me@db/acequia", "postgres://me@db/acequia"),
+            (
+                "sqlite:///srv/a:b/catalog.db",
+                "sqlite:///srv/a:b/catalog.db",
+            ),
+        ];
+        for (url, shown) in cases {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+
+    // If this fails, a documented flag is refused, or a nonsensical one accepted.
+    #[test]
+    fn flags_are_read() {
+        let read = |words: &[&str]| Arguments::try_parse_from([&["cluster"], words].concat());
+        let arguments =
+            read(&["--max-storage", "100M", "--nodes", "1", "--port", "0"]).expect("reads");
+        assert_eq!(
+            arguments.max_storage.map(|size| size.as_u64()),
+            Some(100_000_000)
+        );
+        for words in [
+            ["--nodes", "0"],
+            ["--port", "70000"],
+            ["--max-storage", "lots"],
+        ] {
+            assert!(read(&words).is_err(), "{words:?} was accepted");
+        }
+    }
+}

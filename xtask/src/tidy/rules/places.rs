@@ -6,7 +6,12 @@ use crate::tidy::tokens::{self, Token};
 use crate::tidy::tree::Tree;
 
 /// Folders whose job is SQL.
-const SQL_FOLDERS: [&str; 3] = ["dist/src/catalog/", "dist/src/coordinator/", "pgtest/src/"];
+const SQL_FOLDERS: [&str; 4] = [
+    "dist/src/catalog/",
+    "dist/src/coordinator/",
+    "pgtest/src/",
+    "trials/src/bench/",
+];
 
 /// Folders of the pure cores.
 const CORE_FOLDERS: [&str; 3] = ["node/store/src/", "node/replica/src/", "wire/src/"];

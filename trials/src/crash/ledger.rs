@@ -1,0 +1,146 @@
+//! What one client knows of its contents: what was acknowledged, and what may have happened.
+
+use std::collections::BTreeMap;
+
+use rand::rngs::StdRng;
+use rand::{RngCore, SeedableRng};
+use wire::{Checksum, ContentId};
+
+/// Payloads from this size on are given back to the file system as soon as they are superseded.
+pub const PUNCHED_FROM: u64 = 64 * 1024;
+
+/// The bytes of one version, made anew from a seed whenever they are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes {
+    /// Decides every byte.
+    pub seed: u64,
+    /// How many.
+    pub size: u64,
+}
+
+impl Bytes {
+    /// All of them.
+    pub fn make(self) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(self.size).unwrap_or(usize::MAX)];
+        StdRng::seed_from_u64(self.seed).fill_bytes(&mut bytes);
+        bytes
+    }
+}
+
+/// One version of a content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// 1, 2, 3…
+    pub number: u64,
+    /// In bytes.
+    pub size: u64,
+    /// Of its bytes.
+    pub checksum: Checksum,
+}
+
+/// A content, seen or expected: a version, or nothing (never stored, or deleted).
+pub type State = Option<Version>;
+
+/// What may be found of one content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// The base URI of its node.
+    pub node: String,
+    /// As the last answer said.
+    pub certain: State,
+    /// What a change would have made whose answer was lost.
+    pub possible: Option<State>,
+    /// Whether it was used since it was last verified.
+    pub touched: bool,
+}
+
+impl Expectation {
+    /// Whether finding `seen` is in order.
+    pub fn allows(&self, seen: State) -> bool {
+        seen == self.certain || self.possible == Some(seen)
+    }
+
+    /// Takes what was found for certain.
+    pub fn settle(&mut self, seen: State) {
+        self.certain = seen;
+        self.possible = None;
+        self.touched = false;
+    }
+}
+
+/// Everything that one client has done.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Every content ever tried, by id.
+    pub contents: BTreeMap<ContentId, Expectation>,
+    /// Bytes of small versions that were superseded: they may lie dead until a segment is rewritten.
+    pub small_superseded: u64,
+    /// Changes tried, each of which may have left records.
+    pub tried: u64,
+}
+
+impl Ledger {
+    /// Notes that a version was superseded, or may have been.
+    pub fn supersede(&mut self, version: State) {
+        if let Some(version) = version.filter(|version| version.size < PUNCHED_FROM) {
+            self.small_superseded += version.size;
+        }
+    }
+
+    /// The contents that must be there, once everything is settled.
+    pub fn live(&self) -> impl Iterator<Item = (&ContentId, &Version)> {
+        self.contents
+            .iter()
+            .filter_map(|(id, expected)| Some((id, expected.certain.as_ref()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(number: u64) -> State {
+        Some(Version {
+            number,
+            size: 1,
+            checksum: Checksum([7; 32]),
+        })
+    }
+
+    // If this fails, a lost upload passes for one that was never acknowledged.
+    #[test]
+    fn only_unanswered_changes_leave_a_choice() {
+        let mut expected = Expectation {
+            node: String::new(),
+            certain: version(1),
+            possible: None,
+            touched: true,
+        };
+        assert!(expected.allows(version(1)));
+        assert!(!expected.allows(None) && !expected.allows(version(2)));
+        expected.possible = Some(None);
+        assert!(expected.allows(version(1)) && expected.allows(None));
+        assert!(!expected.allows(version(2)));
+        expected.settle(None);
+        assert!(expected.allows(None) && !expected.allows(version(1)));
+    }
+
+    // If this fails, contents are compared with other bytes than were sent.
+    #[test]
+    fn bytes_are_made_again() {
+        let bytes = Bytes {
+            seed: 3,
+            size: 100_001,
+        };
+        assert_eq!(bytes.make(), bytes.make());
+        assert_eq!(bytes.make().len(), 100_001);
+        assert_ne!(
+            bytes.make(),
+            Bytes {
+                seed: 4,
+                size: 100_001
+            }
+            .make()
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! The processes of a cluster: a distributor and storage nodes, each on an address that it keeps.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::time::{Instant, sleep};
+use wire::membership::{Health, NodesAnswer};
+use wire::routes;
+
+use crate::binaries::Binaries;
+use crate::http;
+use crate::service::{Recipe, Service};
+
+/// How long services may take to find together.
+const TOGETHER_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// What a fleet is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where its data and logs go.
+    pub folder: PathBuf,
+    /// How many storage nodes.
+    pub nodes: u16,
+    /// The catalog; none for SQLite in the folder.
+    pub database_url: Option<String>,
+}
+
+/// A cluster of processes. Place 0 is the distributor, the nodes follow.
+pub struct Fleet {
+    folder: PathBuf,
+    services: Vec<Option<Service>>,
+    recipes: Vec<Recipe>,
+    client: reqwest::Client,
+}
+
+impl Fleet {
+    /// Starts a distributor and its nodes; returns when all of them can be used.
+    ///
+    /// # Errors
+    /// When one of them does not start.
+    pub async fn start(binaries: &Binaries, plan: &Plan) -> anyhow::Result<Self> {
+        let recipes = recipes(binaries, plan)?;
+        let services = recipes.iter().map(|_| None).collect();
+        let mut fleet = Fleet {
+            folder: plan.folder.clone(),
+            services,
+            recipes,
+            client: http::client()?,
+        };
+        for place in 0..fleet.services.len() {
+            fleet.spawn(place)?;
+        }
+        fleet.together().await?;
+        Ok(fleet)
+    }
+
+    /// How many services there are.
+    pub fn size(&self) -> usize {
+        self.services.len()
+    }
+
+    /// The distributor's base URI.
+    pub fn url(&self) -> &str {
+        &self.recipes[0].url
+    }
+
+    /// The nodes' base URIs.
+    pub fn node_urls(&self) -> impl Iterator<Item = &str> {
+        self.recipes[1..].iter().map(|recipe| recipe.url.as_str())
+    }
+
+    /// The service at a place, if it runs.
+    pub fn service(&self, place: usize) -> Option<&Service> {
+        self.services.get(place)?.as_ref()
+    }
+
+    /// A service's name.
+    pub fn name(&self, place: usize) -> &str {
+        &self.recipes[place].name
+    }
+
+    /// The folder that holds a node's data.
+    pub fn data(&self, place: usize) -> PathBuf {
+        self.folder.join(self.name(place))
+    }
+
+    /// Starts the service at this place if it does not run; it does not serve yet.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn spawn(&mut self, place: usize) -> anyhow::Result<()> {
+        if self.services[place].is_none() {
+            self.services[place] = Some(Service::spawn(self.recipes[place].clone())?);
+        }
+        Ok(())
+    }
+
+    /// Kills the service at this place (`kill -9`), if it runs.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill(&mut self, place: usize) -> anyhow::Result<()> {
+        if let Some(service) = self.services[place].take() {
+            service.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Stops every service cleanly, nodes first.
+    ///
+    /// # Errors
+    /// When one does not end with success.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
+        for service in self.services.drain(..).rev().flatten() {
+            service.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every service serves and the distributor knows every node as up.
+    ///
+    /// # Errors
+    /// When a service ends, or they do not find together within half a minute.
+    pub async fn together(&mut self) -> anyhow::Result<()> {
+        for service in self.services.iter_mut().flatten() {
+            service.ready(&self.client).await?;
+        }
+        let deadline = Instant::now() + TOGETHER_TIME_MAX;
+        loop {
+            let up = self.nodes_up().await;
+            match up {
+                Ok(up) if up + 1 >= self.size() => return Ok(()),
+                other if Instant::now() >= deadline => {
+                    bail!("{} of {} nodes are up", other?, self.size() - 1)
+                }
+                _ => sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    async fn nodes_up(&self) -> anyhow::Result<usize> {
+        let url = format!("{}{}", self.url(), routes::NODES);
+        let answer: NodesAnswer = http::json(self.client.get(url)).await?;
+        let usable = answer.nodes.iter().filter(|(name, entry)| {
+            !name.is_distributor() && entry.health == Health::Up && !entry.shards.is_empty()
+        });
+        Ok(usable.count())
+    }
+}
+
+fn recipes(binaries: &Binaries, plan: &Plan) -> anyhow::Result<Vec<Recipe>> {
+    std::fs::create_dir_all(&plan.folder)?;
+    let ports = free_ports(usize::from(plan.nodes) + 1)?;
+    let dist_url = format!("http://127.0.0.1:{}", ports[0]);
+    let catalog = match &plan.database_url {
+        Some(url) => url.clone(),
+        None => format!("sqlite://{}", plan.folder.join("catalog.db").display()),
+    };
+    let mut recipes = vec![recipe(
+        binaries,
+        &plan.folder,
+        ("dist", ports[0]),
+        &[("DATABASE_URL", catalog)],
+    )?];
+    for (number, port) in (1..).zip(&ports[1..]) {
+        let name = format!("node{number}");
+        let data = plan.folder.join(&name).display().to_string();
+        let own = [("DATA_DIR", data), ("DISTRIBUTORS", dist_url.clone())];
+        recipes.push(recipe(binaries, &plan.folder, (&name, *port), &own)?);
+    }
+    Ok(recipes)
+}
+
+fn recipe(
+    binaries: &Binaries,
+    folder: &Path,
+    (name, port): (&str, u16),
+    own: &[(&str, String)],
+) -> anyhow::Result<Recipe> {
+    let program = if name == "dist" { "dist" } else { "node" };
+    let shared = [
+        ("NODE_NAME", name.to_owned()),
+        ("HOST", "127.0.0.1".to_owned()),
+        ("PORT", port.to_string()),
+        ("LOG", "warn".to_owned()),
+    ];
+    let all = shared
+        .iter()
+        .chain(own)
+        .map(|(key, value)| ((*key).to_owned(), value.clone()));
+    Ok(Recipe {
+        name: name.to_owned(),
+        program: binaries.path(program)?,
+        environment: all.collect(),
+        arguments: Vec::new(),
+        url: format!("http://127.0.0.1:{port}"),
+        log: folder.join(format!("{name}.log")),
+    })
+}
+
+/// Ports that were free a moment ago. A service keeps its port over restarts, so it cannot be left
+/// to the service; below the ephemeral range, so that no outgoing connection takes it meanwhile.
+fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
+    let mut ports = Vec::with_capacity(count);
+    let mut held = Vec::with_capacity(count);
+    for _ in 0..10_000 {
+        let port = rand::random_range(10_000..32_000);
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+            ports.push(port);
+            held.push(listener);
+        }
+        if ports.len() == count {
+            return Ok(ports);
+        }
+    }
+    None.context("no free ports between 10000 and 32000")
+}
+
+/// The first of `count` ports in a row that were free a moment ago.
+///
+/// # Errors
+/// When there are none.
+pub(crate) fn free_row_of_ports(count: u16) -> anyhow::Result<u16> {
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    (0..1_000)
+        .map(|_| rand::random_range(10_000..32_000))
+        .find(|&first| (first..first + count).all(is_free))
+        .context("no free ports between 10000 and 32000")
+}

@@ -1,0 +1,11 @@
+//! Experiments on real processes: what happens when they are killed, and how fast they are.
+//!
+//! Everything here goes through the services' binaries and their HTTP interface; nothing looks
+//! into the services. It is a crate of its own so that `xtask` stays small.
+
+pub mod bench;
+pub mod binaries;
+pub mod crash;
+pub mod fleet;
+pub mod http;
+pub mod service;

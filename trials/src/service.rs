@@ -1,0 +1,162 @@
+//! One service as a child process that can be killed.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep};
+use wire::routes;
+
+/// How long a service may take to start, recovery included.
+const START_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How often a starting service is asked.
+const ASK_EVERY: Duration = Duration::from_millis(5);
+
+/// How a service is started, as often as needed.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// For people.
+    pub name: String,
+    /// Its binary.
+    pub program: PathBuf,
+    /// Its environment, beside what this process has.
+    pub environment: Vec<(String, String)>,
+    /// Arguments.
+    pub arguments: Vec<String>,
+    /// The base URI that it will serve.
+    pub url: String,
+    /// Where its standard output and error are appended.
+    pub log: PathBuf,
+}
+
+/// A service that runs. Dropping it kills it.
+pub struct Service {
+    recipe: Recipe,
+    child: Child,
+}
+
+impl Service {
+    /// Starts the process; it does not serve yet.
+    ///
+    /// # Errors
+    /// When the program cannot be run or its log not be written.
+    pub fn spawn(recipe: Recipe) -> anyhow::Result<Self> {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&recipe.log)?;
+        let child = Command::new(&recipe.program)
+            .args(&recipe.arguments)
+            .envs(recipe.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot run {}", recipe.program.display()))?;
+        Ok(Service { recipe, child })
+    }
+
+    /// How it was started.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// Waits until the service says that it can serve.
+    ///
+    /// # Errors
+    /// When it ends instead, or does not serve within a minute; with the end of its log.
+    pub async fn ready(&mut self, client: &reqwest::Client) -> anyhow::Result<()> {
+        let url = format!("{}{}", self.recipe.url, routes::HEALTH_READY);
+        let deadline = Instant::now() + START_TIME_MAX;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                bail!(
+                    "{} ended with {status}:\n{}",
+                    self.recipe.name,
+                    self.log_end()
+                );
+            }
+            if client
+                .get(&url)
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+            {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                bail!("{} does not serve:\n{}", self.recipe.name, self.log_end());
+            }
+            sleep(ASK_EVERY).await;
+        }
+    }
+
+    /// Kills the process as a power failure of the process alone would: nothing is flushed.
+    ///
+    /// # Errors
+    /// When the process cannot be waited for.
+    pub async fn kill(mut self) -> anyhow::Result<Recipe> {
+        self.child
+            .kill()
+            .await
+            .with_context(|| format!("cannot kill {}", self.recipe.name))?;
+        Ok(self.recipe.clone())
+    }
+
+    /// Asks the process to end, and waits for it.
+    ///
+    /// # Errors
+    /// When it ends with anything but success.
+    pub async fn stop(mut self) -> anyhow::Result<Recipe> {
+        if let Some(pid) = self.pid() {
+            kill_process(pid, Signal::TERM)?;
+        }
+        let status = self.child.wait().await?;
+        if !status.success() {
+            bail!(
+                "{} ended with {status}:\n{}",
+                self.recipe.name,
+                self.log_end()
+            );
+        }
+        Ok(self.recipe.clone())
+    }
+
+    /// A line of `/proc/PID/status` in bytes, like `VmRSS` (resident now) and `VmHWM` (its peak).
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn memory(&self, line: &str) -> anyhow::Result<u64> {
+        let pid = self
+            .pid()
+            .context("the process has ended")?
+            .as_raw_nonzero();
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let field = status
+            .lines()
+            .find_map(|l| l.strip_prefix(line)?.strip_prefix(':'));
+        let field = field.with_context(|| format!("no {line} in /proc/{pid}/status"))?;
+        let kibibytes: u64 = field.trim().trim_end_matches(" kB").parse()?;
+        Ok(kibibytes * 1024)
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        Pid::from_raw(i32::try_from(self.child.id()?).ok()?)
+    }
+
+    fn log_end(&self) -> String {
+        log_end(&self.recipe.log)
+    }
+}
+
+fn log_end(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}
