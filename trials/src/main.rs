@@ -88,8 +88,17 @@ struct Place {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// An empty database for the catalog, postgres://… [default: SQLite]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", conflicts_with = "postgres")]
     database_url: Option<String>,
+    /// Start a PostgreSQL for the catalog, and end it afterwards
+    #[arg(long)]
+    postgres: bool,
+}
+
+/// The catalog of one trial; the server that was started for it ends with it.
+struct Catalog {
+    url: Option<String>,
+    _server: Option<pgtest::Postgres>,
 }
 
 impl Place {
@@ -101,6 +110,20 @@ impl Place {
             .prefix("trial-")
             .tempdir_in(&parent)
             .with_context(|| format!("cannot use {}", parent.display()))
+    }
+
+    fn catalog(&self) -> anyhow::Result<Catalog> {
+        if !self.postgres {
+            return Ok(Catalog {
+                url: self.database_url.clone(),
+                _server: None,
+            });
+        }
+        let server = pgtest::Postgres::start_durable()?;
+        Ok(Catalog {
+            url: Some(server.fresh_database()?),
+            _server: Some(server),
+        })
     }
 }
 
@@ -135,11 +158,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
 
 async fn crash_trial(rounds: u32, seed: u64, nodes: u16, place: &Place) -> anyhow::Result<bool> {
     let mut folder = place.folder()?;
+    let catalog = place.catalog()?;
     let settings = crash::Settings {
         rounds,
         seed,
         nodes,
-        database_url: place.database_url.clone(),
+        database_url: catalog.url.clone(),
         folder: folder.path().to_path_buf(),
     };
     let mut out = std::io::stdout();
@@ -160,10 +184,11 @@ async fn measure(what: Measurement) -> anyhow::Result<bool> {
     | Measurement::Large { place, .. }
     | Measurement::Delete { place, .. }) = &what;
     let folder = place.folder()?;
+    let catalog = place.catalog()?;
     let bench = Bench {
         binaries: Binaries::beside_this_program()?,
         folder: folder.path().to_path_buf(),
-        database_url: place.database_url.clone(),
+        database_url: catalog.url.clone(),
     };
     let figures = match what {
         Measurement::Small { seconds, .. } => bench::small::run(&bench, seconds).await?,
