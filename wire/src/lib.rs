@@ -3,23 +3,18 @@
 //! This crate owns the vocabulary. It does no I/O, reads no clock, draws no random numbers and
 //! knows no HTTP library: callers pass times and randomness in.
 
+pub mod body;
 pub mod checksum;
-pub mod content;
 pub mod error;
 pub mod id;
 pub mod limits;
-pub mod listing;
-pub mod membership;
 pub mod name;
 pub mod nodes_file;
-pub mod operation;
-pub mod placement;
 pub mod position;
 pub mod routes;
-pub mod shard;
-pub mod stats;
 pub mod timestamp;
 
+pub use body::{content, listing, membership, operation, placement, shard, stats};
 pub use checksum::Checksum;
 pub use error::{Code, ErrorBody};
 pub use id::ContentId;
