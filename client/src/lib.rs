@@ -6,7 +6,7 @@
 //! subcommand. The arrows: `cli` uses all others; `api`, `local` and `ui` do not know each other.
 
 pub mod api;
-//pub mod bench;
-//pub mod cli;
+pub mod bench;
+pub mod cli;
 pub mod local;
-//pub mod ui;
+pub mod ui;

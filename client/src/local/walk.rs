@@ -215,12 +215,12 @@ mod tests {
         let listed = names(&top, Folders::Walk);
         assert_eq!(listed.len(), 3);
         assert!(
-            names[0].ends_with("cannot be stored under its name"),
-            "{names:?}"
+            listed[0].ends_with("cannot be stored under its name"),
+            "{listed:?}"
         );
         assert!(
-            names[1].ends_with("neither a file nor a folder"),
-            "{names:?}"
+            listed[1].ends_with("neither a file nor a folder"),
+            "{listed:?}"
         );
         assert!(listed[2].ends_with("is not UTF-8"), "{listed:?}");
         std::os::unix::fs::symlink(top.join("a\nb"), folder.path().join("named")).expect("links");

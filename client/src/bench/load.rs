@@ -1,0 +1,159 @@
+//! What all workers of a benchmark share: how much is left to do, and the threads that do it.
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::connection::{Body, Connection, ExchangeError};
+use super::head::Head;
+use super::places::Nodes;
+use super::{BenchError, Bound, Load};
+
+/// What is left to do, over all threads.
+#[derive(Debug)]
+pub(super) struct Quota {
+    left: AtomicU64,
+    until: Option<Instant>,
+}
+
+impl Quota {
+    /// Begins now.
+    pub(super) fn new(bound: Bound) -> Self {
+        match bound {
+            Bound::Count(count) => Quota {
+                left: AtomicU64::new(count),
+                until: None,
+            },
+            Bound::Duration(duration) => {
+                let until = Instant::now().checked_add(duration);
+                Quota {
+                    left: AtomicU64::new(u64::MAX),
+                    until,
+                }
+            }
+        }
+    }
+
+    /// Takes one operation; false when none is left.
+    pub(super) fn take(&self) -> bool {
+        if self.until.is_some_and(|until| Instant::now() >= until) {
+            return false;
+        }
+        let take = |left: u64| left.checked_sub(1);
+        self.left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .is_ok()
+    }
+}
+
+/// Runs `work` on every thread with its share of the workers; gives all outcomes and the time from
+/// the common start to the last end.
+pub(super) fn run_threads<T, F>(
+    load: &Load,
+    work: impl Fn(usize) -> F + Sync,
+) -> Result<(Vec<T>, Duration), BenchError>
+where
+    T: Send,
+    F: Future<Output = Result<T, BenchError>>,
+{
+    let threads = load.threads.clamp(1, load.concurrency.max(1));
+    let start = Barrier::new(threads);
+    let work = &work;
+    let one = |index: usize| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        start.wait();
+        let begun = Instant::now();
+        let outcome = runtime.map_err(BenchError::Runtime)?.block_on(work(share(
+            load.concurrency,
+            threads,
+            index,
+        )))?;
+        Ok((outcome, begun.elapsed()))
+    };
+    let one = &one;
+    let ended: Vec<Result<(T, Duration), BenchError>> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads)
+            .map(|index| scope.spawn(move || one(index)))
+            .collect();
+        all.into_iter()
+            .map(|thread| thread.join().unwrap_or(Err(BenchError::Thread)))
+            .collect()
+    });
+    let mut outcomes = Vec::with_capacity(threads);
+    let mut longest = Duration::ZERO;
+    for end in ended {
+        let (outcome, took) = end?;
+        outcomes.push(outcome);
+        longest = longest.max(took);
+    }
+    Ok((outcomes, longest))
+}
+
+/// The workers of one thread: all together `concurrency`, and no thread has two more than another.
+fn share(concurrency: usize, threads: usize, index: usize) -> usize {
+    let concurrency = concurrency.max(1);
+    concurrency / threads + usize::from(index < concurrency % threads)
+}
+
+/// One worker's connections: at most one to each node.
+#[derive(Debug, Default)]
+pub(super) struct Connections(Vec<Option<Connection>>);
+
+impl Connections {
+    /// Sends a request to a node, over the connection that is there or a new one. A connection that
+    /// the service closed while it was idle is not told from one that broke: both are errors.
+    pub(super) async fn exchange(
+        &mut self,
+        nodes: &Nodes,
+        node: usize,
+        request: (&[u8], &[u8]),
+        into: &mut Body,
+    ) -> Result<Head, ExchangeError> {
+        if self.0.len() <= node {
+            self.0.resize_with(node + 1, || None);
+        }
+        let mut connection = match self.0[node].take() {
+            Some(connection) => connection,
+            None => Connection::open(&nodes.address(node)).await?,
+        };
+        let head = connection.exchange(request.0, request.1, into).await?;
+        if !head.close {
+            self.0[node] = Some(connection);
+        }
+        Ok(head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, a benchmark runs at another concurrency than it says.
+    #[test]
+    fn workers_are_shared_out_evenly() {
+        for (concurrency, threads) in [(16, 1), (16, 3), (1, 1), (5, 5)] {
+            let shares: Vec<_> = (0..threads)
+                .map(|i| share(concurrency, threads, i))
+                .collect();
+            assert_eq!(shares.iter().sum::<usize>(), concurrency);
+            assert!(
+                shares
+                    .iter()
+                    .max()
+                    .zip(shares.iter().min())
+                    .is_some_and(|(a, b)| a - b <= 1)
+            );
+        }
+    }
+
+    // If this fails, `--count` makes more or fewer operations, or `--duration` never ends.
+    #[test]
+    fn the_quota_ends() {
+        let quota = Quota::new(Bound::Count(3));
+        assert_eq!((0..9).filter(|_| quota.take()).count(), 3);
+        assert!(!Quota::new(Bound::Duration(Duration::ZERO)).take());
+        assert!(Quota::new(Bound::Duration(Duration::from_secs(60))).take());
+    }
+}

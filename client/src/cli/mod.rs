@@ -1,0 +1,249 @@
+//! The command line: one file for each subcommand, and what they have in common.
+
+mod bench;
+mod delete;
+pub mod failure;
+mod get;
+mod info;
+mod list;
+mod nodes;
+mod stats;
+mod transfers;
+mod update;
+mod upload;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::api::{Client, Endpoint, Options};
+use crate::ui::{Format, Ui};
+use failure::{Failure, Kind};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    1  failed in another way than these, or in several ways
+    2  wrong usage
+    3  the content does not exist, or was deleted
+    4  nobody answers
+    5  wrong bytes: a hash differs
+    6  no access key, or a wrong one
+    7  conflict: the content is not as the request demands
+    8  the cluster answers, but cannot do it now
+    9  a file on this machine cannot be read or written
+  130  interrupted";
+
+/// Stores files in an Acequia cluster, and gets them back.
+///
+/// Data goes to standard output, everything else to standard error.
+#[derive(Debug, Parser)]
+#[command(name = "client", version, after_help = EXIT_CODES, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// The base URL of a distributor.
+    #[arg(
+        long,
+        env = "ACEQUIA_URL",
+        default_value = "http://127.0.0.1:8000",
+        global = true,
+        value_name = "URL"
+    )]
+    url: Endpoint,
+    /// The cluster's access key, where it demands one.
+    #[arg(
+        long,
+        env = "ACCESS_KEY",
+        hide_env_values = true,
+        global = true,
+        value_name = "KEY"
+    )]
+    access_key: Option<String>,
+    /// Print data as JSON, one value a line; failures too, on standard error.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Show no progress bars.
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Upload(upload::Arguments),
+    Get(get::Arguments),
+    Update(update::Arguments),
+    Delete(delete::Arguments),
+    List(list::Arguments),
+    Info(info::Arguments),
+    Nodes(nodes::Arguments),
+    Stats(stats::Arguments),
+    Bench(bench::Arguments),
+}
+
+/// What every subcommand works with.
+#[derive(Clone)]
+struct Session {
+    client: Client,
+    ui: Ui,
+}
+
+/// Reads the command line, runs the command and gives the process's exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let format = if cli.global.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    let ui = Ui::new(format, cli.global.quiet);
+    match run(cli, &ui) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&ui, &failure);
+            ExitCode::from(failure.kind.exit_code())
+        }
+    }
+}
+
+fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
+    if let Command::Bench(arguments) = cli.command {
+        // It makes its own light connections, on threads of its own.
+        return bench::run(arguments, &cli.global, ui);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Failure, format!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(async {
+        let session = Session::open(cli.global, ui.clone())?;
+        tokio::select! {
+            outcome = dispatch(&session, cli.command) => outcome,
+            () = interrupted() => Err(Failure::new(Kind::Interrupted, "interrupted")
+                .with_hint("an interrupted `get` goes on where it stopped when it is run again")),
+        }
+    });
+    // A thread may wait for standard input: it is not waited for.
+    runtime.shutdown_timeout(Duration::ZERO);
+    outcome
+}
+
+async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Upload(arguments) => upload::run(session, arguments).await,
+        Command::Get(arguments) => get::run(session, arguments).await,
+        Command::Update(arguments) => update::run(session, arguments).await,
+        Command::Delete(arguments) => delete::run(session, arguments).await,
+        Command::List(arguments) => list::run(session, arguments).await,
+        Command::Info(arguments) => info::run(session, arguments).await,
+        Command::Nodes(arguments) => nodes::run(session, arguments).await,
+        Command::Stats(arguments) => stats::run(session, arguments).await,
+        Command::Bench(_) => unreachable!("`run` takes it before a session is opened"),
+    }
+}
+
+impl Session {
+    fn open(global: Global, ui: Ui) -> Result<Self, Failure> {
+        let mut options = Options::new(global.url);
+        options.access_key = global.access_key;
+        let client = Client::new(options)
+            .map_err(|error| Failure::caused("cannot set up the client", &error))?;
+        Ok(Session { client, ui })
+    }
+}
+
+/// Ends when the user wants it to end; never, if the system gives no signals.
+async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Tells the user of a failure. That standard output was closed is none.
+fn report(ui: &Ui, failure: &Failure) {
+    if failure.kind == Kind::OutputClosed {
+        return;
+    }
+    match (
+        ui.format(),
+        serde_json::to_string(&serde_json::json!({ "error": failure })),
+    ) {
+        (Format::Json, Ok(json)) => ui.note(&json),
+        _ => ui.complain(&failure.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("client").chain(line.split_whitespace()))
+    }
+
+    // If this fails, some command line panics instead of being read or refused.
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    // If this fails, the exit codes that scripts rely on are not the documented ones.
+    #[test]
+    fn every_exit_code_is_documented() {
+        for kind in Kind::ALL {
+            let line = format!("{:>5}  ", kind.exit_code());
+            assert!(EXIT_CODES.contains(&line), "{kind:?}");
+        }
+    }
+
+    // If this fails, the documented forms of the commands stop working.
+    #[test]
+    fn the_documented_commands_are_read() {
+        let id = "01943e3f-0000-8001-9000-000000000000";
+        for line in [
+            "upload a b -r --jobs 2",
+            "upload - --name x --json",
+            "--url http://h:1 list --filename a* --limit 5",
+            &format!("get {id}"),
+            &format!("get {id} -o -"),
+            &format!("update {id} a"),
+            &format!("delete {id} {id}"),
+            &format!("info {id} --json"),
+            "nodes",
+            "stats --watch",
+            "bench upload --size 1KiB --concurrency 16 --duration 10s --json",
+            "bench get --count 1000",
+            "bench probe --dir .",
+        ] {
+            if let Err(error) = parse(line) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    // If this fails, a typo is sent to the cluster.
+    #[test]
+    fn wrong_command_lines_are_usage_errors() {
+        for line in [
+            "",
+            "get 17",
+            "list --limit x",
+            "upload",
+            "--url 127.0.0.1 nodes",
+            "x",
+        ] {
+            let error = parse(line).expect_err(line);
+            let help = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+            assert_eq!(error.exit_code(), 2, "{line}: {:?} {help:?}", error.kind());
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `client nodes`: the services of the cluster.
+
+use serde::Serialize;
+use wire::NodeName;
+use wire::membership::{Health, NodeEntry, NodesAnswer, ReplicaRole, ServiceRole};
+
+use crate::ui::Format;
+use crate::ui::table::Table;
+
+use super::Session;
+use super::failure::Failure;
+
+/// Show the distributors and storage nodes of the cluster.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {}
+
+/// One line of JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    name: &'a NodeName,
+    #[serde(flatten)]
+    entry: &'a NodeEntry,
+}
+
+pub(super) async fn run(session: &Session, _: Arguments) -> Result<(), Failure> {
+    let asked = session.client.nodes().await;
+    let answer = asked.map_err(|error| Failure::caused("cannot ask for the nodes", &error))?;
+    if session.ui.format() == Format::Text {
+        session.ui.data(&answer, || text(&answer))?;
+        return Ok(());
+    }
+    for (name, entry) in &answer.nodes {
+        session.ui.data(&Line { name, entry }, String::new)?;
+    }
+    Ok(())
+}
+
+fn text(answer: &NodesAnswer) -> String {
+    let mut table = Table::new(&["name", "role", "health", ">shards", ">led", "url"]);
+    for (name, entry) in &answer.nodes {
+        let led = entry
+            .shards
+            .iter()
+            .filter(|shard| shard.role == ReplicaRole::Leader)
+            .count();
+        let role = match entry.role {
+            ServiceRole::Distributor => "distributor",
+            ServiceRole::Node => "node",
+        };
+        let health = match entry.health {
+            Health::Up => "up",
+            Health::Down => "down",
+        };
+        table.row(vec![
+            name.to_string(),
+            role.to_owned(),
+            health.to_owned(),
+            entry.shards.len().to_string(),
+            led.to_string(),
+            entry.public_url.clone(),
+        ]);
+    }
+    table.text()
+}

@@ -1,0 +1,151 @@
+//! All that is printed: data on standard output, everything else on standard error.
+//!
+//! This is the only place that prints. A reader that closes standard output is no error here: it
+//! is told to the caller as [`Closed`], who ends quietly.
+
+pub mod board;
+pub mod human;
+pub mod table;
+
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+use board::Board;
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people, and for `cut` and `awk`.
+    Text,
+    /// One JSON value a line.
+    Json,
+}
+
+/// Standard output does not take any more.
+#[derive(Debug, thiserror::Error)]
+pub enum PrintError {
+    /// Its reader is gone, as `head` goes.
+    #[error("standard output was closed")]
+    Closed,
+    /// It failed.
+    #[error("cannot write to standard output")]
+    Write(#[source] io::Error),
+    /// A value has no JSON form.
+    #[error("cannot write JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+/// The terminal, or what stands for it.
+#[derive(Clone, Debug)]
+pub struct Ui {
+    format: Format,
+    board: Board,
+    colours: bool,
+}
+
+impl Ui {
+    /// Bars appear if standard error is a terminal and `quiet` is not set.
+    pub fn new(format: Format, quiet: bool) -> Self {
+        let terminal = io::stderr().is_terminal();
+        // https://no-color.org: any value but the empty one.
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Ui {
+            format,
+            board: Board::new(terminal && !quiet),
+            colours: terminal && !refused,
+        }
+    }
+
+    /// How data is printed.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The progress bars.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Whether standard output is a terminal.
+    pub fn is_stdout_terminal(&self) -> bool {
+        io::stdout().is_terminal()
+    }
+
+    /// Prints data: `text` as it is, or `value` as a line of JSON.
+    ///
+    /// # Errors
+    /// When standard output does not take it.
+    pub fn data<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), PrintError> {
+        let mut line = match self.format {
+            Format::Text => text(),
+            Format::Json => serde_json::to_string(value).map_err(PrintError::Json)?,
+        };
+        line.push('\n');
+        self.write(line.as_bytes())
+    }
+
+    /// Writes bytes to standard output as they are.
+    ///
+    /// # Errors
+    /// When standard output does not take them.
+    pub fn write(&self, bytes: &[u8]) -> Result<(), PrintError> {
+        let write = || {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes).and_then(|()| out.flush())
+        };
+        self.board
+            .suspend(write)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => PrintError::Closed,
+                _ => PrintError::Write(error),
+            })
+    }
+
+    /// Says something to a person. That nobody can be told is nothing that anybody can be told.
+    pub fn note(&self, text: &str) {
+        self.board.suspend(|| {
+            let _told = writeln!(io::stderr().lock(), "{}", printable(text)).is_ok();
+        });
+    }
+
+    /// Says what went wrong: `error: …`, the first word in red where colours are wanted.
+    pub fn complain(&self, text: &str) {
+        let word = if self.colours {
+            "\u{1b}[1;31merror:\u{1b}[0m"
+        } else {
+            "error:"
+        };
+        self.board.suspend(|| {
+            let _told = writeln!(io::stderr().lock(), "{word} {}", printable(text)).is_ok();
+        });
+    }
+}
+
+/// A text without the control characters that could command a terminal; lines stay lines.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() && c != '\n' {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, a stored file name or a server's message can command the terminal.
+    #[test]
+    fn escape_sequences_are_disarmed() {
+        assert_eq!(printable("a\u{1b}[2Jb\nc\r"), "a\u{fffd}[2Jb\nc\u{fffd}");
+    }
+}
