@@ -166,7 +166,7 @@ impl Worker {
             .contents
             .get(&id)
             .and_then(|expected| expected.certain);
-        self.expect(&change, before);
+        self.note(&change, before);
         let mut lost = false;
         while let Some(again) = request.try_clone() {
             self.ledger.tried += 1;
@@ -193,7 +193,7 @@ impl Worker {
         }
     }
 
-    fn expect(&mut self, change: &Change, certain: State) {
+    fn note(&mut self, change: &Change, certain: State) {
         let expected = Expectation {
             node: change.node.clone(),
             certain,

@@ -58,9 +58,20 @@ impl Source {
         self.test_lines.iter().filter(|&&test| !test).count()
     }
 
-    /// The lines of test code.
-    pub(crate) fn test_lines(&self) -> usize {
-        self.test_lines.iter().filter(|&&test| test).count()
+    /// The lines of product code and of test code, blank lines and comments left out.
+    pub(crate) fn code_lines(&self) -> (usize, usize) {
+        let is_code = |line: &str| !line.is_empty() && !line.starts_with("//");
+        let marked = self.text.lines().zip(&self.test_lines);
+        marked.filter(|(line, _)| is_code(line.trim_start())).fold(
+            (0, 0),
+            |(product, tests), (_, test)| {
+                if *test {
+                    (product, tests + 1)
+                } else {
+                    (product + 1, tests)
+                }
+            },
+        )
     }
 
     /// Calls everything in this file a test.
@@ -77,7 +88,10 @@ impl Source {
         };
         let declared = self.syntax.items.iter().filter_map(|item| match item {
             syn::Item::Mod(module) if module.content.is_none() && is_test_only(&module.attrs) => {
-                Some(format!("{inside}/{}", module.ident))
+                Some(match path_attribute(&module.attrs) {
+                    Some(path) => format!("{folder}/{}", path.trim_end_matches(".rs")),
+                    None => format!("{inside}/{}", module.ident),
+                })
             }
             _ => None,
         });
@@ -132,6 +146,25 @@ fn demands_test(meta: &syn::Meta) -> bool {
             .is_ok_and(|parts| parts.iter().any(demands_test)),
         _ => false,
     }
+}
+
+/// The value of `#[path = "…"]`.
+fn path_attribute(attributes: &[syn::Attribute]) -> Option<String> {
+    attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("path"))
+        .find_map(|attribute| {
+            let syn::Meta::NameValue(pair) = &attribute.meta else {
+                return None;
+            };
+            let syn::Expr::Lit(literal) = &pair.value else {
+                return None;
+            };
+            match &literal.lit {
+                syn::Lit::Str(path) => Some(path.value()),
+                _ => None,
+            }
+        })
 }
 
 struct TestLines {
@@ -190,7 +223,7 @@ mod tests {
         let file = source("a/src/x.rs", text);
         let tests: Vec<usize> = (1..=11).filter(|&line| file.is_test(line)).collect();
         assert_eq!(tests, [3, 4, 5, 6, 7, 10, 11]);
-        assert_eq!((file.product_lines(), file.test_lines()), (4, 7));
+        assert_eq!((file.product_lines(), file.code_lines()), (4, (3, 6)));
         assert_eq!(source("a/tests/x.rs", text).product_lines(), 0);
     }
 

@@ -134,7 +134,11 @@ mod tests {
     fn out_of_line_test_modules_are_tests() {
         let tree = Tree::of(&[
             ("a/src/lib.rs", "mod x;\n#[cfg(test)]\nmod check;\n"),
-            ("a/src/x.rs", "#[cfg(test)]\nmod tests;\n"),
+            (
+                "a/src/x.rs",
+                "#[cfg(test)]\nmod tests;\n#[cfg(test)]\n#[path = \"x_rules.rs\"]\nmod rules;\n",
+            ),
+            ("a/src/x_rules.rs", "fn d() {}\n"),
             ("a/src/x/tests.rs", "fn a() {}\n"),
             ("a/src/check/deep.rs", "fn b() {}\n"),
             ("a/src/checked.rs", "fn c() {}\n"),
@@ -149,6 +153,7 @@ mod tests {
         };
         assert_eq!(product("a/src/x/tests.rs"), 0);
         assert_eq!(product("a/src/check/deep.rs"), 0);
+        assert_eq!(product("a/src/x_rules.rs"), 0);
         assert_eq!(product("a/src/checked.rs"), 1);
         assert_eq!(product("a/src/lib.rs"), 1);
     }
