@@ -33,7 +33,7 @@ pub const BLOCK_BYTES: usize = 64 * 1024;
 /// The largest payload of one record; a larger content is uploaded in chunks of this size.
 pub const CHUNK_BYTES_MAX: usize = 1024 * 1024;
 
-/// The largest content: its commit record names up to 2^20 chunks, 8 MiB of it.
+/// The largest content: its commit record names up to 2^20 chunks, in 16 MiB.
 pub const CONTENT_BYTES_MAX: u64 = (CHUNK_BYTES_MAX as u64) << 20;
 
 /// The files of one multipart upload.

@@ -1,0 +1,244 @@
+//! The second pass: records go into the log in order, up to where it ends or must be cut.
+
+use std::io;
+use std::sync::Arc;
+
+use wire::{Lsn, Position};
+
+use super::survey::{Item, Surveyed};
+use super::{Log, OpenError, Opening, Recovery, Visit};
+use crate::fetch::verify_payload;
+use crate::log::SegmentState;
+use crate::record::kind::Kind;
+use crate::segment::Segment;
+use crate::segment::entry::Entry;
+use crate::segment::header::SegmentHeader;
+use crate::segment::index_file::SegmentIndex;
+use crate::segment::name::SegmentName;
+
+pub(super) struct Loader<'a> {
+    opening: &'a Opening<'a>,
+    log: Log,
+    commit: Lsn,
+    report: Recovery,
+    /// Everything from this byte of this segment on goes.
+    cut: Option<(usize, u64)>,
+}
+
+/// What comes after an item.
+enum Next {
+    Item,
+    Cut(u64),
+}
+
+impl<'a> Loader<'a> {
+    pub(super) fn new(opening: &'a Opening<'a>, log: Log, commit: Lsn) -> Loader<'a> {
+        Loader {
+            opening,
+            log,
+            commit,
+            report: Recovery::default(),
+            cut: None,
+        }
+    }
+
+    pub(super) fn load(
+        &mut self,
+        pieces: Vec<Surveyed>,
+        visit: Visit<'_>,
+    ) -> Result<(), OpenError> {
+        let firsts: Vec<Lsn> = pieces.iter().map(|piece| piece.name.first).collect();
+        for (at, mut piece) in pieces.into_iter().enumerate() {
+            let successor = firsts.get(at + 1).copied();
+            self.report.segments += 1;
+            let items = self.items(&mut piece)?;
+            self.add_segment(&piece, successor)?;
+            if self.cut.is_none() {
+                self.load_items(items, successor, visit)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A segment's items, from its index file if it has one that is whole.
+    fn items(&mut self, piece: &mut Surveyed) -> Result<Vec<Item>, OpenError> {
+        if let Some(items) = piece.items.take() {
+            self.report.scanned += 1;
+            return Ok(items);
+        }
+        let opening = self.opening;
+        let index = SegmentIndex::load(&**opening.disk, opening.dir, opening.log, piece.name);
+        match opening.disk("read an index file", index)? {
+            Some(index) => {
+                let commit = index.commit;
+                Ok(index
+                    .entries
+                    .into_iter()
+                    .map(|entry| Item::Record(entry, commit))
+                    .collect())
+            }
+            None => {
+                self.report.scanned += 1;
+                opening.scan(piece)
+            }
+        }
+    }
+
+    fn add_segment(&mut self, piece: &Surveyed, successor: Option<Lsn>) -> Result<(), OpenError> {
+        let opening = self.opening;
+        let length = opening.disk("measure a segment", piece.file.len())?;
+        let allocated = opening.disk("measure a segment", piece.file.allocated())?;
+        let number = self.log.take_number();
+        let segment = Arc::new(Segment::new(number, piece.name, Arc::clone(&piece.file)));
+        let mut state = SegmentState::empty(segment);
+        state.length = length;
+        state.allocated_at_open = allocated;
+        state.index_bytes = self.index_bytes(piece.name)?;
+        match piece.header {
+            Some(header) => self.log.horizon = self.log.horizon.max(header.horizon),
+            None => self.mend_header(piece, successor)?,
+        }
+        self.log.shared.add_segment(&state.segment);
+        self.log.segments.push(state);
+        Ok(())
+    }
+
+    fn index_bytes(&self, name: SegmentName) -> Result<Option<u64>, OpenError> {
+        match self.opening.disk.open(&name.index_path(self.opening.dir)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => {
+                let file = self.opening.disk("open an index file", other)?;
+                self.opening
+                    .disk("measure an index file", file.len())
+                    .map(Some)
+            }
+        }
+    }
+
+    /// A damaged segment header, or one that a crash left unwritten, is written again: name,
+    /// records and successor tell all that stands there.
+    fn mend_header(&mut self, piece: &Surveyed, successor: Option<Lsn>) -> Result<(), OpenError> {
+        let rewritten = piece.name.generation > 0;
+        let header = SegmentHeader {
+            generation: piece.name.generation,
+            log: self.opening.log,
+            first: piece.name.first,
+            last: successor
+                .filter(|_| rewritten)
+                .map_or(Lsn::ZERO, Lsn::previous),
+            horizon: self.log.horizon,
+        };
+        let written = piece.file.write_at(&header.encode(), 0);
+        self.opening.disk("mend a segment header", written)?;
+        self.opening.disk("sync a segment", piece.file.sync_data())
+    }
+
+    fn load_items(
+        &mut self,
+        items: Vec<Item>,
+        successor: Option<Lsn>,
+        visit: Visit<'_>,
+    ) -> Result<(), OpenError> {
+        for item in items {
+            let next = match item {
+                Item::Record(entry, commit) => self.load_record(&entry, commit, visit)?,
+                Item::Damage { start, next } => self.load_damage(start, next, successor),
+            };
+            if let Next::Cut(at) = next {
+                self.cut = Some((self.log.segments.len() - 1, at));
+                return Ok(());
+            }
+        }
+        self.close_gap(successor);
+        Ok(())
+    }
+
+    fn load_record(
+        &mut self,
+        entry: &Entry,
+        commit: Lsn,
+        visit: Visit<'_>,
+    ) -> Result<Next, OpenError> {
+        let segment = Arc::clone(&self.log.active().segment);
+        if entry.lsn > self.commit {
+            let intact = verify_payload(&*segment.file, entry, self.opening.log);
+            if !self.opening.disk("verify the tail", intact)? {
+                return Ok(Next::Cut(entry.start));
+            }
+        }
+        self.log.active_mut().append(entry, commit);
+        if entry.kind == Kind::Epoch {
+            self.log.epochs.append(Position {
+                epoch: entry.epoch,
+                lsn: entry.lsn,
+            });
+        }
+        self.log.appended.lsn = entry.lsn;
+        let visited = visit(&mut self.log, &segment, entry, self.commit);
+        self.opening.disk("read a record", visited)?;
+        Ok(Next::Item)
+    }
+
+    fn load_damage(
+        &mut self,
+        start: u64,
+        next: Option<(u64, Lsn)>,
+        successor: Option<Lsn>,
+    ) -> Next {
+        let lost = self.log.appended.lsn.next();
+        if next.is_none() && successor == Some(lost) {
+            // Nothing is missing: the rest of a segment that another one had followed already.
+            return Next::Item;
+        }
+        if lost > self.commit {
+            return Next::Cut(start);
+        }
+        self.report.damaged += 1;
+        match next {
+            Some((start, lsn)) if lsn > self.commit.next() => Next::Cut(start),
+            _ => Next::Item,
+        }
+    }
+
+    /// Records are missing between this segment and the next: damage, or an unsynced end.
+    fn close_gap(&mut self, successor: Option<Lsn>) {
+        let state = self.log.active_mut();
+        let (end, rewritten) = (state.end, state.segment.name.generation > 0);
+        let Some(successor) = successor else { return };
+        state.last = successor.previous();
+        state.segment.seal(state.last);
+        let lost = self.log.appended.lsn.next();
+        if lost < successor && !rewritten {
+            if lost > self.commit {
+                self.cut = Some((self.log.segments.len() - 1, end));
+                return;
+            }
+            self.report.damaged += 1;
+        }
+        self.log.appended.lsn = self.log.appended.lsn.max(successor.previous());
+    }
+
+    /// Cuts what must be cut, and notes what is damaged.
+    pub(super) fn finish(mut self) -> Result<(Log, Recovery), OpenError> {
+        if let Some((segment, at)) = self.cut {
+            let cut = self.log.cut(segment, at);
+            self.report.quarantined_bytes = self.opening.disk("cut the log", cut)?;
+        }
+        let last_ms = self
+            .log
+            .segments
+            .iter()
+            .map(|state| state.last_ms)
+            .max()
+            .unwrap_or(0);
+        for _ in 0..self.report.damaged {
+            self.log.shared.note_unidentified_damage(last_ms);
+        }
+        let end = self.log.appended.lsn.max(self.commit);
+        self.log.appended = Position {
+            epoch: self.log.epochs.epoch_at(end),
+            lsn: end,
+        };
+        Ok((self.log, self.report))
+    }
+}

@@ -1,0 +1,158 @@
+//! Cutting the end of a log off: at recovery, and when a new leader's history differs.
+//!
+//! What is cut goes to `quarantine/` first. The cut is durable before anything is appended, so that
+//! no stale record can follow a new one.
+
+use std::io;
+use std::path::PathBuf;
+
+use wire::{Lsn, Position};
+
+use super::Log;
+use super::recovery::QUARANTINE;
+use crate::disk::read_exact_at;
+use crate::segment::header::SEGMENT_HEADER_BYTES;
+use crate::segment::scan::{Found, Scan};
+
+/// How much is copied into quarantine at a time.
+const COPY_BYTES: usize = 1 << 20;
+
+impl Log {
+    /// Cuts the log at a byte of a segment; later segments go whole. Returns how many bytes went.
+    pub(super) fn cut(&mut self, segment: usize, at: u64) -> io::Result<u64> {
+        let mut moved = 0;
+        while self.segments.len() > segment + 1 {
+            moved += self.quarantine_last()?;
+        }
+        let state = self.active();
+        let (file, name) = (
+            std::sync::Arc::clone(&state.segment.file),
+            state.segment.name,
+        );
+        let length = file.len()?;
+        let to = self.quarantine_path(&format!("{}@{at}", name.file()))?;
+        moved += self.copy(&*file, at, length, to)?;
+        let _removed = self.remove_index(segment)?;
+        file.set_len(at)?;
+        file.sync_data()?;
+        self.disk.sync_dir(&self.dir)?;
+        let state = self.active_mut();
+        state.end = at;
+        state.length = at;
+        Ok(moved)
+    }
+
+    /// Cuts everything above an lsn that is not committed, and makes that durable.
+    pub(crate) fn truncate_after(&mut self, lsn: Lsn) -> io::Result<u64> {
+        self.write_buffer()
+            .map_err(|poisoned| io::Error::other(poisoned.to_string()))?;
+        let first_to_go = self
+            .segments
+            .iter()
+            .position(|state| state.segment.name.first > lsn);
+        let segment = first_to_go.unwrap_or(self.segments.len()).saturating_sub(1);
+        let at = self.end_of(segment, lsn)?;
+        let moved = self.cut(segment, at)?;
+        self.buffer_at = at;
+        self.reserved = at;
+        let state = self.active_mut();
+        state.last = state.last.min(lsn);
+        state.segment.forget_chunks_above(lsn);
+        self.epochs.truncate_after(lsn);
+        self.appended = Position {
+            epoch: self.epochs.epoch_at(lsn),
+            lsn,
+        };
+        self.synced = self.synced.min(lsn);
+        self.shared.set_written(lsn);
+        self.unsynced = super::sync::Unsynced::default();
+        Ok(moved)
+    }
+
+    /// Where the last record of a segment with an lsn of at most `lsn` ends.
+    fn end_of(&self, segment: usize, lsn: Lsn) -> io::Result<u64> {
+        let file = &*self.segments[segment].segment.file;
+        let mut scan = Scan::new(file, self.shared.log, SEGMENT_HEADER_BYTES)?;
+        loop {
+            let at = scan.position();
+            match scan.next()? {
+                Found::Record { entry, .. } if entry.lsn <= lsn => {}
+                Found::Record { .. } | Found::End => return Ok(at),
+                Found::Damage(error) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                }
+            }
+        }
+    }
+
+    /// Moves the last segment into quarantine; returns its length.
+    fn quarantine_last(&mut self) -> io::Result<u64> {
+        let index = self.segments.len() - 1;
+        let _removed = self.remove_index(index)?;
+        let state = &self.segments[index];
+        let (name, bytes) = (state.segment.name, state.end);
+        let to = self.quarantine_path(&name.file())?;
+        self.disk.rename(&name.path(&self.dir), &to)?;
+        self.disk.sync_dir(&self.dir.join(QUARANTINE))?;
+        self.disk.sync_dir(&self.dir)?;
+        self.shared.remove_segment(&self.segments[index].segment);
+        self.segments.pop();
+        Ok(bytes)
+    }
+
+    fn remove_index(&mut self, segment: usize) -> io::Result<bool> {
+        let state = &mut self.segments[segment];
+        state.index_bytes = None;
+        match self.disk.remove(&state.segment.name.index_path(&self.dir)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A path in quarantine that is not taken.
+    fn quarantine_path(&self, name: &str) -> io::Result<PathBuf> {
+        let dir = self.dir.join(QUARANTINE);
+        let taken = self.disk.list(&dir)?;
+        let free = (0_u32..)
+            .map(|n| format!("{name}.{n}"))
+            .find(|path| !taken.contains(path));
+        Ok(dir.join(free.expect("numbers do not run out")))
+    }
+
+    /// Copies what is not zeros at the end of a range; returns how many bytes that was.
+    fn copy(
+        &self,
+        file: &dyn crate::disk::File,
+        from: u64,
+        to: u64,
+        path: PathBuf,
+    ) -> io::Result<u64> {
+        let mut bytes = vec![0; COPY_BYTES];
+        let mut end = from;
+        let mut at = from;
+        while at < to {
+            let piece = &mut bytes[..COPY_BYTES.min((to - at) as usize)];
+            read_exact_at(file, piece, at)?;
+            if let Some(last) = piece.iter().rposition(|&byte| byte != 0) {
+                end = at + last as u64 + 1;
+            }
+            at += piece.len() as u64;
+        }
+        if end == from {
+            return Ok(0);
+        }
+        let copy = self.disk.create(&path)?;
+        copy.allocate(0, end - from)?;
+        let mut at = from;
+        while at < end {
+            let piece = &mut bytes[..COPY_BYTES.min((end - at) as usize)];
+            read_exact_at(file, piece, at)?;
+            copy.write_at(piece, at - from)?;
+            at += piece.len() as u64;
+        }
+        copy.sync_data()?;
+        self.disk.sync_dir(&self.dir.join(QUARANTINE))?;
+        Ok(end - from)
+    }
+}

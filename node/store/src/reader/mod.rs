@@ -1,0 +1,264 @@
+//! Readers: any number of threads look contents up and read them, beside the store's one owner.
+//! They see the committed prefix only.
+
+mod cursor;
+mod open_content;
+
+use std::io;
+use std::sync::Arc;
+
+use wire::{ContentId, Lsn};
+
+use cursor::Until;
+pub use cursor::{Cursor, LiveWalk};
+pub use open_content::OpenContent;
+
+use crate::content::Content;
+use crate::fetch::{FetchError, Fetched, Patience};
+use crate::index::Place;
+use crate::record::kind::Kind;
+use crate::segment::Segment;
+use crate::shared::Shared;
+
+/// Why a content cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No such content.
+    #[error("no such content")]
+    NotFound,
+    /// The content was deleted.
+    #[error("the content was deleted")]
+    Deleted,
+    /// This copy is damaged.
+    #[error("the content's copy here is damaged: {what}")]
+    Damaged {
+        /// What does not agree.
+        what: String,
+    },
+    /// The disk failed.
+    #[error("the disk failed: {0}")]
+    Disk(#[from] io::Error),
+}
+
+/// What is known of an id, and the lsn of the record that says so.
+#[derive(Clone, Debug)]
+pub(crate) enum Known {
+    Live(Content, Lsn),
+    Deleted(Content, Lsn),
+}
+
+/// Reads committed contents.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+}
+
+/// A record that the index leads to.
+struct Located {
+    place: Place,
+    segment: Arc<Segment>,
+    fetched: Fetched,
+}
+
+/// The records of one content.
+struct Records {
+    latest: Located,
+    /// Put or commit; the same as `latest` unless that is a describe or a delete.
+    data: Option<Located>,
+}
+
+impl Reader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Reader {
+        Reader { shared }
+    }
+
+    /// Opens a content for reading. May wait for the disk.
+    ///
+    /// # Errors
+    /// When there is no such content, it was deleted, or its copy here is damaged.
+    pub fn open(&self, id: ContentId) -> Result<OpenContent, ReadError> {
+        self.open_patiently(id, Patience::Wait)
+    }
+
+    /// As [`Reader::open`], but none when the disk would have to be waited for.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn open_cached(&self, id: ContentId) -> Result<Option<OpenContent>, ReadError> {
+        or_would_block(self.open_patiently(id, Patience::Cached))
+    }
+
+    /// A content's metadata. May wait for the disk.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn content(&self, id: ContentId) -> Result<Content, ReadError> {
+        match self.known(id)? {
+            Known::Live(content, _) => Ok(content),
+            Known::Deleted(..) => Err(ReadError::Deleted),
+        }
+    }
+
+    /// The committed records after an lsn.
+    pub fn cursor(&self, after: Lsn) -> Cursor {
+        Cursor::new(Arc::clone(&self.shared), after, Until::Committed)
+    }
+
+    /// All records after an lsn that are in the files, committed or not.
+    pub fn records(&self, after: Lsn) -> Cursor {
+        Cursor::new(Arc::clone(&self.shared), after, Until::Written)
+    }
+
+    /// Walks over the contents that are live, in the order of their records, up to an lsn. A
+    /// content that changes during the walk may be shown in either state, or not at all if it is
+    /// deleted or replaced by a record above that lsn.
+    pub fn live(&self, upto: Lsn) -> LiveWalk {
+        LiveWalk::new(self.clone(), upto)
+    }
+
+    /// What is known of an id.
+    pub(crate) fn known(&self, id: ContentId) -> Result<Known, ReadError> {
+        let records = self.locate(id, Patience::Wait)?;
+        let lsn = records.latest.fetched.head.lsn;
+        let content = self.content_of(&records.latest)?;
+        match records.latest.place.kind() {
+            Kind::Delete => Ok(Known::Deleted(content, lsn)),
+            _ => Ok(Known::Live(content, lsn)),
+        }
+    }
+
+    /// The lsn of the record that holds a content's bytes; none when there is none to be read.
+    fn data_lsn(&self, id: ContentId) -> Option<Lsn> {
+        self.data(id, Patience::Wait)
+            .map(|fetched| fetched.head.lsn)
+    }
+
+    /// The record that holds a content's bytes; none when there is none to be read.
+    pub(crate) fn data(&self, id: ContentId, patience: Patience) -> Option<Fetched> {
+        let records = self.locate(id, patience).ok()?;
+        let data = records.data.unwrap_or(records.latest);
+        data.place.kind().is_data().then_some(data.fetched)
+    }
+
+    fn open_patiently(&self, id: ContentId, patience: Patience) -> Result<OpenContent, ReadError> {
+        loop {
+            let records = self.locate(id, patience)?;
+            if records.latest.place.kind() == Kind::Delete {
+                return Err(ReadError::Deleted);
+            }
+            let content = self.content_of(&records.latest)?;
+            let data = records.data.unwrap_or(records.latest);
+            let place = data.place;
+            let opened =
+                OpenContent::open(&self.shared, content, data.segment, data.fetched, patience);
+            // The owner takes a record out of the index first, and looks for pins then; here it is
+            // pinned first, and looked for in the index then. So one of the two sees the other.
+            if self.shared.index.contains(&id.bytes(), place) {
+                return opened;
+            }
+        }
+    }
+
+    /// Finds the records of an id.
+    fn locate(&self, id: ContentId, patience: Patience) -> Result<Records, ReadError> {
+        loop {
+            let places = self.shared.index.find(&id.bytes());
+            if places.is_empty() {
+                return Err(self.absent(id));
+            }
+            match self.fetch_all(id, places.iter(), patience)? {
+                Some(mut located) => {
+                    located.sort_by_key(|located| located.fetched.head.lsn);
+                    return assemble(located).ok_or_else(|| self.absent(id));
+                }
+                // A segment was rewritten and is gone: the index leads to the new one by now.
+                None => continue,
+            }
+        }
+    }
+
+    fn absent(&self, id: ContentId) -> ReadError {
+        if self.shared.may_be_damaged(id.time_ms()) {
+            ReadError::Damaged {
+                what: "a record that may be this one's cannot be read".to_owned(),
+            }
+        } else {
+            ReadError::NotFound
+        }
+    }
+
+    /// Reads the heads at some places; those of other ids are left out. None when a place is gone.
+    fn fetch_all(
+        &self,
+        id: ContentId,
+        places: impl Iterator<Item = Place>,
+        patience: Patience,
+    ) -> Result<Option<Vec<Located>>, ReadError> {
+        let mut all = Vec::new();
+        for place in places {
+            let Some(segment) = self.shared.segment(place.segment()) else {
+                return Ok(None);
+            };
+            let fetched = Fetched::head(&*segment.file, self.shared.log, place.start(), patience);
+            match fetched {
+                Ok(fetched) if fetched.head.id == id.bytes() => {
+                    all.push(Located {
+                        place,
+                        segment,
+                        fetched,
+                    });
+                }
+                Ok(_) => {}
+                Err(error) => return Err(self.unreadable(id, error)),
+            }
+        }
+        Ok(Some(all))
+    }
+
+    fn content_of(&self, located: &Located) -> Result<Content, ReadError> {
+        let content = Content::from_fetched(&located.fetched)?;
+        content.ok_or_else(|| ReadError::Damaged {
+            what: "the record tells no content".to_owned(),
+        })
+    }
+
+    fn unreadable(&self, id: ContentId, error: FetchError) -> ReadError {
+        unreadable(&self.shared, id, error)
+    }
+}
+
+/// Notes damage, and tells the reader of it.
+fn unreadable(shared: &Shared, id: ContentId, error: FetchError) -> ReadError {
+    match error {
+        FetchError::Disk(error) => ReadError::Disk(error),
+        error @ (FetchError::Head(_) | FetchError::Block { .. }) => {
+            shared.note_damage(id.bytes());
+            ReadError::Damaged {
+                what: error.to_string(),
+            }
+        }
+    }
+}
+
+/// Picks the records that count from those of one id, in the order of lsns.
+fn assemble(mut located: Vec<Located>) -> Option<Records> {
+    let latest = located.pop()?;
+    if latest.place.kind() == Kind::Describe {
+        let data = located
+            .into_iter()
+            .rev()
+            .find(|record| record.place.kind().is_data());
+        return data.map(|data| Records {
+            latest,
+            data: Some(data),
+        });
+    }
+    Some(Records { latest, data: None })
+}
+
+fn or_would_block<T>(outcome: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
+    match outcome {
+        Err(ReadError::Disk(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        other => other.map(Some),
+    }
+}

@@ -1,0 +1,186 @@
+//! A content that is being read. While it lives, its bytes stay on the disk.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use wire::{ContentId, Lsn};
+
+use super::{ReadError, or_would_block, unreadable};
+use crate::content::Content;
+use crate::fetch::{FetchError, Fetched, Patience};
+use crate::record::decode_chunks;
+use crate::record::kind::Kind;
+use crate::record::layout::PUNCHED_BYTES_MIN;
+use crate::segment::Segment;
+use crate::shared::Shared;
+
+/// A content at one version, open for reading. It reads on, unchanged, when the content is updated
+/// or deleted meanwhile.
+#[derive(Debug)]
+pub struct OpenContent {
+    shared: Arc<Shared>,
+    content: Content,
+    body: Body,
+    pin: Lsn,
+}
+
+#[derive(Debug)]
+enum Body {
+    /// A small content, read and verified.
+    Whole(Bytes),
+    /// One record's payload.
+    Record {
+        segment: Arc<Segment>,
+        fetched: Fetched,
+    },
+    /// The payloads of many records.
+    Chunks(Vec<ChunkAt>),
+}
+
+#[derive(Debug)]
+struct ChunkAt {
+    /// Where it begins in the content, in bytes.
+    offset: u64,
+    segment: Arc<Segment>,
+    /// Where its record starts in the segment, in bytes.
+    start: u64,
+}
+
+impl OpenContent {
+    pub(super) fn open(
+        shared: &Arc<Shared>,
+        content: Content,
+        segment: Arc<Segment>,
+        fetched: Fetched,
+        patience: Patience,
+    ) -> Result<OpenContent, ReadError> {
+        let pin = fetched.head.lsn;
+        shared.pin(pin);
+        // From here on dropping it unpins.
+        let body = Body::Whole(Bytes::new());
+        let mut open = OpenContent {
+            shared: Arc::clone(shared),
+            content,
+            body,
+            pin,
+        };
+        open.body = open.load(segment, fetched, patience)?;
+        Ok(open)
+    }
+
+    fn load(
+        &self,
+        segment: Arc<Segment>,
+        fetched: Fetched,
+        patience: Patience,
+    ) -> Result<Body, ReadError> {
+        let payload = fetched.head.payload_bytes;
+        if fetched.head.kind != Kind::Commit && payload >= PUNCHED_BYTES_MIN {
+            return Ok(Body::Record { segment, fetched });
+        }
+        let length = usize::try_from(payload).expect("a payload fits memory");
+        let bytes = fetched.payload(&*segment.file, 0, length, patience);
+        let bytes = bytes.map_err(|error| self.unreadable(error))?;
+        if fetched.head.kind != Kind::Commit {
+            return Ok(Body::Whole(bytes));
+        }
+        let chunks = decode_chunks(&bytes).into_iter().map(|chunk| {
+            let segment = self.shared.segment_of(chunk.lsn)?;
+            let start = segment.chunk(chunk.lsn)?;
+            Some(ChunkAt {
+                offset: chunk.offset,
+                segment,
+                start,
+            })
+        });
+        chunks
+            .collect::<Option<_>>()
+            .map(Body::Chunks)
+            .ok_or_else(|| {
+                self.shared.note_damage(self.content.id.bytes());
+                ReadError::Damaged {
+                    what: "a part of the content is missing".to_owned(),
+                }
+            })
+    }
+
+    fn unreadable(&self, error: FetchError) -> ReadError {
+        unreadable(&self.shared, self.content.id, error)
+    }
+
+    /// The content's metadata at the version that is open.
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// The content's id.
+    pub fn id(&self) -> ContentId {
+        self.content.id
+    }
+
+    /// Verified bytes from `offset` on: at least one, at most `bytes_max`, fewer at the end of a
+    /// chunk; none at the content's end. May wait for the disk.
+    ///
+    /// # Errors
+    /// When the copy is damaged, or the disk fails.
+    pub fn read(&self, offset: u64, bytes_max: usize) -> Result<Bytes, ReadError> {
+        self.read_patiently(offset, bytes_max, Patience::Wait)
+    }
+
+    /// As [`OpenContent::read`], but none when the disk would have to be waited for.
+    ///
+    /// # Errors
+    /// As [`OpenContent::read`].
+    pub fn read_cached(&self, offset: u64, bytes_max: usize) -> Result<Option<Bytes>, ReadError> {
+        or_would_block(self.read_patiently(offset, bytes_max, Patience::Cached))
+    }
+
+    fn read_patiently(
+        &self,
+        offset: u64,
+        bytes_max: usize,
+        patience: Patience,
+    ) -> Result<Bytes, ReadError> {
+        if offset >= self.content.size {
+            return Ok(Bytes::new());
+        }
+        let read = match &self.body {
+            Body::Whole(bytes) => {
+                let from = offset as usize;
+                return Ok(bytes.slice(from..bytes.len().min(from.saturating_add(bytes_max))));
+            }
+            Body::Record { segment, fetched } => {
+                let length = bytes_max.min((fetched.head.payload_bytes - offset) as usize);
+                fetched.payload(&*segment.file, offset, length, patience)
+            }
+            Body::Chunks(chunks) => self.read_chunk(chunks, offset, bytes_max, patience),
+        };
+        read.map_err(|error| self.unreadable(error))
+    }
+
+    fn read_chunk(
+        &self,
+        chunks: &[ChunkAt],
+        offset: u64,
+        bytes_max: usize,
+        patience: Patience,
+    ) -> Result<Bytes, FetchError> {
+        let after = chunks.partition_point(|chunk| chunk.offset <= offset);
+        let chunk = &chunks[after.checked_sub(1).expect("the first chunk begins at 0")];
+        let file = &*chunk.segment.file;
+        let fetched = Fetched::head(file, self.shared.log, chunk.start, patience)?;
+        let inside = offset - chunk.offset;
+        // A chunk that is shorter than its commit says is not the one that was committed.
+        if inside >= fetched.head.payload_bytes || fetched.head.id != self.content.id.bytes() {
+            return Err(FetchError::Block { block: 0 });
+        }
+        let length = bytes_max.min((fetched.head.payload_bytes - inside) as usize);
+        fetched.payload(file, inside, length, patience)
+    }
+}
+
+impl Drop for OpenContent {
+    fn drop(&mut self) {
+        self.shared.unpin(self.pin);
+    }
+}

@@ -1,0 +1,171 @@
+//! Reading a segment from its bytes alone: heads one after the other, payloads skipped.
+
+use std::io;
+
+use wire::Lsn;
+
+use super::entry::Entry;
+use crate::disk::File;
+use crate::record::head::{DecodeHeadError, HEADER_BYTES, Head, MAGIC};
+use crate::record::layout::{ALIGN, Lengths};
+
+/// How much is read at a time: enough for the disk to stream, little enough to skip a payload.
+const WINDOW_BYTES: usize = 256 * 1024;
+
+/// Walks over the records of a segment file.
+pub(crate) struct Scan<'a> {
+    file: &'a dyn File,
+    log: u64,
+    /// Where the next record should start.
+    at: u64,
+    /// The file's length.
+    end: u64,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+/// What lies at a position of a segment.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// A record whose header, table and metadata are intact.
+    Record {
+        /// Its place.
+        entry: Entry,
+        /// Its header's fields.
+        head: Head,
+    },
+    /// No further record was ever written.
+    End,
+    /// Bytes that are not a record.
+    Damage(DecodeHeadError),
+}
+
+impl<'a> Scan<'a> {
+    /// A scan of the records from `start` on.
+    ///
+    /// # Errors
+    /// When the file's length cannot be read.
+    pub(crate) fn new(file: &'a dyn File, log: u64, start: u64) -> io::Result<Scan<'a>> {
+        let end = file.len()?;
+        Ok(Scan {
+            file,
+            log,
+            at: start,
+            end,
+            window: Vec::new(),
+            window_at: 0,
+        })
+    }
+
+    /// Where the next record should start.
+    pub(crate) fn position(&self) -> u64 {
+        self.at
+    }
+
+    /// Reads the head at the position, and goes behind its record if it is one.
+    ///
+    /// # Errors
+    /// As the disk gives them.
+    pub(crate) fn next(&mut self) -> io::Result<Found> {
+        let found = self.look(self.at)?;
+        if let Found::Record { entry, .. } = &found {
+            self.at = entry.end();
+        }
+        Ok(found)
+    }
+
+    /// After damage at `start`: goes on to the next intact record with an lsn above `after`, and
+    /// returns its start and lsn; none when there is none.
+    ///
+    /// # Errors
+    /// As the disk gives them.
+    pub(crate) fn resynchronise(
+        &mut self,
+        start: u64,
+        after: Lsn,
+    ) -> io::Result<Option<(u64, Lsn)>> {
+        let mut at = start + ALIGN;
+        while at + HEADER_BYTES as u64 <= self.end {
+            if self.bytes(at, MAGIC.len())? == MAGIC
+                && let Found::Record { entry, .. } = self.look(at)?
+                && entry.lsn > after
+            {
+                self.at = at;
+                return Ok(Some((at, entry.lsn)));
+            }
+            at += ALIGN;
+        }
+        Ok(None)
+    }
+
+    fn look(&mut self, at: u64) -> io::Result<Found> {
+        if at + HEADER_BYTES as u64 > self.end {
+            return self.tail(at);
+        }
+        let log = self.log;
+        let header = self.bytes(at, HEADER_BYTES)?;
+        let header = header
+            .first_chunk::<HEADER_BYTES>()
+            .expect("the whole header was asked for");
+        let head = match Head::decode(header, log) {
+            Ok(head) => head,
+            Err(DecodeHeadError::Zeros) => return self.tail(at),
+            Err(unknown @ DecodeHeadError::Unknown { .. }) => {
+                // Intact, and so truly of another version; else a damaged byte.
+                let lengths = Head::lengths_in(header);
+                let intact = lengths.is_some_and(|lengths| self.is_intact(at, lengths));
+                let error = if intact {
+                    unknown
+                } else {
+                    DecodeHeadError::Checksum
+                };
+                return Ok(Found::Damage(error));
+            }
+            Err(error) => return Ok(Found::Damage(error)),
+        };
+        if !self.is_intact(at, head.lengths()) {
+            return Ok(Found::Damage(DecodeHeadError::Checksum));
+        }
+        Ok(Found::Record {
+            entry: Entry::new(&head, at),
+            head,
+        })
+    }
+
+    fn is_intact(&mut self, at: u64, lengths: Lengths) -> bool {
+        lengths.payload_start(at) + lengths.payload <= self.end
+            && self
+                .bytes(at, lengths.head() as usize)
+                .is_ok_and(Head::verify)
+    }
+
+    /// Zeros to the end of the file are the end of the log; zeros before something else are not.
+    fn tail(&mut self, mut at: u64) -> io::Result<Found> {
+        while at < self.end {
+            let length = WINDOW_BYTES.min((self.end - at) as usize);
+            if self.bytes(at, length)?.iter().any(|&byte| byte != 0) {
+                return Ok(Found::Damage(DecodeHeadError::Zeros));
+            }
+            at += length as u64;
+        }
+        Ok(Found::End)
+    }
+
+    /// `length` bytes at `at`, which must lie within the file.
+    fn bytes(&mut self, at: u64, length: usize) -> io::Result<&[u8]> {
+        let inside =
+            at >= self.window_at && at + length as u64 <= self.window_at + self.window.len() as u64;
+        if !inside {
+            let wanted = WINDOW_BYTES.max(length).min((self.end - at) as usize);
+            self.window.resize(wanted, 0);
+            self.window_at = at;
+            let read = self.file.read_at(&mut self.window, at)?;
+            self.window.truncate(read);
+            if read < length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let from = (at - self.window_at) as usize;
+        Ok(&self.window[from..from + length])
+    }
+}

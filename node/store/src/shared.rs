@@ -1,0 +1,167 @@
+//! What the store's owner and its readers share. The owner writes, readers only read and pin.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use wire::Lsn;
+
+use crate::index::Index;
+use crate::segment::Segment;
+
+/// Index, segments, pins and known damage of one log.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) log: u64,
+    pub(crate) index: Index,
+    segments: RwLock<Segments>,
+    /// How many readers hold a record's payload; by the lsn that the index leads to.
+    pins: Mutex<HashMap<Lsn, u32>>,
+    damage: Mutex<Damage>,
+    committed: AtomicU64,
+    written: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Segments {
+    by_number: HashMap<u32, Arc<Segment>>,
+    by_first: BTreeMap<Lsn, Arc<Segment>>,
+}
+
+/// Damage that was found, in records at or below the commit.
+#[derive(Debug, Default)]
+struct Damage {
+    /// Contents whose record or payload is damaged.
+    ids: BTreeSet<[u8; 16]>,
+    /// Records whose very header is damaged, so that nobody can tell whose they are.
+    unidentified: u64,
+    /// Ids minted up to here may be among those, in milliseconds since 1970.
+    unidentified_until_ms: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(log: u64) -> Shared {
+        Shared {
+            log,
+            index: Index::new(),
+            segments: RwLock::default(),
+            pins: Mutex::default(),
+            damage: Mutex::default(),
+            committed: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn committed(&self) -> Lsn {
+        Lsn(self.committed.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_committed(&self, lsn: Lsn) {
+        self.committed.store(lsn.0, Ordering::Release);
+    }
+
+    /// The last record that is in its file; those above it are in the owner's buffer.
+    pub(crate) fn written(&self) -> Lsn {
+        Lsn(self.written.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_written(&self, lsn: Lsn) {
+        self.written.store(lsn.0, Ordering::Release);
+    }
+
+    pub(crate) fn add_segment(&self, segment: &Arc<Segment>) {
+        let mut segments = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        segments
+            .by_number
+            .insert(segment.number, Arc::clone(segment));
+        segments
+            .by_first
+            .insert(segment.name.first, Arc::clone(segment));
+    }
+
+    /// Takes a segment out, unless another one covers its lsns already: then only its number.
+    pub(crate) fn remove_segment(&self, segment: &Segment) {
+        let mut segments = self
+            .segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        segments.by_number.remove(&segment.number);
+        let same = segments
+            .by_first
+            .get(&segment.name.first)
+            .map(|other| other.number);
+        if same == Some(segment.number) {
+            segments.by_first.remove(&segment.name.first);
+        }
+    }
+
+    pub(crate) fn segment(&self, number: u32) -> Option<Arc<Segment>> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.by_number.get(&number).cloned()
+    }
+
+    /// The segment that covers an lsn.
+    pub(crate) fn segment_of(&self, lsn: Lsn) -> Option<Arc<Segment>> {
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments
+            .by_first
+            .range(..=lsn)
+            .next_back()
+            .map(|(_, segment)| Arc::clone(segment))
+    }
+
+    fn pins(&self) -> MutexGuard<'_, HashMap<Lsn, u32>> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn pin(&self, lsn: Lsn) {
+        *self.pins().entry(lsn).or_default() += 1;
+    }
+
+    pub(crate) fn unpin(&self, lsn: Lsn) {
+        let mut pins = self.pins();
+        if let Some(count) = pins.get_mut(&lsn) {
+            *count -= 1;
+            if *count == 0 {
+                pins.remove(&lsn);
+            }
+        }
+    }
+
+    pub(crate) fn is_pinned(&self, lsn: Lsn) -> bool {
+        self.pins().contains_key(&lsn)
+    }
+
+    fn damage(&self) -> MutexGuard<'_, Damage> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note_damage(&self, id: [u8; 16]) {
+        self.damage().ids.insert(id);
+    }
+
+    pub(crate) fn note_unidentified_damage(&self, until_ms: u64) {
+        let mut damage = self.damage();
+        damage.unidentified += 1;
+        damage.unidentified_until_ms = damage.unidentified_until_ms.max(until_ms);
+    }
+
+    /// Damage of a content that is gone is nobody's concern any more.
+    pub(crate) fn forget_damage(&self, id: &[u8; 16]) {
+        self.damage().ids.remove(id);
+    }
+
+    /// Whether a content of which nothing is known could be one whose record's header is damaged.
+    pub(crate) fn may_be_damaged(&self, minted_ms: u64) -> bool {
+        let damage = self.damage();
+        damage.unidentified > 0 && minted_ms <= damage.unidentified_until_ms
+    }
+
+    pub(crate) fn damaged(&self) -> u64 {
+        let damage = self.damage();
+        damage.ids.len() as u64 + damage.unidentified
+    }
+}

@@ -1,0 +1,239 @@
+//! How committed records move the index, at commit and at recovery: the same code for both.
+
+use std::io;
+use std::sync::Arc;
+
+use wire::{ContentId, Lsn, Position};
+
+use super::{Change, Committed, Store};
+use crate::content::Content;
+use crate::fetch::{FetchError, Fetched, Patience};
+use crate::index::Place;
+use crate::log::Log;
+use crate::pending::{Pending, PendingRecord, Upload, Uploads};
+use crate::record::decode_chunks;
+use crate::record::kind::Kind;
+use crate::segment::Segment;
+use crate::segment::entry::Entry;
+use crate::upkeep::Upkeep;
+
+impl Store {
+    /// Moves the commit up to `lsn`: the records up to there enter the index, and are given to
+    /// `committed` in order. Readers see them from now on.
+    pub fn commit_to(&mut self, lsn: Lsn, committed: &mut Vec<Committed>) {
+        assert!(
+            lsn <= self.log.synced(),
+            "only synced records are committed"
+        );
+        while let Some(record) = self.pending.pop_committed(lsn) {
+            let number = record.segment;
+            self.contents = self.index().apply(&record.entry, number, &record.ended);
+            committed.push(Committed {
+                position: Position {
+                    epoch: record.epoch,
+                    lsn: record.entry.lsn,
+                },
+                time_ms: record.entry.time_ms,
+                change: Change::new(record.entry.kind, record.content),
+            });
+        }
+        self.shared.set_committed(self.shared.committed().max(lsn));
+    }
+
+    fn index(&mut self) -> Applying<'_> {
+        Applying {
+            log: &mut self.log,
+            upkeep: &mut self.upkeep,
+            contents: self.contents,
+        }
+    }
+}
+
+/// What a record touches when it is committed.
+struct Applying<'a> {
+    log: &'a mut Log,
+    upkeep: &'a mut Upkeep,
+    contents: u64,
+}
+
+impl Applying<'_> {
+    /// Applies a committed record; returns the number of live contents after it.
+    fn apply(mut self, entry: &Entry, segment: u32, ended: &[Upload]) -> u64 {
+        match entry.kind {
+            Kind::Put | Kind::Commit => {
+                let existed = self.replace(entry, segment, |_| true);
+                self.contents += u64::from(!existed);
+            }
+            Kind::Describe => {
+                self.replace(entry, segment, |kind| kind == Kind::Describe);
+            }
+            Kind::Delete => {
+                let existed = self.replace(entry, segment, |_| true);
+                self.contents -= u64::from(existed);
+                self.log.shared.forget_damage(&entry.id);
+            }
+            Kind::Abort | Kind::Epoch => {
+                for upload in ended {
+                    let chunks = upload.chunks.iter().map(|chunk| chunk.lsn);
+                    self.kill_chunks(chunks.collect(), upload.first);
+                }
+                if entry.kind == Kind::Abort {
+                    self.upkeep.kill(self.log, segment, entry, entry.lsn);
+                }
+            }
+            Kind::Chunk => {}
+        }
+        self.contents
+    }
+
+    /// Puts a record into the index, takes this id's other places of certain kinds out, and tells
+    /// their records dead. Returns whether one of them was a content's data.
+    ///
+    /// The new place goes in first, so that no reader ever finds nothing.
+    fn replace(&mut self, entry: &Entry, segment: u32, which: impl Fn(Kind) -> bool) -> bool {
+        let shared = Arc::clone(&self.log.shared);
+        let new = Place::new(entry.kind, segment, entry.start);
+        let old = shared.index.find(&entry.id);
+        shared.index.insert(&entry.id, new);
+        let mut had_data = false;
+        for place in old.iter().filter(|place| which(place.kind())) {
+            let Some(segment) = shared.segment(place.segment()) else {
+                continue;
+            };
+            let fetched = Fetched::head(&*segment.file, shared.log, place.start(), Patience::Wait);
+            match fetched {
+                Ok(fetched) if fetched.head.id != entry.id => continue,
+                Ok(fetched) => self.kill(&segment, &fetched),
+                // A damaged record cannot say whose it is: its hash of 64 secret bits does. Its
+                // space comes back when its segment is rewritten.
+                Err(FetchError::Head(_) | FetchError::Block { .. } | FetchError::Disk(_)) => {}
+            }
+            had_data |= place.kind().is_data();
+            shared.index.remove(&entry.id, place);
+        }
+        had_data
+    }
+
+    fn kill(&mut self, segment: &Segment, fetched: &Fetched) {
+        let entry = fetched.entry();
+        if entry.kind == Kind::Commit {
+            let length = usize::try_from(entry.lengths.payload).expect("a payload fits memory");
+            let payload = fetched.payload(&*segment.file, 0, length, Patience::Wait);
+            // Where the list is damaged, rewriting the segments finds the chunks dead.
+            let chunks = payload
+                .map(|bytes| decode_chunks(&bytes))
+                .unwrap_or_default();
+            self.kill_chunks(chunks.iter().map(|chunk| chunk.lsn).collect(), entry.lsn);
+        }
+        self.upkeep
+            .kill(self.log, segment.number, &entry, entry.lsn);
+    }
+
+    /// Tells chunks dead; `pin` is the record that readers of them hold.
+    fn kill_chunks(&mut self, chunks: Vec<Lsn>, pin: Lsn) {
+        let shared = Arc::clone(&self.log.shared);
+        for lsn in chunks {
+            let Some(segment) = shared.segment_of(lsn) else {
+                continue;
+            };
+            let Some(start) = segment.chunk(lsn) else {
+                continue;
+            };
+            let fetched = Fetched::head(&*segment.file, shared.log, start, Patience::Wait);
+            if let Ok(fetched) = fetched {
+                self.upkeep
+                    .kill(self.log, segment.number, &fetched.entry(), pin);
+            }
+        }
+    }
+}
+
+/// A log's records on their way into a new store.
+#[derive(Default)]
+pub(super) struct Replay {
+    pending: Pending,
+    uploads: Uploads,
+    upkeep: Upkeep,
+    contents: u64,
+    committed: Lsn,
+}
+
+impl Replay {
+    /// Takes the next record; `commit` is the highest known commit.
+    pub(super) fn follow(
+        &mut self,
+        log: &mut Log,
+        segment: &Arc<Segment>,
+        entry: &Entry,
+        commit: Lsn,
+    ) -> io::Result<()> {
+        let ended = self.uploads.follow(entry);
+        if entry.lsn <= commit {
+            let applying = Applying {
+                log,
+                upkeep: &mut self.upkeep,
+                contents: self.contents,
+            };
+            self.contents = applying.apply(entry, segment.number, &ended);
+            self.committed = entry.lsn;
+            return Ok(());
+        }
+        let fetched = Fetched::head(&*segment.file, log.shared.log, entry.start, Patience::Wait)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+        self.pending.push(PendingRecord {
+            entry: *entry,
+            epoch: fetched.head.epoch,
+            segment: segment.number,
+            content: Content::from_fetched(&fetched)?,
+            ended,
+        });
+        Ok(())
+    }
+
+    pub(super) fn into_store(self, log: Log) -> Store {
+        let shared = Arc::clone(&log.shared);
+        shared.set_committed(self.committed);
+        Store {
+            log,
+            shared,
+            pending: self.pending,
+            uploads: self.uploads,
+            upkeep: self.upkeep,
+            leads: None,
+            contents: self.contents,
+        }
+    }
+}
+
+impl Content {
+    /// The content that a record is about; none for chunks, aborts and epochs.
+    pub(crate) fn from_fetched(fetched: &Fetched) -> io::Result<Option<Content>> {
+        if matches!(fetched.head.kind, Kind::Chunk | Kind::Abort | Kind::Epoch) {
+            return Ok(None);
+        }
+        Content::decode(&fetched.head, fetched.metadata_bytes()).map(Some)
+    }
+
+    /// The content that a record's head and metadata tell.
+    pub(crate) fn decode(head: &crate::record::Head, metadata: &[u8]) -> io::Result<Content> {
+        let invalid = |error: String| io::Error::new(io::ErrorKind::InvalidData, error);
+        let id = ContentId::from_bytes(head.id).map_err(|error| invalid(error.to_string()))?;
+        let metadata = crate::record::metadata::Metadata::decode(metadata)
+            .map_err(|error| invalid(error.to_string()))?;
+        Ok(Content {
+            id,
+            version: head.version,
+            filename: metadata.filename,
+            content_type: metadata.content_type,
+            collection: metadata.collection,
+            attributes: metadata.attributes,
+            size: head.size,
+            checksum: metadata.checksum,
+            created_ms: metadata.created_ms,
+            updated_ms: head.time_ms,
+            created_size: metadata.creation.0,
+            created_checksum: metadata.creation.1,
+            base_checksum: metadata.base,
+        })
+    }
+}

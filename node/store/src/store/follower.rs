@@ -1,0 +1,90 @@
+//! What only a follower does: take a leader's records as they are, and give up what a new leader
+//! does not have.
+
+use std::io;
+
+use wire::Lsn;
+
+use super::Store;
+use super::error::ReplicateError;
+use crate::content::Content;
+use crate::log::Room;
+use crate::record::kind::Kind;
+use crate::record::{Record, decode_chunks};
+
+impl Store {
+    /// Appends a leader's record at its own lsn. Lsns between the last one and this were compacted
+    /// at the leader.
+    ///
+    /// # Errors
+    /// When the record is out of order, contradicts the log, or cannot be appended.
+    pub fn replicate(&mut self, record: Record) -> Result<Lsn, ReplicateError> {
+        let end = self.log.appended();
+        if record.head.lsn <= end.lsn {
+            return Err(ReplicateError::Order {
+                found: record.head.lsn,
+                end: end.lsn,
+            });
+        }
+        if record.head.epoch < end.epoch {
+            return Err(ReplicateError::Epoch {
+                found: record.head.epoch,
+                current: end.epoch,
+            });
+        }
+        self.check_upload(&record)?;
+        let content = record.content()?;
+        self.leads = None;
+        Ok(self.append_record(record, content, Room::Control)?)
+    }
+
+    fn check_upload(&self, record: &Record) -> Result<(), ReplicateError> {
+        let head = &record.head;
+        let open = self.uploads.get(head.upload);
+        match head.kind {
+            Kind::Chunk if head.upload == head.lsn => Ok(()),
+            Kind::Chunk if open.is_none_or(|upload| upload.bytes != head.offset) => Err(
+                ReplicateError::Contradiction("a chunk does not follow its upload"),
+            ),
+            Kind::Commit
+                if open.is_none_or(|open| open.chunks != decode_chunks(record.payload.bytes())) =>
+            {
+                Err(ReplicateError::Contradiction("a commit names other chunks"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Cuts off everything above `lsn`, into `quarantine/`. Readers see no difference: they see
+    /// only what is committed.
+    ///
+    /// # Errors
+    /// When the disk fails; the log must then be opened again.
+    pub fn truncate_after(&mut self, lsn: Lsn) -> io::Result<()> {
+        assert!(
+            lsn >= self.shared.committed(),
+            "what is committed is never cut off"
+        );
+        while let Some(record) = self.pending.pop_above(lsn) {
+            self.uploads.undo(&record);
+            if let Some(state) = self.log.state_mut(record.segment) {
+                state.forget(&record.entry);
+            }
+        }
+        self.leads = None;
+        self.log.truncate_after(lsn).map(drop)
+    }
+}
+
+impl Record {
+    /// The content that the record is about, as it is after it; of a delete, as it was.
+    pub(crate) fn content(&self) -> Result<Option<Content>, ReplicateError> {
+        if matches!(self.head.kind, Kind::Chunk | Kind::Abort | Kind::Epoch) {
+            return Ok(None);
+        }
+        let bytes = crate::record::metadata_bytes(&self.head, &self.head_bytes);
+        Content::decode(&self.head, bytes)
+            .map(Some)
+            .map_err(|_| ReplicateError::Contradiction("a content's metadata cannot be read"))
+    }
+}

@@ -1,0 +1,170 @@
+//! Upkeep: index files for full segments, space given back, segments rewritten. The owner decides
+//! what is due and takes the results; the work itself is done by chores, on any other thread.
+
+mod compact;
+mod punch;
+mod rewrite;
+mod seal;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use wire::Lsn;
+
+use crate::log::Log;
+use crate::record::layout::PAGE;
+use crate::segment::entry::Entry;
+use crate::store::Store;
+
+pub(crate) use compact::Compaction;
+use punch::Extent;
+
+/// A piece of work beside the log. Run it on any thread, and give the outcome back to the store.
+#[derive(Debug)]
+pub struct Chore(Work);
+
+#[derive(Debug)]
+enum Work {
+    Seal(seal::Seal),
+    Punch(punch::Punch),
+    Compact(Compaction),
+}
+
+/// The outcome of a [`Chore`], for the owner.
+#[derive(Debug)]
+pub struct ChoreDone(Done);
+
+#[derive(Debug)]
+enum Done {
+    Sealed(seal::Sealed),
+    Punched(punch::Punched),
+    Compacted(Box<rewrite::Rewritten>),
+}
+
+/// Why a chore came to nothing. It is tried again later; nothing is lost.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}: {error}")]
+pub struct ChoreError {
+    /// What was tried.
+    pub step: &'static str,
+    /// Why it failed.
+    pub error: std::io::Error,
+}
+
+/// What is due, and what is under way.
+#[derive(Debug, Default)]
+pub(crate) struct Upkeep {
+    /// Payloads of dead records, to be given back.
+    extents: Vec<Extent>,
+    sealing: bool,
+    punching: bool,
+    compacting: Option<Compacting>,
+    compacted_bytes: u64,
+}
+
+/// A compaction that is under way.
+#[derive(Debug)]
+struct Compacting {
+    /// The numbers of the segments that it rewrites.
+    sources: Vec<u32>,
+    /// Records of these that died meanwhile.
+    died: BTreeSet<Lsn>,
+}
+
+impl Chore {
+    /// Does the work. `may_go_on` is asked before each piece of a rewriting, with the bytes it will
+    /// write: it may wait, to keep a rate; when it says no, the chore ends without an effect.
+    pub fn run(self, may_go_on: &mut dyn FnMut(u64) -> bool) -> ChoreDone {
+        ChoreDone(match self.0 {
+            Work::Seal(seal) => Done::Sealed(seal.run()),
+            Work::Punch(punch) => Done::Punched(punch.run()),
+            Work::Compact(compaction) => Done::Compacted(Box::new(compaction.run(may_go_on))),
+        })
+    }
+}
+
+impl Upkeep {
+    /// Bytes given back by rewriting, since the log was opened.
+    pub(crate) fn compacted_bytes(&self) -> u64 {
+        self.compacted_bytes
+    }
+
+    /// A record is needed no more; readers of it, if any, hold `pin`.
+    pub(crate) fn kill(&mut self, log: &mut Log, number: u32, entry: &Entry, pin: Lsn) {
+        let Some(state) = log.state_mut(number) else {
+            return;
+        };
+        state.kill(entry);
+        if let Some(compacting) = &mut self.compacting
+            && compacting.sources.contains(&number)
+        {
+            compacting.died.insert(entry.lsn);
+        }
+        if entry.lengths.is_punchable() {
+            let start = entry.lengths.payload_start(entry.start);
+            self.extents.push(Extent {
+                segment: Arc::clone(&state.segment),
+                start,
+                bytes: entry.lengths.punchable_bytes(),
+                pin,
+            });
+        }
+    }
+
+    fn is_compacting(&self, number: u32) -> bool {
+        self.compacting
+            .as_ref()
+            .is_some_and(|compacting| compacting.sources.contains(&number))
+    }
+
+    /// After opening: dead payloads that were given back before are not given back again.
+    pub(crate) fn skip_what_was_punched(&mut self, log: &mut Log) {
+        for state in &mut log.segments {
+            let number = state.segment.number;
+            let ours = |extent: &&Extent| extent.segment.number == number;
+            let dead: u64 = self
+                .extents
+                .iter()
+                .filter(ours)
+                .map(|extent| extent.bytes)
+                .sum();
+            // Header and records round up to whole pages at both ends of each extent.
+            let slack = 16 * PAGE;
+            if dead > 0 && state.allocated_at_open <= (state.length - dead) + slack {
+                state.punched(dead);
+                self.extents
+                    .retain(|extent| extent.segment.number != number);
+            }
+        }
+    }
+}
+
+impl Store {
+    /// What is due at this moment, at most one chore of each sort; ask after commits, and about
+    /// every second.
+    pub fn chores(&mut self, now_ms: u64) -> Vec<Chore> {
+        if self.check().is_err() {
+            return Vec::new();
+        }
+        let seal = self.next_seal().map(Work::Seal);
+        let punch = self.next_punch().map(Work::Punch);
+        let compact = self.next_compaction(now_ms).map(Work::Compact);
+        [seal, punch, compact]
+            .into_iter()
+            .flatten()
+            .map(Chore)
+            .collect()
+    }
+
+    /// Takes a chore's outcome.
+    ///
+    /// # Errors
+    /// When the chore came to nothing.
+    pub fn finish(&mut self, done: ChoreDone) -> Result<(), ChoreError> {
+        match done.0 {
+            Done::Sealed(sealed) => self.finish_seal(sealed),
+            Done::Punched(punched) => self.finish_punch(punched),
+            Done::Compacted(rewritten) => self.finish_compaction(*rewritten),
+        }
+    }
+}

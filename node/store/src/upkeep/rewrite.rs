@@ -1,0 +1,323 @@
+//! The work of a compaction: reading its sources, and writing what is still needed.
+//!
+//! A record that supersedes an older one of its content must outlive it: otherwise a restart would
+//! bring the older one back. So a dead record, or an old delete, is dropped only if the record that
+//! it superseded is gone already, or goes now.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::Arc;
+
+use wire::limits::DELETE_RECORD_LIFE_MS;
+use wire::{ContentId, Lsn};
+
+use super::compact::Compaction;
+use crate::disk::{File, read_exact_at};
+use crate::fetch::{Fetched, Patience};
+use crate::index::Place;
+use crate::reader::Reader;
+use crate::record::Head;
+use crate::record::kind::Kind;
+use crate::segment::Segment;
+use crate::segment::entry::Entry;
+use crate::segment::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::segment::index_file::SegmentIndex;
+use crate::segment::name::SegmentName;
+use crate::segment::scan::{Found, Scan};
+
+/// What a compaction comes to.
+#[derive(Debug)]
+pub(super) struct Rewritten {
+    /// The new segment, durable and under its name; none when the compaction came to nothing.
+    pub(super) file: Option<Arc<dyn File>>,
+    pub(super) error: Option<io::Error>,
+    pub(super) sources: Vec<Arc<Segment>>,
+    pub(super) number: u32,
+    pub(super) first: Lsn,
+    pub(super) last: Lsn,
+    pub(super) generation: u32,
+    pub(super) commit: Lsn,
+    pub(super) horizon: Lsn,
+    pub(super) index_bytes: Option<u64>,
+    pub(super) kept: Vec<Kept>,
+    pub(super) dropped_deletes: Vec<DroppedDelete>,
+}
+
+/// A record that was copied.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// At its new place.
+    pub(super) entry: Entry,
+    /// The number of the segment it was in, and where it started there.
+    pub(super) source: u32,
+    pub(super) start: u64,
+    /// What its readers hold.
+    pub(super) pin: Lsn,
+}
+
+/// A delete that was old enough to go.
+#[derive(Debug)]
+pub(super) struct DroppedDelete {
+    pub(super) id: [u8; 16],
+    pub(super) place: Place,
+}
+
+/// The state of the work.
+struct Rewriting<'a> {
+    plan: &'a Compaction,
+    file: Arc<dyn File>,
+    end: u64,
+    kept: Vec<Kept>,
+    dropped_deletes: Vec<DroppedDelete>,
+    horizon: Lsn,
+    /// Dead records that had to be kept.
+    kept_dead: BTreeSet<Lsn>,
+    /// The lsns in other segments, as they were asked for.
+    others: HashMap<Lsn, BTreeSet<Lsn>>,
+    /// What each upload's chunks belong to: the lsn of its live commit, if it has one.
+    commits: HashMap<Lsn, Option<Lsn>>,
+}
+
+impl Compaction {
+    pub(super) fn run(self, may_go_on: &mut dyn FnMut(u64) -> bool) -> Rewritten {
+        let mut rewritten = Rewritten {
+            file: None,
+            error: None,
+            sources: self.sources.clone(),
+            number: self.number,
+            first: self.first,
+            last: self.last,
+            generation: self.generation,
+            commit: self.commit,
+            horizon: self.horizon,
+            index_bytes: None,
+            kept: Vec::new(),
+            dropped_deletes: Vec::new(),
+        };
+        match self.rewrite(may_go_on) {
+            Ok(Some(rewriting)) => {
+                rewritten.file = Some(rewriting.file);
+                rewritten.horizon = rewriting.horizon;
+                rewritten.kept = rewriting.kept;
+                rewritten.dropped_deletes = rewriting.dropped_deletes;
+                rewritten.index_bytes = self.write_index(&rewritten.kept).ok();
+            }
+            Ok(None) => {}
+            Err(error) => rewritten.error = Some(error),
+        }
+        rewritten
+    }
+
+    fn name(&self) -> SegmentName {
+        SegmentName {
+            first: self.first,
+            generation: self.generation,
+        }
+    }
+
+    fn rewrite(&self, may_go_on: &mut dyn FnMut(u64) -> bool) -> io::Result<Option<Rewriting<'_>>> {
+        let path = self.name().path(&self.dir);
+        let temporary = SegmentName::temporary_path(&path);
+        match self.disk.remove(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut rewriting = Rewriting::new(self, self.disk.create(&temporary)?);
+        for source in &self.sources {
+            if !rewriting.copy_segment(source, may_go_on)? {
+                self.disk.remove(&temporary)?;
+                return Ok(None);
+            }
+        }
+        rewriting.write_header()?;
+        rewriting.file.sync_data()?;
+        self.disk.rename(&temporary, &path)?;
+        self.disk.sync_dir(&self.dir)?;
+        Ok(Some(rewriting))
+    }
+
+    fn write_index(&self, kept: &[Kept]) -> io::Result<u64> {
+        let index = SegmentIndex {
+            first: self.first,
+            last: self.last,
+            commit: self.commit,
+            end: kept
+                .last()
+                .map_or(SEGMENT_HEADER_BYTES, |kept| kept.entry.end()),
+            entries: kept.iter().map(|kept| kept.entry).collect(),
+        };
+        index.persist(&*self.disk, &self.dir, self.shared.log, self.name())
+    }
+}
+
+impl<'a> Rewriting<'a> {
+    fn new(plan: &'a Compaction, file: Arc<dyn File>) -> Rewriting<'a> {
+        Rewriting {
+            plan,
+            file,
+            end: SEGMENT_HEADER_BYTES,
+            kept: Vec::new(),
+            dropped_deletes: Vec::new(),
+            horizon: plan.horizon,
+            kept_dead: BTreeSet::new(),
+            others: HashMap::new(),
+            commits: HashMap::new(),
+        }
+    }
+
+    fn write_header(&self) -> io::Result<()> {
+        let header = SegmentHeader {
+            generation: self.plan.generation,
+            log: self.plan.shared.log,
+            first: self.plan.first,
+            last: self.plan.last,
+            horizon: self.horizon,
+        };
+        self.file.allocate(0, SEGMENT_HEADER_BYTES)?;
+        self.file.write_at(&header.encode(), 0)
+    }
+
+    /// Copies what is needed of a source; false when it was told to stop.
+    fn copy_segment(
+        &mut self,
+        source: &Arc<Segment>,
+        may_go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<bool> {
+        let mut scan = Scan::new(&*source.file, self.plan.shared.log, SEGMENT_HEADER_BYTES)?;
+        loop {
+            match scan.next()? {
+                Found::Record { entry, head } => {
+                    let Some(pin) = self.is_needed(source, &entry, &head)? else {
+                        continue;
+                    };
+                    if !may_go_on(entry.bytes()) {
+                        return Ok(false);
+                    }
+                    self.copy(source, entry, pin)?;
+                }
+                Found::End => return Ok(true),
+                // A segment with a damaged record stays as it is, until it was repaired.
+                Found::Damage(error) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                }
+            }
+        }
+    }
+
+    /// Whether a record must be copied; and what its readers hold.
+    fn is_needed(
+        &mut self,
+        source: &Segment,
+        entry: &Entry,
+        head: &Head,
+    ) -> io::Result<Option<Lsn>> {
+        match entry.kind {
+            Kind::Epoch => Ok(Some(entry.lsn)),
+            Kind::Abort => Ok(None),
+            Kind::Chunk => Ok(self.chunk_pin(entry)),
+            Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete => {
+                let place = Place::new(entry.kind, source.number, entry.start);
+                let live = self.plan.shared.index.contains(&entry.id, place);
+                let expired = entry.kind == Kind::Delete
+                    && head.time_ms.saturating_add(DELETE_RECORD_LIFE_MS) <= self.plan.now_ms;
+                if live && !expired {
+                    return Ok(Some(entry.lsn));
+                }
+                if entry.supersedes > Lsn::ZERO && self.is_there(entry.supersedes)? {
+                    self.kept_dead.insert(entry.lsn);
+                    return Ok(Some(entry.lsn));
+                }
+                if live {
+                    self.horizon = self.horizon.max(entry.lsn);
+                    self.dropped_deletes.push(DroppedDelete {
+                        id: entry.id,
+                        place,
+                    });
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// What readers of a chunk hold; none when the chunk is dead.
+    fn chunk_pin(&mut self, entry: &Entry) -> Option<Lsn> {
+        if self.plan.uploads.contains(&entry.upload) {
+            return Some(entry.upload);
+        }
+        if let Some(known) = self.commits.get(&entry.upload) {
+            return *known;
+        }
+        let reader = Reader::new(Arc::clone(&self.plan.shared));
+        let id = ContentId::from_bytes(entry.id).ok()?;
+        let commit = reader.commit_of(id, entry.upload);
+        self.commits.insert(entry.upload, commit);
+        commit
+    }
+
+    /// Whether an older record is still in the log after this rewriting.
+    fn is_there(&mut self, lsn: Lsn) -> io::Result<bool> {
+        if lsn >= self.plan.first {
+            return Ok(self.kept_dead.contains(&lsn));
+        }
+        let Some(segment) = self.plan.shared.segment_of(lsn) else {
+            return Ok(false);
+        };
+        let first = segment.name.first;
+        if !self.others.contains_key(&first) {
+            let lsns = self.lsns_of(&segment)?;
+            self.others.insert(first, lsns);
+        }
+        Ok(self.others[&first].contains(&lsn))
+    }
+
+    fn lsns_of(&self, segment: &Segment) -> io::Result<BTreeSet<Lsn>> {
+        let plan = self.plan;
+        let index = SegmentIndex::load(&*plan.disk, &plan.dir, plan.shared.log, segment.name)?;
+        if let Some(index) = index {
+            return Ok(index.entries.iter().map(|entry| entry.lsn).collect());
+        }
+        let mut scan = Scan::new(&*segment.file, plan.shared.log, SEGMENT_HEADER_BYTES)?;
+        let mut lsns = BTreeSet::new();
+        while let Found::Record { entry, .. } = scan.next()? {
+            lsns.insert(entry.lsn);
+        }
+        Ok(lsns)
+    }
+
+    /// Copies a record byte for byte; the padding changes with the place.
+    fn copy(&mut self, source: &Segment, entry: Entry, pin: Lsn) -> io::Result<()> {
+        let moved = Entry {
+            start: self.end,
+            ..entry
+        };
+        let payload = usize::try_from(entry.lengths.payload).map_err(io::Error::other)?;
+        let mut bytes = vec![0; entry.lengths.head() as usize];
+        read_exact_at(&*source.file, &mut bytes, entry.start)?;
+        let payload_at = moved.lengths.payload_start(moved.start);
+        bytes.resize((payload_at - moved.start) as usize, 0);
+        let head = bytes.len();
+        bytes.resize(head + payload, 0);
+        let from = entry.lengths.payload_start(entry.start);
+        read_exact_at(&*source.file, &mut bytes[head..], from)?;
+        bytes.resize(moved.bytes() as usize, 0);
+        self.file.allocate(moved.start, moved.bytes())?;
+        self.file.write_at(&bytes, moved.start)?;
+        self.end = moved.end();
+        self.kept.push(Kept {
+            entry: moved,
+            source: source.number,
+            start: entry.start,
+            pin,
+        });
+        Ok(())
+    }
+}
+
+impl Reader {
+    /// The lsn of the commit by which an upload is the content of an id; none when it is not.
+    fn commit_of(&self, id: ContentId, upload: Lsn) -> Option<Lsn> {
+        let fetched: Fetched = self.data(id, Patience::Wait)?;
+        let is_it = fetched.head.kind == Kind::Commit && fetched.head.upload == upload;
+        is_it.then_some(fetched.head.lsn)
+    }
+}
