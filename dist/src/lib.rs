@@ -1,4 +1,21 @@
 //! The distributor: answers "where?", and keeps the catalog of all content.
+//!
+//! It holds no state of its own: what it knows is in the catalog, in the coordinator, or said
+//! again by every node twice a second.
 
+mod app;
 pub mod catalog;
+mod config;
+pub mod controller;
 pub mod coordinator;
+mod gate;
+mod http;
+mod lister;
+mod members;
+mod metrics;
+mod peer;
+mod placement;
+
+pub use app::{Running, StartError, start};
+pub use config::{Access, Anonymous, Config, POLL_DEFAULT};
+pub use gate::AccessError;

@@ -12,8 +12,12 @@ use crate::catalog::error::QueryError;
 /// How long opening a connection may take: a database that needs longer counts as away.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 
-/// How long one statement may take. Listing 4,096 operations takes some 50 ms.
-const STATEMENT_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a question may take: a client waits for the answer.
+const QUESTION_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How long a listing may take. 4,096 operations take some 50 ms, the end of a walk over a million
+/// live contents some seconds.
+pub(super) const LISTING_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// A connection for one user at a time.
 ///
@@ -67,11 +71,19 @@ impl Held<'_> {
     }
 }
 
-/// Runs one statement within the time that a statement may take.
-pub(crate) async fn in_time<T>(
+/// Runs statements for at most so long.
+pub(crate) async fn within<T>(
+    time_max: Duration,
     statement: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<Result<T, sqlx::Error>, tokio::time::error::Elapsed> {
-    timeout(STATEMENT_TIME_MAX, statement).await
+    timeout(time_max, statement).await
+}
+
+/// Runs a question for at most [`QUESTION_TIME_MAX`].
+pub(crate) async fn in_time<T>(
+    question: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<Result<T, sqlx::Error>, tokio::time::error::Elapsed> {
+    within(QUESTION_TIME_MAX, question).await
 }
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, QueryError> {

@@ -9,7 +9,7 @@ use wire::content::{ContentRow, Status};
 use wire::listing::{ListingOutcome, ListingPart};
 use wire::{ContentId, Epoch, Lsn, Position, ShardNo};
 
-use super::line::{in_time, name};
+use super::line::{LISTING_TIME_MAX, name, within};
 use super::{PostgresCatalog, QueryError};
 use crate::catalog::listing::{
     Follow, follows, from_column, in_order, shard_from_column, status_text, to_column,
@@ -179,7 +179,7 @@ impl PostgresCatalog {
             .bind(gone_shard)
             .bind(gone_id);
         let mut held = self.lister.hold().await?;
-        let outcome = in_time(statement.fetch_all(held.connection())).await;
+        let outcome = within(LISTING_TIME_MAX, statement.fetch_all(held.connection())).await;
         held.settle(outcome)?.iter().map(outcome_of).collect()
     }
 }
@@ -222,7 +222,7 @@ impl Apply for PostgresCatalog {
         }
         let mut held = self.lister.hold().await?;
         let connection = held.connection();
-        let outcome = in_time(async {
+        let outcome = within(LISTING_TIME_MAX, async {
             let mut transaction = connection.begin().await?;
             let inserted = columns.insert(&mut transaction).await;
             transaction.rollback().await?;

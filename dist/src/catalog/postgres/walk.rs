@@ -9,7 +9,7 @@ use wire::content::ContentRow;
 use wire::listing::{ListingPart, ListingStep};
 use wire::{ContentId, Epoch, Lsn, Position, ShardNo};
 
-use super::line::in_time;
+use super::line::{LISTING_TIME_MAX, within};
 use super::listing::Columns;
 use super::{PostgresCatalog, QueryError};
 use crate::catalog::listing::{from_column, marked_row, to_column};
@@ -82,7 +82,7 @@ impl PostgresCatalog {
         );
         let mut held = self.lister.hold().await?;
         let connection = held.connection();
-        let outcome = in_time(async {
+        let outcome = within(LISTING_TIME_MAX, async {
             let mut transaction = connection.begin().await?;
             let before = lock(&mut transaction, shard).await?;
             let applied = match step {

@@ -1,0 +1,323 @@
+//! The whole distributor: its parts put together, started and stopped.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::{NormalizePath, from_fn};
+use actix_web::{App, HttpServer, web};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+use wire::NodeName;
+use wire::membership::ServiceRole;
+
+use crate::catalog::{self, Catalog, Database, Identity, OpenError, QueryError, Sighting};
+use crate::config::Config;
+use crate::controller::Controller;
+use crate::coordinator::{Coordinator, CoordinatorError};
+use crate::gate::{AccessError, Gate};
+use crate::http;
+use crate::lister::Lister;
+use crate::members::{Members, Poller};
+use crate::metrics::Metrics;
+use crate::peer::Peer;
+
+/// The board is exchanged, the office kept and the register read so often in a session: one lost
+/// round must not cost the office.
+const TICKS_PER_SESSION: u32 = 6;
+
+/// How long requests that are under way may take when the distributor is stopped.
+const STOP_SECONDS_MAX: u64 = 2;
+
+/// Why a distributor does not start. Displays as one line.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The keys do not suffice for the address.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The catalog cannot be opened.
+    #[error(transparent)]
+    Catalog(#[from] OpenError),
+    /// The catalog was opened and then failed.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// The coordinator failed.
+    #[error(transparent)]
+    Coordinator(#[from] CoordinatorError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {bind}: {source}")]
+    Bind {
+        /// The address.
+        bind: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The client for calls to nodes cannot be made.
+    #[error("cannot make an HTTP client: {0}")]
+    Client(String),
+}
+
+/// What every request and every task shares.
+pub(crate) struct Shared {
+    pub(crate) name: NodeName,
+    pub(crate) public_url: String,
+    pub(crate) session: Duration,
+    pub(crate) poll: Duration,
+    pub(crate) identity: Identity,
+    pub(crate) gate: Gate,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) coordinator: Arc<dyn Coordinator>,
+    pub(crate) members: Arc<Members>,
+    pub(crate) controller: Controller,
+    pub(crate) lister: Lister,
+    pub(crate) poller: Poller,
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether the catalog answered, and was that of this cluster, when it was last asked.
+    catalog_up: AtomicBool,
+    /// Nodes of other clusters that were named in the log already.
+    strangers: Mutex<HashSet<NodeName>>,
+}
+
+/// A distributor that serves.
+pub struct Running {
+    url: String,
+    shared: Arc<Shared>,
+    server: ServerHandle,
+    serving: JoinHandle<std::io::Result<()>>,
+    ticking: JoinHandle<()>,
+}
+
+/// Starts a distributor; returns when it accepts requests.
+///
+/// # Errors
+/// When the keys do not suffice, the catalog does not answer, or the address is taken.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let gate = Gate::new(&config.access, config.bind)?;
+    let database = catalog::open(&config.database_url).await?;
+    start_on(config, gate, database).await
+}
+
+/// Starts a distributor on a database that is open already.
+pub(crate) async fn start_on(
+    config: Config,
+    gate: Gate,
+    database: Database,
+) -> Result<Running, StartError> {
+    let identity = database.catalog.identify(Uuid::new_v4()).await?;
+    let listener = std::net::TcpListener::bind(config.bind).map_err(|source| StartError::Bind {
+        bind: config.bind,
+        source,
+    })?;
+    let bound = listener.local_addr().map_err(|source| StartError::Bind {
+        bind: config.bind,
+        source,
+    })?;
+    let url = format!("http://{bound}");
+    let shared = Arc::new(Shared::new(config, gate, database, identity, &url)?);
+    shared.tick().await;
+    let ticking = tokio::spawn(tick(Arc::clone(&shared)));
+    let serve = serve(listener, Arc::clone(&shared));
+    let server = serve.map_err(|source| StartError::Bind {
+        bind: bound,
+        source,
+    })?;
+    let handle = server.handle();
+    let serving = tokio::spawn(server);
+    tracing::info!(url, cluster = %identity.cluster, "the distributor serves");
+    Ok(Running {
+        url,
+        shared,
+        server: handle,
+        serving,
+        ticking,
+    })
+}
+
+fn serve(
+    listener: std::net::TcpListener,
+    shared: Arc<Shared>,
+) -> std::io::Result<actix_web::dev::Server> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let data = web::Data::from(shared);
+    let app = move || {
+        App::new()
+            .wrap(from_fn(http::envelope))
+            .wrap(NormalizePath::trim())
+            .app_data(web::Data::clone(&data))
+            .configure(http::routes)
+    };
+    let server = HttpServer::new(app)
+        .workers(cores.clamp(2, 8))
+        .disable_signals()
+        .shutdown_timeout(STOP_SECONDS_MAX)
+        .listen(listener)?
+        .run();
+    Ok(server)
+}
+
+async fn tick(shared: Arc<Shared>) {
+    let mut tick = tokio::time::interval(shared.session / TICKS_PER_SESSION);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        shared.tick().await;
+    }
+}
+
+impl Running {
+    /// The base URI that it is bound to.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The cluster that its catalog belongs to.
+    pub fn cluster(&self) -> Uuid {
+        self.shared.identity.cluster
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Ends it: requests under way are answered within two seconds, the office is given back.
+    pub async fn stop(self) {
+        self.ticking.abort();
+        self.server.stop(true).await;
+        match self.serving.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the server ended"),
+            Err(error) => tracing::error!(%error, "the server's task"),
+        }
+        self.shared.controller.resign().await;
+        self.shared.catalog.close().await;
+    }
+}
+
+impl Shared {
+    fn new(
+        config: Config,
+        gate: Gate,
+        database: Database,
+        identity: Identity,
+        url: &str,
+    ) -> Result<Self, StartError> {
+        let peer = Peer::new(config.access.cluster_key.clone())
+            .map_err(|error| StartError::Client(error.to_string()))?;
+        let (peer, metrics) = (Arc::new(peer), Arc::new(Metrics::new()));
+        let members = Arc::new(Members::new(config.session));
+        let Database {
+            catalog,
+            coordinator,
+        } = database;
+        let controller = Controller::new(
+            Arc::clone(&coordinator),
+            Arc::clone(&members),
+            identity,
+            config.session,
+        );
+        let public_url = config
+            .public_url
+            .as_deref()
+            .unwrap_or(url)
+            .trim_end_matches('/');
+        Ok(Shared {
+            name: config.name,
+            public_url: public_url.to_owned(),
+            session: config.session,
+            poll: config.poll,
+            identity,
+            gate,
+            controller,
+            lister: Lister::start(Arc::clone(&catalog), Arc::clone(&metrics)),
+            poller: Poller::new(Arc::clone(&members), Arc::clone(&peer), config.poll),
+            catalog,
+            coordinator,
+            members,
+            peer,
+            metrics,
+            catalog_up: AtomicBool::new(true),
+            strangers: Mutex::default(),
+        })
+    }
+
+    /// Whether the catalog answered when it was last asked.
+    pub(crate) fn catalog_up(&self) -> bool {
+        self.catalog_up.load(Ordering::Relaxed)
+    }
+
+    /// Says once for each node what to do about it.
+    pub(crate) fn warn_of_wrong_cluster(&self, name: &NodeName, its: Uuid) {
+        let mut strangers = self
+            .strangers
+            .lock()
+            .expect("no thread panics while it holds these");
+        if strangers.insert(name.clone()) {
+            tracing::error!(
+                node = %name,
+                "refused: it belongs to cluster {its}, this catalog to {}. If DATABASE_URL is \
+                 right and the catalog was lost, stop this distributor and run \
+                 `dist rebuild --adopt {its}` on an empty database",
+                self.identity.cluster
+            );
+        }
+    }
+
+    async fn tick(&self) {
+        let outcome = self.exchange().await;
+        let up = outcome.is_ok();
+        let was_up = self.catalog_up.swap(up, Ordering::Relaxed);
+        match outcome {
+            Ok(()) if !was_up => tracing::info!("the catalog answers again"),
+            Err(error) if was_up => tracing::error!(error, "the catalog cannot be used"),
+            _ => {}
+        }
+        self.metrics.catalog_up.set(i64::from(up));
+        self.metrics
+            .controller
+            .set(i64::from(self.controller.in_office()));
+    }
+
+    async fn exchange(&self) -> Result<(), String> {
+        let now = Instant::now();
+        let mut heard = self.members.heard_here(now);
+        heard.push(self.sighting());
+        let board = self
+            .catalog
+            .exchange(&heard)
+            .await
+            .map_err(|error| error.to_string())?;
+        if board.cluster != Some(self.identity.cluster) {
+            return Err(format!(
+                "the database belongs to cluster {:?} now, not to {}; it was replaced",
+                board.cluster, self.identity.cluster
+            ));
+        }
+        let others = board
+            .sightings
+            .into_iter()
+            .filter(|each| each.name != self.name);
+        for name in self.members.learn(others.collect(), now) {
+            self.poller.watch(&name);
+        }
+        self.controller
+            .tick()
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    fn sighting(&self) -> Sighting {
+        Sighting {
+            name: self.name.clone(),
+            role: ServiceRole::Distributor,
+            internal_url: self.public_url.clone(),
+            public_url: self.public_url.clone(),
+            incarnation: self.controller.candidate(),
+            heartbeat: None,
+            age: Duration::ZERO,
+        }
+    }
+}

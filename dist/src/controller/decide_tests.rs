@@ -1,0 +1,291 @@
+//! One test for each rule of the controller.
+
+use super::{Change, Reason, Seen, Situation, decide, wants_records};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+use wire::limits::SHARD_BYTES_MAX;
+use wire::membership::{Heartbeat, ReplicaReport};
+use wire::shard::{ShardRecord, ShardState};
+use wire::{Epoch, Lsn, NodeName, Position, ShardNo};
+
+fn name(text: &str) -> NodeName {
+    text.parse().expect("a valid name")
+}
+
+fn heartbeat(incarnation: u128, offer: u128) -> Heartbeat {
+    Heartbeat {
+        cluster: None,
+        incarnation: Uuid::from_u128(incarnation),
+        offer: Uuid::from_u128(offer),
+        internal_url: "http://127.0.0.1:1".to_owned(),
+        public_url: "http://127.0.0.1:1".to_owned(),
+        replicas: Vec::new(),
+        map_version: 0,
+    }
+}
+
+fn report(record: &ShardRecord) -> ReplicaReport {
+    ReplicaReport {
+        shard: record.shard,
+        replica: record.replicas[0].replica,
+        record_version: record.version,
+        record: None,
+        end: Position::default(),
+        committed: Lsn::ZERO,
+        bytes: 0,
+        contents: 0,
+        damaged: 0,
+    }
+}
+
+/// A register and nodes, on which decisions are carried out as the shell does.
+#[derive(Default)]
+struct World {
+    records: BTreeMap<ShardNo, ShardRecord>,
+    nodes: BTreeMap<NodeName, Seen>,
+    may_make: bool,
+}
+
+impl World {
+    fn fresh() -> Self {
+        World {
+            may_make: true,
+            ..World::default()
+        }
+    }
+
+    fn hear(&mut self, node: &str, heartbeat: Heartbeat) {
+        self.nodes.insert(
+            name(node),
+            Seen {
+                heartbeat,
+                alive: true,
+            },
+        );
+    }
+
+    fn decide(&self) -> Vec<Change> {
+        let World {
+            records,
+            nodes,
+            may_make,
+        } = self;
+        decide(Situation {
+            records,
+            nodes,
+            may_make: *may_make,
+        })
+    }
+
+    fn apply(&mut self) -> Vec<Reason> {
+        let changes = self.decide();
+        for change in &changes {
+            let present = self
+                .records
+                .get(&change.record.shard)
+                .map_or(0, |r| r.version);
+            assert_eq!(
+                present, change.expected,
+                "a compare-and-set that cannot succeed"
+            );
+            assert!(change.record.version > change.expected);
+            self.records
+                .insert(change.record.shard, change.record.clone());
+        }
+        changes.into_iter().map(|change| change.reason).collect()
+    }
+
+    /// A node that has made the replica of its open shard.
+    fn with_shard(node: &str) -> Self {
+        let mut world = World::fresh();
+        world.hear(node, heartbeat(1, 10));
+        assert_eq!(world.apply(), [Reason::Made]);
+        let mut holding = heartbeat(1, 11);
+        holding.replicas.push(report(&world.records[&ShardNo(1)]));
+        world.hear(node, holding);
+        assert_eq!(world.apply(), []);
+        world
+    }
+
+    fn heartbeat(&mut self, node: &str) -> &mut Heartbeat {
+        &mut self
+            .nodes
+            .get_mut(&name(node))
+            .expect("a known node")
+            .heartbeat
+    }
+}
+
+// If this fails, a fresh cluster takes no uploads, or has more shards than disks.
+#[test]
+fn each_node_gets_one_open_shard_under_its_offer() {
+    let mut world = World::fresh();
+    world.hear("node1", heartbeat(1, 10));
+    world.hear("node2", heartbeat(2, 20));
+    assert_eq!(world.apply(), [Reason::Made, Reason::Made]);
+    assert_eq!(world.apply(), []);
+    let record = &world.records[&ShardNo(2)];
+    let leader = record.leader.as_ref().expect("a leader");
+    assert_eq!(
+        (record.version, record.epoch, record.state),
+        (1, Epoch(1), ShardState::Open)
+    );
+    assert_eq!(leader.member.node, name("node2"));
+    assert_eq!(leader.member.replica, Uuid::from_u128(20));
+    assert_eq!(leader.incarnation, Uuid::from_u128(2));
+    assert_eq!(record.in_sync, record.replicas);
+    assert!(record.log != 0 && record.log != world.records[&ShardNo(1)].log);
+}
+
+// If this fails, a restarted distributor gives a number away that a node still uses.
+#[test]
+fn no_new_shards_before_everyone_was_heard() {
+    let mut world = World::default();
+    world.hear("node1", heartbeat(1, 10));
+    assert_eq!(world.apply(), []);
+    let mut other = World::with_shard("node2");
+    let mut holding = other.heartbeat("node2").clone();
+    holding.replicas[0].shard = ShardNo(41);
+    world.hear("node2", holding);
+    world.may_make = true;
+    world.nodes.get_mut(&name("node2")).expect("known").alive = false;
+    world.heartbeat("node2").replicas[0].record_version = 0;
+    assert_eq!(world.apply(), [Reason::Made]);
+    assert!(
+        world.records.contains_key(&ShardNo(42)),
+        "{:?}",
+        world.records.keys()
+    );
+}
+
+// If this fails, a restarted node appends in an epoch that it led before its crash, and two
+// records share one position.
+#[test]
+fn a_new_process_leads_in_a_new_epoch() {
+    let mut world = World::with_shard("node1");
+    world.heartbeat("node1").incarnation = Uuid::from_u128(99);
+    assert_eq!(world.apply(), [Reason::Elected]);
+    assert_eq!(world.apply(), []);
+    let record = &world.records[&ShardNo(1)];
+    assert_eq!((record.epoch, record.version), (Epoch(2), 2));
+    let leader = record.leader.as_ref().expect("a leader");
+    assert_eq!(leader.incarnation, Uuid::from_u128(99));
+    assert_eq!(leader.member, record.replicas[0]);
+}
+
+// If this fails, a node that is merely silent loses its shards.
+#[test]
+fn nothing_happens_to_the_shards_of_a_silent_node() {
+    let mut world = World::with_shard("node1");
+    world.heartbeat("node1").incarnation = Uuid::from_u128(99);
+    world.nodes.get_mut(&name("node1")).expect("known").alive = false;
+    assert_eq!(world.apply(), []);
+}
+
+// If this fails, a shard's log grows without end.
+#[test]
+fn a_full_shard_is_closed_and_followed_by_a_new_one() {
+    let mut world = World::with_shard("node1");
+    world.heartbeat("node1").replicas[0].bytes = SHARD_BYTES_MAX - 1;
+    assert_eq!(world.apply(), []);
+    world.heartbeat("node1").replicas[0].bytes = SHARD_BYTES_MAX;
+    assert_eq!(world.apply(), [Reason::Full]);
+    assert_eq!(world.records[&ShardNo(1)].state, ShardState::Closed);
+    assert_eq!(world.apply(), [Reason::Made]);
+    assert_eq!(world.records[&ShardNo(2)].state, ShardState::Open);
+    assert_eq!(world.apply(), []);
+}
+
+// If this fails, a catalog from an old backup sends nodes back to an epoch that is over.
+#[test]
+fn a_register_that_went_back_is_restored_from_nodes() {
+    let mut world = World::with_shard("node1");
+    let mut newer = world.records[&ShardNo(1)].clone();
+    newer.version = 7;
+    newer.epoch = Epoch(5);
+    world.heartbeat("node1").replicas[0].record_version = 7;
+
+    // The version alone is no record: nothing may be decided on the old one meanwhile.
+    assert!(wants_records(
+        &world.records,
+        &world.nodes[&name("node1")].heartbeat
+    ));
+    world.heartbeat("node1").incarnation = Uuid::from_u128(99);
+    assert_eq!(world.apply(), []);
+
+    world.heartbeat("node1").replicas[0].record = Some(newer.clone());
+    assert!(!wants_records(
+        &world.records,
+        &world.nodes[&name("node1")].heartbeat
+    ));
+    assert_eq!(world.apply(), [Reason::Restored]);
+    assert_eq!(world.records[&ShardNo(1)], newer);
+    assert_eq!(world.apply(), [Reason::Elected]);
+    assert_eq!(world.records[&ShardNo(1)].epoch, Epoch(6));
+}
+
+// If this fails, a lost catalog cannot be rebuilt.
+#[test]
+fn an_empty_register_is_filled_from_nodes() {
+    let mut before = World::with_shard("node1");
+    let record = before.records[&ShardNo(1)].clone();
+    let mut holding = before.heartbeat("node1").clone();
+    holding.replicas[0].record = Some(record.clone());
+    let mut world = World::default();
+    world.hear("node1", holding);
+    assert_eq!(world.apply(), [Reason::Restored]);
+    assert_eq!(world.records[&ShardNo(1)], record);
+    world.may_make = true;
+    assert_eq!(world.apply(), []);
+}
+
+// If this fails, a node can overwrite the record of a shard that is none of its own.
+#[test]
+fn a_record_counts_only_from_a_member_and_of_the_same_log() {
+    let mut world = World::with_shard("node1");
+    let mut foreign = world.records[&ShardNo(1)].clone();
+    foreign.version = 9;
+    let mut stranger = heartbeat(3, 30);
+    stranger.replicas.push(report(&foreign));
+    stranger.replicas[0].record = Some(foreign.clone());
+    stranger.replicas[0].replica = Uuid::from_u128(30);
+    world.hear("node3", stranger);
+    assert!(
+        world
+            .decide()
+            .iter()
+            .all(|change| change.reason != Reason::Restored)
+    );
+
+    foreign.log += 1;
+    world.heartbeat("node1").replicas[0].record_version = 9;
+    world.heartbeat("node1").replicas[0].record = Some(foreign);
+    assert!(
+        world
+            .decide()
+            .iter()
+            .all(|change| change.reason != Reason::Restored)
+    );
+}
+
+// If this fails, uploads are sent to a shard whose disk was replaced.
+#[test]
+fn a_lost_replica_takes_no_new_content() {
+    let mut world = World::with_shard("node1");
+    world.hear("node1", heartbeat(2, 12));
+    assert_eq!(world.apply(), [Reason::Lost, Reason::Made]);
+    assert_eq!(world.records[&ShardNo(1)].state, ShardState::Closed);
+    assert_eq!(world.records[&ShardNo(1)].epoch, Epoch(1));
+    assert_eq!(world.records[&ShardNo(2)].state, ShardState::Open);
+    assert_eq!(world.apply(), []);
+}
+
+// If this fails, a node whose replica is not made yet gets a shard with every heartbeat.
+#[test]
+fn an_offer_under_which_a_shard_was_made_counts_as_held() {
+    let mut world = World::fresh();
+    world.hear("node1", heartbeat(1, 10));
+    assert_eq!(world.apply(), [Reason::Made]);
+    world.hear("node1", heartbeat(1, 10));
+    assert_eq!(world.apply(), []);
+}

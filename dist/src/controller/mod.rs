@@ -1,0 +1,172 @@
+//! The controller: assigns leaders and makes shards, while it is in office.
+//!
+//! `decide` is pure; this shell reads the register, carries decisions out by compare-and-set, and
+//! keeps the office. It must not know SQL or HTTP.
+
+mod decide;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use uuid::Uuid;
+use wire::membership::Heartbeat;
+
+use crate::catalog::Identity;
+use crate::coordinator::{Coordinator, CoordinatorError};
+use crate::members::Members;
+
+pub(crate) use decide::wants_records;
+pub use decide::{Change, Reason, Seen, Situation, decide};
+
+/// Decisions can follow from each other: a full shard is closed, then another one is made.
+const ROUNDS_MAX: usize = 4;
+
+/// The office, and what is done in it.
+pub(crate) struct Controller {
+    coordinator: Arc<dyn Coordinator>,
+    members: Arc<Members>,
+    candidate: Uuid,
+    session: Duration,
+    /// The catalog was empty when this process started: no node can hold anything of it yet.
+    fresh: AtomicBool,
+    in_office: AtomicBool,
+    office: Mutex<Option<Office>>,
+}
+
+#[derive(Clone, Copy)]
+struct Office {
+    term: u64,
+    since: Instant,
+    /// By our own clock, counted from before the lease was asked for.
+    until: Instant,
+}
+
+impl Controller {
+    pub(crate) fn new(
+        coordinator: Arc<dyn Coordinator>,
+        members: Arc<Members>,
+        identity: Identity,
+        session: Duration,
+    ) -> Self {
+        Controller {
+            coordinator,
+            members,
+            candidate: Uuid::new_v4(),
+            session,
+            fresh: AtomicBool::new(identity.new && !identity.adopted),
+            in_office: AtomicBool::new(false),
+            office: Mutex::new(None),
+        }
+    }
+
+    /// This process, as a candidate for the office.
+    pub(crate) fn candidate(&self) -> Uuid {
+        self.candidate
+    }
+
+    /// Whether this distributor was in office when it last looked.
+    pub(crate) fn in_office(&self) -> bool {
+        self.in_office.load(Ordering::Relaxed)
+    }
+
+    /// Keeps or takes the office, reads the register, and decides.
+    ///
+    /// # Errors
+    /// When the coordinator does not answer; nothing is decided then.
+    pub(crate) async fn tick(&self) -> Result<(), CoordinatorError> {
+        let mut office = self.office.lock().await;
+        let asked = Instant::now();
+        let term = self
+            .coordinator
+            .campaign(self.candidate, self.session)
+            .await;
+        *office = match (&term, *office) {
+            (Ok(Some(term)), Some(before)) if before.term == term.number => Some(Office {
+                until: asked + self.session,
+                ..before
+            }),
+            (Ok(Some(term)), _) => {
+                tracing::info!(term = term.number, "this distributor is the controller");
+                Some(Office {
+                    term: term.number,
+                    since: asked,
+                    until: asked + self.session,
+                })
+            }
+            (Ok(None), _) => None,
+            (Err(_), before) => before.filter(|office| asked < office.until),
+        };
+        self.in_office.store(office.is_some(), Ordering::Relaxed);
+        term?;
+        self.members.set_records(self.coordinator.records().await?);
+        match *office {
+            Some(office) => self.carry_out(office).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Decides at once after a heartbeat that changes something, if in office.
+    pub(crate) async fn heard(&self) {
+        let office = self.office.lock().await;
+        if let Some(office) = office.filter(|office| Instant::now() < office.until)
+            && let Err(error) = self.carry_out(office).await
+        {
+            tracing::warn!(%error, "nothing is decided");
+        }
+    }
+
+    /// Whether the register knows less than this heartbeat's node.
+    pub(crate) fn wants_records(&self, heartbeat: &Heartbeat) -> bool {
+        wants_records(&self.members.records(), heartbeat)
+    }
+
+    /// Gives the office back.
+    pub(crate) async fn resign(&self) {
+        let mut office = self.office.lock().await;
+        if office.take().is_some()
+            && let Err(error) = self.coordinator.resign(self.candidate).await
+        {
+            tracing::debug!(%error, "the office is given back by its lease");
+        }
+    }
+
+    async fn carry_out(&self, office: Office) -> Result<(), CoordinatorError> {
+        for _ in 0..ROUNDS_MAX {
+            let now = Instant::now();
+            let (records, nodes) = (self.members.records(), self.members.seen(now));
+            let waited = now.saturating_duration_since(office.since) >= self.session;
+            let fresh = self.fresh.fetch_and(!waited, Ordering::Relaxed);
+            let may_make = waited || fresh;
+            let changes = decide(Situation {
+                records: &records,
+                nodes: &nodes,
+                may_make,
+            });
+            if changes.is_empty() {
+                return Ok(());
+            }
+            for change in changes {
+                self.change(change).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn change(&self, change: Change) -> Result<(), CoordinatorError> {
+        let answer = self
+            .coordinator
+            .change(change.expected, &change.record)
+            .await?;
+        let (shard, version) = (answer.record.shard, answer.record.version);
+        if answer.changed {
+            let (reason, epoch) = (change.reason, answer.record.epoch);
+            tracing::info!(%shard, ?reason, %epoch, version, "shard record changed");
+        } else {
+            tracing::info!(%shard, version, "shard record was changed by someone else");
+        }
+        self.members.set_record(answer.record);
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! `GET /content`, `GET /content/{id}`, `POST /content`.
+
+use actix_web::http::header;
+use actix_web::web::{Data, Path, Payload, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use wire::content::{ContentItem, ContentPage, ContentRow, Status};
+use wire::limits::{LISTING_BYTES_MAX, LISTING_OPERATIONS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
+use wire::listing::{ListedOperation, ListingBatch, ListingOutcomes, ListingPart, ListingStep};
+use wire::name::check_collection;
+use wire::{Code, ContentId, ShardNo};
+
+use super::body;
+use super::content_item::{id, item as show, items as show_all};
+use super::envelope::RequestId;
+use super::error::ApiError;
+use crate::app::Shared;
+use crate::catalog::{NameFilter, PageQuery};
+
+/// Room for one item of a page: most are about 600 bytes.
+const ITEM_BYTES: usize = 700;
+
+#[derive(Deserialize)]
+pub(super) struct PageParameters {
+    after: Option<String>,
+    limit: Option<usize>,
+    filename: Option<String>,
+    collection: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ItemParameters {
+    min_version: Option<u64>,
+}
+
+/// A page of the catalog.
+pub(super) async fn page(
+    shared: Data<Shared>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let query = page_query(parameters(&request)?)?;
+    if !shared.catalog_up() {
+        return Err(ApiError::catalog_away());
+    }
+    let rows = shared.catalog.page(&query).await?;
+    let next = (rows.len() == query.limit)
+        .then(|| rows.last().map(|listed| listed.row.id.to_string()))
+        .flatten();
+    let items = show_all(&shared.members, rows);
+    let mut body = Vec::with_capacity(64 + items.len() * ITEM_BYTES);
+    let page = ContentPage { items, next };
+    serde_json::to_writer(&mut body, &page)
+        .map_err(|error| ApiError::malformed(error.to_string()))?;
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(body))
+}
+
+/// One content: from the catalog, or from its shard's leader.
+pub(super) async fn item(
+    shared: Data<Shared>,
+    path: Path<String>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let id = id(&path)?;
+    let min_version = parameters::<ItemParameters>(&request)?
+        .min_version
+        .unwrap_or(1);
+    let item = find(&shared, id, min_version, &RequestId::of(&request)).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .json(item))
+}
+
+/// Lists a node's committed records.
+pub(super) async fn list(shared: Data<Shared>, payload: Payload) -> Result<HttpResponse, ApiError> {
+    let batch: ListingBatch = body::json(payload, LISTING_BYTES_MAX).await?;
+    check(&batch)?;
+    if !shared.catalog_up() {
+        return Err(ApiError::catalog_away());
+    }
+    let parts = shared.lister.list(batch.parts).await?;
+    Ok(HttpResponse::Ok().json(ListingOutcomes { parts }))
+}
+
+/// Reads a query string.
+pub(super) fn parameters<T: serde::de::DeserializeOwned>(
+    request: &HttpRequest,
+) -> Result<T, ApiError> {
+    Query::<T>::from_query(request.query_string())
+        .map(Query::into_inner)
+        .map_err(|error| ApiError::malformed(format!("the query cannot be read: {error}")))
+}
+
+fn page_query(parameters: PageParameters) -> Result<PageQuery, ApiError> {
+    let PageParameters {
+        after,
+        limit,
+        filename,
+        collection,
+    } = parameters;
+    let limit = limit.unwrap_or(PAGE_ROWS_DEFAULT);
+    if !(1..=PAGE_ROWS_MAX).contains(&limit) {
+        return Err(ApiError::malformed(format!(
+            "limit is {limit}, not 1 to {PAGE_ROWS_MAX}"
+        )));
+    }
+    if let Some(collection) = &collection {
+        check_collection(collection)?;
+    }
+    let filename = filename.map(|name| match name.strip_suffix('*') {
+        Some(prefix) => NameFilter::Prefix(prefix.to_owned()),
+        None => NameFilter::Exactly(name),
+    });
+    // PostgreSQL takes no NUL in a text, and no name has one.
+    let hostile = |filter: &NameFilter| match filter {
+        NameFilter::Exactly(name) | NameFilter::Prefix(name) => name.contains('\0'),
+    };
+    if filename.as_ref().is_some_and(hostile) {
+        return Err(ApiError::malformed("filename contains the character NUL"));
+    }
+    let after = after.as_deref().map(id).transpose()?;
+    Ok(PageQuery {
+        after,
+        limit,
+        filename,
+        collection,
+    })
+}
+
+async fn find(
+    shared: &Shared,
+    id: ContentId,
+    min_version: u64,
+    request_id: &str,
+) -> Result<ContentItem, ApiError> {
+    let listed = if shared.catalog_up() {
+        shared.catalog.content(id).await
+    } else {
+        Ok(None)
+    };
+    match listed {
+        Ok(Some(listed)) if listed.row.version >= min_version => {
+            return Ok(show(&shared.members, listed.row, listed.status));
+        }
+        Ok(_) => {}
+        Err(error) => tracing::debug!(%error, request_id, "asking the leader instead"),
+    }
+    let row = ask_leader(shared, id, request_id).await?;
+    Ok(show(&shared.members, row, Status::Pending))
+}
+
+/// A content's row as its shard's leader knows it.
+async fn ask_leader(
+    shared: &Shared,
+    id: ContentId,
+    request_id: &str,
+) -> Result<ContentRow, ApiError> {
+    let base = leader_url(shared, id.shard())?;
+    match shared.peer.info(&base, id, request_id).await? {
+        Ok(row) => Ok(row),
+        Err(error) => Err(ApiError::new(error.code, error.message)),
+    }
+}
+
+/// Where the leader of a shard is, for services.
+pub(super) fn leader_url(shared: &Shared, shard: ShardNo) -> Result<String, ApiError> {
+    let Some(record) = shared.members.record(shard) else {
+        return Err(ApiError::new(Code::NotFound, "there is no such content"));
+    };
+    record
+        .leader
+        .and_then(|leader| shared.members.internal_url(&leader.member.node))
+        .ok_or_else(ApiError::no_leader)
+}
+
+/// What the catalog relies on: shards in ascending order, every id in its own shard.
+fn check(batch: &ListingBatch) -> Result<(), ApiError> {
+    if !batch.parts.is_sorted_by(|a, b| a.shard < b.shard) {
+        return Err(ApiError::malformed(
+            "parts are not in ascending order of shards",
+        ));
+    }
+    if batch
+        .parts
+        .iter()
+        .any(|part| !ids(part).all(|id| id.shard() == part.shard))
+    {
+        return Err(ApiError::malformed(
+            "a part names a content of another shard",
+        ));
+    }
+    let operations: usize = batch.parts.iter().map(|part| ids(part).count()).sum();
+    if operations > LISTING_OPERATIONS_MAX {
+        let message =
+            format!("{operations} operations, at most {LISTING_OPERATIONS_MAX} are taken");
+        return Err(ApiError::new(Code::TooLarge, message));
+    }
+    Ok(())
+}
+
+fn ids(part: &ListingPart) -> impl Iterator<Item = ContentId> + '_ {
+    let (operations, rows): (&[ListedOperation], &[ContentRow]) = match &part.step {
+        ListingStep::Ask | ListingStep::LiveEnd { .. } => (&[], &[]),
+        ListingStep::Follow { operations, .. } => (operations, &[]),
+        ListingStep::Live { rows, .. } => (&[], rows),
+    };
+    let of_operations = operations.iter().map(|operation| match operation {
+        ListedOperation::Upsert(row) => row.id,
+        ListedOperation::Delete(id) => *id,
+    });
+    of_operations.chain(rows.iter().map(|row| row.id))
+}

@@ -1,0 +1,185 @@
+//! What surrounds every request: its id, its access, its metrics, and the JSON of its error.
+
+use std::time::Instant;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::web::{self, Data};
+use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse};
+use uuid::Uuid;
+use wire::routes::{CLUSTER_KEY_HEADER, REQUEST_ID_HEADER};
+
+use super::body;
+use super::error::{ApiError, foreign};
+use super::policy::{need, origin};
+use crate::app::Shared;
+use crate::gate::Presented;
+use crate::metrics::{Metrics, RequestLabels, RouteLabels};
+
+/// A longer request id is replaced by one of ours.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// The name of a request in logs and error bodies.
+#[derive(Clone)]
+pub(super) struct RequestId(pub(super) String);
+
+impl RequestId {
+    /// The id of this request.
+    pub(super) fn of(request: &HttpRequest) -> String {
+        request
+            .extensions()
+            .get::<RequestId>()
+            .map(|id| id.0.clone())
+            .unwrap_or_default()
+    }
+}
+
+/// Names, admits, serves, measures; turns every error into JSON.
+pub(crate) async fn envelope(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let shared = Data::<Shared>::extract(request.request()).await?;
+    let id = request_id(request.headers());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let cross_origin = allowed_origin(request.headers(), &shared.public_url);
+    let mut served = if request.method() == Method::OPTIONS && cross_origin.is_some() {
+        let preflight = HttpResponse::NoContent().finish();
+        request.into_response(preflight)
+    } else if shared
+        .gate
+        .allows(need(request.method(), request.path()), presented(&request))
+    {
+        answered(next.call(request).await?, &id)
+    } else {
+        refused(request, &id).await?
+    };
+    finish(served.headers_mut(), &id, cross_origin.as_ref());
+    measure(&shared.metrics, served.request(), served.status(), started);
+    Ok(served)
+}
+
+/// Turns a caller without the right key away.
+async fn refused(request: ServiceRequest, id: &str) -> Result<ServiceResponse<BoxBody>, Error> {
+    let (request, mut payload) = request.into_parts();
+    body::drain(web::Payload::from_request(&request, &mut payload).await?).await;
+    Ok(ServiceResponse::new(
+        request,
+        ApiError::unauthorized().answer(id),
+    ))
+}
+
+/// The response as it is, or the JSON of the error that it carries.
+fn answered<B: MessageBody + 'static>(
+    served: ServiceResponse<B>,
+    id: &str,
+) -> ServiceResponse<BoxBody> {
+    let (request, response) = served.into_parts();
+    let answer = response
+        .error()
+        .map(|error| match error.as_error::<ApiError>() {
+            Some(error) => error.answer(id),
+            None => foreign(error).answer(id),
+        });
+    ServiceResponse::new(
+        request,
+        answer.unwrap_or_else(|| response.map_into_boxed_body()),
+    )
+}
+
+fn request_id(headers: &HeaderMap) -> String {
+    let sent = headers
+        .get(REQUEST_ID_HEADER)
+        .and_then(|value| value.to_str().ok());
+    match sent {
+        Some(id)
+            if (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
+                && id.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            id.to_owned()
+        }
+        _ => Uuid::new_v4().simple().to_string(),
+    }
+}
+
+fn presented(request: &ServiceRequest) -> Presented<'_> {
+    let header = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
+    let bearer = |value: &'static str, given: &'_ [u8]| {
+        given
+            .get(..value.len())
+            .is_some_and(|scheme| scheme.eq_ignore_ascii_case(value.as_bytes()))
+    };
+    Presented {
+        cluster_key: header(CLUSTER_KEY_HEADER),
+        access_key: header("authorization")
+            .filter(|given| bearer("Bearer ", given))
+            .map(|given| given["Bearer ".len()..].trim_ascii()),
+    }
+}
+
+/// The caller's origin, if it is the one of our own pages.
+fn allowed_origin(headers: &HeaderMap, public_url: &str) -> Option<HeaderValue> {
+    let given = headers.get(header::ORIGIN)?;
+    let own = origin(public_url)?;
+    (given.as_bytes() == own.as_bytes()).then(|| given.clone())
+}
+
+fn finish(headers: &mut HeaderMap, id: &str, cross_origin: Option<&HeaderValue>) {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        headers.insert(HeaderName::from_static(REQUEST_ID_HEADER), value);
+    }
+    headers.append(header::VARY, HeaderValue::from_static("origin"));
+    let Some(origin) = cross_origin else { return };
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    let fixed = [
+        (
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            "GET, HEAD, PUT, DELETE",
+        ),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-type, if-match, x-request-id",
+        ),
+        (
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            "etag, retry-after, x-request-id",
+        ),
+        (header::ACCESS_CONTROL_MAX_AGE, "600"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+fn measure(metrics: &Metrics, request: &HttpRequest, status: StatusCode, started: Instant) {
+    let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
+    let method = match *request.method() {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        // A closed list: whoever invents methods must not invent time series.
+        _ => "other",
+    };
+    let seconds = started.elapsed().as_secs_f64();
+    let labels = RouteLabels {
+        method,
+        route: route.clone(),
+    };
+    metrics
+        .request_seconds
+        .get_or_create(&labels)
+        .observe(seconds);
+    let labels = RequestLabels {
+        method,
+        route,
+        status: status.as_u16(),
+    };
+    metrics.requests.get_or_create(&labels).inc();
+}

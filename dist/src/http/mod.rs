@@ -1,0 +1,69 @@
+//! The distributor's HTTP interface: thin handlers that extract, call and answer.
+//!
+//! Nothing outside this folder and `app` knows actix.
+
+mod body;
+mod content;
+mod content_change;
+mod content_item;
+mod envelope;
+mod error;
+mod health;
+mod nodes;
+mod policy;
+mod shards;
+mod store;
+
+use actix_web::guard::{Any, Get, Head};
+use actix_web::{Resource, Route, web};
+use wire::routes;
+
+pub(crate) use envelope::envelope;
+use error::ApiError;
+
+/// Registers every route.
+pub(crate) fn routes(app: &mut web::ServiceConfig) {
+    app.service(only("GET", routes::STORE).route(reading().to(store::place)))
+        .service(
+            only("GET, POST", routes::CONTENT)
+                .route(reading().to(content::page))
+                .route(web::post().to(content::list)),
+        )
+        .service(
+            only("GET, PUT, DELETE", routes::CONTENT_ID)
+                .route(reading().to(content::item))
+                .route(web::put().to(content_change::describe))
+                .route(web::delete().to(content_change::delete)),
+        )
+        .service(only("GET", routes::NODES).route(reading().to(nodes::nodes)))
+        .service(only("POST", routes::HEARTBEAT).route(web::post().to(nodes::heartbeat)))
+        .service(only("GET", routes::SHARDS).route(reading().to(shards::map)))
+        .service(
+            only("GET, POST", routes::SHARD)
+                .route(reading().to(shards::record))
+                .route(web::post().to(shards::change)),
+        )
+        .service(only("GET", routes::STATS).route(reading().to(nodes::stats)))
+        .service(only("GET", routes::METRICS).route(reading().to(health::metrics)))
+        .service(only("GET", routes::HEALTH_LIVE).route(reading().to(health::live)))
+        .service(only("GET", routes::HEALTH_READY).route(reading().to(health::ready)))
+        .default_service(web::to(no_route));
+}
+
+/// A GET, or a HEAD, whose body the server leaves out.
+fn reading() -> Route {
+    web::route().guard(Any(Get()).or(Head()))
+}
+
+/// A resource that answers other methods with 405 and the methods that it has.
+fn only(methods: &'static str, path: &str) -> Resource {
+    web::resource(path.to_owned()).default_service(web::to(move |payload| async move {
+        body::drain(payload).await;
+        Err::<(), ApiError>(ApiError::method_not_allowed(methods))
+    }))
+}
+
+async fn no_route(payload: web::Payload) -> Result<(), ApiError> {
+    body::drain(payload).await;
+    Err(ApiError::no_route())
+}

@@ -1,0 +1,191 @@
+//! `GET /nodes`, `GET /stats`, `POST /nodes/{name}/heartbeat`.
+
+use std::time::Instant;
+
+use actix_web::HttpResponse;
+use actix_web::web::{Data, Path, Payload};
+use wire::NodeName;
+use wire::limits::LISTING_BYTES_MAX;
+use wire::membership::{
+    Health, Heartbeat, HeartbeatAnswer, NodeEntry, NodeShard, NodesAnswer, ReplicaRole, ServiceRole,
+};
+use wire::stats::{ClusterStats, NodeStats};
+
+use super::body;
+use super::error::{ApiError, wrong_cluster};
+use super::policy::host_and_port;
+use crate::app::Shared;
+use crate::members::NodeView;
+
+/// Every service of the cluster.
+pub(super) async fn nodes(shared: Data<Shared>) -> HttpResponse {
+    let now = Instant::now();
+    let records = shared.members.records();
+    let shards_of = |name: &NodeName| {
+        let each = records.values().filter_map(|record| {
+            let member = record.member_on(name)?;
+            let leads = record
+                .leader
+                .as_ref()
+                .is_some_and(|leader| leader.member == *member);
+            let role = if leads {
+                ReplicaRole::Leader
+            } else {
+                ReplicaRole::Follower
+            };
+            Some(NodeShard {
+                shard: record.shard,
+                role,
+                state: record.state,
+            })
+        });
+        each.collect()
+    };
+    let mut nodes: std::collections::BTreeMap<NodeName, NodeEntry> = shared
+        .members
+        .distributors(now)
+        .into_iter()
+        .map(|(name, address, health)| {
+            (
+                name,
+                entry(
+                    &address.public_url,
+                    ServiceRole::Distributor,
+                    health,
+                    Vec::new(),
+                ),
+            )
+        })
+        .collect();
+    let own = entry(
+        &shared.public_url,
+        ServiceRole::Distributor,
+        Health::Up,
+        Vec::new(),
+    );
+    nodes.insert(shared.name.clone(), own);
+    for NodeView {
+        name,
+        address,
+        health,
+        ..
+    } in shared.members.nodes(now)
+    {
+        let shards = shards_of(&name);
+        nodes.insert(
+            name,
+            entry(&address.public_url, ServiceRole::Node, health, shards),
+        );
+    }
+    HttpResponse::Ok().json(NodesAnswer {
+        cluster: shared.identity.cluster,
+        nodes,
+    })
+}
+
+/// Every node's statistics, and their sums.
+pub(super) async fn stats(shared: Data<Shared>) -> HttpResponse {
+    let views = shared.members.nodes(Instant::now());
+    let total = total(views.iter().filter_map(|view| view.stats.as_ref()));
+    let nodes = views
+        .into_iter()
+        .map(|view| (view.name, view.stats))
+        .collect();
+    HttpResponse::Ok().json(ClusterStats { nodes, total })
+}
+
+/// Takes a node's sign of life.
+pub(super) async fn heartbeat(
+    shared: Data<Shared>,
+    path: Path<String>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let heartbeat: Heartbeat = body::json(payload, LISTING_BYTES_MAX).await?;
+    let name: NodeName = path.parse()?;
+    admit(&shared, &name, &heartbeat)?;
+    let heard = shared.members.hear(&name, &heartbeat, Instant::now());
+    if heard.process {
+        shared.poller.watch(&name);
+    }
+    if heard.decide {
+        shared.controller.heard().await;
+    }
+    let snapshot = shared.members.snapshot();
+    let differs = heartbeat.map_version != snapshot.version;
+    Ok(HttpResponse::Ok().json(HeartbeatAnswer {
+        cluster: shared.identity.cluster,
+        session_ms: u64::try_from(shared.session.as_millis()).unwrap_or(u64::MAX),
+        map_version: snapshot.version,
+        map: differs.then(|| snapshot.map.clone()),
+        want_records: shared.controller.wants_records(&heartbeat),
+    }))
+}
+
+fn admit(shared: &Shared, name: &NodeName, heartbeat: &Heartbeat) -> Result<(), ApiError> {
+    if name.is_distributor() {
+        return Err(ApiError::malformed(format!(
+            "`{name}` is the name of a distributor"
+        )));
+    }
+    for url in [&heartbeat.internal_url, &heartbeat.public_url] {
+        if host_and_port(url).is_none() {
+            return Err(ApiError::malformed(format!(
+                "`{url}` is not a base URI like http://node1:8001"
+            )));
+        }
+    }
+    let ours = shared.identity.cluster;
+    match heartbeat.cluster {
+        Some(its) if its != ours => {
+            shared.warn_of_wrong_cluster(name, its);
+            Err(wrong_cluster(name, its, ours))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn entry(public_url: &str, role: ServiceRole, health: Health, shards: Vec<NodeShard>) -> NodeEntry {
+    let (host, port) = host_and_port(public_url).unwrap_or_default();
+    NodeEntry {
+        host,
+        port,
+        public_url: public_url.to_owned(),
+        role,
+        health,
+        shards,
+    }
+}
+
+fn total<'a>(all: impl Iterator<Item = &'a NodeStats>) -> NodeStats {
+    let mut sum = NodeStats {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..NodeStats::default()
+    };
+    let mut nodes = 0_u32;
+    for stats in all {
+        nodes += 1;
+        sum.memory += stats.memory;
+        sum.storage += stats.storage;
+        sum.max_storage += stats.max_storage;
+        sum.cpu += stats.cpu;
+        sum.memory_available += stats.memory_available;
+        sum.memory_total += stats.memory_total;
+        sum.disk_free += stats.disk_free;
+        sum.uploads_in_flight += stats.uploads_in_flight;
+        sum.bytes_promised += stats.bytes_promised;
+        sum.shards_led += stats.shards_led;
+        sum.shards_open += stats.shards_open;
+        sum.contents += stats.contents;
+        sum.space.add(&stats.space);
+        sum.unlisted += stats.unlisted;
+        sum.damaged += stats.damaged;
+        sum.uptime_s = sum.uptime_s.max(stats.uptime_s);
+    }
+    if nodes > 0 {
+        sum.cpu /= f64::from(nodes);
+    }
+    if sum.max_storage > 0 {
+        sum.storagep = sum.storage as f64 * 100.0 / sum.max_storage as f64;
+    }
+    sum
+}

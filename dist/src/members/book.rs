@@ -1,0 +1,422 @@
+//! The book of members: nodes, distributors, shard records.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
+
+use wire::membership::{Health, Heartbeat, NodeAddress, ServiceRole};
+use wire::shard::{ShardRecord, ShardState};
+use wire::stats::NodeStats;
+use wire::{NodeName, ShardNo};
+
+use super::liveness::{Poll, judge};
+use super::snapshot::Snapshot;
+use crate::catalog::Sighting;
+use crate::controller::Seen;
+use crate::placement::{Load, Promises};
+
+/// All that is known; shared by everyone, never locked across an await.
+pub(crate) struct Members {
+    session: Duration,
+    state: RwLock<State>,
+}
+
+#[derive(Default)]
+struct State {
+    nodes: BTreeMap<NodeName, Node>,
+    distributors: BTreeMap<NodeName, (NodeAddress, Instant)>,
+    records: BTreeMap<ShardNo, ShardRecord>,
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+struct Node {
+    heartbeat: Heartbeat,
+    heard: Instant,
+    /// Whether it spoke to this distributor, and not to another one.
+    here: bool,
+    poll: Poll,
+    stats: Option<(NodeStats, Instant)>,
+    promises: Promises,
+}
+
+/// What a heartbeat changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// The node was unknown, or is another process.
+    pub(crate) process: bool,
+    /// The controller may have something to decide.
+    pub(crate) decide: bool,
+}
+
+/// A node that could take an upload.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) node: NodeName,
+    pub(crate) public_url: String,
+    pub(crate) load: Load,
+    /// The shards that take new content there.
+    pub(crate) open: Vec<ShardNo>,
+}
+
+/// One node as `GET /nodes` and `GET /stats` show it.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeView {
+    pub(crate) name: NodeName,
+    pub(crate) address: NodeAddress,
+    pub(crate) health: Health,
+    pub(crate) stats: Option<NodeStats>,
+}
+
+impl Members {
+    pub(crate) fn new(session: Duration) -> Self {
+        Members {
+            session,
+            state: RwLock::default(),
+        }
+    }
+
+    /// Takes a heartbeat that came here.
+    pub(crate) fn hear(&self, name: &NodeName, heartbeat: &Heartbeat, now: Instant) -> Heard {
+        self.write().hear(name, heartbeat, now, true)
+    }
+
+    /// Takes what other distributors heard. Gives back the nodes that are new here.
+    pub(crate) fn learn(&self, sightings: Vec<Sighting>, now: Instant) -> Vec<NodeName> {
+        let mut state = self.write();
+        let mut new = Vec::new();
+        for sighting in sightings {
+            let Some(heard) = now.checked_sub(sighting.age) else {
+                continue;
+            };
+            match (sighting.role, sighting.heartbeat) {
+                (ServiceRole::Node, Some(heartbeat)) => {
+                    let known = state.nodes.get(&sighting.name);
+                    let newer = known.is_none_or(|node| heard > node.heard);
+                    if newer && state.hear(&sighting.name, &heartbeat, heard, false).process {
+                        new.push(sighting.name);
+                    }
+                }
+                _ => {
+                    let address = NodeAddress {
+                        internal_url: sighting.internal_url,
+                        public_url: sighting.public_url,
+                    };
+                    state.distributors.insert(sighting.name, (address, heard));
+                }
+            }
+        }
+        new
+    }
+
+    /// What was heard here, for the other distributors.
+    pub(crate) fn heard_here(&self, now: Instant) -> Vec<Sighting> {
+        let state = self.read();
+        let here = state.nodes.iter().filter(|(_, node)| node.here);
+        here.map(|(name, node)| Sighting {
+            name: name.clone(),
+            role: ServiceRole::Node,
+            internal_url: node.heartbeat.internal_url.clone(),
+            public_url: node.heartbeat.public_url.clone(),
+            incarnation: node.heartbeat.incarnation,
+            heartbeat: Some(without_records(&node.heartbeat)),
+            age: now.saturating_duration_since(node.heard),
+        })
+        .collect()
+    }
+
+    /// Takes the register as it is read; what is absent there is forgotten.
+    pub(crate) fn set_records(&self, records: Vec<ShardRecord>) {
+        let records = records
+            .into_iter()
+            .map(|record| (record.shard, record))
+            .collect();
+        let mut state = self.write();
+        if state.records != records {
+            state.records = records;
+            state.snapshot = None;
+        }
+    }
+
+    /// Takes one record as the register answered it.
+    pub(crate) fn set_record(&self, record: ShardRecord) {
+        let mut state = self.write();
+        state.records.insert(record.shard, record);
+        state.snapshot = None;
+    }
+
+    /// All records.
+    pub(crate) fn records(&self) -> BTreeMap<ShardNo, ShardRecord> {
+        self.read().records.clone()
+    }
+
+    /// One shard's record.
+    pub(crate) fn record(&self, shard: ShardNo) -> Option<ShardRecord> {
+        self.read().records.get(&shard).cloned()
+    }
+
+    /// What the controller needs to know of nodes.
+    pub(crate) fn seen(&self, now: Instant) -> BTreeMap<NodeName, Seen> {
+        let state = self.read();
+        let seen = state.nodes.iter().map(|(name, node)| {
+            let alive = now.saturating_duration_since(node.heard) < self.session;
+            (
+                name.clone(),
+                Seen {
+                    heartbeat: node.heartbeat.clone(),
+                    alive,
+                },
+            )
+        });
+        seen.collect()
+    }
+
+    /// The shard map; made once after each change.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        if let Some(snapshot) = &self.read().snapshot {
+            return Arc::clone(snapshot);
+        }
+        let mut state = self.write();
+        let nodes = state
+            .nodes
+            .iter()
+            .map(|(name, node)| (name.clone(), node.address()))
+            .collect();
+        let snapshot = Arc::new(Snapshot::new(&state.records, nodes));
+        state.snapshot = Some(Arc::clone(&snapshot));
+        snapshot
+    }
+
+    /// Takes the answer to a question for statistics; none when there was no answer.
+    pub(crate) fn sampled(&self, name: &NodeName, stats: Option<NodeStats>, now: Instant) {
+        let mut state = self.write();
+        let Some(node) = state.nodes.get_mut(name) else {
+            return;
+        };
+        let before = node.poll;
+        match stats {
+            Some(stats) => {
+                node.poll = Poll::Answered;
+                node.promises.sampled();
+                node.stats = Some((stats, now));
+            }
+            None => {
+                node.poll = Poll::Failed;
+                node.stats = None;
+            }
+        }
+        match (before, node.poll) {
+            (Poll::Failed, Poll::Answered) => tracing::info!(node = %name, "answers again"),
+            (Poll::Answered, Poll::Failed) => {
+                tracing::warn!(node = %name, "does not answer; not used until it does");
+            }
+            _ => {}
+        }
+    }
+
+    /// A place was handed out.
+    pub(crate) fn promise(&self, name: &NodeName, bytes: u64) {
+        if let Some(node) = self.write().nodes.get_mut(name) {
+            node.promises.add(bytes);
+        }
+    }
+
+    /// Every node as a candidate for an upload.
+    pub(crate) fn places(&self, now: Instant) -> Vec<Place> {
+        let state = self.read();
+        let places = state.nodes.iter().map(|(name, node)| {
+            let open = state.open_shards(name, &node.heartbeat);
+            let age = |(stats, at): &(NodeStats, Instant)| {
+                (stats.clone(), now.saturating_duration_since(*at))
+            };
+            Place {
+                node: name.clone(),
+                public_url: node.heartbeat.public_url.clone(),
+                load: Load {
+                    up: self.health(node, now) == Health::Up,
+                    open: !open.is_empty(),
+                    stats: node.stats.as_ref().map(age),
+                    promises: node.promises,
+                },
+                open,
+            }
+        });
+        places.collect()
+    }
+
+    /// Every node, for people.
+    pub(crate) fn nodes(&self, now: Instant) -> Vec<NodeView> {
+        let state = self.read();
+        let views = state.nodes.iter().map(|(name, node)| {
+            let health = self.health(node, now);
+            NodeView {
+                name: name.clone(),
+                address: node.address(),
+                health,
+                stats: node
+                    .stats
+                    .as_ref()
+                    .filter(|_| health == Health::Up)
+                    .map(|(stats, _)| stats.clone()),
+            }
+        });
+        views.collect()
+    }
+
+    /// The other distributors, and whether each was heard within a session.
+    pub(crate) fn distributors(&self, now: Instant) -> Vec<(NodeName, NodeAddress, Health)> {
+        let state = self.read();
+        let each = state.distributors.iter().map(|(name, (address, heard))| {
+            let silent = now.saturating_duration_since(*heard) >= self.session;
+            let health = if silent { Health::Down } else { Health::Up };
+            (name.clone(), address.clone(), health)
+        });
+        each.collect()
+    }
+
+    /// Where services reach a node.
+    pub(crate) fn internal_url(&self, name: &NodeName) -> Option<String> {
+        self.read()
+            .nodes
+            .get(name)
+            .map(|node| node.heartbeat.internal_url.clone())
+    }
+
+    /// Where clients reach the nodes that have a shard, the leader first, nodes that are up before
+    /// all others that are not.
+    pub(crate) fn public_urls(&self, shard: ShardNo, now: Instant) -> Vec<String> {
+        self.with_public_urls(now, |urls_of| urls_of(shard))
+    }
+
+    /// Looks up many shards under one lock.
+    pub(crate) fn with_public_urls<T>(
+        &self,
+        now: Instant,
+        look: impl FnOnce(&dyn Fn(ShardNo) -> Vec<String>) -> T,
+    ) -> T {
+        let state = self.read();
+        look(&|shard| {
+            let Some(record) = state.records.get(&shard) else {
+                return Vec::new();
+            };
+            let leader = record.leader.as_ref().map(|leader| &leader.member);
+            let others = record
+                .replicas
+                .iter()
+                .filter(|member| Some(*member) != leader);
+            leader
+                .into_iter()
+                .chain(others)
+                .filter_map(|member| state.nodes.get(&member.node))
+                .filter(|node| self.health(node, now) == Health::Up)
+                .map(|node| node.heartbeat.public_url.clone())
+                .collect()
+        })
+    }
+
+    fn health(&self, node: &Node, now: Instant) -> Health {
+        judge(
+            now.saturating_duration_since(node.heard),
+            self.session,
+            node.poll,
+        )
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state
+            .read()
+            .expect("no thread panics while it holds the book")
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state
+            .write()
+            .expect("no thread panics while it holds the book")
+    }
+}
+
+impl State {
+    fn hear(
+        &mut self,
+        name: &NodeName,
+        heartbeat: &Heartbeat,
+        heard: Instant,
+        here: bool,
+    ) -> Heard {
+        let known = self.nodes.get_mut(name);
+        let same_address = known.as_ref().is_some_and(|node| {
+            node.heartbeat.internal_url == heartbeat.internal_url
+                && node.heartbeat.public_url == heartbeat.public_url
+        });
+        if !same_address {
+            self.snapshot = None;
+        }
+        match known {
+            Some(node) if node.heartbeat.incarnation == heartbeat.incarnation => {
+                let before = std::mem::replace(&mut node.heartbeat, heartbeat.clone());
+                node.heard = node.heard.max(heard);
+                node.here = here;
+                Heard {
+                    process: false,
+                    decide: concerns_controller(&before, heartbeat),
+                }
+            }
+            known => {
+                let known_before = known.is_some();
+                tracing::info!(node = %name, url = heartbeat.internal_url, known_before, "registered");
+                let node = Node {
+                    heartbeat: heartbeat.clone(),
+                    heard,
+                    here,
+                    poll: Poll::Unasked,
+                    stats: None,
+                    promises: Promises::default(),
+                };
+                self.nodes.insert(name.clone(), node);
+                Heard {
+                    process: true,
+                    decide: true,
+                }
+            }
+        }
+    }
+
+    /// Shards that this process of the node leads, has made, and that take new content.
+    fn open_shards(&self, name: &NodeName, heartbeat: &Heartbeat) -> Vec<ShardNo> {
+        let open = heartbeat.replicas.iter().filter(|report| {
+            self.records.get(&report.shard).is_some_and(|record| {
+                record.state == ShardState::Open
+                    && record.is_led_by(name, heartbeat.incarnation)
+                    && record
+                        .member_on(name)
+                        .is_some_and(|m| m.replica == report.replica)
+            })
+        });
+        open.map(|report| report.shard).collect()
+    }
+}
+
+impl Node {
+    fn address(&self) -> NodeAddress {
+        NodeAddress {
+            internal_url: self.heartbeat.internal_url.clone(),
+            public_url: self.heartbeat.public_url.clone(),
+        }
+    }
+}
+
+/// Whether a heartbeat differs from the last one in what the controller decides by; how full a
+/// shard is can wait for its next round.
+fn concerns_controller(before: &Heartbeat, now: &Heartbeat) -> bool {
+    before.offer != now.offer
+        || before.replicas.len() != now.replicas.len()
+        || now.replicas.iter().any(|report| report.record.is_some())
+}
+
+/// Records travel once; on the board they would be written twice a second.
+fn without_records(heartbeat: &Heartbeat) -> Heartbeat {
+    let mut heartbeat = heartbeat.clone();
+    for report in &mut heartbeat.replicas {
+        report.record = None;
+    }
+    heartbeat
+}

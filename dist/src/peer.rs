@@ -1,0 +1,208 @@
+//! Calls to storage nodes.
+//!
+//! It owns deadlines and keys of these calls; it must not know which node leads what.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{Method, StatusCode, header};
+use wire::content::ContentRow;
+use wire::error::ErrorBody;
+use wire::membership::NodesAnswer;
+use wire::stats::NodeStats;
+use wire::{ContentId, routes};
+
+/// A node that needs longer for its statistics is not used.
+const STATS_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// A change waits for a disk, and for its listing.
+const CALL_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// What a node answers is small; more is not read.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// Why a call brought no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// No connection: the node has not seen the call.
+    #[error("no connection to {url}: {detail}")]
+    Connect { url: String, detail: String },
+    /// The connection was lost, or the answer came too late: the call may have been carried out.
+    #[error("no answer from {url}: {detail}")]
+    Lost { url: String, detail: String },
+    /// The answer cannot be read.
+    #[error("{url} answers with something unknown: {detail}")]
+    Unreadable { url: String, detail: String },
+}
+
+/// A node's answer, to be passed on as it is.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) etag: Option<header::HeaderValue>,
+    pub(crate) body: Bytes,
+}
+
+/// What a change of one content is sent with.
+pub(crate) struct Change {
+    pub(crate) method: Method,
+    pub(crate) url: String,
+    pub(crate) if_match: Option<String>,
+    pub(crate) request_id: String,
+    pub(crate) body: Option<Bytes>,
+}
+
+/// A client for calls to nodes.
+pub(crate) struct Peer {
+    client: reqwest::Client,
+    cluster_key: Option<String>,
+}
+
+impl Peer {
+    /// Makes the client.
+    ///
+    /// # Errors
+    /// When the system gives no randomness or no certificates.
+    pub(crate) fn new(cluster_key: Option<String>) -> Result<Self, reqwest::Error> {
+        // Another part of the process may have installed it already; then that one serves.
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
+        let client = reqwest::Client::builder()
+            .connect_timeout(STATS_TIME_MAX)
+            .tcp_nodelay(true)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Peer {
+            client,
+            cluster_key,
+        })
+    }
+
+    /// A node's statistics.
+    pub(crate) async fn stats(&self, base: &str) -> Result<NodeStats, CallError> {
+        let url = format!("{base}{}", routes::STATS);
+        let (status, body) = self.get(&url, STATS_TIME_MAX, "stats").await?;
+        if status != StatusCode::OK {
+            return Err(CallError::Unreadable {
+                url,
+                detail: status.to_string(),
+            });
+        }
+        parse(&url, &body)
+    }
+
+    /// Which cluster another distributor serves; none if it says so in no known way.
+    pub(crate) async fn cluster(&self, base: &str) -> Result<NodesAnswer, CallError> {
+        let url = format!("{base}{}", routes::NODES);
+        let (_, body) = self.get(&url, STATS_TIME_MAX, "rebuild").await?;
+        parse(&url, &body)
+    }
+
+    /// A content's metadata, from the node that leads its shard: the row, or the node's error.
+    pub(crate) async fn info(
+        &self,
+        base: &str,
+        id: ContentId,
+        request_id: &str,
+    ) -> Result<Result<ContentRow, ErrorBody>, CallError> {
+        let url = routes::info(base, id);
+        let (status, body) = self.get(&url, CALL_TIME_MAX, request_id).await?;
+        if status == StatusCode::OK {
+            parse(&url, &body).map(Ok)
+        } else {
+            parse(&url, &body).map(Err)
+        }
+    }
+
+    /// A change, with the answer as it is.
+    pub(crate) async fn change(&self, change: Change) -> Result<Answer, CallError> {
+        let Change {
+            method,
+            url,
+            if_match,
+            request_id,
+            body,
+        } = change;
+        let mut request = self.request(method, &url, CALL_TIME_MAX, &request_id);
+        if let Some(if_match) = if_match {
+            request = request.header(header::IF_MATCH, if_match);
+        }
+        if let Some(body) = body {
+            request = request
+                .header(header::CONTENT_TYPE, "application/json")
+                .body(body);
+        }
+        let response = request.send().await.map_err(|error| name(&url, &error))?;
+        let status = response.status();
+        let etag = response.headers().get(header::ETAG).cloned();
+        let body = read(&url, response).await?;
+        Ok(Answer { status, etag, body })
+    }
+
+    async fn get(
+        &self,
+        url: &str,
+        time_max: Duration,
+        request_id: &str,
+    ) -> Result<(StatusCode, Bytes), CallError> {
+        let request = self.request(Method::GET, url, time_max, request_id);
+        let response = request.send().await.map_err(|error| name(url, &error))?;
+        let status = response.status();
+        Ok((status, read(url, response).await?))
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        url: &str,
+        time_max: Duration,
+        request_id: &str,
+    ) -> reqwest::RequestBuilder {
+        let mut request = self
+            .client
+            .request(method, url)
+            .timeout(time_max)
+            .header(routes::REQUEST_ID_HEADER, request_id);
+        if let Some(key) = &self.cluster_key {
+            request = request.header(routes::CLUSTER_KEY_HEADER, key);
+        }
+        request
+    }
+}
+
+async fn read(url: &str, mut response: reqwest::Response) -> Result<Bytes, CallError> {
+    let mut body = Vec::new();
+    while let Some(part) = response.chunk().await.map_err(|error| name(url, &error))? {
+        if body.len() + part.len() > ANSWER_BYTES_MAX {
+            let detail = format!("more than {ANSWER_BYTES_MAX} bytes");
+            return Err(CallError::Unreadable {
+                url: url.to_owned(),
+                detail,
+            });
+        }
+        body.extend_from_slice(&part);
+    }
+    Ok(body.into())
+}
+
+fn parse<T: serde::de::DeserializeOwned>(url: &str, body: &[u8]) -> Result<T, CallError> {
+    serde_json::from_slice(body).map_err(|error| CallError::Unreadable {
+        url: url.to_owned(),
+        detail: error.to_string(),
+    })
+}
+
+fn name(url: &str, error: &reqwest::Error) -> CallError {
+    // The innermost cause is the system's own word, such as "connection refused".
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let (url, detail) = (url.to_owned(), cause.to_string());
+    if error.is_connect() {
+        CallError::Connect { url, detail }
+    } else {
+        CallError::Lost { url, detail }
+    }
+}
