@@ -135,7 +135,7 @@ impl Running {
             data_dir: self.options.data.join(name.as_str()),
             max_storage: self.options.max_storage,
             distributors: vec![self.dist.url().to_owned()],
-            access: node::Access::default(),
+            access: node::AccessConfig::default(),
             cors_origins: vec![self.dist.url().to_owned()],
         };
         let started = node::start(config).await;

@@ -1,10 +1,11 @@
 //! Small contents on a whole cluster in one process: uploads that are durable and listed, reads.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
+use serde::Deserialize;
 use tokio::process::Command;
 
 use super::{Bench, Bound, Figure, probe};
@@ -26,6 +27,21 @@ const OWN_MS: f64 = 0.3;
 /// The share of what the probes allow that must be reached.
 const SHARE: f64 = 0.6;
 
+/// What `client bench --json` prints, as far as it is used here.
+#[derive(Debug, Deserialize)]
+struct Measured {
+    operations_per_s: f64,
+    latency_ms: Latency,
+    pending: u64,
+    errors: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Latency {
+    p50: f64,
+    p99: f64,
+}
+
 /// Measures uploads and reads of 1 KiB for `seconds` each, with probes of disk and database before
 /// and after.
 ///
@@ -45,39 +61,34 @@ pub async fn run(bench: &Bench, seconds: u32) -> anyhow::Result<Vec<Figure>> {
 
     let (sync, commit) = ((before.0 + after.0) / 2.0, (before.1 + after.1) / 2.0);
     let allowed = allowed_uploads(sync, commit);
-    let of = |answer: &Value, key: &str| {
-        answer
-            .get(key)
-            .and_then(Value::as_f64)
-            .with_context(|| format!("the client's figures have no `{key}`: {answer}"))
-    };
+    let errors = |measured: &Measured| measured.errors.values().sum::<u64>() as f64;
     Ok(vec![
         Figure::plain("t_sync: 4 KiB append and fdatasync", sync, "ms"),
         Figure::plain("t_commit: one database commit", commit, "ms"),
         Figure::bound(
             "uploads of 1 KiB, durable and listed",
-            of(&up, "ops_per_s")?,
+            up.operations_per_s,
             "/s",
             Bound::AtLeast(allowed),
         ),
-        Figure::plain("upload p50", of(&up, "p50_ms")?, "ms"),
-        Figure::plain("upload p99", of(&up, "p99_ms")?, "ms"),
+        Figure::plain("upload p50", up.latency_ms.p50, "ms"),
+        Figure::plain("upload p99", up.latency_ms.p99, "ms"),
         Figure::bound(
             "uploads answered PENDING",
-            of(&up, "pending")?,
+            up.pending as f64,
             "",
             Bound::AtMost(0.0),
         ),
-        Figure::bound("upload errors", of(&up, "errors")?, "", Bound::AtMost(0.0)),
+        Figure::bound("upload errors", errors(&up), "", Bound::AtMost(0.0)),
         Figure::bound(
             "reads of 1 KiB",
-            of(&down, "ops_per_s")?,
+            down.operations_per_s,
             "/s",
             Bound::AtLeast(READS_MIN),
         ),
-        Figure::plain("read p50", of(&down, "p50_ms")?, "ms"),
-        Figure::plain("read p99", of(&down, "p99_ms")?, "ms"),
-        Figure::bound("read errors", of(&down, "errors")?, "", Bound::AtMost(0.0)),
+        Figure::plain("read p50", down.latency_ms.p50, "ms"),
+        Figure::plain("read p99", down.latency_ms.p99, "ms"),
+        Figure::bound("read errors", errors(&down), "", Bound::AtMost(0.0)),
         Figure::plain(
             "resident memory of the cluster",
             resident as f64 / (1 << 20) as f64,
@@ -116,7 +127,7 @@ fn recipe(bench: &Bench) -> anyhow::Result<Recipe> {
     })
 }
 
-async fn measure(bench: &Bench, url: &str, what: &str, seconds: u32) -> anyhow::Result<Value> {
+async fn measure(bench: &Bench, url: &str, what: &str, seconds: u32) -> anyhow::Result<Measured> {
     let client: &Path = &bench.binaries.path("client")?;
     let output = Command::new(client)
         .args(["--url", url, "--json", "bench", what, "--size", "1KiB"])
