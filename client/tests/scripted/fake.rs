@@ -1,0 +1,624 @@
+//! A service that stands for a whole cluster, keeps contents in memory, and fails on demand.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use client::bench::chunked::Chunked;
+use serde_json::{Value, json};
+use wire::{Checksum, Code, ContentId, ErrorBody, ShardNo};
+
+/// What goes wrong with one request.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// The connection closes without an answer, and nothing is done.
+    Drop,
+    /// It is done, and the connection closes without an answer.
+    DoAndDrop,
+    /// An error answer.
+    Refuse(Code),
+    /// An error answer that names the leader.
+    WrongNode(String),
+    /// An error answer that names the seconds to wait.
+    RetryAfter(u64),
+    /// The body ends after so many bytes.
+    CutAfter(usize),
+    /// The body stops after so many bytes, and the connection stays.
+    StallAfter(usize),
+    /// One bit of the body is another one.
+    FlipBit,
+    /// A range is answered with the whole.
+    IgnoreRange,
+    /// A redirect.
+    Redirect(String),
+    /// What a proxy would say.
+    Foreign(u16, &'static str),
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Seen {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+}
+
+/// A content at its current version.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    pub(crate) filename: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) version: u64,
+}
+
+#[derive(Default)]
+struct State {
+    contents: HashMap<ContentId, Content>,
+    deleted: Vec<ContentId>,
+    faults: Vec<(String, Fault)>,
+    seen: Vec<Seen>,
+    place: Option<String>,
+    uris: Option<Vec<String>>,
+    minted: u64,
+}
+
+/// The service; its threads end with the process.
+#[derive(Clone)]
+pub(crate) struct Fake {
+    pub(crate) url: String,
+    state: Arc<Mutex<State>>,
+}
+
+impl Fake {
+    pub(crate) fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let fake = Fake {
+            url,
+            state: Arc::default(),
+        };
+        let serving = fake.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let fake = serving.clone();
+                std::thread::spawn(move || fake.serve(stream));
+            }
+        });
+        fake
+    }
+
+    /// One that nobody reaches: its address is this one.
+    pub(crate) fn absent(url: &str) -> Self {
+        Fake {
+            url: url.to_owned(),
+            state: Arc::default(),
+        }
+    }
+
+    /// The next request whose method and path begin so meets this fault, once.
+    pub(crate) fn fail(&self, request: &str, fault: Fault) {
+        self.state().faults.push((request.to_owned(), fault));
+    }
+
+    /// Places name this base URI from now on.
+    pub(crate) fn place_at(&self, uri: &str) {
+        self.state().place = Some(uri.to_owned());
+    }
+
+    /// Contents are at these base URIs from now on.
+    pub(crate) fn contents_at(&self, uris: &[&str]) {
+        self.state().uris = Some(uris.iter().map(|uri| (*uri).to_owned()).collect());
+    }
+
+    /// Stores a content.
+    pub(crate) fn put(&self, filename: &str, bytes: &[u8]) -> ContentId {
+        let mut state = self.state();
+        let id = state.mint();
+        let content = Content {
+            filename: filename.to_owned(),
+            bytes: bytes.to_vec(),
+            version: 1,
+        };
+        state.contents.insert(id, content);
+        id
+    }
+
+    /// Stores the next version of a content, as somebody else would.
+    pub(crate) fn overwrite(&self, id: ContentId, bytes: &[u8]) {
+        let mut state = self.state();
+        let content = state.contents.get_mut(&id).expect("it is there");
+        content.bytes = bytes.to_vec();
+        content.version += 1;
+    }
+
+    pub(crate) fn content(&self, id: ContentId) -> Option<Content> {
+        self.state().contents.get(&id).cloned()
+    }
+
+    /// How many contents there are.
+    pub(crate) fn count(&self) -> usize {
+        self.state().contents.len()
+    }
+
+    /// The requests so far whose method and path begin so.
+    pub(crate) fn seen(&self, request: &str) -> Vec<Seen> {
+        let state = self.state();
+        let seen = state.seen.iter();
+        seen.filter(|s| format!("{} {}", s.method, s.path).starts_with(request))
+            .cloned()
+            .collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no thread panics with it")
+    }
+
+    fn serve(&self, mut stream: TcpStream) {
+        let mut input = Vec::new();
+        while let Ok(Some(request)) = read_request(&mut stream, &mut input) {
+            let line = format!("{} {}", request.method, request.path);
+            let fault = {
+                let mut state = self.state();
+                state.seen.push(request.clone());
+                let at = state
+                    .faults
+                    .iter()
+                    .position(|(start, _)| line.starts_with(start.as_str()));
+                at.map(|at| state.faults.remove(at).1)
+            };
+            if self.answer(&mut stream, &request, fault).is_err() {
+                break;
+            }
+        }
+        // The client may be gone already.
+        drop(stream.shutdown(Shutdown::Both));
+    }
+
+    fn answer(
+        &self,
+        stream: &mut TcpStream,
+        request: &Seen,
+        fault: Option<Fault>,
+    ) -> io::Result<()> {
+        let closed = || Err(io::ErrorKind::ConnectionAborted.into());
+        match fault {
+            Some(Fault::Drop) => closed(),
+            Some(Fault::DoAndDrop) => {
+                self.handle(request, None);
+                closed()
+            }
+            Some(Fault::Refuse(code)) => refuse(code).write(stream),
+            Some(Fault::WrongNode(leader)) => {
+                let mut body = error_body(Code::WrongNode);
+                body.leader = Some(leader);
+                Reply::json(421, &json!(body)).write(stream)
+            }
+            Some(Fault::RetryAfter(seconds)) => refuse(Code::Overloaded)
+                .with("Retry-After", &seconds.to_string())
+                .write(stream),
+            Some(Fault::Redirect(to)) => Reply {
+                status: 307,
+                headers: Vec::new(),
+                body: Vec::new(),
+            }
+            .with("Location", &to)
+            .write(stream),
+            Some(Fault::Foreign(status, body)) => Reply {
+                status,
+                headers: Vec::new(),
+                body: body.into(),
+            }
+            .write(stream),
+            Some(Fault::CutAfter(bytes)) => {
+                self.handle(request, None).write_only(stream, bytes)?;
+                closed()
+            }
+            Some(Fault::StallAfter(bytes)) => {
+                self.handle(request, None).write_only(stream, bytes)?;
+                // Ends when the client closes the connection.
+                drop(stream.read(&mut [0; 1]));
+                closed()
+            }
+            Some(Fault::FlipBit) => {
+                let mut reply = self.handle(request, None);
+                if let Some(byte) = reply.body.last_mut() {
+                    *byte ^= 1;
+                }
+                reply.write(stream)
+            }
+            fault => self.handle(request, fault).write(stream),
+        }
+    }
+
+    fn handle(&self, request: &Seen, fault: Option<Fault>) -> Reply {
+        let path = request.path.trim_start_matches('/');
+        let (route, id) = path.split_once('/').unwrap_or((path, ""));
+        let id = id.parse::<ContentId>().ok();
+        let mut state = self.state();
+        match (request.method.as_str(), route, id) {
+            ("GET", "store", _) => state.places(&self.url, &request.query),
+            ("PUT", "store", Some(id)) => state.store(id, &request.name(), &request.body),
+            ("POST", "store", _) => state.store_form(request),
+            ("PUT", "update", Some(id)) => state.update(id, request),
+            ("GET", "content", Some(id)) => state.info(&self.url, id),
+            ("GET", "content", None) => state.list(&self.url, &request.query),
+            ("DELETE", "content", Some(id)) => state.delete(id),
+            ("GET", "retrieve", Some(id)) => {
+                state.retrieve(id, request, matches!(fault, Some(Fault::IgnoreRange)))
+            }
+            ("GET", "nodes", _) => nodes(&self.url),
+            ("GET", "stats", _) => stats(),
+            _ => refuse(Code::NoRoute),
+        }
+    }
+}
+
+impl Seen {
+    fn name(&self) -> String {
+        self.parameter("filename").unwrap_or_default()
+    }
+
+    /// A parameter of the query, decoded.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        let url = reqwest::Url::parse(&format!("http://x/?{}", self.query)).expect("a query");
+        let found = url.query_pairs().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.into_owned())
+    }
+}
+
+impl State {
+    fn mint(&mut self) -> ContentId {
+        self.minted += 1;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970");
+        let ms = u64::try_from(now.as_millis()).expect("before the year 584 million");
+        ContentId::mint(ShardNo(1), ms + self.minted, self.minted)
+    }
+
+    fn places(&mut self, url: &str, query: &str) -> Reply {
+        let uri = format!(
+            "{}/store",
+            self.place.clone().unwrap_or_else(|| url.to_owned())
+        );
+        let mut place = || json!({"uri": uri, "node": "node1", "id": self.mint()});
+        let count = query
+            .strip_prefix("count=")
+            .map(|text| text.parse().expect("a count"));
+        match count {
+            Some(count) => {
+                let items: Vec<_> = (0..count).map(|_: usize| place()).collect();
+                Reply::json(200, &json!({ "items": items }))
+            }
+            None => Reply::json(200, &place()),
+        }
+    }
+
+    fn store(&mut self, id: ContentId, filename: &str, bytes: &[u8]) -> Reply {
+        if self.deleted.contains(&id) {
+            return refuse(Code::Deleted);
+        }
+        let content = Content {
+            filename: filename.to_owned(),
+            bytes: bytes.to_vec(),
+            version: 1,
+        };
+        match self.contents.get(&id) {
+            Some(stored) if stored.bytes != bytes => refuse(Code::Conflict),
+            Some(_) => Reply::json(200, &self.receipt(id)),
+            None => {
+                self.contents.insert(id, content);
+                Reply::json(200, &self.receipt(id))
+            }
+        }
+    }
+
+    fn store_form(&mut self, request: &Seen) -> Reply {
+        let boundary = request
+            .header("content-type")
+            .split("boundary=")
+            .nth(1)
+            .expect("a boundary");
+        let body = &request.body;
+        let at = |text: &str, from: usize| {
+            let found = body[from..]
+                .windows(text.len())
+                .position(|part| part == text.as_bytes());
+            from + found.unwrap_or_else(|| panic!("no {text:?} in the form"))
+        };
+        let id = at("name=\"id\"\r\n\r\n", 0) + "name=\"id\"\r\n\r\n".len();
+        let id = std::str::from_utf8(&body[id..id + 36])
+            .expect("text")
+            .parse()
+            .expect("an id");
+        let name = at("filename=\"", 0) + "filename=\"".len();
+        let name = std::str::from_utf8(&body[name..at("\"\r\n", name)])
+            .expect("text")
+            .to_owned();
+        let file = at("\r\n\r\n", at("filename=\"", 0)) + 4;
+        let end = at(&format!("\r\n--{boundary}--\r\n"), file);
+        self.store(id, &name, &body[file..end])
+    }
+
+    fn update(&mut self, id: ContentId, request: &Seen) -> Reply {
+        let (name, bytes) = (request.name(), request.body.clone());
+        let condition = request.header("if-match").trim_matches('"').to_owned();
+        let Some(content) = self.contents.get_mut(&id) else {
+            return refuse(Code::NotFound);
+        };
+        let current = hash(&content.bytes).hex();
+        if content.version > 1 && content.bytes == bytes {
+            // The repetition of the last update.
+            return Reply::json(200, &self.receipt(id));
+        }
+        if condition != current {
+            return refuse(Code::PreconditionFailed);
+        }
+        *content = Content {
+            filename: name,
+            bytes,
+            version: content.version + 1,
+        };
+        Reply::json(200, &self.receipt(id))
+    }
+
+    fn delete(&mut self, id: ContentId) -> Reply {
+        if !self.contents.contains_key(&id) {
+            let code = if self.deleted.contains(&id) {
+                Code::Deleted
+            } else {
+                Code::NotFound
+            };
+            return refuse(code);
+        }
+        let receipt = self.receipt(id);
+        self.contents.remove(&id);
+        self.deleted.push(id);
+        Reply::json(200, &receipt)
+    }
+
+    fn receipt(&self, id: ContentId) -> Value {
+        let content = &self.contents[&id];
+        json!({
+            "id": id, "message": "stored", "filename": content.filename,
+            "version": content.version, "size": content.bytes.len(),
+            "checksum": hash(&content.bytes), "nodes": ["node1"], "degraded": false,
+            "status": "OK",
+        })
+    }
+
+    fn item(&self, url: &str, id: ContentId) -> Value {
+        let content = &self.contents[&id];
+        let uris = self.uris.clone().unwrap_or_else(|| vec![url.to_owned()]);
+        let uri = uris.first().cloned().unwrap_or_default();
+        json!({
+            "id": id, "filename": content.filename, "size": content.bytes.len(),
+            "content_type": "application/octet-stream", "checksum": hash(&content.bytes),
+            "version": content.version, "created_date": "2026-01-31T12:00:00.000Z",
+            "updated_date": "2026-01-31T12:00:00.000Z", "status": "OK",
+            "uri": uri, "url": format!("{uri}/retrieve/{id}"), "uris": uris,
+        })
+    }
+
+    fn info(&self, url: &str, id: ContentId) -> Reply {
+        match self.contents.contains_key(&id) {
+            true => Reply::json(200, &self.item(url, id)),
+            false if self.deleted.contains(&id) => refuse(Code::Deleted),
+            false => refuse(Code::NotFound),
+        }
+    }
+
+    fn list(&self, url: &str, query: &str) -> Reply {
+        let parameter = |name: &str| {
+            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.to_owned())
+        };
+        let limit: usize = parameter("limit")
+            .expect("a limit")
+            .parse()
+            .expect("a number");
+        let after = parameter("after").unwrap_or_default();
+        let mut ids: Vec<_> = self
+            .contents
+            .keys()
+            .filter(|id| id.to_string() > after)
+            .collect();
+        ids.sort();
+        // Smaller pages than asked for, so that a walk has several.
+        let page: Vec<_> = ids.iter().take(limit.min(2)).collect();
+        let next = (page.len() < ids.len()).then(|| page.last().map(|id| id.to_string()));
+        let items: Vec<_> = page.iter().map(|id| self.item(url, ***id)).collect();
+        Reply::json(200, &json!({"items": items, "next": next.flatten()}))
+    }
+
+    fn retrieve(&self, id: ContentId, request: &Seen, ignore_range: bool) -> Reply {
+        let Some(content) = self.contents.get(&id) else {
+            return refuse(Code::NotFound);
+        };
+        let tag = format!("\"{}\"", hash(&content.bytes).hex());
+        if !["", tag.as_str()].contains(&request.header("if-match")) {
+            return refuse(Code::PreconditionFailed);
+        }
+        let range = request
+            .header("range")
+            .strip_prefix("bytes=")
+            .filter(|_| !ignore_range);
+        let Some(first) = range.and_then(|text| text.strip_suffix('-')) else {
+            return Reply {
+                status: 200,
+                headers: Vec::new(),
+                body: content.bytes.clone(),
+            }
+            .with("ETag", &tag);
+        };
+        let (first, size): (usize, _) = (first.parse().expect("a number"), content.bytes.len());
+        let body = content.bytes[first..].to_vec();
+        Reply {
+            status: 206,
+            headers: Vec::new(),
+            body,
+        }
+        .with("ETag", &tag)
+        .with(
+            "Content-Range",
+            &format!("bytes {first}-{}/{size}", size - 1),
+        )
+    }
+}
+
+fn nodes(url: &str) -> Reply {
+    let port = url
+        .rsplit(':')
+        .next()
+        .expect("a port")
+        .parse::<u16>()
+        .expect("a number");
+    let entry = |role: &str, shards: Value| {
+        json!({
+            "host": "127.0.0.1", "port": port, "public_url": url, "role": role,
+            "health": "up", "shards": shards,
+        })
+    };
+    let led = json!([{"shard": 1, "role": "leader", "state": "open"}]);
+    Reply::json(
+        200,
+        &json!({
+            "cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633",
+            "nodes": {"dist": entry("distributor", json!([])), "node1": entry("node", led)},
+        }),
+    )
+}
+
+fn stats() -> Reply {
+    let node = json!(wire::stats::NodeStats {
+        storage: 1 << 20,
+        ..Default::default()
+    });
+    Reply::json(
+        200,
+        &json!({"nodes": {"node1": node, "node2": null}, "total": node}),
+    )
+}
+
+/// An answer.
+struct Reply {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    fn json(status: u16, body: &Value) -> Self {
+        Reply {
+            status,
+            headers: Vec::new(),
+            body: body.to_string().into(),
+        }
+    }
+
+    fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn write(&self, stream: &mut TcpStream) -> io::Result<()> {
+        self.write_only(stream, usize::MAX)
+    }
+
+    fn write_only(&self, stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
+        let mut head = format!(
+            "HTTP/1.1 {} X\r\nContent-Length: {}\r\n",
+            self.status,
+            self.body.len()
+        );
+        for (name, value) in &self.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        stream.write_all(format!("{head}\r\n").as_bytes())?;
+        stream.write_all(&self.body[..bytes.min(self.body.len())])
+    }
+}
+
+fn refuse(code: Code) -> Reply {
+    Reply::json(code.status(), &json!(error_body(code)))
+}
+
+fn error_body(code: Code) -> ErrorBody {
+    ErrorBody::new(code, "refused by the script", "r-1")
+}
+
+pub(crate) fn hash(bytes: &[u8]) -> Checksum {
+    Checksum(blake3::hash(bytes).into())
+}
+
+/// Reads one request, head and body; none at the connection's end.
+fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<Option<Seen>> {
+    let (mut request, taken) = loop {
+        let mut headers = [httparse::EMPTY_HEADER; 64];
+        let mut parsed = httparse::Request::new(&mut headers);
+        if let Ok(httparse::Status::Complete(taken)) = parsed.parse(input) {
+            let target = parsed.path.unwrap_or_default();
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let headers = parsed.headers.iter();
+            let headers = headers
+                .map(|h| (h.name.to_lowercase(), text(h.value)))
+                .collect();
+            let (path, query) = (path.to_owned(), query.to_owned());
+            let method = parsed.method.unwrap_or_default().to_owned();
+            break (
+                Seen {
+                    method,
+                    path,
+                    query,
+                    headers,
+                    body: Vec::new(),
+                },
+                taken,
+            );
+        }
+        if read_more(stream, input)? == 0 {
+            return Ok(None);
+        }
+    };
+    input.drain(..taken);
+    if request.header("transfer-encoding") == "chunked" {
+        let mut chunked = Chunked::default();
+        while !chunked.is_ended() {
+            if input.is_empty() && read_more(stream, input)? == 0 {
+                return Ok(None);
+            }
+            let (taken, run) = chunked.feed(input).map_err(io::Error::other)?;
+            request.body.extend_from_slice(run);
+            input.drain(..taken);
+        }
+        return Ok(Some(request));
+    }
+    let length = request.header("content-length").parse().unwrap_or(0);
+    while input.len() < length {
+        if read_more(stream, input)? == 0 {
+            return Ok(None);
+        }
+    }
+    request.body = input.drain(..length).collect();
+    Ok(Some(request))
+}
+
+fn read_more(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<usize> {
+    let mut buffer = vec![0; 64 * 1024];
+    let read = stream.read(&mut buffer)?;
+    input.extend_from_slice(&buffer[..read]);
+    Ok(read)
+}

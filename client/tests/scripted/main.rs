@@ -1,0 +1,40 @@
+//! The library and the binary against a service that fails on demand: retries, resumption, exit
+//! codes. What a real cluster does is in the tests beside these.
+
+mod cli_answers;
+mod cli_files;
+mod cli_get;
+mod command;
+mod fake;
+mod reads;
+mod updates;
+mod uploads;
+
+use std::time::Duration;
+
+use client::api::{Client, Endpoint, Options};
+use fake::Fake;
+
+/// A client of the fake cluster with a short patience.
+fn client_of(fake: &Fake) -> Client {
+    client_with(fake, None)
+}
+
+fn client_with(fake: &Fake, access_key: Option<&str>) -> Client {
+    let endpoint: Endpoint = fake.url.parse().expect("a base URL");
+    let mut options = Options::new(endpoint);
+    options.access_key = access_key.map(str::to_owned);
+    options.patience = Duration::from_secs(2);
+    Client::new(options).expect("a client")
+}
+
+/// Bytes that differ from place to place.
+fn pattern(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|i| (i * 7 + i / 256) as u8).collect()
+}
+
+/// A base URI that nobody listens at.
+fn nobody() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    format!("http://{}", listener.local_addr().expect("bound"))
+}
