@@ -1,0 +1,93 @@
+//! What the documents say is what the programs do.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use trials::binaries::Binaries;
+use wire::Code;
+use wire::error::Retry;
+
+fn document(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+// If this fails, someone who writes a client from the document handles errors wrongly.
+#[test]
+fn every_code_stands_in_the_document_with_what_it_means() {
+    let text = document("docs/http-api.md");
+    for code in Code::ALL {
+        let word = serde_json::to_string(&code)
+            .expect("a code is a word")
+            .replace('"', "`");
+        let retry = match code.retry() {
+            Retry::Never => "no",
+            Retry::Later => "later",
+            Retry::Elsewhere => "elsewhere",
+        };
+        let changed = if code.may_have_changed() {
+            "maybe"
+        } else {
+            "no"
+        };
+        let row = format!("| {word} | {} | {retry} | {changed} | ", code.status());
+        assert!(
+            text.contains(&row),
+            "docs/http-api.md has no row that begins with {row}"
+        );
+    }
+    let rows = text
+        .lines()
+        .filter(|line| line.ends_with('|') && line.matches(" | ").count() == 4);
+    let described = rows.filter(|line| line.starts_with("| `")).count();
+    assert_eq!(
+        described,
+        Code::ALL.len(),
+        "docs/http-api.md describes codes that do not exist"
+    );
+}
+
+/// The flags and environment variables that a program's `--help` names.
+fn settings(program: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let binaries = Binaries::for_tests().expect("the services build");
+    let path = binaries.path(program).expect("is built");
+    let output = Command::new(path).arg("--help").output().expect("runs");
+    let help = String::from_utf8(output.stdout).expect("text");
+    let words = || help.split([' ', '\n', ',', '=', ']', '[', '`']);
+    let is_flag = |word: &&str| word.starts_with("--") && word.len() > 2;
+    let flags = words().filter(is_flag).map(str::to_owned).collect();
+    let variables = help
+        .split("[env: ")
+        .skip(1)
+        .filter_map(|rest| rest.split(['=', ']']).next());
+    (flags, variables.map(str::to_owned).collect())
+}
+
+// If this fails, a setting cannot be found by those who need it, or does nothing.
+#[test]
+fn every_setting_stands_in_the_document_and_no_other() {
+    let text = document("docs/operating.md");
+    for program in ["dist", "node"] {
+        let heading = format!("### `{program}`");
+        let (_, section) = text
+            .split_once(&heading)
+            .expect("the document has a part for it");
+        let section = section
+            .split("\n### ")
+            .next()
+            .expect("a split has a first part");
+        let (flags, variables) = settings(program);
+        for name in flags.iter().chain(&variables) {
+            let known = ["--help", "--version"].contains(&name.as_str());
+            assert!(
+                known || section.contains(&format!("`{name}`")),
+                "{program}: {name} is missing"
+            );
+        }
+        for word in section.split('`').skip(1).step_by(2) {
+            let is_flag = word.starts_with("--");
+            assert!(!is_flag || flags.contains(word), "{program} has no {word}");
+        }
+    }
+}
