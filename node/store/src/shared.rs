@@ -1,7 +1,7 @@
 //! What the store's owner and its readers share. The owner writes, readers only read and pin.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use wire::Lsn;
@@ -20,6 +20,8 @@ pub(crate) struct Shared {
     damage: Mutex<Damage>,
     committed: AtomicU64,
     written: AtomicU64,
+    /// Whether there are suspects at all: asked on every read.
+    suspects: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +35,9 @@ struct Segments {
 struct Damage {
     /// Contents whose record or payload is damaged.
     ids: BTreeSet<[u8; 16]>,
+    /// Contents of which a later record than the index knows is damaged: what the index leads to
+    /// may be out of date.
+    suspects: BTreeSet<[u8; 16]>,
     /// Records whose very header is damaged, so that nobody can tell whose they are.
     unidentified: u64,
     /// Ids minted up to here may be among those, in milliseconds since 1970.
@@ -49,6 +54,7 @@ impl Shared {
             damage: Mutex::default(),
             committed: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            suspects: AtomicBool::new(false),
         }
     }
 
@@ -149,9 +155,22 @@ impl Shared {
         damage.unidentified_until_ms = damage.unidentified_until_ms.max(until_ms);
     }
 
+    /// A record whose header is damaged seems to be this content's.
+    pub(crate) fn note_suspect(&self, id: [u8; 16]) {
+        self.damage().suspects.insert(id);
+        self.suspects.store(true, Ordering::Release);
+    }
+
+    /// Whether the index may be out of date for this content.
+    pub(crate) fn is_suspect(&self, id: &[u8; 16]) -> bool {
+        self.suspects.load(Ordering::Acquire) && self.damage().suspects.contains(id)
+    }
+
     /// Damage of a content that is gone is nobody's concern any more.
     pub(crate) fn forget_damage(&self, id: &[u8; 16]) {
-        self.damage().ids.remove(id);
+        let mut damage = self.damage();
+        damage.ids.remove(id);
+        damage.suspects.remove(id);
     }
 
     /// Whether a content of which nothing is known could be one whose record's header is damaged.

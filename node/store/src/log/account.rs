@@ -38,8 +38,6 @@ pub(crate) struct SegmentState {
     pub(crate) index_bytes: Option<u64>,
     /// A damaged record keeps it from getting an index file.
     pub(crate) unsealable: bool,
-    /// What the file took on the disk when it was opened, in bytes.
-    pub(crate) allocated_at_open: u64,
 }
 
 impl SegmentState {
@@ -59,7 +57,6 @@ impl SegmentState {
             kept_dead: 0,
             index_bytes: None,
             unsealable: false,
-            allocated_at_open: 0,
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod account;
 pub(crate) mod epochs;
+pub(crate) mod marker;
 pub(crate) mod recovery;
 mod roll;
 mod sync;
@@ -28,6 +29,7 @@ use crate::segment::Segment;
 use crate::segment::entry::Entry;
 use crate::shared::Shared;
 use epochs::Epochs;
+use marker::CommitMarker;
 
 /// Small records gather here and are written together; larger payloads are written at once.
 const BUFFER_BYTES_MAX: usize = 1 << 20;
@@ -53,6 +55,8 @@ pub(crate) struct Log {
     pub(crate) epochs: Epochs,
     /// The highest lsn of a delete that was dropped.
     pub(crate) horizon: Lsn,
+    /// Raised before anything is destroyed in trust of a commit.
+    pub(crate) marker: Arc<CommitMarker>,
     appended: Position,
     synced: Lsn,
     buffer: Vec<u8>,

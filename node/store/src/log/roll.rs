@@ -55,9 +55,15 @@ impl Log {
                 state.length = state.length.max(reserved);
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::StorageFull => Err(AppendError::Full {
-                bytes: end - self.active().end,
-            }),
+            Err(error) if error.kind() == ErrorKind::StorageFull => {
+                // What there was may have been reserved all the same.
+                let length = file.len().unwrap_or(from);
+                let state = self.active_mut();
+                state.length = state.length.max(length);
+                Err(AppendError::Full {
+                    bytes: end - state.end,
+                })
+            }
             Err(error) => Err(self.poison(Poisoned::new("reserve space", error)).into()),
         }
     }
@@ -104,11 +110,13 @@ impl Log {
             horizon: self.horizon,
         };
         let length = self.geometry.allocate_bytes.max(2 * SEGMENT_HEADER_BYTES);
-        if let Err(error) = file.allocate(0, length) {
+        let begun = file
+            .allocate(0, length)
+            .and_then(|()| file.write_at(&header.encode(), 0));
+        if let Err(error) = begun {
             self.disk.remove(&path)?;
             return Err(error);
         }
-        file.write_at(&header.encode(), 0)?;
         let segment = Arc::new(Segment::new(self.take_number(), name, file));
         let mut state = SegmentState::empty(segment);
         state.length = length;

@@ -20,6 +20,17 @@ pub(super) struct Unsynced {
     pub(super) bytes: u64,
     /// Whether a job is under way: one at a time, so that each covers all before it.
     pub(super) in_flight: bool,
+    /// Counts truncations: a job that began before one says nothing of the lsns after it.
+    cuts: u64,
+}
+
+impl Unsynced {
+    /// After a truncation that left everything durable.
+    pub(super) fn cut(&mut self) {
+        self.dir = false;
+        self.bytes = 0;
+        self.cuts += 1;
+    }
 }
 
 /// Makes everything durable that was appended before. Run it on any thread; the owner may go on
@@ -29,12 +40,14 @@ pub struct SyncJob {
     files: Vec<Arc<dyn File>>,
     dir: Option<(Arc<dyn Disk>, PathBuf)>,
     upto: Lsn,
+    cuts: u64,
 }
 
 /// The outcome of a [`SyncJob`], for the owner.
 #[derive(Debug)]
 pub struct SyncDone {
     upto: Lsn,
+    cuts: u64,
     outcome: Result<(), Poisoned>,
 }
 
@@ -48,6 +61,7 @@ impl SyncJob {
         };
         SyncDone {
             upto: self.upto,
+            cuts: self.cuts,
             outcome: synced.map_err(|e| Poisoned::new("sync", e)),
         }
     }
@@ -68,8 +82,10 @@ impl Log {
         if nothing || unsynced.in_flight {
             return Ok(None);
         }
+        let cuts = unsynced.cuts;
         let unsynced = std::mem::take(&mut self.unsynced);
         self.unsynced.in_flight = true;
+        self.unsynced.cuts = cuts;
         let mut files = unsynced.files;
         files.push(Arc::clone(&self.active().segment.file));
         let dir = unsynced
@@ -79,6 +95,7 @@ impl Log {
             files,
             dir,
             upto: self.appended().lsn,
+            cuts,
         }))
     }
 
@@ -88,10 +105,11 @@ impl Log {
         assert!(self.unsynced.in_flight, "a job's outcome is taken once");
         self.unsynced.in_flight = false;
         match done.outcome {
-            Ok(()) => {
+            Ok(()) if done.cuts == self.unsynced.cuts => {
                 self.synced = self.synced.max(done.upto);
                 Ok(self.synced)
             }
+            Ok(()) => Ok(self.synced),
             Err(reason) => Err(self.poison(reason)),
         }
     }

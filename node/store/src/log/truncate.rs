@@ -37,12 +37,13 @@ impl Log {
         file.sync_data()?;
         self.disk.sync_dir(&self.dir)?;
         let state = self.active_mut();
+        state.segment.unseal();
         state.end = at;
         state.length = at;
         Ok(moved)
     }
 
-    /// Cuts everything above an lsn that is not committed, and makes that durable.
+    /// Cuts everything above an lsn that is not committed; all that stays is durable then.
     pub(crate) fn truncate_after(&mut self, lsn: Lsn) -> io::Result<u64> {
         self.write_buffer()
             .map_err(|poisoned| io::Error::other(poisoned.to_string()))?;
@@ -53,6 +54,10 @@ impl Log {
         let segment = first_to_go.unwrap_or(self.segments.len()).saturating_sub(1);
         let at = self.end_of(segment, lsn)?;
         let moved = self.cut(segment, at)?;
+        for file in std::mem::take(&mut self.unsynced.files) {
+            file.sync_data()?;
+        }
+        self.unsynced.cut();
         self.buffer_at = at;
         self.reserved = at;
         let state = self.active_mut();
@@ -63,9 +68,8 @@ impl Log {
             epoch: self.epochs.epoch_at(lsn),
             lsn,
         };
-        self.synced = self.synced.min(lsn);
+        self.synced = lsn;
         self.shared.set_written(lsn);
-        self.unsynced = super::sync::Unsynced::default();
         Ok(moved)
     }
 

@@ -154,13 +154,17 @@ impl Reader {
             // The owner takes a record out of the index first, and looks for pins then; here it is
             // pinned first, and looked for in the index then. So one of the two sees the other.
             if self.shared.index.contains(&id.bytes(), place) {
-                return opened;
+                return opened.inspect_err(|error| self.note(id, error));
             }
         }
     }
 
     /// Finds the records of an id.
     fn locate(&self, id: ContentId, patience: Patience) -> Result<Records, ReadError> {
+        if self.shared.is_suspect(&id.bytes()) {
+            let what = "a later record of this content cannot be read".to_owned();
+            return Err(ReadError::Damaged { what });
+        }
         loop {
             let places = self.shared.index.find(&id.bytes());
             if places.is_empty() {
@@ -209,7 +213,11 @@ impl Reader {
                     });
                 }
                 Ok(_) => {}
-                Err(error) => return Err(self.unreadable(id, error)),
+                Err(error) => {
+                    let error = ReadError::from(error);
+                    self.note(id, &error);
+                    return Err(error);
+                }
             }
         }
         Ok(Some(all))
@@ -222,20 +230,20 @@ impl Reader {
         })
     }
 
-    fn unreadable(&self, id: ContentId, error: FetchError) -> ReadError {
-        unreadable(&self.shared, id, error)
+    fn note(&self, id: ContentId, error: &ReadError) {
+        if matches!(error, ReadError::Damaged { .. }) {
+            self.shared.note_damage(id.bytes());
+        }
     }
 }
 
-/// Notes damage, and tells the reader of it.
-fn unreadable(shared: &Shared, id: ContentId, error: FetchError) -> ReadError {
-    match error {
-        FetchError::Disk(error) => ReadError::Disk(error),
-        error @ (FetchError::Head(_) | FetchError::Block { .. }) => {
-            shared.note_damage(id.bytes());
-            ReadError::Damaged {
+impl From<FetchError> for ReadError {
+    fn from(error: FetchError) -> ReadError {
+        match error {
+            FetchError::Disk(error) => ReadError::Disk(error),
+            error @ (FetchError::Head(_) | FetchError::Block { .. }) => ReadError::Damaged {
                 what: error.to_string(),
-            }
+            },
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wire::{ContentId, Lsn};
 
-use super::{ReadError, or_would_block, unreadable};
+use super::{ReadError, or_would_block};
 use crate::content::Content;
 use crate::fetch::{FetchError, Fetched, Patience};
 use crate::record::decode_chunks;
@@ -80,7 +80,7 @@ impl OpenContent {
         }
         let length = usize::try_from(payload).expect("a payload fits memory");
         let bytes = fetched.payload(&*segment.file, 0, length, patience);
-        let bytes = bytes.map_err(|error| self.unreadable(error))?;
+        let bytes = bytes?;
         if fetched.head.kind != Kind::Commit {
             return Ok(Body::Whole(bytes));
         }
@@ -93,19 +93,11 @@ impl OpenContent {
                 start,
             })
         });
-        chunks
-            .collect::<Option<_>>()
-            .map(Body::Chunks)
-            .ok_or_else(|| {
-                self.shared.note_damage(self.content.id.bytes());
-                ReadError::Damaged {
-                    what: "a part of the content is missing".to_owned(),
-                }
-            })
-    }
-
-    fn unreadable(&self, error: FetchError) -> ReadError {
-        unreadable(&self.shared, self.content.id, error)
+        let chunks = chunks.collect::<Option<_>>().map(Body::Chunks);
+        let missing = || ReadError::Damaged {
+            what: "a part of the content is missing".to_owned(),
+        };
+        chunks.ok_or_else(missing)
     }
 
     /// The content's metadata at the version that is open.
@@ -155,7 +147,13 @@ impl OpenContent {
             }
             Body::Chunks(chunks) => self.read_chunk(chunks, offset, bytes_max, patience),
         };
-        read.map_err(|error| self.unreadable(error))
+        read.map_err(|error| {
+            let error = ReadError::from(error);
+            if matches!(error, ReadError::Damaged { .. }) {
+                self.shared.note_damage(self.content.id.bytes());
+            }
+            error
+        })
     }
 
     fn read_chunk(

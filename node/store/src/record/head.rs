@@ -37,6 +37,18 @@ pub(crate) const FORMAT: u8 = 1;
 
 pub(crate) const MAGIC: [u8; 4] = *b"AqRc";
 
+/// Where the format's number stands.
+pub(crate) const FORMAT_AT: usize = 4;
+
+/// Where the log id stands.
+pub(crate) const LOG_AT: usize = 8;
+
+/// Where the content's id stands.
+pub(crate) const ID_AT: usize = 40;
+
+/// Where the superseded record's lsn stands.
+pub(crate) const SUPERSEDES_AT: usize = 104;
+
 const CRC_AT: usize = 124;
 
 /// The longest metadata that a record may have: attributes, names and what goes with them.
@@ -149,7 +161,7 @@ impl Head {
     /// When the bytes are no header of this log, or one of an unknown version that is intact as
     /// far as can be told.
     pub(crate) fn decode(bytes: &[u8; HEADER_BYTES], log: u64) -> Result<Head, DecodeHeadError> {
-        if bytes[..4] != MAGIC || u64_at(bytes, 8) != log {
+        if bytes[..4] != MAGIC || u64_at(bytes, LOG_AT) != log {
             let zeros = bytes.iter().all(|&byte| byte == 0);
             return Err(if zeros {
                 DecodeHeadError::Zeros
@@ -173,14 +185,14 @@ impl Head {
             lsn: Lsn(u64_at(bytes, 16)),
             epoch: Epoch(u64_at(bytes, 24)),
             commit: Lsn(u64_at(bytes, 32)),
-            id: bytes[40..56].try_into().expect("16 bytes"),
+            id: bytes[ID_AT..ID_AT + 16].try_into().expect("16 bytes"),
             version: u64_at(bytes, 56),
             upload: Lsn(u64_at(bytes, 64)),
             offset: u64_at(bytes, 72),
             size: u64_at(bytes, 80),
             payload_bytes: lengths.payload,
             time_ms: u64_at(bytes, 96),
-            supersedes: Lsn(u64_at(bytes, 104)),
+            supersedes: Lsn(u64_at(bytes, SUPERSEDES_AT)),
             metadata_bytes: lengths.metadata,
         };
         Ok(head)

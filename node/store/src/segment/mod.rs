@@ -6,7 +6,8 @@ pub(crate) mod index_file;
 pub(crate) mod name;
 pub(crate) mod scan;
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use wire::Lsn;
 
@@ -23,8 +24,8 @@ pub(crate) struct Segment {
     pub(crate) file: Arc<dyn File>,
     /// Where chunks start, in the order of lsns: a commit record names its chunks by lsn.
     chunks: RwLock<Vec<ChunkPlace>>,
-    /// The last lsn covered, once nothing more is appended here.
-    last: OnceLock<Lsn>,
+    /// The last lsn covered, once nothing more is appended here; zero before.
+    last: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,19 +42,24 @@ impl Segment {
             name,
             file,
             chunks: RwLock::default(),
-            last: OnceLock::new(),
+            last: AtomicU64::new(0),
         }
     }
 
     /// Nothing more is appended here; `last` is the last lsn covered.
     pub(crate) fn seal(&self, last: Lsn) {
-        let sealed = *self.last.get_or_init(|| last);
-        assert_eq!(sealed, last, "a segment is sealed once");
+        self.last.store(last.0, Ordering::Release);
+    }
+
+    /// The segment is written to again: those after it were cut off.
+    pub(crate) fn unseal(&self) {
+        self.last.store(0, Ordering::Release);
     }
 
     /// The last lsn covered; none while the segment is written to.
     pub(crate) fn sealed_at(&self) -> Option<Lsn> {
-        self.last.get().copied()
+        let last = Lsn(self.last.load(Ordering::Acquire));
+        (last > Lsn::ZERO).then_some(last)
     }
 
     /// Notes a chunk; lsns come in ascending order.

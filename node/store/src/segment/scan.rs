@@ -5,8 +5,12 @@ use std::io;
 use wire::Lsn;
 
 use super::entry::Entry;
+use super::header::SEGMENT_HEADER_BYTES;
 use crate::disk::File;
-use crate::record::head::{DecodeHeadError, HEADER_BYTES, Head, MAGIC};
+use crate::record::head::{
+    DecodeHeadError, FORMAT, FORMAT_AT, HEADER_BYTES, Head, ID_AT, LOG_AT, MAGIC, SUPERSEDES_AT,
+    u64_at,
+};
 use crate::record::layout::{ALIGN, Lengths};
 
 /// How much is read at a time: enough for the disk to stream, little enough to skip a payload.
@@ -40,7 +44,53 @@ pub(crate) enum Found {
     Damage(DecodeHeadError),
 }
 
+/// What a damaged header seems to be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Suspect {
+    pub(crate) id: [u8; 16],
+    pub(crate) supersedes: Lsn,
+}
+
 impl<'a> Scan<'a> {
+    /// The record of an lsn in a segment file; none when it is not there, or cannot be read.
+    ///
+    /// # Errors
+    /// As the disk gives them.
+    pub(crate) fn find(file: &dyn File, log: u64, lsn: Lsn) -> io::Result<Option<Entry>> {
+        let mut scan = Scan::new(file, log, SEGMENT_HEADER_BYTES)?;
+        loop {
+            let start = scan.position();
+            match scan.next()? {
+                Found::Record { entry, .. } if entry.lsn == lsn => return Ok(Some(entry)),
+                Found::Record { entry, .. } if entry.lsn > lsn => return Ok(None),
+                Found::Record { .. } => {}
+                Found::End => return Ok(None),
+                Found::Damage(_) => {
+                    if scan.resynchronise(start, Lsn::ZERO)?.is_none() {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the damaged header at `start` seems to be about; none when it does not look like one.
+    ///
+    /// # Errors
+    /// As the disk gives them.
+    pub(crate) fn suspect(&mut self, start: u64) -> io::Result<Option<Suspect>> {
+        if start + HEADER_BYTES as u64 > self.end {
+            return Ok(None);
+        }
+        let log = self.log;
+        let header = self.bytes(start, HEADER_BYTES)?;
+        let looks_like_one = header[..MAGIC.len()] == MAGIC || u64_at(header, LOG_AT) == log;
+        Ok(looks_like_one.then(|| Suspect {
+            id: header[ID_AT..ID_AT + 16].try_into().expect("16 bytes"),
+            supersedes: Lsn(u64_at(header, SUPERSEDES_AT)),
+        }))
+    }
+
     /// A scan of the records from `start` on.
     ///
     /// # Errors
@@ -111,15 +161,8 @@ impl<'a> Scan<'a> {
             Ok(head) => head,
             Err(DecodeHeadError::Zeros) => return self.tail(at),
             Err(unknown @ DecodeHeadError::Unknown { .. }) => {
-                // Intact, and so truly of another version; else a damaged byte.
-                let lengths = Head::lengths_in(header);
-                let intact = lengths.is_some_and(|lengths| self.is_intact(at, lengths));
-                let error = if intact {
-                    unknown
-                } else {
-                    DecodeHeadError::Checksum
-                };
-                return Ok(Found::Damage(error));
+                let header = *header;
+                return Ok(Found::Damage(self.unknown_or_damaged(at, &header, unknown)));
             }
             Err(error) => return Ok(Found::Damage(error)),
         };
@@ -130,6 +173,34 @@ impl<'a> Scan<'a> {
             entry: Entry::new(&head, at),
             head,
         })
+    }
+
+    /// Tells a record of a later version from one whose format, kind or codec byte is damaged.
+    fn unknown_or_damaged(
+        &mut self,
+        at: u64,
+        header: &[u8; HEADER_BYTES],
+        unknown: DecodeHeadError,
+    ) -> DecodeHeadError {
+        let Some(lengths) = Head::lengths_in(header) else {
+            return unknown;
+        };
+        if self.is_intact(at, lengths) {
+            return unknown;
+        }
+        let Ok(bytes) = self.bytes(at, lengths.head().min(self.end - at) as usize) else {
+            return DecodeHeadError::Checksum;
+        };
+        // A later format may keep its checksum elsewhere: only one that is right but for the
+        // format's number is surely ours.
+        let mut ours = bytes.to_vec();
+        ours[FORMAT_AT] = FORMAT;
+        let is_ours = header[FORMAT_AT] == FORMAT || Head::verify(&ours);
+        if is_ours {
+            DecodeHeadError::Checksum
+        } else {
+            unknown
+        }
     }
 
     fn is_intact(&mut self, at: u64, lengths: Lengths) -> bool {

@@ -27,7 +27,10 @@ impl Store {
         );
         while let Some(record) = self.pending.pop_committed(lsn) {
             let number = record.segment;
-            self.contents = self.index().apply(&record.entry, number, &record.ended);
+            // A disk that cannot read what is superseded does not undo what is committed: the
+            // accounts then miss those bytes until the segment is rewritten, or opened again.
+            let (contents, _unread) = self.index().apply(&record.entry, number, &record.ended);
+            self.contents = contents;
             committed.push(Committed {
                 position: Position {
                     epoch: record.epoch,
@@ -45,6 +48,7 @@ impl Store {
             log: &mut self.log,
             upkeep: &mut self.upkeep,
             contents: self.contents,
+            unread: Ok(()),
         }
     }
 }
@@ -54,15 +58,19 @@ struct Applying<'a> {
     log: &'a mut Log,
     upkeep: &'a mut Upkeep,
     contents: u64,
+    /// The first superseded record that the disk could not read.
+    unread: io::Result<()>,
 }
 
 impl Applying<'_> {
-    /// Applies a committed record; returns the number of live contents after it.
-    fn apply(mut self, entry: &Entry, segment: u32, ended: &[Upload]) -> u64 {
+    /// Applies a committed record; returns the number of live contents after it, and whether the
+    /// disk could read all that it superseded.
+    fn apply(mut self, entry: &Entry, segment: u32, ended: &[Upload]) -> (u64, io::Result<()>) {
         match entry.kind {
             Kind::Put | Kind::Commit => {
                 let existed = self.replace(entry, segment, |_| true);
                 self.contents += u64::from(!existed);
+                self.log.shared.forget_damage(&entry.id);
             }
             Kind::Describe => {
                 self.replace(entry, segment, |kind| kind == Kind::Describe);
@@ -83,7 +91,7 @@ impl Applying<'_> {
             }
             Kind::Chunk => {}
         }
-        self.contents
+        (self.contents, self.unread)
     }
 
     /// Puts a record into the index, takes this id's other places of certain kinds out, and tells
@@ -106,7 +114,8 @@ impl Applying<'_> {
                 Ok(fetched) => self.kill(&segment, &fetched),
                 // A damaged record cannot say whose it is: its hash of 64 secret bits does. Its
                 // space comes back when its segment is rewritten.
-                Err(FetchError::Head(_) | FetchError::Block { .. } | FetchError::Disk(_)) => {}
+                Err(FetchError::Head(_) | FetchError::Block { .. }) => {}
+                Err(FetchError::Disk(error)) => self.unread = Err(error),
             }
             had_data |= place.kind().is_data();
             shared.index.remove(&entry.id, place);
@@ -173,10 +182,12 @@ impl Replay {
                 log,
                 upkeep: &mut self.upkeep,
                 contents: self.contents,
+                unread: Ok(()),
             };
-            self.contents = applying.apply(entry, segment.number, &ended);
+            let (contents, read) = applying.apply(entry, segment.number, &ended);
+            self.contents = contents;
             self.committed = entry.lsn;
-            return Ok(());
+            return read;
         }
         let fetched = Fetched::head(&*segment.file, log.shared.log, entry.start, Patience::Wait)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;

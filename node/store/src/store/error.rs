@@ -43,7 +43,7 @@ pub enum ChangeError {
 /// Why a follower did not take a record. Nothing is appended then.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicateError {
-    /// The record is not above the last one.
+    /// The record does not follow the last one.
     #[error("the record's lsn is {found}, the log ends at {end}")]
     Order {
         /// The record's.

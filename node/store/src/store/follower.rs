@@ -13,14 +13,15 @@ use crate::record::kind::Kind;
 use crate::record::{Record, decode_chunks};
 
 impl Store {
-    /// Appends a leader's record at its own lsn. Lsns between the last one and this were compacted
-    /// at the leader.
+    /// Appends a leader's record at its own lsn. `covers_from` is the first lsn that the leader's
+    /// frame covers: those between it and the record were compacted there.
     ///
     /// # Errors
-    /// When the record is out of order, contradicts the log, or cannot be appended.
-    pub fn replicate(&mut self, record: Record) -> Result<Lsn, ReplicateError> {
+    /// When the record is out of order, something before it is missing, it contradicts the log, or
+    /// it cannot be appended.
+    pub fn replicate(&mut self, record: Record, covers_from: Lsn) -> Result<Lsn, ReplicateError> {
         let end = self.log.appended();
-        if record.head.lsn <= end.lsn {
+        if record.head.lsn <= end.lsn || covers_from > end.lsn.next() {
             return Err(ReplicateError::Order {
                 found: record.head.lsn,
                 end: end.lsn,

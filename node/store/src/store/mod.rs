@@ -155,9 +155,7 @@ impl Store {
         let mut replay = apply::Replay::default();
         let (log, recovery) = opening
             .open(&mut |log, segment, entry, commit| replay.follow(log, segment, entry, commit))?;
-        let mut store = replay.into_store(log);
-        store.upkeep.skip_what_was_punched(&mut store.log);
-        Ok((store, recovery))
+        Ok((replay.into_store(log), recovery))
     }
 
     /// Where the log is.

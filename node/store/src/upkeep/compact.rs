@@ -13,6 +13,7 @@ use super::{ChoreError, Compacting};
 use crate::disk::Disk;
 use crate::index::Place;
 use crate::log::SegmentState;
+use crate::log::marker::CommitMarker;
 use crate::record::kind::Kind;
 use crate::segment::Segment;
 use crate::segment::name::SegmentName;
@@ -32,6 +33,7 @@ pub(crate) struct Compaction {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) dir: PathBuf,
     pub(super) shared: Arc<Shared>,
+    pub(super) marker: Arc<CommitMarker>,
     pub(super) sources: Vec<Arc<Segment>>,
     /// What the rewritten segment covers.
     pub(super) first: Lsn,
@@ -75,6 +77,7 @@ impl Store {
             disk: Arc::clone(&self.log.disk),
             dir: self.log.dir.clone(),
             shared: Arc::clone(&self.shared),
+            marker: Arc::clone(&self.log.marker),
             sources,
             first,
             last,

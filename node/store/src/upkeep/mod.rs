@@ -12,7 +12,6 @@ use std::sync::Arc;
 use wire::Lsn;
 
 use crate::log::Log;
-use crate::record::layout::PAGE;
 use crate::segment::entry::Entry;
 use crate::store::Store;
 
@@ -115,27 +114,6 @@ impl Upkeep {
         self.compacting
             .as_ref()
             .is_some_and(|compacting| compacting.sources.contains(&number))
-    }
-
-    /// After opening: dead payloads that were given back before are not given back again.
-    pub(crate) fn skip_what_was_punched(&mut self, log: &mut Log) {
-        for state in &mut log.segments {
-            let number = state.segment.number;
-            let ours = |extent: &&Extent| extent.segment.number == number;
-            let dead: u64 = self
-                .extents
-                .iter()
-                .filter(ours)
-                .map(|extent| extent.bytes)
-                .sum();
-            // Header and records round up to whole pages at both ends of each extent.
-            let slack = 16 * PAGE;
-            if dead > 0 && state.allocated_at_open <= (state.length - dead) + slack {
-                state.punched(dead);
-                self.extents
-                    .retain(|extent| extent.segment.number != number);
-            }
-        }
     }
 }
 

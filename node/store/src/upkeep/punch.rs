@@ -1,7 +1,7 @@
 //! Giving the payloads of dead records back to the file system.
 //!
-//! The order is: the record that supersedes is committed, and so durable and replayed at a restart;
-//! then the payload goes. A payload that is being read is kept until its last reader is done.
+//! The order is: the record that supersedes is committed; the commit marker is raised to it, so that
+//! a restart knows it committed too; then the payload goes. A payload that is being read is kept until its last reader is done.
 
 use std::io;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use wire::Lsn;
 
 use super::ChoreError;
+use crate::log::marker::CommitMarker;
 use crate::segment::Segment;
 use crate::store::Store;
 
@@ -27,7 +28,12 @@ pub(super) struct Extent {
 }
 
 #[derive(Debug)]
-pub(super) struct Punch(Vec<Extent>);
+pub(super) struct Punch {
+    extents: Vec<Extent>,
+    marker: Arc<CommitMarker>,
+    /// What the extents' death relies on.
+    commit: Lsn,
+}
 
 #[derive(Debug)]
 pub(super) struct Punched {
@@ -38,12 +44,13 @@ pub(super) struct Punched {
 
 impl Punch {
     pub(super) fn run(self) -> Punched {
+        let error = self.marker.raise(self.commit).err();
         let mut punched = Punched {
             done: Vec::new(),
             failed: Vec::new(),
-            error: None,
+            error,
         };
-        for extent in self.0 {
+        for extent in self.extents {
             if punched.error.is_some() {
                 punched.failed.push(extent);
                 continue;
@@ -78,7 +85,12 @@ impl Store {
         }
         self.upkeep.extents = later;
         self.upkeep.punching = !now.is_empty();
-        (!now.is_empty()).then_some(Punch(now))
+        let (marker, commit) = (Arc::clone(&self.log.marker), self.shared.committed());
+        (!now.is_empty()).then_some(Punch {
+            extents: now,
+            marker,
+            commit,
+        })
     }
 
     pub(super) fn finish_punch(&mut self, punched: Punched) -> Result<(), ChoreError> {

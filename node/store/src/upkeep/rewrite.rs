@@ -131,6 +131,8 @@ impl Compaction {
         }
         rewriting.write_header()?;
         rewriting.file.sync_data()?;
+        // What was left out is dead by records up to here: a restart must know them committed.
+        self.marker.raise(self.shared.committed())?;
         self.disk.rename(&temporary, &path)?;
         self.disk.sync_dir(&self.dir)?;
         Ok(Some(rewriting))

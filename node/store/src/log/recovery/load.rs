@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use wire::{Lsn, Position};
 
-use super::survey::{Item, Surveyed};
+use super::survey::{Damage, Item, Surveyed};
 use super::{Log, OpenError, Opening, Recovery, Visit};
 use crate::fetch::verify_payload;
 use crate::log::SegmentState;
@@ -15,6 +15,7 @@ use crate::segment::entry::Entry;
 use crate::segment::header::SegmentHeader;
 use crate::segment::index_file::SegmentIndex;
 use crate::segment::name::SegmentName;
+use crate::segment::scan::{Scan, Suspect};
 
 pub(super) struct Loader<'a> {
     opening: &'a Opening<'a>,
@@ -47,6 +48,13 @@ impl<'a> Loader<'a> {
         pieces: Vec<Surveyed>,
         visit: Visit<'_>,
     ) -> Result<(), OpenError> {
+        if pieces
+            .first()
+            .is_some_and(|piece| piece.name.first > Lsn::ZERO.next())
+        {
+            // The first segment is gone, and with it nobody knows what.
+            self.report.damaged += 1;
+        }
         let firsts: Vec<Lsn> = pieces.iter().map(|piece| piece.name.first).collect();
         for (at, mut piece) in pieces.into_iter().enumerate() {
             let successor = firsts.get(at + 1).copied();
@@ -87,15 +95,16 @@ impl<'a> Loader<'a> {
     fn add_segment(&mut self, piece: &Surveyed, successor: Option<Lsn>) -> Result<(), OpenError> {
         let opening = self.opening;
         let length = opening.disk("measure a segment", piece.file.len())?;
-        let allocated = opening.disk("measure a segment", piece.file.allocated())?;
         let number = self.log.take_number();
         let segment = Arc::new(Segment::new(number, piece.name, Arc::clone(&piece.file)));
         let mut state = SegmentState::empty(segment);
-        state.length = length;
-        state.allocated_at_open = allocated;
+        state.length = state.length.max(length);
         state.index_bytes = self.index_bytes(piece.name)?;
         match piece.header {
-            Some(header) => self.log.horizon = self.log.horizon.max(header.horizon),
+            Some(header) => {
+                self.log.horizon = self.log.horizon.max(header.horizon);
+                state.last = state.last.max(header.last);
+            }
             None => self.mend_header(piece, successor)?,
         }
         self.log.shared.add_segment(&state.segment);
@@ -142,7 +151,7 @@ impl<'a> Loader<'a> {
         for item in items {
             let next = match item {
                 Item::Record(entry, commit) => self.load_record(&entry, commit, visit)?,
-                Item::Damage { start, next } => self.load_damage(start, next, successor),
+                Item::Damage(damage) => self.load_damage(damage, successor)?,
             };
             if let Next::Cut(at) = next {
                 self.cut = Some((self.log.segments.len() - 1, at));
@@ -179,48 +188,74 @@ impl<'a> Loader<'a> {
         Ok(Next::Item)
     }
 
-    fn load_damage(
-        &mut self,
-        start: u64,
-        next: Option<(u64, Lsn)>,
-        successor: Option<Lsn>,
-    ) -> Next {
+    fn load_damage(&mut self, damage: Damage, successor: Option<Lsn>) -> Result<Next, OpenError> {
         let lost = self.log.appended.lsn.next();
-        if next.is_none() && successor == Some(lost) {
+        if damage.next.is_none() && successor == Some(lost) {
             // Nothing is missing: the rest of a segment that another one had followed already.
-            return Next::Item;
+            return Ok(Next::Item);
         }
         if lost > self.commit {
-            return Next::Cut(start);
+            return Ok(Next::Cut(damage.start));
         }
         self.report.damaged += 1;
-        match next {
-            Some((start, lsn)) if lsn > self.commit.next() => Next::Cut(start),
-            _ => Next::Item,
+        // Nothing more is written behind it, and no index file may hide it.
+        self.log.active_mut().unsealable = true;
+        self.note_suspects(damage.suspect)?;
+        match damage.next {
+            Some((start, lsn)) if lsn > self.commit.next() => Ok(Next::Cut(start)),
+            _ => Ok(Next::Item),
         }
+    }
+
+    /// A damaged header still says whose record it seems to be, and which record it superseded: one
+    /// of the two is right if one byte is wrong. What the index knows of these contents may be out
+    /// of date.
+    fn note_suspects(&mut self, suspect: Option<Suspect>) -> Result<(), OpenError> {
+        let Some(suspect) = suspect else {
+            return Ok(());
+        };
+        self.log.shared.note_suspect(suspect.id);
+        let covering = self.log.segments.iter().rev();
+        let Some(state) = covering
+            .into_iter()
+            .find(|state| state.segment.name.first <= suspect.supersedes)
+        else {
+            return Ok(());
+        };
+        let file = &*state.segment.file;
+        let found = Scan::find(file, self.opening.log, suspect.supersedes);
+        if let Some(entry) = self.opening.disk("look for a superseded record", found)? {
+            self.log.shared.note_suspect(entry.id);
+        }
+        Ok(())
     }
 
     /// Records are missing between this segment and the next: damage, or an unsynced end.
     fn close_gap(&mut self, successor: Option<Lsn>) {
-        let state = self.log.active_mut();
-        let (end, rewritten) = (state.end, state.segment.name.generation > 0);
         let Some(successor) = successor else { return };
-        state.last = successor.previous();
-        state.segment.seal(state.last);
-        let lost = self.log.appended.lsn.next();
-        if lost < successor && !rewritten {
-            if lost > self.commit {
-                self.cut = Some((self.log.segments.len() - 1, end));
+        let lost = self.log.appended.lsn.max(self.log.active().last).next();
+        if lost < successor {
+            if lost <= self.commit {
+                self.report.damaged += 1;
+                self.log.active_mut().unsealable = true;
+            }
+            if successor > self.commit.next() {
+                self.cut = Some((self.log.segments.len() - 1, self.log.active().end));
                 return;
             }
-            self.report.damaged += 1;
         }
-        self.log.appended.lsn = self.log.appended.lsn.max(successor.previous());
+        let state = self.log.active_mut();
+        state.last = successor.previous();
+        state.segment.seal(state.last);
+        self.log.appended.lsn = successor.previous();
     }
 
     /// Cuts what must be cut, and notes what is damaged.
     pub(super) fn finish(mut self) -> Result<(Log, Recovery), OpenError> {
         if let Some((segment, at)) = self.cut {
+            // The header that told this commit may be among what goes.
+            let raised = self.log.marker.raise(self.commit);
+            self.opening.disk("raise the commit marker", raised)?;
             let cut = self.log.cut(segment, at);
             self.report.quarantined_bytes = self.opening.disk("cut the log", cut)?;
         }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use wire::{Lsn, Position};
 
 use super::epochs::Epochs;
+use super::marker::CommitMarker;
 use super::{Log, sync};
 use crate::disk::Disk;
 use crate::geometry::Geometry;
@@ -107,13 +108,12 @@ impl Opening<'_> {
     pub(crate) fn open(&self, visit: Visit<'_>) -> Result<(Log, Recovery), OpenError> {
         let quarantine = self.disk.create_dir(&self.dir.join(QUARANTINE));
         self.disk("make the quarantine", quarantine)?;
+        let marker = CommitMarker::open(&**self.disk, self.dir, self.log);
+        let marker = self.disk("open the commit marker", marker)?;
         let surveyed = self.survey()?;
-        let commit = surveyed
-            .iter()
-            .map(|piece| piece.commit)
-            .max()
-            .unwrap_or(Lsn::ZERO);
-        let mut loader = Loader::new(self, self.empty_log(), commit);
+        let commits = surveyed.iter().map(|piece| piece.commit);
+        let commit = commits.chain([marker.commit()]).max().unwrap_or(Lsn::ZERO);
+        let mut loader = Loader::new(self, self.empty_log(marker), commit);
         loader.load(surveyed, visit)?;
         let (mut log, report) = loader.finish()?;
         self.disk("sync the folder", self.disk.sync_dir(self.dir))?;
@@ -121,7 +121,7 @@ impl Opening<'_> {
         Ok((log, report))
     }
 
-    fn empty_log(&self) -> Log {
+    fn empty_log(&self, marker: CommitMarker) -> Log {
         Log {
             disk: Arc::clone(self.disk),
             dir: self.dir.to_owned(),
@@ -130,6 +130,7 @@ impl Opening<'_> {
             segments: Vec::new(),
             epochs: Epochs::default(),
             horizon: Lsn::ZERO,
+            marker: Arc::new(marker),
             appended: Position::default(),
             synced: Lsn::ZERO,
             buffer: Vec::new(),
@@ -148,7 +149,11 @@ impl Log {
         self.synced = self.appended.lsn;
         self.shared.set_written(self.appended.lsn);
         match self.segments.last() {
-            Some(last) if last.index_bytes.is_none() && last.segment.name.generation == 0 => {
+            Some(last)
+                if last.index_bytes.is_none()
+                    && last.segment.name.generation == 0
+                    && !last.unsealable =>
+            {
                 self.buffer_at = last.end;
                 self.reserved = last.length;
                 Ok(())

@@ -12,7 +12,7 @@ use crate::segment::entry::Entry;
 use crate::segment::header::{DecodeSegmentError, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::segment::index_file::SegmentIndex;
 use crate::segment::name::{SegmentName, TEMPORARY};
-use crate::segment::scan::{Found, Scan};
+use crate::segment::scan::{Found, Scan, Suspect};
 
 /// A segment file, as far as the first pass reads it.
 pub(super) struct Surveyed {
@@ -31,13 +31,19 @@ pub(super) struct Surveyed {
 pub(super) enum Item {
     /// An intact head, and its commit lsn.
     Record(Entry, Lsn),
-    /// No record can be read from `start` on.
-    Damage {
-        /// In bytes.
-        start: u64,
-        /// Start and lsn of the next record that can be read.
-        next: Option<(u64, Lsn)>,
-    },
+    /// No record can be read here.
+    Damage(Damage),
+}
+
+/// A place where a record should be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Damage {
+    /// In bytes.
+    pub(super) start: u64,
+    /// Start and lsn of the next record that can be read.
+    pub(super) next: Option<(u64, Lsn)>,
+    /// What the damaged header seems to be about.
+    pub(super) suspect: Option<Suspect>,
 }
 
 impl Opening<'_> {
@@ -152,9 +158,14 @@ impl Opening<'_> {
                 }
                 // An intact record out of order is a stale one.
                 Found::Record { .. } | Found::Damage(_) => {
+                    let suspect = self.disk("scan a segment", scan.suspect(start))?;
                     let next = scan.resynchronise(start, last);
                     let next = self.disk("scan a segment", next)?;
-                    items.push(Item::Damage { start, next });
+                    items.push(Item::Damage(Damage {
+                        start,
+                        next,
+                        suspect,
+                    }));
                     if next.is_none() {
                         return Ok(items);
                     }
@@ -167,7 +178,7 @@ impl Opening<'_> {
 fn highest_commit(items: &[Item]) -> Lsn {
     let commits = items.iter().map(|item| match item {
         Item::Record(_, commit) => *commit,
-        Item::Damage { .. } => Lsn::ZERO,
+        Item::Damage(_) => Lsn::ZERO,
     });
     commits.max().unwrap_or(Lsn::ZERO)
 }
