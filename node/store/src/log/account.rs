@@ -64,7 +64,7 @@ impl SegmentState {
     pub(crate) fn append(&mut self, entry: &Entry, commit: Lsn) {
         self.end = entry.end();
         self.length = self.length.max(self.end);
-        self.last = entry.lsn;
+        self.last = self.last.max(entry.lsn);
         self.last_ms = self.last_ms.max(entry.time_ms);
         self.commit = self.commit.max(commit);
         self.live += entry.bytes();

@@ -155,7 +155,8 @@ impl Log {
                     && !last.unsealable =>
             {
                 self.buffer_at = last.end;
-                self.reserved = last.length;
+                // Reserving again costs nothing where the space is there; a length alone is none.
+                self.reserved = last.end;
                 Ok(())
             }
             _ => self.roll(self.appended.lsn.next()),
