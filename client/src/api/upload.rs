@@ -17,11 +17,11 @@ use super::retry::Remedy;
 use super::source::{Opened, Source, SourceError};
 use super::{Client, STALL_MAX};
 
-/// What is said of an upload beside its bytes.
+/// What is said of an upload beside its bytes. What is absent an update leaves as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Metadata {
-    /// The name it is stored under.
-    pub filename: String,
+    /// The name it is stored under; its id if none.
+    pub filename: Option<String>,
     /// Its media type; by the name's ending if none.
     pub content_type: Option<String>,
     /// The collection it joins.
@@ -251,7 +251,8 @@ impl Target {
 
 /// Adds metadata to a request whose body is the bytes alone.
 pub(super) fn describe(request: RequestBuilder, metadata: &Metadata) -> RequestBuilder {
-    let mut query = vec![("filename", metadata.filename.as_str())];
+    let mut query = Vec::new();
+    query.extend(metadata.filename.as_deref().map(|name| ("filename", name)));
     query.extend(
         metadata
             .collection
@@ -264,9 +265,11 @@ pub(super) fn describe(request: RequestBuilder, metadata: &Metadata) -> RequestB
             .as_deref()
             .map(|text| ("attributes", text)),
     );
-    request
-        .query(&query)
-        .header(CONTENT_TYPE, metadata.media_type())
+    let request = request.query(&query);
+    match metadata.media_type() {
+        Some(media_type) => request.header(CONTENT_TYPE, media_type),
+        None => request,
+    }
 }
 
 fn verified(receipt: Receipt, sent: Checksum) -> Result<Receipt, UploadError> {
@@ -283,13 +286,14 @@ fn verified(receipt: Receipt, sent: Checksum) -> Result<Receipt, UploadError> {
 
 impl Metadata {
     /// The media type: the given one, or the one that the name's ending suggests.
-    pub fn media_type(&self) -> String {
-        match &self.content_type {
-            Some(given) => given.clone(),
-            None => mime_guess::from_path(&self.filename)
-                .first_or_octet_stream()
-                .to_string(),
-        }
+    pub fn media_type(&self) -> Option<String> {
+        let by_ending = |name: &String| mime_guess::from_path(name).first_or_octet_stream();
+        let guess = || {
+            self.filename
+                .as_ref()
+                .map(|name| by_ending(name).to_string())
+        };
+        self.content_type.clone().or_else(guess)
     }
 }
 
@@ -316,12 +320,14 @@ impl Form {
                 );
             }
         }
-        head += &format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{}\"\r\n\
-             Content-Type: {}\r\n\r\n",
-            quoted(&metadata.filename),
-            metadata.media_type(),
-        );
+        head += &format!("--{boundary}\r\nContent-Disposition: form-data; name=\"file\"");
+        if let Some(name) = &metadata.filename {
+            head += &format!("; filename=\"{}\"", quoted(name));
+        }
+        if let Some(media_type) = metadata.media_type() {
+            head += &format!("\r\nContent-Type: {media_type}");
+        }
+        head += "\r\n\r\n";
         Form { boundary, head }
     }
 
@@ -355,7 +361,7 @@ mod tests {
 
     fn named(filename: &str) -> Metadata {
         Metadata {
-            filename: filename.to_owned(),
+            filename: Some(filename.to_owned()),
             ..Metadata::default()
         }
     }
@@ -391,13 +397,13 @@ mod tests {
     // If this fails, browsers show stored pictures as garbage.
     #[test]
     fn the_media_type_is_the_given_one_or_the_ending_s() {
-        assert_eq!(named("a.png").media_type(), "image/png");
-        assert_eq!(named("a").media_type(), "application/octet-stream");
+        assert_eq!(named("a.png").media_type().as_deref(), Some("image/png"));
+        assert_eq!(Metadata::default().media_type(), None);
         let given = Metadata {
             content_type: Some("text/x".to_owned()),
             ..named("a.png")
         };
-        assert_eq!(given.media_type(), "text/x");
+        assert_eq!(given.media_type().as_deref(), Some("text/x"));
     }
 
     // If this fails, bytes that were damaged on the way count as stored.

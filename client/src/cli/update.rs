@@ -12,14 +12,17 @@ use super::failure::{Failure, Kind};
 use super::transfers::{Progress, run_all};
 use super::upload::Described;
 
-/// Replace a content by a file; print its id, its new version and its name, with tabs between.
+/// Replace a content's bytes by a file's; print its id, its new version and its name, with tabs
+/// between.
+///
+/// It keeps its name, type and attributes, except those that are given.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The content.
     id: ContentId,
     /// The file with the new bytes.
     file: PathBuf,
-    /// The new name; the file's own if not given.
+    /// The new name; it keeps the one it has if not given.
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
@@ -37,14 +40,9 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
         described,
         if_match,
     } = arguments;
-    let own_name = || {
-        file.file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-    };
-    let name = name.or_else(own_name).unwrap_or_default();
-    check_file_name(&name).map_err(|error| {
-        Failure::new(Kind::Usage, error.to_string()).with_hint("--name gives it another name")
-    })?;
+    if let Some(name) = &name {
+        check_file_name(name).map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
+    }
     let condition = if_match.map_or(Condition::Any, Condition::Only);
     let upload = Upload {
         source: Source::File(file),
@@ -61,7 +59,7 @@ async fn update(
     condition: Condition,
     progress: Progress,
 ) -> Result<(), Failure> {
-    progress.begin(&upload.metadata.filename, upload.source.size().await.ok());
+    progress.begin(&id.to_string(), upload.source.size().await.ok());
     let updated = session
         .client
         .update(id, &upload, condition, &progress.meter)

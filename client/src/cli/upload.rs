@@ -69,7 +69,7 @@ fn checked<E: std::error::Error + Send + Sync + 'static>(
 
 impl Described {
     /// All metadata of an upload under this name.
-    pub(super) fn named(&self, filename: String) -> Metadata {
+    pub(super) fn named(&self, filename: Option<String>) -> Metadata {
         Metadata {
             filename,
             content_type: self.content_type.clone(),
@@ -173,7 +173,7 @@ async fn upload_one(
     let (path, uploaded) = match input {
         Input::File(found) => {
             let source = Source::File(found.path.clone());
-            let metadata = described.named(found.name);
+            let metadata = described.named(Some(found.name));
             (
                 found.path,
                 upload(session, Upload { source, metadata }, &progress).await,
@@ -181,7 +181,7 @@ async fn upload_one(
         }
         Input::Stdin(name) => (
             PathBuf::from("-"),
-            upload_stdin(session, described.named(name), &progress).await,
+            upload_stdin(session, described.named(Some(name)), &progress).await,
         ),
     };
     let receipt = uploaded.map_err(|failure| Failure {
@@ -211,7 +211,7 @@ async fn upload(
     progress: &Progress,
 ) -> Result<Receipt, Failure> {
     let size = upload.source.size().await.ok();
-    progress.begin(&upload.metadata.filename, size);
+    progress.begin(upload.metadata.filename.as_deref().unwrap_or("-"), size);
     session
         .client
         .upload(&upload, &progress.meter)
@@ -239,7 +239,7 @@ async fn upload_stdin(
         }
         kept.reserve(STDIN_PIECE_BYTES);
     }
-    progress.begin(&metadata.filename, None);
+    progress.begin(metadata.filename.as_deref().unwrap_or("-"), None);
     let first = stream::once(async move { Ok(kept.freeze()) });
     let all = first.chain(pieces(stdin));
     let sent = session

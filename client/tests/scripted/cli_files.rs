@@ -196,7 +196,7 @@ fn a_content_is_updated_from_a_file() {
     let ran = run(&fake, folder.path(), &["update", &id.to_string(), "new"]);
     assert_eq!(
         (ran.code, ran.out),
-        (Some(0), format!("{id}\t2\tnew\n")),
+        (Some(0), format!("{id}\t2\told\n")),
         "{}",
         ran.err
     );

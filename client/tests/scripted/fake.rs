@@ -351,7 +351,7 @@ impl State {
     }
 
     fn update(&mut self, id: ContentId, request: &Seen) -> Reply {
-        let (name, bytes) = (request.name(), request.body.clone());
+        let (name, bytes) = (request.parameter("filename"), request.body.clone());
         let condition = request.header("if-match").trim_matches('"').to_owned();
         let Some(content) = self.contents.get_mut(&id) else {
             return refuse(Code::NotFound);
@@ -364,6 +364,7 @@ impl State {
         if condition != current {
             return refuse(Code::PreconditionFailed);
         }
+        let name = name.unwrap_or_else(|| content.filename.clone());
         *content = Content {
             filename: name,
             bytes,

@@ -15,7 +15,7 @@ async fn update(
     condition: Condition,
 ) -> Result<Receipt, UpdateError> {
     let metadata = Metadata {
-        filename: "new".to_owned(),
+        filename: Some("new".to_owned()),
         ..Metadata::default()
     };
     let upload = Upload {

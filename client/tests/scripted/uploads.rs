@@ -10,7 +10,7 @@ use crate::{client_of, client_with, nobody, pattern};
 
 fn upload_of(bytes: &[u8]) -> Upload {
     let metadata = Metadata {
-        filename: "a b&c.txt".to_owned(),
+        filename: Some("a b&c.txt".to_owned()),
         ..Metadata::default()
     };
     Upload {
@@ -73,7 +73,7 @@ async fn a_file_is_read_again_for_a_retry() {
     let fake = Fake::start();
     fake.fail("PUT /store/", Fault::Refuse(Code::NoLeader));
     let metadata = Metadata {
-        filename: "large".to_owned(),
+        filename: Some("large".to_owned()),
         ..Metadata::default()
     };
     let upload = Upload {
@@ -247,7 +247,7 @@ async fn a_stream_is_stored_whole_in_one_form() {
         .map(|p| Ok(Bytes::copy_from_slice(p)))
         .collect();
     let metadata = Metadata {
-        filename: "stream".to_owned(),
+        filename: Some("stream".to_owned()),
         ..Metadata::default()
     };
     let meter = Meter::default();
@@ -272,7 +272,7 @@ async fn a_stream_that_fails_stores_nothing() {
         Err(std::io::Error::other("gone")),
     ];
     let metadata = Metadata {
-        filename: "stream".to_owned(),
+        filename: Some("stream".to_owned()),
         ..Metadata::default()
     };
     let (client, meter) = (client_of(&fake), Meter::default());
