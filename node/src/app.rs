@@ -1,0 +1,358 @@
+//! A node from its configuration to its end.
+
+use std::error::Error;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::middleware::NormalizePath;
+use actix_web::{App, HttpServer, web};
+use store::disk::FileSystem;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+use wire::limits::REFUSED_BODY_TIME_MAX;
+
+use crate::access::{Access, AccessError};
+use crate::config::Config;
+use crate::driver::admission::Admission;
+use crate::driver::{self, Driver};
+use crate::gauges::{Gauges, Sampler};
+use crate::http;
+use crate::lister::{self, Feed, Lister};
+use crate::membership::data_dir::DataDir;
+use crate::membership::duty::Me;
+use crate::membership::heartbeat::{self, Heartbeats, Map};
+use crate::metrics::Metrics;
+use crate::node::Node;
+
+/// How long running requests may take to end when the node stops, in seconds. A container engine
+/// kills what has not ended in ten.
+const DRAIN_S: u64 = 8;
+
+/// How long an idle connection is kept; longer than the pause between a program's requests, and
+/// than the usual minute of a proxy in front.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// Reads that wait for the disk at once, for each worker; a disk's queue holds no more.
+const BLOCKING_THREADS_MAX: usize = 32;
+
+/// Why a node did not start, on one line.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The keys do not fit the address.
+    #[error("{0}")]
+    Access(#[from] AccessError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Bind(SocketAddr, #[source] std::io::Error),
+    /// Nobody could be told where this node is.
+    #[error("{0} is no address that others could be told: an internal or public URL is needed")]
+    NoUrl(SocketAddr),
+    /// The data directory, or what is in it.
+    #[error("{}", line(.0.as_ref()))]
+    Open(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// A running node. Dropping it ends it without care; [`Running::stop`] ends it properly.
+pub struct Running {
+    url: String,
+    server: ServerHandle,
+    serving: JoinHandle<std::io::Result<()>>,
+    parts: Parts,
+}
+
+/// Everything that runs beside the HTTP server, in the order in which it is stopped.
+struct Parts {
+    heartbeats: Heartbeats,
+    driver: Driver,
+    lister: Lister,
+    sampler: Sampler,
+}
+
+/// Starts a node. On return it accepts requests; it registers with a distributor as soon as one
+/// answers.
+///
+/// # Errors
+/// When the keys do not fit the address, the address or the data directory cannot be used.
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    let access = Access::new(&config.access, config.bind)?;
+    let listener =
+        TcpListener::bind(config.bind).map_err(|error| StartError::Bind(config.bind, error))?;
+    let bound = listener
+        .local_addr()
+        .map_err(|error| StartError::Bind(config.bind, error))?;
+    let urls = Urls::of(&config, bound)?;
+    let url = urls.bound.clone();
+    let opened = tokio::task::spawn_blocking(move || open(config, access, urls)).await;
+    let (node, parts) = opened
+        .map_err(|error| StartError::Open(error.into()))?
+        .map_err(StartError::Open)?;
+    let server = serve(listener, node).map_err(|error| StartError::Bind(bound, error))?;
+    let handle = server.handle();
+    let serving = tokio::spawn(server);
+    tracing::info!(url, "serves");
+    Ok(Running {
+        url,
+        server: handle,
+        serving,
+        parts,
+    })
+}
+
+impl Running {
+    /// The base URI that the node is bound to, without a slash at the end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops accepting, lets running requests end within seconds, syncs and ends.
+    pub async fn stop(self) {
+        self.server.stop(true).await;
+        match self.serving.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the HTTP server failed"),
+            Err(error) => tracing::error!(%error, "the HTTP server did not end"),
+        }
+        let Parts {
+            heartbeats,
+            driver,
+            lister,
+            sampler,
+        } = self.parts;
+        let rest = tokio::task::spawn_blocking(move || {
+            heartbeats.stop();
+            driver.stop();
+            lister.stop();
+            drop(sampler);
+        });
+        if rest.await.is_err() {
+            tracing::error!("the node did not end properly");
+        }
+        tracing::info!("ended");
+    }
+}
+
+/// What others are told.
+struct Urls {
+    bound: String,
+    internal: String,
+    public: String,
+}
+
+impl Urls {
+    fn of(config: &Config, bound: SocketAddr) -> Result<Self, StartError> {
+        let local = match bound.ip().is_unspecified() {
+            true => SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), bound.port()),
+            false => bound,
+        };
+        let trimmed =
+            |url: &Option<String>| url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
+        let (internal, public) = (trimmed(&config.internal_url), trimmed(&config.public_url));
+        let url = format!("http://{local}");
+        let reachable = (!bound.ip().is_unspecified()).then(|| url.clone());
+        let internal = internal.or(reachable).or_else(|| public.clone());
+        let internal = internal.ok_or(StartError::NoUrl(bound))?;
+        let public = public.unwrap_or_else(|| internal.clone());
+        Ok(Urls {
+            bound: url,
+            internal,
+            public,
+        })
+    }
+}
+
+/// Opens the data directory and starts everything but the HTTP server.
+fn open(
+    config: Config,
+    access: Access,
+    urls: Urls,
+) -> Result<(Node, Parts), Box<dyn Error + Send + Sync>> {
+    let dir = DataDir::open(&config.data_dir, &config.name)?;
+    let me = Me {
+        name: config.name.clone(),
+        incarnation: Uuid::new_v4(),
+    };
+    let (sampler, gauges) = Sampler::start(&config.data_dir)?;
+    let metrics = Arc::new(Metrics::default());
+    let feed = Arc::new(Feed::default());
+    let driver = Driver::start(driver::Parts {
+        me: me.clone(),
+        dir,
+        disk: Arc::new(FileSystem),
+        admission: Arc::new(Admission::new(config.max_storage, gauges.clone())),
+        feed: Arc::clone(&feed),
+        metrics: Arc::clone(&metrics),
+    })?;
+    let lister = Lister::start(lister::Parts {
+        node: config.name.clone(),
+        feed,
+        distributors: config.distributors.clone(),
+        cluster_key: config.access.cluster_key.clone(),
+        metrics: Arc::clone(&metrics),
+    })?;
+    let map = Map::default();
+    let heartbeats = Heartbeats::start(heartbeat::Parts {
+        me,
+        internal_url: urls.internal,
+        public_url: urls.public,
+        distributors: config.distributors,
+        cluster_key: config.access.cluster_key,
+        handle: driver.handle().clone(),
+        map: map.clone(),
+    })?;
+    let handle = driver.handle().clone();
+    let node = node(
+        config.name,
+        config.cors_origins,
+        access,
+        Shared {
+            handle,
+            map,
+            metrics,
+            gauges,
+        },
+    );
+    Ok((
+        node,
+        Parts {
+            heartbeats,
+            driver,
+            lister,
+            sampler,
+        },
+    ))
+}
+
+struct Shared {
+    handle: driver::Handle,
+    map: Map,
+    metrics: Arc<Metrics>,
+    gauges: Gauges,
+}
+
+fn node(name: wire::NodeName, cors_origins: Vec<String>, access: Access, shared: Shared) -> Node {
+    let Shared {
+        handle,
+        map,
+        metrics,
+        gauges,
+    } = shared;
+    Node {
+        name,
+        access,
+        cors_origins,
+        handle,
+        map,
+        metrics,
+        gauges,
+        started: Instant::now(),
+    }
+}
+
+fn serve(listener: TcpListener, node: Node) -> std::io::Result<Server> {
+    let node = web::Data::new(node);
+    let app = move || {
+        App::new()
+            .app_data(web::Data::clone(&node))
+            .wrap(NormalizePath::trim())
+            .service(http::service())
+    };
+    Ok(HttpServer::new(app)
+        .disable_signals()
+        .keep_alive(KEEP_ALIVE)
+        .tcp_nodelay(true)
+        .client_disconnect_timeout(REFUSED_BODY_TIME_MAX)
+        .worker_max_blocking_threads(BLOCKING_THREADS_MAX)
+        .shutdown_timeout(DRAIN_S)
+        .listen(listener)?
+        .run())
+}
+
+/// An error and its causes on one line.
+fn line(error: &(dyn Error + Send + Sync)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text.replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AccessConfig;
+
+    fn config(bind: &str) -> Config {
+        Config {
+            name: "node1".parse().expect("a name"),
+            bind: bind.parse().expect("an address"),
+            internal_url: None,
+            public_url: None,
+            data_dir: "unused".into(),
+            max_storage: None,
+            distributors: Vec::new(),
+            access: AccessConfig::default(),
+            cors_origins: Vec::new(),
+        }
+    }
+
+    // If this fails, clients are sent to addresses where nobody is.
+    #[test]
+    fn others_are_told_where_the_node_can_be_reached() {
+        let bound: SocketAddr = "127.0.0.1:9".parse().expect("an address");
+        let urls = Urls::of(&config("127.0.0.1:0"), bound).expect("is reachable");
+        assert_eq!(
+            (&*urls.internal, &*urls.public),
+            ("http://127.0.0.1:9", "http://127.0.0.1:9")
+        );
+
+        let everywhere: SocketAddr = "0.0.0.0:9".parse().expect("an address");
+        assert!(Urls::of(&config("0.0.0.0:0"), everywhere).is_err());
+        let public = Some("https://files.example/".to_owned());
+        let named = Config {
+            public_url: public,
+            ..config("0.0.0.0:0")
+        };
+        let urls = Urls::of(&named, everywhere).expect("is named");
+        assert_eq!(urls.internal, "https://files.example");
+        assert_eq!(urls.bound, "http://127.0.0.1:9");
+    }
+
+    // If this fails, a failed start says nothing of why.
+    #[tokio::test]
+    async fn a_failed_start_is_one_line_with_its_cause() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let address = taken.local_addr().expect("has one").to_string();
+        let error = start(config(&address))
+            .await
+            .err()
+            .expect("is taken")
+            .to_string();
+        assert!(
+            error.starts_with(&format!("cannot listen on {address}: ")),
+            "{error}"
+        );
+
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let blocked = Config {
+            data_dir: file.path().join("x"),
+            ..config("127.0.0.1:0")
+        };
+        let error = start(blocked)
+            .await
+            .err()
+            .expect("cannot be made")
+            .to_string();
+        assert!(
+            error.contains("cannot use") && error.contains("os error"),
+            "{error}"
+        );
+        assert_eq!(error.lines().count(), 1);
+    }
+}

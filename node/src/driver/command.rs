@@ -1,0 +1,162 @@
+//! What other threads ask of the disk thread, and what it answers.
+
+use std::time::Instant;
+
+use store::{ChangeError, ChoreDone, Describe, How, NewContent, Outcome, Payload};
+use tokio::sync::oneshot;
+use wire::content::Status;
+use wire::membership::HeartbeatAnswer;
+use wire::{Checksum, ContentId, Lsn, ShardNo};
+
+/// One thing to do.
+pub(super) enum Command {
+    /// Begin a chunked upload with its first chunk.
+    FirstChunk {
+        id: ContentId,
+        how: How,
+        payload: Payload,
+        reply: ChunkReply,
+    },
+    /// Append a later chunk.
+    Chunk {
+        shard: ShardNo,
+        upload: Lsn,
+        offset: u64,
+        payload: Payload,
+        reply: ChunkReply,
+    },
+    /// Change a content; answered when the change is committed, or listed.
+    Change(Box<ChangeRequest>),
+    /// Obey what a distributor answered to a heartbeat.
+    Follow(Box<HeartbeatAnswer>),
+    /// A chore of a shard's log is done.
+    Finished(ShardNo, ChoreDone),
+    /// Sync everything and end.
+    Stop,
+}
+
+/// Where the lsn of an appended chunk goes; appended only, not synced.
+pub(super) type ChunkReply = oneshot::Sender<Result<Lsn, ChangeFailure>>;
+
+/// Where the outcome of a change goes.
+pub(super) type Reply = oneshot::Sender<Result<Ack, ChangeFailure>>;
+
+/// A change of one content.
+pub(super) struct ChangeRequest {
+    pub(super) id: ContentId,
+    pub(super) what: What,
+    pub(super) wait: Wait,
+    pub(super) reply: Reply,
+}
+
+/// Which change.
+#[derive(Debug)]
+pub enum What {
+    /// Store a whole content of at most `CHUNK_BYTES_MAX`.
+    Put {
+        /// Its metadata.
+        new: NewContent,
+        /// As a first version or a later one.
+        how: How,
+        /// Its bytes.
+        payload: Payload,
+    },
+    /// Close a chunked upload.
+    Commit {
+        /// The lsn of its first chunk.
+        upload: Lsn,
+        /// Its metadata.
+        new: NewContent,
+        /// As a first version or a later one.
+        how: How,
+    },
+    /// Change metadata.
+    Describe {
+        /// What changes.
+        change: Describe,
+        /// The version that it must be, by its hash.
+        if_match: Option<Checksum>,
+    },
+    /// Delete.
+    Delete {
+        /// The version that it must be, by its hash.
+        if_match: Option<Checksum>,
+    },
+}
+
+/// What an acknowledgement waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Synced on the whole in-sync set.
+    Committed,
+    /// Listed, for as long as `LISTING_WAIT` allows.
+    Listed,
+}
+
+/// A change that is durable.
+#[derive(Debug)]
+pub struct Ack {
+    /// What the store made of it.
+    pub outcome: Outcome,
+    /// Whether the catalog has it.
+    pub status: Status,
+}
+
+/// Why a change was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeFailure {
+    /// More commands wait than may; nothing was done.
+    #[error("the disk has too much to do")]
+    Busy,
+    /// This process does not lead the shard; nothing was done.
+    #[error("the shard is not led here")]
+    NotLed,
+    /// The shard takes no new content; nothing was done.
+    #[error("the shard takes no new content")]
+    ShardClosed,
+    /// The store refused; nothing was done.
+    #[error(transparent)]
+    Refused(#[from] ChangeError),
+    /// The log failed, or leadership was lost, after the append: it may be durable.
+    #[error("the change was appended, and its sync was not confirmed")]
+    Lost,
+}
+
+/// A committed change whose requester waits for the catalog.
+pub(crate) struct Unlisted {
+    /// The content.
+    pub(crate) id: ContentId,
+    /// What is answered.
+    pub(crate) outcome: Outcome,
+    /// When it was committed.
+    pub(crate) since: Instant,
+    reply: Reply,
+}
+
+impl Unlisted {
+    pub(super) fn new(id: ContentId, outcome: Outcome, reply: Reply) -> Self {
+        Unlisted {
+            id,
+            outcome,
+            since: Instant::now(),
+            reply,
+        }
+    }
+
+    /// Answers; a requester that went away meanwhile is no concern: the change stands.
+    pub(crate) fn answer(self, status: Status) {
+        let ack = Ack {
+            outcome: self.outcome,
+            status,
+        };
+        if self.reply.send(Ok(ack)).is_err() {
+            tracing::trace!(id = %self.id, "nobody waits for this acknowledgement any more");
+        }
+    }
+
+    pub(super) fn fail(self, failure: ChangeFailure) {
+        if self.reply.send(Err(failure)).is_err() {
+            tracing::trace!(id = %self.id, "nobody waits for this failure any more");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The only place where the store and the rest of the node meet.
+//!
+//! One thread owns every log ([`disk_thread`]); requests reach it through a bounded queue
+//! ([`Handle`]), and see what it publishes ([`table`]). Readers of committed contents go around it.
+
+pub mod admission;
+pub mod command;
+mod disk_thread;
+mod follow;
+mod handle;
+mod replica;
+mod syncers;
+pub mod table;
+mod upkeep;
+pub mod upload;
+
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use store::disk::Disk;
+
+pub use handle::{Handle, Presence};
+
+use crate::lister::Feed;
+use crate::membership::data_dir::{DataDir, DataDirError};
+use crate::membership::duty::Me;
+use crate::metrics::Metrics;
+use admission::Admission;
+use disk_thread::{DiskThread, Surroundings};
+use table::Table;
+use upkeep::Upkeep;
+
+/// Commands that may wait for the disk thread. With a sync of 10 ms and the thousand commands of a
+/// round this is a tenth of a second of work; a request beyond it is better refused.
+const COMMANDS_MAX: usize = 8192;
+
+/// The running disk thread.
+pub struct Driver {
+    handle: Handle,
+    thread: JoinHandle<()>,
+}
+
+/// What the driver is built from.
+pub struct Parts {
+    /// This node, as shard records name it.
+    pub me: Me,
+    /// Its data directory.
+    pub dir: DataDir,
+    /// Where its logs are.
+    pub disk: Arc<dyn Disk>,
+    /// Room for uploads.
+    pub admission: Arc<Admission>,
+    /// Where committed changes go.
+    pub feed: Arc<Feed>,
+    /// Where it measures itself.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Why the driver could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// A thread cannot be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Driver {
+    /// Opens all replicas, then starts the disk thread.
+    ///
+    /// # Errors
+    /// When the data directory cannot be listed, or a thread cannot be started.
+    pub fn start(parts: Parts) -> Result<Driver, DriverError> {
+        let (commands, queue) = sync_channel(COMMANDS_MAX);
+        let identity = parts.dir.identity();
+        let presence = Arc::new(Presence::new(identity.cluster, identity.offer()));
+        let abandoned = Arc::new(Mutex::new(Vec::new()));
+        let around = Surroundings {
+            me: parts.me,
+            table: Table::default(),
+            presence,
+            admission: parts.admission,
+            feed: parts.feed,
+            metrics: parts.metrics,
+            abandoned,
+        };
+        let upkeep = Upkeep::start(commands.clone()).map_err(DriverError::Thread)?;
+        let handle = Handle::new(
+            commands,
+            around.table.clone(),
+            Arc::clone(&around.admission),
+            Arc::clone(&around.presence),
+            Arc::clone(&around.abandoned),
+        );
+        let mut disk_thread = DiskThread::new(parts.dir, parts.disk, around, queue, upkeep);
+        disk_thread.open_replicas()?;
+        let thread = std::thread::Builder::new()
+            .name("node-disk".to_owned())
+            .spawn(move || disk_thread.run())
+            .map_err(DriverError::Thread)?;
+        Ok(Driver { handle, thread })
+    }
+
+    /// The way to the disk thread.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Carries out what waits, syncs everything, and ends. Blocks until then.
+    pub fn stop(self) {
+        self.handle.stop();
+        if self.thread.join().is_err() {
+            tracing::error!("the disk thread panicked");
+        }
+    }
+}

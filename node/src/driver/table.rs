@@ -1,0 +1,200 @@
+//! What other threads may know of the replicas: snapshots that the disk thread publishes.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use store::{EpochStart, Reader, Usage};
+use uuid::Uuid;
+use wire::position::{Epoch, Lsn, Position, ShardNo};
+use wire::shard::{ShardRecord, ShardState};
+
+/// What this process may do in a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody, or another node, leads; or this node did in an earlier process.
+    Idle,
+    /// It is elected, and its epoch's first record is not committed yet.
+    Elected,
+    /// It leads.
+    Leading,
+    /// Its log failed: it acknowledges nothing any more.
+    Poisoned,
+}
+
+/// One replica, as it stood when this was published.
+#[derive(Clone, Debug)]
+pub struct ReplicaView {
+    /// Which shard.
+    pub shard: ShardNo,
+    /// The replica's UUID.
+    pub replica: Uuid,
+    /// The record that it obeys; none before the first.
+    pub record: Option<ShardRecord>,
+    /// What this process may do in it.
+    pub standing: Standing,
+    /// Whether it may serve what it has committed.
+    pub readable: bool,
+    /// Its committed contents.
+    pub reader: Reader,
+    /// Its positions and sizes, which move all the time.
+    pub gauge: Arc<ReplicaGauge>,
+}
+
+impl ReplicaView {
+    /// Whether new contents may be stored here.
+    pub fn is_open(&self) -> bool {
+        self.standing == Standing::Leading
+            && self
+                .record
+                .as_ref()
+                .is_some_and(|record| record.state == ShardState::Open)
+    }
+}
+
+/// Positions and sizes of one replica.
+#[derive(Debug, Default)]
+pub struct ReplicaGauge {
+    measures: Mutex<Measures>,
+    listed: AtomicU64,
+}
+
+/// One reading of a [`ReplicaGauge`].
+#[derive(Clone, Debug, Default)]
+pub struct Measures {
+    /// The last record that is synced.
+    pub end: Position,
+    /// The last record that is committed.
+    pub committed: Lsn,
+    /// Where something was dropped that a catalog might still need to learn.
+    pub horizon: Lsn,
+    /// The epochs of the log, and where each begins.
+    pub epochs: Arc<[EpochStart]>,
+    /// Contents and space.
+    pub usage: Usage,
+}
+
+impl ReplicaGauge {
+    /// The last reading.
+    pub fn measures(&self) -> Measures {
+        self.measures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut Measures)) {
+        change(&mut self.measures.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The last record that the catalog is known to have.
+    pub fn listed(&self) -> Lsn {
+        Lsn(self.listed.load(Ordering::Acquire))
+    }
+
+    /// Notes where the catalog is.
+    pub fn set_listed(&self, listed: Lsn) {
+        self.listed.store(listed.0, Ordering::Release);
+    }
+}
+
+impl Measures {
+    /// The epoch that the record at `lsn` was appended in; zero before the first record.
+    pub fn epoch_at(&self, lsn: Lsn) -> Epoch {
+        let after = self.epochs.partition_point(|start| start.first <= lsn);
+        match after.checked_sub(1) {
+            Some(index) => self.epochs[index].epoch,
+            None => Epoch::ZERO,
+        }
+    }
+
+    /// The position of the record at `lsn`.
+    pub fn position(&self, lsn: Lsn) -> Position {
+        Position {
+            epoch: self.epoch_at(lsn),
+            lsn,
+        }
+    }
+
+    /// Whether a catalog at `position` can go on by following the log: the position is in its
+    /// committed history, and nothing above it was dropped.
+    pub fn can_follow(&self, position: Position) -> bool {
+        position.lsn <= self.committed
+            && position.lsn >= self.horizon
+            && self.epoch_at(position.lsn) == position.epoch
+    }
+}
+
+/// Every replica that this node holds.
+#[derive(Clone, Default)]
+pub struct Table(Arc<RwLock<Arc<Replicas>>>);
+
+/// The replicas by shard.
+pub type Replicas = BTreeMap<ShardNo, Arc<ReplicaView>>;
+
+impl Table {
+    /// The replicas at this moment.
+    pub fn replicas(&self) -> Arc<Replicas> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// One replica.
+    pub fn replica(&self, shard: ShardNo) -> Option<Arc<ReplicaView>> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&shard)
+            .cloned()
+    }
+
+    pub(super) fn publish(&self, view: ReplicaView) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut current).insert(view.shard, Arc::new(view));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measures() -> Measures {
+        let start = |epoch, first| EpochStart {
+            epoch: Epoch(epoch),
+            first: Lsn(first),
+        };
+        Measures {
+            committed: Lsn(20),
+            horizon: Lsn(4),
+            epochs: [start(1, 1), start(3, 10)].into(),
+            ..Measures::default()
+        }
+    }
+
+    fn position(epoch: u64, lsn: u64) -> Position {
+        Position {
+            epoch: Epoch(epoch),
+            lsn: Lsn(lsn),
+        }
+    }
+
+    // If this fails, the catalog applies operations of another history, or misses some.
+    #[test]
+    fn a_catalog_follows_only_from_a_position_of_this_history() {
+        let measures = measures();
+        assert!(measures.can_follow(position(1, 4)));
+        assert!(measures.can_follow(position(1, 9)));
+        assert!(measures.can_follow(position(3, 10)));
+        assert!(measures.can_follow(position(3, 20)));
+        assert!(!measures.can_follow(position(1, 3)), "below the horizon");
+        assert!(!measures.can_follow(position(1, 10)), "of another epoch");
+        assert!(!measures.can_follow(position(3, 21)), "not committed");
+        let fresh = Measures {
+            horizon: Lsn::ZERO,
+            ..measures
+        };
+        assert!(
+            fresh.can_follow(Position::default()),
+            "an empty catalog of a whole log"
+        );
+    }
+}

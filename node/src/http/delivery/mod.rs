@@ -1,0 +1,273 @@
+//! `GET` and `HEAD /retrieve/{id}`: contents on their way out.
+
+mod disposition;
+mod parts;
+mod range;
+mod stream;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use actix_web::http::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, LAST_MODIFIED, LOCATION, RANGE, X_CONTENT_TYPE_OPTIONS,
+};
+use actix_web::http::{Method, StatusCode};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use rand::Rng;
+use store::{Content, OpenContent, ReadError};
+use wire::{Code, ContentId, routes};
+
+use super::error::ApiError;
+use super::precondition::{self, Validators, Verdict};
+use super::query::Query;
+use super::{allow, content_id, frame};
+use crate::access::Need;
+use crate::driver::table::ReplicaView;
+use crate::node::Node;
+use crate::routing::Misrouted;
+use disposition::Disposition;
+use parts::Segment;
+use range::Ranges;
+use stream::ContentBody;
+
+/// A content up to this size is answered in one piece.
+const SMALL_BYTES: u64 = 256 * 1024;
+
+/// Answers with a content, or with parts of it.
+pub(super) async fn retrieve(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let node = frame::node(&request)?;
+    allow(&node, &request, Need::Read)?;
+    let id = content_id(&request)?;
+    let query = Query::read(request.query_string())?;
+    let replica = match node.route_read(id) {
+        Ok(replica) => replica,
+        Err(misrouted) => return elsewhere(misrouted, &request),
+    };
+    let content = open(replica, id).await?;
+    let wanted = Wanted::read(&query, content.content())?;
+    deliver(&node, &request, content, &wanted).await
+}
+
+/// What a request wants beside the content.
+struct Wanted {
+    disposition: Disposition,
+    /// The version was named, so the answer never changes.
+    immutable: bool,
+}
+
+impl Wanted {
+    fn read(query: &Query, content: &Content) -> Result<Self, ApiError> {
+        let version = query.number("version")?;
+        if version.is_some_and(|version| version != content.version) {
+            let message = format!("the content is at version {}", content.version);
+            return Err(ApiError::new(Code::NotFound, message));
+        }
+        let disposition = match query.flag("download")? {
+            true => Disposition::Attachment,
+            false => Disposition::Inline,
+        };
+        Ok(Wanted {
+            disposition,
+            immutable: version.is_some(),
+        })
+    }
+}
+
+/// A read at the wrong node is sent on.
+pub(super) fn elsewhere(
+    misrouted: Misrouted,
+    request: &HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    match misrouted {
+        Misrouted::Elsewhere(leader) => {
+            let target = request
+                .uri()
+                .path_and_query()
+                .map_or("/", |target| target.as_str());
+            Ok(HttpResponse::TemporaryRedirect()
+                .insert_header((LOCATION, format!("{leader}{target}")))
+                .finish())
+        }
+        other => Err(ApiError::misrouted(other, Code::NotFound)),
+    }
+}
+
+async fn open(replica: Arc<ReplicaView>, id: ContentId) -> Result<Arc<OpenContent>, ApiError> {
+    if let Some(content) = replica.reader.open_cached(id)? {
+        return Ok(Arc::new(content));
+    }
+    let opened = tokio::task::spawn_blocking(move || replica.reader.open(id)).await;
+    Ok(Arc::new(
+        opened.map_err(|error| ApiError::internal(&error))??,
+    ))
+}
+
+async fn deliver(
+    node: &Node,
+    request: &HttpRequest,
+    open: Arc<OpenContent>,
+    wanted: &Wanted,
+) -> Result<HttpResponse, ApiError> {
+    let content = open.content();
+    let validators = Validators {
+        checksum: content.checksum,
+        updated_ms: content.updated_ms,
+    };
+    match precondition::evaluate(request.headers(), &validators) {
+        Verdict::Proceed => {}
+        Verdict::NotModified => {
+            let mut response = HttpResponse::NotModified();
+            describe(&mut response, content, wanted, node);
+            return Ok(response.finish());
+        }
+        Verdict::Failed => {
+            let message = format!("the current version's hash is {}", content.checksum);
+            return Err(ApiError::new(Code::PreconditionFailed, message));
+        }
+    }
+    let layout = Layout::of(request, content, &validators)?;
+    let mut response = HttpResponse::build(layout.status);
+    describe(&mut response, content, wanted, node);
+    response.insert_header((CONTENT_TYPE, layout.content_type));
+    if let Some(range) = layout.content_range {
+        response.insert_header((CONTENT_RANGE, range));
+    }
+    let body = ContentBody::new(
+        Arc::clone(&open),
+        Arc::clone(&node.metrics),
+        layout.segments,
+    );
+    match layout.small {
+        Some(part) if request.method() != Method::HEAD => {
+            let bytes = read_small(open, part).await?;
+            node.metrics.bytes_out.inc_by(bytes.len() as u64);
+            Ok(response.body(bytes))
+        }
+        _ => Ok(response.body(body)),
+    }
+}
+
+/// The headers of every answer that has, or stands for, the content.
+fn describe(response: &mut HttpResponseBuilder, content: &Content, wanted: &Wanted, node: &Node) {
+    let cache = match (wanted.immutable, node.access.is_public()) {
+        (true, true) => "public, max-age=31536000, immutable",
+        (true, false) => "private, max-age=31536000, immutable",
+        (false, _) => "no-cache",
+    };
+    response
+        .insert_header((ETAG, precondition::etag(&content.checksum)))
+        .insert_header((LAST_MODIFIED, precondition::http_date(content.updated_ms)))
+        .insert_header((ACCEPT_RANGES, "bytes"))
+        .insert_header((CACHE_CONTROL, cache))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((CONTENT_SECURITY_POLICY, "sandbox"))
+        .insert_header((
+            CONTENT_DISPOSITION,
+            disposition::write(wanted.disposition, &content.filename),
+        ))
+        .insert_header((routes::VERSION_HEADER, content.version));
+}
+
+/// Which bytes an answer has, and how it calls them.
+struct Layout {
+    status: StatusCode,
+    content_type: String,
+    content_range: Option<String>,
+    segments: VecDeque<Segment>,
+    /// The one part that it has, if that is small.
+    small: Option<std::ops::Range<u64>>,
+}
+
+impl Layout {
+    fn of(
+        request: &HttpRequest,
+        content: &Content,
+        validators: &Validators,
+    ) -> Result<Self, ApiError> {
+        let header = request
+            .headers()
+            .get(RANGE)
+            .and_then(|value| value.to_str().ok());
+        let ranges = match header {
+            Some(header) if precondition::range_applies(request.headers(), validators) => {
+                range::read(header, content.size)
+            }
+            _ => Ranges::Whole,
+        };
+        match ranges {
+            Ranges::Whole => Ok(Layout::single(StatusCode::OK, 0..content.size, content)),
+            Ranges::Unsatisfiable => Err(ApiError::unsatisfiable(content.size)),
+            Ranges::Parts(parts) => match &parts[..] {
+                [part] => {
+                    let range = parts::content_range(part, content.size);
+                    let layout = Layout::single(StatusCode::PARTIAL_CONTENT, part.clone(), content);
+                    Ok(Layout {
+                        content_range: Some(range),
+                        ..layout
+                    })
+                }
+                parts => Ok(Layout::several(parts, content)),
+            },
+        }
+    }
+
+    fn single(status: StatusCode, part: std::ops::Range<u64>, content: &Content) -> Self {
+        Layout {
+            status,
+            content_type: content.content_type.clone(),
+            content_range: None,
+            small: Some(part.clone()).filter(|part| part.end - part.start <= SMALL_BYTES),
+            segments: [Segment::Slice(part)].into(),
+        }
+    }
+
+    fn several(parts: &[std::ops::Range<u64>], content: &Content) -> Self {
+        let boundary = format!("{:032x}", rand::rng().random::<u128>());
+        Layout {
+            status: StatusCode::PARTIAL_CONTENT,
+            content_type: format!("multipart/byteranges; boundary={boundary}"),
+            content_range: None,
+            segments: parts::byteranges(parts, content.size, &content.content_type, &boundary),
+            small: None,
+        }
+    }
+}
+
+/// Reads a small part whole: at once if it is in the page cache, else on the blocking pool.
+async fn read_small(
+    content: Arc<OpenContent>,
+    part: std::ops::Range<u64>,
+) -> Result<Bytes, ApiError> {
+    if let Some(bytes) = collect(&part, |offset, most| content.read_cached(offset, most))? {
+        return Ok(bytes);
+    }
+    let read = move || collect(&part, |offset, most| content.read(offset, most).map(Some));
+    let bytes = tokio::task::spawn_blocking(read).await;
+    Ok(bytes
+        .map_err(|error| ApiError::internal(&error))??
+        .unwrap_or_default())
+}
+
+/// Reads a part piece by piece; none if a piece would have to be waited for.
+fn collect(
+    part: &std::ops::Range<u64>,
+    read: impl Fn(u64, usize) -> Result<Option<Bytes>, ReadError>,
+) -> Result<Option<Bytes>, ReadError> {
+    let mut whole = Vec::new();
+    let mut offset = part.start;
+    while offset < part.end {
+        let left = usize::try_from(part.end - offset).unwrap_or(usize::MAX);
+        let Some(piece) = read(offset, left)? else {
+            return Ok(None);
+        };
+        // Nearly always there is one piece, which goes as it is.
+        if piece.len() == left && whole.is_empty() {
+            return Ok(Some(piece));
+        }
+        offset += piece.len() as u64;
+        whole.extend_from_slice(&piece);
+    }
+    Ok(Some(whole.into()))
+}

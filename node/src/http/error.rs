@@ -1,0 +1,272 @@
+//! The one place where the node's errors become HTTP.
+
+use std::borrow::Cow;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_RANGE, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use store::{AppendError, ChangeError, ReadError};
+use wire::id::{ParseIdError, RefuseNewId};
+use wire::name::RefuseName;
+use wire::{Code, ErrorBody};
+
+use crate::driver::admission::AdmissionError;
+use crate::driver::command::ChangeFailure;
+use crate::driver::upload::UploadError;
+use crate::routing::Misrouted;
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    pub(crate) code: Code,
+    message: Cow<'static, str>,
+    /// For the log alone.
+    detail: Option<String>,
+    leader: Option<String>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        ApiError {
+            code,
+            message: message.into(),
+            detail: None,
+            leader: None,
+            header: None,
+        }
+    }
+
+    /// An error whose reason is for the log, not for the client.
+    fn hidden(code: Code, message: &'static str, detail: &dyn std::error::Error) -> Self {
+        let mut text = detail.to_string();
+        let mut source = detail.source();
+        while let Some(cause) = source {
+            text = format!("{text}: {cause}");
+            source = cause.source();
+        }
+        ApiError {
+            detail: Some(text),
+            ..Self::new(code, message)
+        }
+    }
+
+    pub(crate) fn internal(detail: &dyn std::error::Error) -> Self {
+        Self::hidden(
+            Code::Internal,
+            "a fault of this service; its log has the request id",
+            detail,
+        )
+    }
+
+    pub(crate) fn malformed(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::MalformedRequest, message)
+    }
+
+    /// No byte of the ranges lies within a content of `size` bytes.
+    pub(crate) fn unsatisfiable(size: u64) -> Self {
+        let message = format!("no byte of the range lies within the content's {size}");
+        let header = HeaderValue::try_from(format!("bytes */{size}"))
+            .ok()
+            .map(|value| (CONTENT_RANGE, value));
+        ApiError {
+            header,
+            ..Self::new(Code::RangeNotSatisfiable, message)
+        }
+    }
+
+    /// A method that the route does not have; `allowed` are those that it has.
+    pub(crate) fn method(allowed: &'static str) -> Self {
+        let header = Some((
+            actix_web::http::header::ALLOW,
+            HeaderValue::from_static(allowed),
+        ));
+        let message = format!("this route takes {allowed}");
+        ApiError {
+            header,
+            ..Self::new(Code::MethodNotAllowed, message)
+        }
+    }
+
+    /// A change that this node does not take. What has no shard cannot be stored, and is not
+    /// there to be changed.
+    pub(crate) fn misrouted(misrouted: Misrouted, no_shard: Code) -> Self {
+        match misrouted {
+            Misrouted::Elsewhere(leader) => ApiError {
+                leader: Some(leader),
+                ..Self::new(Code::WrongNode, "another node leads this content's shard")
+            },
+            Misrouted::NoLeader => Self::new(
+                Code::NoLeader,
+                "the content's shard has no leader at this moment",
+            ),
+            Misrouted::NoShard => Self::new(no_shard, "the id names no shard of this cluster"),
+        }
+    }
+
+    /// The body that a client sees.
+    pub(crate) fn body(&self, request_id: &str) -> ErrorBody {
+        let mut body = ErrorBody::new(self.code, self.message.clone(), request_id);
+        body.leader.clone_from(&self.leader);
+        body
+    }
+
+    /// What the log is told; none for what is the client's own affair.
+    pub(crate) fn detail(&self) -> Option<&str> {
+        match (&self.detail, self.code.status()) {
+            (Some(detail), _) => Some(detail),
+            (None, 500..) => Some(&self.message),
+            (None, _) => None,
+        }
+    }
+
+    /// The answer to the request of this id.
+    pub(crate) fn response(&self, request_id: &str) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        if let Some((name, value)) = &self.header {
+            response.insert_header((name.clone(), value.clone()));
+        }
+        if self.code.status() == 503 {
+            response.insert_header((actix_web::http::header::RETRY_AFTER, "1"));
+        }
+        if self.code == Code::Unauthorized {
+            response.insert_header((actix_web::http::header::WWW_AUTHENTICATE, "Bearer"));
+        }
+        response.json(self.body(request_id))
+    }
+}
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+// The frame around all routes answers with the request id; this is for what escapes it.
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.response("")
+    }
+}
+
+impl From<ParseIdError> for ApiError {
+    fn from(error: ParseIdError) -> Self {
+        Self::new(Code::MalformedId, error.to_string())
+    }
+}
+
+impl From<RefuseName> for ApiError {
+    fn from(error: RefuseName) -> Self {
+        Self::new(Code::InvalidMetadata, error.to_string())
+    }
+}
+
+impl From<RefuseNewId> for ApiError {
+    fn from(error: RefuseNewId) -> Self {
+        Self::new(Code::IdRefused, error.to_string())
+    }
+}
+
+impl From<AdmissionError> for ApiError {
+    fn from(error: AdmissionError) -> Self {
+        match error {
+            AdmissionError::Full { .. } => Self::hidden(
+                Code::StorageFull,
+                "this node has no room for the content",
+                &error,
+            ),
+            AdmissionError::TooManyUploads => {
+                Self::hidden(Code::Overloaded, "too many uploads are running", &error)
+            }
+        }
+    }
+}
+
+impl From<UploadError> for ApiError {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::NotAdmitted(error) => error.into(),
+            UploadError::TooLarge => Self::new(Code::TooLarge, error.to_string()),
+            UploadError::DigestMismatch(_) => Self::new(Code::DigestMismatch, error.to_string()),
+            UploadError::Change(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeFailure> for ApiError {
+    fn from(failure: ChangeFailure) -> Self {
+        match failure {
+            ChangeFailure::Busy => Self::new(Code::Overloaded, "the disk has too much to do"),
+            ChangeFailure::NotLed => Self::new(
+                Code::NoLeader,
+                "the content's shard has no leader at this moment",
+            ),
+            ChangeFailure::ShardClosed => Self::new(
+                Code::ShardClosed,
+                "the shard takes no new content any more; ask for another place",
+            ),
+            ChangeFailure::Refused(error) => error.into(),
+            ChangeFailure::Lost => Self::new(
+                Code::Uncertain,
+                "the change may have happened; ask again with the same id",
+            ),
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Deleted => Self::new(Code::Deleted, "the content was deleted"),
+            ChangeError::Conflict => Self::new(Code::Conflict, "the id names other bytes already"),
+            ChangeError::InProgress => {
+                Self::new(Code::InProgress, "an upload under this id is still running")
+            }
+            ChangeError::IdRefused(refusal) => refusal.into(),
+            ChangeError::NotFound => Self::new(Code::NotFound, "there is no such content"),
+            ChangeError::PreconditionFailed { current } => Self::new(
+                Code::PreconditionFailed,
+                format!("the current version's hash is {current}"),
+            ),
+            ChangeError::NoSuchUpload => Self::new(
+                Code::Uncertain,
+                "the upload was ended by a change of leadership; send it again",
+            ),
+            ChangeError::Damaged => damaged(),
+            ChangeError::Append(error) => error.into(),
+        }
+    }
+}
+
+impl From<AppendError> for ApiError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Full => Self::new(Code::StorageFull, "the disk is full"),
+            AppendError::Poisoned(reason) => Self::hidden(
+                Code::NoLeader,
+                "the content's shard takes no changes at this moment",
+                &reason,
+            ),
+            AppendError::TooLarge => Self::new(Code::TooLarge, "the metadata is too large"),
+        }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NotFound => Self::new(Code::NotFound, "there is no such content"),
+            ReadError::Deleted => Self::new(Code::Deleted, "the content was deleted"),
+            ReadError::Damaged { .. } => damaged(),
+            ReadError::Io(error) => Self::internal(&error),
+        }
+    }
+}
+
+fn damaged() -> ApiError {
+    ApiError::new(Code::Damaged, "this copy of the content is damaged")
+}

@@ -1,0 +1,319 @@
+//! Uploads as `multipart/form-data`, one file or many.
+//!
+//! A file is committed only when the boundary after it was read: a body that is cut short leaves
+//! nothing of its last file. Commits run while the next file is received.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::HttpRequest;
+use actix_web::http::header::CONTENT_LENGTH;
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use tokio::task::JoinHandle;
+use wire::content::Receipt;
+use wire::limits::{ATTRIBUTES_BYTES_MAX, FILES_PER_REQUEST_MAX, REFUSED_BODY_BYTES_MAX};
+use wire::{Checksum, Code, ContentId};
+
+use super::body::{self, Body};
+use super::names::Names;
+use super::target::{self, Intent, Target};
+use crate::driver::command::Wait;
+use crate::driver::upload::{Described, Expected, Upload};
+use crate::http::error::ApiError;
+use crate::http::query::Query;
+use crate::node::Node;
+
+/// Commits of one request that run at once: enough to share syncs, few enough that the contents
+/// waiting for them stay within a few MiB.
+const COMMITS_MAX: usize = 8;
+
+/// A field that is not a file: an id, a name, attributes with their quotes.
+const FIELD_BYTES_MAX: usize = ATTRIBUTES_BYTES_MAX + 1024;
+
+/// What became of each file of a form, in order.
+pub(in crate::http) type Outcomes = Vec<Result<Receipt, ApiError>>;
+
+/// A form that is being read.
+pub(in crate::http) struct Form {
+    node: Arc<Node>,
+    request: HttpRequest,
+    intent: Intent,
+    wait: Wait,
+    /// What the fields said of the files after them.
+    id: Option<ContentId>,
+    collection: Option<String>,
+    attributes: Option<String>,
+    files: usize,
+    /// The last file, until the boundary after it was read.
+    received: Option<Received>,
+    commits: VecDeque<JoinHandle<Result<Receipt, ApiError>>>,
+    outcomes: Outcomes,
+}
+
+struct Received {
+    id: ContentId,
+    upload: Upload,
+    checksum: Checksum,
+    described: Described,
+}
+
+impl Form {
+    /// A form that makes contents, or replaces the one that `id` names.
+    ///
+    /// # Errors
+    /// When the request's query cannot be read.
+    pub(in crate::http) fn new(
+        node: &Arc<Node>,
+        request: &HttpRequest,
+        intent: Intent,
+        id: Option<ContentId>,
+    ) -> Result<Self, ApiError> {
+        let query = Query::read(request.query_string())?;
+        Ok(Form {
+            node: Arc::clone(node),
+            request: request.clone(),
+            intent,
+            wait: target::wait(&query)?,
+            id,
+            collection: query.get("collection")?.map(str::to_owned),
+            attributes: None,
+            files: 0,
+            received: None,
+            commits: VecDeque::new(),
+            outcomes: Vec::new(),
+        })
+    }
+
+    /// Reads the form to its end. A file's own failure is its outcome, and the next one is read;
+    /// when nothing more can be read of the form, that is the outcome of the file it happened in.
+    ///
+    /// # Errors
+    /// When the form has no file, or breaks before its first.
+    pub(in crate::http) async fn receive(mut self, body: Body) -> Result<Outcomes, ApiError> {
+        let mut parts = Multipart::new(self.request.headers(), body);
+        let end = self.read(&mut parts).await;
+        if end.is_err() {
+            self.received = None;
+            drain(parts).await;
+        }
+        while !self.commits.is_empty() {
+            self.await_oldest().await;
+        }
+        match end {
+            Ok(()) if self.files == 0 => {
+                Err(ApiError::new(Code::NoFile, "the form has no field `file`"))
+            }
+            Ok(()) => Ok(self.outcomes),
+            Err(error) if self.outcomes.is_empty() => Err(error),
+            Err(error) => {
+                self.outcomes.push(Err(error));
+                Ok(self.outcomes)
+            }
+        }
+    }
+
+    async fn read(&mut self, parts: &mut Multipart) -> Result<(), ApiError> {
+        while let Some(field) = parts.next().await {
+            let mut field = field.map_err(broken)?;
+            self.commit_received().await;
+            match field.name() {
+                Some("file") => self.read_file(&mut field).await?,
+                Some("id") => self.id = Some(text(&mut field, "id").await?.parse()?),
+                Some("collection") => {
+                    self.collection = Some(text(&mut field, "collection").await?);
+                }
+                Some("attributes") => {
+                    self.attributes = Some(text(&mut field, "attributes").await?);
+                }
+                // A form may hold what is not for us, such as its button.
+                _ => drop(text(&mut field, "a field").await?),
+            }
+        }
+        self.commit_received().await;
+        Ok(())
+    }
+
+    async fn read_file(&mut self, field: &mut Field) -> Result<(), ApiError> {
+        self.files += 1;
+        let most = match self.intent {
+            Intent::Create => FILES_PER_REQUEST_MAX,
+            Intent::Replace => 1,
+        };
+        if self.files > most {
+            return Err(ApiError::malformed(format!(
+                "this request takes at most {most} files"
+            )));
+        }
+        match self.store_file(field).await {
+            Ok(received) => self.received = Some(received),
+            Err(error) if ends_the_form(error.code) => return Err(error),
+            Err(error) => {
+                // Outcomes are in the order of the files.
+                while !self.commits.is_empty() {
+                    self.await_oldest().await;
+                }
+                self.outcomes.push(Err(error));
+                skip(field).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn store_file(&mut self, field: &mut Field) -> Result<Received, ApiError> {
+        let id = match (self.id.take(), self.intent) {
+            (Some(id), _) => id,
+            (None, Intent::Create) => self.node.mint().ok_or_else(|| {
+                ApiError::new(
+                    Code::NoLeader,
+                    "no shard here takes new content at this moment",
+                )
+            })?,
+            (None, Intent::Replace) => {
+                return Err(ApiError::malformed("a field `id` must precede the file"));
+            }
+        };
+        let target = Target::settle(&self.node, self.intent, id, self.request.headers()).await?;
+        let names = Names {
+            collection: self.collection.clone(),
+            attributes: self.attributes.clone(),
+            ..Names::of_headers(field.headers())?
+        };
+        let described = names.describe(&id, target.replaced.as_ref())?;
+        let expected = Expected {
+            length: self.announced(field),
+            ..Expected::default()
+        };
+        let mut upload = Upload::begin(&self.node.handle, id, target.how, &expected)?;
+        while let Some(piece) = field.next().await {
+            upload.push(&piece.map_err(broken)?).await?;
+        }
+        let checksum = upload.end(&expected).await?;
+        Ok(Received {
+            id,
+            upload,
+            checksum,
+            described,
+        })
+    }
+
+    /// How long the file will be, about: the part's own length, or the whole request's for the
+    /// first file, which is right when it is the only one.
+    fn announced(&self, field: &Field) -> Option<u64> {
+        let request = self
+            .request
+            .headers()
+            .get(CONTENT_LENGTH)
+            .filter(|_| self.files == 1);
+        let length = field.headers().get(CONTENT_LENGTH).or(request)?;
+        length.to_str().ok()?.parse().ok()
+    }
+
+    /// The boundary after the last file was read: the file is whole, and may become visible.
+    async fn commit_received(&mut self) {
+        let Some(received) = self.received.take() else {
+            return;
+        };
+        while self.commits.len() >= COMMITS_MAX {
+            self.await_oldest().await;
+        }
+        let (node, intent, wait) = (Arc::clone(&self.node), self.intent, self.wait);
+        self.commits.push_back(actix_web::rt::spawn(async move {
+            let Received {
+                id,
+                upload,
+                checksum,
+                described,
+            } = received;
+            let ack = upload.commit(checksum, described, wait).await?;
+            Ok(node.receipt(id, ack, target::done(intent)))
+        }));
+    }
+
+    async fn await_oldest(&mut self) {
+        let Some(oldest) = self.commits.pop_front() else {
+            return;
+        };
+        let outcome = oldest
+            .await
+            .unwrap_or_else(|error| Err(ApiError::internal(&error)));
+        self.outcomes.push(outcome);
+    }
+}
+
+/// Whether a file's failure is the whole request's: the connection is in trouble, or every other
+/// file would meet the same.
+fn ends_the_form(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MalformedMultipart
+            | Code::BodyCutShort
+            | Code::TooSlow
+            | Code::TooLarge
+            | Code::StorageFull
+            | Code::Overloaded
+            | Code::NoLeader
+            | Code::Uncertain
+            | Code::Internal
+    )
+}
+
+/// Reads a field that is not a file.
+async fn text(field: &mut Field, name: &str) -> Result<String, ApiError> {
+    let mut bytes = BytesMut::new();
+    while let Some(piece) = field.next().await {
+        let piece = piece.map_err(broken)?;
+        if bytes.len() + piece.len() > FIELD_BYTES_MAX {
+            let message = format!("{name} has at most {FIELD_BYTES_MAX} bytes");
+            return Err(ApiError::new(Code::TooLarge, message));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    String::from_utf8(bytes.into()).map_err(|_| ApiError::malformed(format!("{name} is not UTF-8")))
+}
+
+/// Drops the rest of a refused file, so that the next one can be read.
+async fn skip(field: &mut Field) -> Result<(), ApiError> {
+    let mut dropped = 0;
+    while let Some(piece) = field.next().await {
+        dropped += piece.map_err(broken)?.len();
+        if dropped > REFUSED_BODY_BYTES_MAX {
+            return Err(ApiError::malformed(
+                "not read: a refused file before it was too large",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Drops what the request still sends, within bounds.
+async fn drain(mut parts: Multipart) {
+    let mut dropped = 0;
+    let rest = async {
+        while let Some(Ok(mut field)) = parts.next().await {
+            while let Some(Ok(piece)) = field.next().await {
+                dropped += piece.len();
+                if dropped > REFUSED_BODY_BYTES_MAX {
+                    return;
+                }
+            }
+        }
+    };
+    if tokio::time::timeout(wire::limits::REFUSED_BODY_TIME_MAX, rest)
+        .await
+        .is_err()
+    {
+        tracing::debug!("a refused form still sends");
+    }
+}
+
+fn broken(error: MultipartError) -> ApiError {
+    match error {
+        MultipartError::Payload(error) => body::broken(error),
+        error => ApiError::new(
+            Code::MalformedMultipart,
+            format!("the form is broken: {error}"),
+        ),
+    }
+}

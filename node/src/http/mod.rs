@@ -1,0 +1,109 @@
+//! The node's HTTP interface: extract, convert, call, convert. Nothing is decided here but what
+//! HTTP itself demands.
+
+mod change;
+mod cors;
+mod delivery;
+mod error;
+mod frame;
+mod info;
+mod intake;
+mod observe;
+mod precondition;
+mod query;
+
+use actix_web::dev::HttpServiceFactory;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::middleware::from_fn;
+use actix_web::{HttpRequest, web};
+use wire::{Code, ContentId, routes};
+
+use crate::access::{Need, Presented};
+use crate::node::Node;
+use error::ApiError;
+
+/// All routes, in their frame.
+pub(crate) fn service() -> impl HttpServiceFactory + 'static {
+    let changes = [
+        resource(routes::STORE, "POST", web::post().to(intake::store_form)),
+        resource(routes::STORE_ID, "PUT", web::put().to(intake::store)),
+        resource(
+            routes::UPDATE,
+            "PUT, POST",
+            web::put().to(intake::update_form),
+        )
+        .route(web::post().to(intake::update_form)),
+        resource(
+            routes::UPDATE_ID,
+            "PUT, POST",
+            web::put().to(intake::update),
+        )
+        .route(web::post().to(intake::update)),
+        resource(
+            routes::DELETE_ID,
+            "DELETE",
+            web::delete().to(change::delete),
+        ),
+        resource(routes::DESCRIBE_ID, "PUT", web::put().to(change::describe)),
+    ];
+    let reads = [
+        resource(
+            routes::RETRIEVE_ID,
+            "GET, HEAD",
+            web::get().to(delivery::retrieve),
+        )
+        .route(web::head().to(delivery::retrieve)),
+        resource(routes::INFO_ID, "GET", web::get().to(info::info)),
+        resource(routes::LOG, "GET", web::get().to(info::log)),
+        resource(routes::STATS, "GET", web::get().to(observe::stats)),
+        resource(routes::METRICS, "GET", web::get().to(observe::metrics)),
+        resource(routes::HEALTH_LIVE, "GET", web::get().to(observe::live)),
+        resource(routes::HEALTH_READY, "GET", web::get().to(observe::ready)),
+    ];
+    let mut scope = web::scope("");
+    for resource in changes.into_iter().chain(reads) {
+        scope = scope.service(resource);
+    }
+    scope
+        .default_service(web::to(no_route))
+        .wrap(from_fn(frame::frame))
+}
+
+fn resource(path: &str, methods: &'static str, route: actix_web::Route) -> actix_web::Resource {
+    let refuse = move || async move { Err::<&str, _>(ApiError::method(methods)) };
+    web::resource(path)
+        .route(route)
+        .default_service(web::to(refuse))
+}
+
+async fn no_route() -> Result<&'static str, ApiError> {
+    Err(ApiError::new(Code::NoRoute, "there is no such route"))
+}
+
+/// The content that the path names.
+fn content_id(request: &HttpRequest) -> Result<ContentId, ApiError> {
+    Ok(request.match_info().query("id").parse()?)
+}
+
+/// Checks the request's keys.
+fn allow(node: &Node, request: &HttpRequest, need: Need) -> Result<(), ApiError> {
+    let header = |name| request.headers().get(name).map(|value| value.as_bytes());
+    let bearer = header(AUTHORIZATION.as_str()).and_then(|value| {
+        let (scheme, key) = value.split_at_checked(7)?;
+        scheme
+            .eq_ignore_ascii_case(b"bearer ")
+            .then_some(key.trim_ascii())
+    });
+    let cluster_key = header(routes::CLUSTER_KEY_HEADER);
+    if node.access.allows(
+        need,
+        Presented {
+            cluster_key,
+            access_key: bearer,
+        },
+    ) {
+        Ok(())
+    } else {
+        Err(ApiError::new(Code::Unauthorized, "this route needs a key"))
+    }
+}

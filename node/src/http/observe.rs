@@ -1,0 +1,55 @@
+//! What the node says of itself: statistics, measures, health.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::error::ApiError;
+use super::{allow, frame};
+use crate::access::Need;
+
+/// `GET /stats`.
+pub(super) async fn stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let node = frame::node(&request)?;
+    allow(&node, &request, Need::Read)?;
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(node.stats()))
+}
+
+/// `GET /metrics`.
+pub(super) async fn metrics(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let node = frame::node(&request)?;
+    allow(&node, &request, Need::Read)?;
+    let stats = node.stats();
+    node.metrics.storage_bytes.set(stats.storage);
+    node.metrics.max_storage_bytes.set(stats.max_storage);
+    node.metrics.shards_led.set(stats.shards_led);
+    node.metrics.shards_poisoned.set(node.poisoned());
+    let text = node
+        .metrics
+        .text()
+        .map_err(|error| ApiError::internal(&error))?;
+    Ok(HttpResponse::Ok()
+        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .body(text))
+}
+
+/// `GET /health/live`: the process answers.
+pub(super) async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({ "status": "ok" }))
+}
+
+/// `GET /health/ready`: it serves, and its disk works. A distributor that does not answer leaves
+/// it ready: what is led is served.
+pub(super) async fn ready(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let node = frame::node(&request)?;
+    let (status, body) = match node.unready() {
+        None => (StatusCode::OK, serde_json::json!({ "status": "ok" })),
+        Some(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            serde_json::json!({ "status": "unready", "reason": reason }),
+        ),
+    };
+    Ok(HttpResponse::build(status).json(body))
+}

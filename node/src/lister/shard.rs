@@ -1,0 +1,318 @@
+//! How far the catalog is in one shard, and what it needs next.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use store::{Committed, Live, ReadError};
+use wire::content::Status;
+use wire::limits::LISTING_WAIT;
+use wire::listing::{ListedOperation, ListingOutcome, ListingPart, ListingStep};
+use wire::position::{Lsn, Position};
+
+use super::batch::{self, Budget};
+use super::row::row;
+use crate::driver::command::Unlisted;
+use crate::driver::table::ReplicaView;
+use crate::metrics::Metrics;
+
+/// Changes kept in memory for a catalog that is behind; beyond it they are read from the log.
+const QUEUE_MAX: usize = 16 * 1024;
+
+/// How long a log that could not be read is left alone.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// How often the catalog is moved over records that are no operations of its own.
+const MOVE_EVERY: Duration = Duration::from_secs(1);
+
+/// One led shard's listing.
+pub(super) struct ShardListing {
+    view: Arc<ReplicaView>,
+    place: Place,
+    queue: Queue,
+    waiting: VecDeque<Unlisted>,
+    moved_at: Instant,
+    /// The log could not be read; it is not tried again before this.
+    blocked_until: Option<Instant>,
+}
+
+/// Where the catalog is.
+enum Place {
+    /// It must be asked.
+    Unknown,
+    /// It follows from here.
+    At(Position),
+    /// It cannot follow: it is shown everything that lives.
+    Walk(Walk),
+}
+
+struct Walk {
+    at: Position,
+    live: Live,
+    rows: u64,
+    begun: bool,
+}
+
+/// Changes after `after`, up to and including `upto`, in the order of the log.
+struct Queue {
+    after: Lsn,
+    upto: Lsn,
+    changes: VecDeque<Committed>,
+}
+
+impl ShardListing {
+    /// A shard that this process began to lead: nothing is known of the catalog yet.
+    pub(super) fn new(view: Arc<ReplicaView>) -> Self {
+        let committed = view.gauge.measures().committed;
+        ShardListing {
+            view,
+            place: Place::Unknown,
+            queue: Queue {
+                after: committed,
+                upto: committed,
+                changes: VecDeque::new(),
+            },
+            waiting: VecDeque::new(),
+            moved_at: Instant::now(),
+            blocked_until: None,
+        }
+    }
+
+    /// Takes what was committed since the last call.
+    pub(super) fn committed(&mut self, upto: Lsn, changes: Vec<Committed>, waiting: Vec<Unlisted>) {
+        self.queue.add(upto, changes);
+        self.waiting.extend(waiting);
+    }
+
+    /// What to send next; none when the catalog has everything.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(super) fn next_part(
+        &mut self,
+        budget: &mut Budget,
+    ) -> Result<Option<ListingPart>, ReadError> {
+        if self
+            .blocked_until
+            .is_some_and(|until| Instant::now() < until)
+        {
+            return Ok(None);
+        }
+        let step = match &mut self.place {
+            Place::Unknown => Some(ListingStep::Ask),
+            Place::At(position) if position.lsn < self.queue.after => {
+                follow_log(&self.view, *position, budget)?
+            }
+            Place::At(position) => {
+                let move_on = self.moved_at.elapsed() >= MOVE_EVERY;
+                self.queue.follow(*position, &self.view, move_on, budget)
+            }
+            Place::Walk(walk) => Some(walk.next(budget)?),
+        };
+        if step.is_some() {
+            self.moved_at = Instant::now();
+        }
+        Ok(step.map(|step| ListingPart {
+            shard: self.view.shard,
+            step,
+        }))
+    }
+
+    /// Goes on from where the catalog says it is, and answers who waited for that.
+    pub(super) fn settle(&mut self, outcome: &ListingOutcome, metrics: &Metrics) {
+        let was_walk = matches!(self.place, Place::Walk(_));
+        let walks_on = match &self.place {
+            Place::Walk(walk) => outcome.applied && outcome.listed != walk.at,
+            Place::Unknown | Place::At(_) => false,
+        };
+        if walks_on {
+            return;
+        }
+        let measures = self.view.gauge.measures();
+        if measures.can_follow(outcome.listed) {
+            self.place = Place::At(outcome.listed);
+            self.view.gauge.set_listed(outcome.listed.lsn);
+            self.resolve(outcome, metrics);
+        } else {
+            let at = measures.position(measures.committed);
+            tracing::warn!(
+                shard = %self.view.shard, listed = %outcome.listed, %at, again = was_walk,
+                "the catalog cannot follow the log: it is shown everything that lives"
+            );
+            let live = self.view.reader.live(at.lsn);
+            self.place = Place::Walk(Walk {
+                at,
+                live,
+                rows: 0,
+                begun: false,
+            });
+        }
+    }
+
+    fn resolve(&mut self, outcome: &ListingOutcome, metrics: &Metrics) {
+        let listed = outcome.listed.lsn;
+        for id in &outcome.unlistable {
+            tracing::error!(%id, shard = %self.view.shard, "the catalog refused this content's row");
+        }
+        while self
+            .waiting
+            .front()
+            .is_some_and(|first| first.outcome.lsn <= listed)
+        {
+            let Some(first) = self.waiting.pop_front() else {
+                break;
+            };
+            metrics
+                .listing_seconds
+                .observe(first.since.elapsed().as_secs_f64());
+            let status = match outcome.unlistable.contains(&first.id) {
+                true => Status::Unlistable,
+                false => Status::Ok,
+            };
+            first.answer(status);
+        }
+    }
+
+    /// The batch did not arrive, or its answer did not: ask, as it may have been applied.
+    pub(super) fn lost(&mut self) {
+        self.place = Place::Unknown;
+    }
+
+    /// The log could not be read.
+    pub(super) fn unreadable(&mut self) {
+        self.place = Place::Unknown;
+        self.blocked_until = Some(Instant::now() + READ_AGAIN_AFTER);
+    }
+
+    /// Answers those who have waited long enough.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while self.deadline().is_some_and(|deadline| deadline <= now) {
+            self.give_up_first();
+        }
+    }
+
+    /// Answers everyone: the catalog is away.
+    pub(super) fn give_up(&mut self) {
+        while !self.waiting.is_empty() {
+            self.give_up_first();
+        }
+    }
+
+    fn give_up_first(&mut self) {
+        let Some(first) = self.waiting.pop_front() else {
+            return;
+        };
+        let listed = first.outcome.lsn <= self.view.gauge.listed();
+        first.answer(if listed { Status::Ok } else { Status::Pending });
+    }
+
+    /// When the first of those who wait has waited long enough.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.waiting.front().map(|first| first.since + LISTING_WAIT)
+    }
+
+    /// Committed records that the catalog does not have.
+    pub(super) fn unlisted(&self) -> u64 {
+        self.queue.upto.0.saturating_sub(self.view.gauge.listed().0)
+    }
+}
+
+impl Queue {
+    fn add(&mut self, upto: Lsn, changes: Vec<Committed>) {
+        self.upto = upto;
+        self.changes.extend(changes);
+        if self.changes.len() > QUEUE_MAX {
+            self.changes.clear();
+            self.after = upto;
+        }
+    }
+
+    /// The next step of a catalog that is inside the queue. What is taken is gone from memory:
+    /// should the batch be lost, the log still has it.
+    fn follow(
+        &mut self,
+        after: Position,
+        view: &ReplicaView,
+        move_on: bool,
+        budget: &mut Budget,
+    ) -> Option<ListingStep> {
+        let mut operations = Vec::new();
+        let mut last = after;
+        while !budget.is_spent()
+            && let Some(committed) = self.changes.pop_front()
+        {
+            if committed.position.lsn <= after.lsn {
+                continue;
+            }
+            last = committed.position;
+            if let Some(operation) = batch::operation(committed) {
+                batch::spend(budget, &operation);
+                operations.push(operation);
+            }
+        }
+        if self.changes.is_empty() && self.upto > last.lsn {
+            last = view.gauge.measures().position(self.upto);
+        }
+        if operations.is_empty() && (last == after || !move_on) {
+            return None;
+        }
+        self.after = last.lsn;
+        batch::keep_last(&mut operations);
+        Some(ListingStep::Follow {
+            after,
+            upto: last,
+            operations,
+        })
+    }
+}
+
+/// The next step of a catalog that is behind what is in memory.
+fn follow_log(
+    view: &ReplicaView,
+    after: Position,
+    budget: &mut Budget,
+) -> Result<Option<ListingStep>, ReadError> {
+    let mut cursor = view.reader.cursor(after.lsn);
+    let mut operations: Vec<ListedOperation> = Vec::new();
+    while !budget.is_spent()
+        && let Some(committed) = cursor.next()?
+    {
+        if let Some(operation) = batch::operation(committed) {
+            batch::spend(budget, &operation);
+            operations.push(operation);
+        }
+    }
+    let upto = view.gauge.measures().position(cursor.covered());
+    batch::keep_last(&mut operations);
+    Ok((upto.lsn > after.lsn).then_some(ListingStep::Follow {
+        after,
+        upto,
+        operations,
+    }))
+}
+
+impl Walk {
+    fn next(&mut self, budget: &mut Budget) -> Result<ListingStep, ReadError> {
+        let mut rows = Vec::new();
+        while !budget.is_spent()
+            && let Some(content) = self.live.next().transpose()?
+        {
+            let row = row(content);
+            budget.spend(Some(&row));
+            rows.push(row);
+        }
+        let first = !std::mem::replace(&mut self.begun, true);
+        if rows.is_empty() && !first {
+            return Ok(ListingStep::LiveEnd {
+                at: self.at,
+                rows: self.rows,
+            });
+        }
+        self.rows += rows.len() as u64;
+        Ok(ListingStep::Live {
+            at: self.at,
+            first,
+            rows,
+        })
+    }
+}

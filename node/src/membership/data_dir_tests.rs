@@ -1,0 +1,120 @@
+//! Tests of the data directory.
+
+use super::*;
+use std::convert::Infallible;
+use wire::position::Epoch;
+use wire::shard::ShardState;
+
+fn node() -> NodeName {
+    "node1".parse().expect("a name")
+}
+
+fn make(dir: &mut DataDir, shard: u16) -> Uuid {
+    let offer = dir.identity().offer();
+    dir.make_replica(ShardNo(shard), offer, |_| Ok::<_, Infallible>(()))
+        .expect("makes");
+    offer
+}
+
+fn record(shard: u16) -> ShardRecord {
+    ShardRecord {
+        shard: ShardNo(shard),
+        log: 9,
+        epoch: Epoch(1),
+        leader: None,
+        in_sync: vec![],
+        eligible: vec![],
+        replicas: vec![],
+        min_in_sync: 1,
+        degraded: false,
+        state: ShardState::Open,
+        version: 4,
+    }
+}
+
+// If this fails, two processes write into one log.
+#[test]
+fn a_second_process_is_refused() {
+    let root = tempfile::tempdir().expect("a folder");
+    let first = DataDir::open(root.path(), &node()).expect("opens");
+    let error = DataDir::open(root.path(), &node()).expect_err("is locked");
+    assert!(matches!(error, DataDirError::Locked(_)));
+    drop(first);
+    DataDir::open(root.path(), &node()).expect("opens again");
+}
+
+// If this fails, a restarted node does not know what it holds, or obeys an older record.
+#[test]
+fn replicas_and_records_are_found_again() {
+    let root = tempfile::tempdir().expect("a folder");
+    let mut dir = DataDir::open(root.path(), &node()).expect("opens");
+    let (third, first) = (make(&mut dir, 3), make(&mut dir, 1));
+    dir.keep_record(&record(3)).expect("writes");
+    drop(dir);
+
+    let dir = DataDir::open(root.path(), &node()).expect("opens");
+    let held: Vec<HeldReplica> = dir
+        .replicas()
+        .expect("lists")
+        .into_iter()
+        .map(|held| held.expect("reads"))
+        .collect();
+    let expected = [
+        HeldReplica {
+            shard: ShardNo(1),
+            replica: first,
+            record: None,
+        },
+        HeldReplica {
+            shard: ShardNo(3),
+            replica: third,
+            record: Some(record(3)),
+        },
+    ];
+    assert_eq!(held, expected);
+    assert!(dir.log(ShardNo(3)).is_dir());
+}
+
+// If this fails, a crash while a replica is made leaves a shard that nobody can ever lead.
+#[test]
+fn an_unfinished_replica_leaves_its_offer_standing() {
+    let root = tempfile::tempdir().expect("a folder");
+    let mut dir = DataDir::open(root.path(), &node()).expect("opens");
+    let offer = dir.identity().offer();
+    let failed = dir.make_replica(ShardNo(1), offer, |_| Err("disk full"));
+    assert!(matches!(failed, Err(MakeReplicaError::Log("disk full"))));
+    drop(dir);
+
+    let mut dir = DataDir::open(root.path(), &node()).expect("opens");
+    assert!(dir.identity().offers.contains(&offer));
+    assert!(dir.replicas().expect("lists").is_empty());
+    dir.make_replica(ShardNo(1), offer, |_| Ok::<_, Infallible>(()))
+        .expect("makes");
+    assert!(!dir.identity().offers.contains(&offer));
+}
+
+// If this fails, one unreadable file hides every shard of the node.
+#[test]
+fn a_broken_folder_hides_no_other() {
+    let root = tempfile::tempdir().expect("a folder");
+    let mut dir = DataDir::open(root.path(), &node()).expect("opens");
+    make(&mut dir, 1);
+    make(&mut dir, 2);
+    fs::write(root.path().join("shards/1/replica.json"), "[").expect("writes");
+    let replicas = dir.replicas().expect("lists");
+    assert!(matches!(replicas[0], Err(DataDirError::Form { .. })));
+    assert!(replicas[1].is_ok());
+}
+
+// If this fails, a node joins a second cluster with the data of the first.
+#[test]
+fn the_cluster_is_remembered() {
+    let root = tempfile::tempdir().expect("a folder");
+    let mut dir = DataDir::open(root.path(), &node()).expect("opens");
+    assert_eq!(dir.identity().cluster, None);
+    let cluster = Uuid::from_u128(1);
+    dir.join_cluster(cluster).expect("writes");
+    drop(dir);
+    let dir = DataDir::open(root.path(), &node()).expect("opens");
+    assert_eq!(dir.identity().cluster, Some(cluster));
+}

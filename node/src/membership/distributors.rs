@@ -1,0 +1,191 @@
+//! Calls to any distributor: the one that answered last, then the others.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wire::{Code, ErrorBody, routes};
+
+/// How long a connection to a distributor may take; another one is tried after it.
+const CONNECT_TIME_MAX: Duration = Duration::from_millis(500);
+
+/// The distributors that a node knows.
+pub struct Distributors {
+    urls: Vec<String>,
+    current: AtomicUsize,
+    client: reqwest::Client,
+}
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NewError {
+    /// The key has characters that no header can carry.
+    #[error("CLUSTER_KEY has characters that a header cannot carry")]
+    Key,
+    /// The client's own parts.
+    #[error("cannot make an HTTP client")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Why no distributor did what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// None is configured.
+    #[error("no distributor is configured")]
+    None,
+    /// None could be reached in time, or its answer broke off.
+    #[error("{url} does not answer")]
+    Unreachable {
+        /// The last that was tried.
+        url: String,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// It refused.
+    #[error("{url} answers {status}: {message}")]
+    Refused {
+        /// Which.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+        /// The code in the error's body, if there was one.
+        code: Option<Code>,
+        /// What it said.
+        message: String,
+    },
+    /// Its answer is not of the form that was agreed.
+    #[error("{url} answers something else than was agreed")]
+    Form {
+        /// Which.
+        url: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// The request cannot be written as JSON.
+    #[error("a request cannot be written")]
+    Request(#[source] serde_json::Error),
+}
+
+impl Distributors {
+    /// A client for `urls` that waits `deadline` for each answer.
+    ///
+    /// # Errors
+    /// When the key cannot be a header, or the client cannot be made.
+    pub fn new(
+        urls: Vec<String>,
+        cluster_key: Option<&str>,
+        deadline: Duration,
+    ) -> Result<Self, NewError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(key) = cluster_key {
+            let mut value = HeaderValue::from_str(key).map_err(|_| NewError::Key)?;
+            value.set_sensitive(true);
+            headers.insert(routes::CLUSTER_KEY_HEADER, value);
+        }
+        if rustls::crypto::ring::default_provider()
+            .install_default()
+            .is_err()
+        {
+            tracing::trace!("a provider of cryptography is installed already");
+        }
+        let client = reqwest::Client::builder()
+            .default_headers(headers)
+            .connect_timeout(CONNECT_TIME_MAX)
+            .timeout(deadline)
+            .tcp_nodelay(true)
+            .no_proxy()
+            .build()?;
+        Ok(Distributors {
+            urls,
+            current: AtomicUsize::new(0),
+            client,
+        })
+    }
+
+    /// Posts `body` to the path that `route` makes of a base URI, at the distributor that answered
+    /// last; if that one cannot be reached or is in trouble, at each of the others once.
+    ///
+    /// # Errors
+    /// The last distributor's failure, or what one refused.
+    pub async fn post<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        route: impl Fn(&str) -> String,
+        body: &Q,
+    ) -> Result<A, CallError> {
+        let body = bytes::Bytes::from(serde_json::to_vec(body).map_err(CallError::Request)?);
+        let mut failure = CallError::None;
+        for _ in 0..self.urls.len() {
+            let turn = self.current.load(Ordering::Relaxed);
+            let url = route(&self.urls[turn % self.urls.len()]);
+            match self.post_to(&url, body.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    let elsewhere = error.may_go_better_elsewhere();
+                    failure = error;
+                    if !elsewhere {
+                        break;
+                    }
+                    self.current.store(turn.wrapping_add(1), Ordering::Relaxed);
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    async fn post_to<A: DeserializeOwned>(
+        &self,
+        url: &str,
+        body: bytes::Bytes,
+    ) -> Result<A, CallError> {
+        let unreachable = |source| CallError::Unreachable {
+            url: url.to_owned(),
+            source,
+        };
+        let response = self
+            .client
+            .post(url)
+            .body(body)
+            .send()
+            .await
+            .map_err(unreachable)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(unreachable)?;
+        if status.is_success() {
+            return serde_json::from_slice(&bytes).map_err(|source| CallError::Form {
+                url: url.to_owned(),
+                source,
+            });
+        }
+        let said: Option<ErrorBody> = serde_json::from_slice(&bytes).ok();
+        Err(CallError::Refused {
+            url: url.to_owned(),
+            status: status.as_u16(),
+            code: said.as_ref().map(|said| said.code),
+            message: said.map_or_else(|| "no reason given".to_owned(), |said| said.message),
+        })
+    }
+}
+
+impl CallError {
+    /// The code that a distributor refused with.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            CallError::Refused { code, .. } => *code,
+            CallError::None
+            | CallError::Unreachable { .. }
+            | CallError::Form { .. }
+            | CallError::Request(_) => None,
+        }
+    }
+
+    fn may_go_better_elsewhere(&self) -> bool {
+        match self {
+            CallError::Unreachable { .. } | CallError::Form { .. } => true,
+            CallError::Refused { status, .. } => *status >= 500,
+            CallError::None | CallError::Request(_) => false,
+        }
+    }
+}

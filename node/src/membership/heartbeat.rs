@@ -1,0 +1,248 @@
+//! Heartbeats, on a thread and a runtime of their own so that no load can hold them up.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use wire::limits::SESSION_DEFAULT;
+use wire::membership::{Heartbeat, HeartbeatAnswer, ReplicaReport, ShardMap};
+use wire::{Code, routes};
+
+use super::distributors::{CallError, Distributors, NewError};
+use super::duty::Me;
+use crate::driver::Handle;
+use crate::driver::table::ReplicaView;
+
+/// Heartbeats of one session: five may be lost before a node counts as dead.
+const PER_SESSION: u32 = 6;
+
+/// The shard map and when a distributor last confirmed it.
+#[derive(Clone, Default)]
+pub struct Map(Arc<RwLock<Confirmed>>);
+
+/// A reading of [`Map`].
+#[derive(Clone, Default)]
+pub struct Confirmed {
+    /// The map; empty before the first.
+    pub map: Arc<ShardMap>,
+    /// When a distributor last said that it is current.
+    pub at: Option<Instant>,
+}
+
+impl Map {
+    /// The map as it is now.
+    pub fn read(&self) -> Confirmed {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// How long ago the map was confirmed; none if it never was.
+    pub fn age(&self) -> Option<Duration> {
+        self.read().at.map(|at| at.elapsed())
+    }
+
+    fn confirm(&self, map: Option<&ShardMap>) {
+        let mut confirmed = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        confirmed.at = Some(Instant::now());
+        if let Some(map) = map {
+            confirmed.map = Arc::new(map.clone());
+        }
+    }
+}
+
+/// What heartbeats are built from.
+pub struct Parts {
+    /// This node's name and process.
+    pub me: Me,
+    /// Base URI for other services.
+    pub internal_url: String,
+    /// Base URI for clients.
+    pub public_url: String,
+    /// Base URIs of the distributors.
+    pub distributors: Vec<String>,
+    /// The key between services.
+    pub cluster_key: Option<String>,
+    /// The disk thread, which obeys the answers.
+    pub handle: Handle,
+    /// Where the answers' maps go.
+    pub map: Map,
+}
+
+/// The running heartbeats.
+pub struct Heartbeats {
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
+}
+
+/// Why heartbeats could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartHeartbeatsError {
+    /// No client for the distributors.
+    #[error(transparent)]
+    Distributors(#[from] NewError),
+    /// No thread or runtime.
+    #[error("cannot start a thread")]
+    Thread(#[from] std::io::Error),
+}
+
+impl Heartbeats {
+    /// Starts to send heartbeats, the first one at once.
+    ///
+    /// # Errors
+    /// When a thread or its client cannot be had.
+    pub fn start(parts: Parts) -> Result<Heartbeats, StartHeartbeatsError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        // An answer that takes a third of a session is late enough to ask another distributor.
+        let deadline = SESSION_DEFAULT / 3;
+        let urls = parts.distributors.clone();
+        let distributors = Distributors::new(urls, parts.cluster_key.as_deref(), deadline)?;
+        let (stop, stopped) = watch::channel(false);
+        let pulse = Pulse {
+            parts,
+            distributors,
+            pause: SESSION_DEFAULT / PER_SESSION,
+            send_records: true,
+            trouble: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("node-heartbeat".to_owned())
+            .spawn(move || runtime.block_on(pulse.run(stopped)))?;
+        Ok(Heartbeats { stop, thread })
+    }
+
+    /// Ends the heartbeats; one that is under way is given up. Blocks until then.
+    pub fn stop(self) {
+        self.stop.send_replace(true);
+        if self.thread.join().is_err() {
+            tracing::error!("the heartbeat thread panicked");
+        }
+    }
+}
+
+struct Pulse {
+    parts: Parts,
+    distributors: Distributors,
+    pause: Duration,
+    /// The next heartbeat carries the shard records.
+    send_records: bool,
+    /// What the log was last told of: once for each kind of trouble is enough.
+    trouble: Option<Trouble>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    Unreachable,
+    WrongCluster,
+    Refused,
+}
+
+impl Pulse {
+    async fn run(mut self, mut stopped: watch::Receiver<bool>) {
+        while !*stopped.borrow() {
+            let beat = self.beat();
+            tokio::select! {
+                () = beat => {}
+                _ = stopped.changed() => return,
+            }
+            let presence = Arc::clone(self.parts.handle.presence());
+            tokio::select! {
+                () = tokio::time::sleep(self.pause) => {}
+                () = presence.changed.notified() => {}
+                _ = stopped.changed() => return,
+            }
+        }
+    }
+
+    async fn beat(&mut self) {
+        let heartbeat = self.heartbeat();
+        let name = &self.parts.me.name;
+        let result: Result<HeartbeatAnswer, CallError> = self
+            .distributors
+            .post(|base| routes::heartbeat(base, name), &heartbeat)
+            .await;
+        match result {
+            Ok(answer) => self.answered(answer),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        let presence = self.parts.handle.presence();
+        let replicas = self.parts.handle.table().replicas();
+        Heartbeat {
+            cluster: presence.cluster(),
+            incarnation: self.parts.me.incarnation,
+            offer: presence.offer(),
+            internal_url: self.parts.internal_url.clone(),
+            public_url: self.parts.public_url.clone(),
+            replicas: replicas
+                .values()
+                .map(|view| report(view, self.send_records))
+                .collect(),
+            map_version: presence.map_version(),
+        }
+    }
+
+    fn answered(&mut self, answer: HeartbeatAnswer) {
+        let cluster = self.parts.handle.presence().cluster();
+        if cluster.is_some_and(|cluster| cluster != answer.cluster) {
+            self.report_trouble(Trouble::WrongCluster, &answer.cluster);
+            return;
+        }
+        if self.trouble.take().is_some() {
+            tracing::info!("the distributor answers again");
+        }
+        self.pause = (Duration::from_millis(answer.session_ms) / PER_SESSION)
+            .clamp(Duration::from_millis(10), SESSION_DEFAULT);
+        self.send_records = answer.want_records;
+        self.parts.map.confirm(answer.map.as_ref());
+        if cluster.is_none() || answer.map.is_some() {
+            self.parts.handle.follow(answer);
+        }
+    }
+
+    fn failed(&mut self, error: &CallError) {
+        let trouble = match (error.code(), error) {
+            (Some(Code::WrongCluster), _) => Trouble::WrongCluster,
+            (_, CallError::Refused { .. }) => Trouble::Refused,
+            _ => Trouble::Unreachable,
+        };
+        self.report_trouble(trouble, &error);
+    }
+
+    fn report_trouble(&mut self, trouble: Trouble, detail: &dyn std::fmt::Display) {
+        if self.trouble.replace(trouble) == Some(trouble) {
+            return;
+        }
+        match trouble {
+            Trouble::Unreachable => {
+                tracing::warn!(%detail, "no distributor answers; what is led is still served");
+            }
+            Trouble::WrongCluster => {
+                tracing::error!(%detail, "the distributor is another cluster's; it is not obeyed");
+            }
+            Trouble::Refused => tracing::error!(%detail, "the distributor refuses this node"),
+        }
+    }
+}
+
+fn report(view: &ReplicaView, with_record: bool) -> ReplicaReport {
+    let measures = view.gauge.measures();
+    let space = measures.usage.space;
+    ReplicaReport {
+        shard: view.shard,
+        replica: view.replica,
+        record_version: view.record.as_ref().map_or(0, |record| record.version),
+        record: view.record.clone().filter(|_| with_record),
+        end: measures.end,
+        committed: measures.committed,
+        bytes: space.log.saturating_sub(space.holes),
+        contents: measures.usage.contents,
+        damaged: measures.usage.damaged,
+    }
+}

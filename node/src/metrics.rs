@@ -1,0 +1,200 @@
+//! What `/metrics` shows, in the text format of Prometheus.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// The measures that the node's parts write.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    latency: Family<RouteLabels, Histogram, LatencyBuckets>,
+    /// Bytes of bodies received.
+    pub bytes_in: Counter,
+    /// Bytes of contents sent.
+    pub bytes_out: Counter,
+    /// Uploads and updates whose bodies are being received.
+    pub uploads_in_flight: Gauge,
+    /// How long a sync of one log took.
+    pub sync_seconds: Histogram,
+    /// How many changes one sync acknowledged.
+    pub commit_changes: Histogram,
+    /// How long a commit waited for its listing.
+    pub listing_seconds: Histogram,
+    /// Committed records that are not listed yet.
+    pub unlisted: Gauge<u64, AtomicU64>,
+    /// What the node's data takes on its disk.
+    pub storage_bytes: Gauge<u64, AtomicU64>,
+    /// The most that it may take.
+    pub max_storage_bytes: Gauge<u64, AtomicU64>,
+    /// Shards that this node leads.
+    pub shards_led: Gauge<u64, AtomicU64>,
+    /// Shards whose log failed and acknowledges nothing any more.
+    pub shards_poisoned: Gauge<u64, AtomicU64>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RouteLabels {
+    route: &'static str,
+    method: &'static str,
+}
+
+/// From 0.1 ms, a read from memory, to 100 s, a large upload, in factors of two.
+#[derive(Clone)]
+struct LatencyBuckets;
+
+impl MetricConstructor<Histogram> for LatencyBuckets {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(exponential_buckets(0.0001, 2.0, 21))
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let seconds = || LatencyBuckets.new_metric();
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("acequia_node"),
+            requests: Family::default(),
+            latency: Family::new_with_constructor(LatencyBuckets),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            uploads_in_flight: Gauge::default(),
+            sync_seconds: seconds(),
+            commit_changes: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
+            listing_seconds: seconds(),
+            unlisted: Gauge::default(),
+            storage_bytes: Gauge::default(),
+            max_storage_bytes: Gauge::default(),
+            shards_led: Gauge::default(),
+            shards_poisoned: Gauge::default(),
+        };
+        metrics.register_traffic();
+        metrics.register_storage();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register_traffic(&mut self) {
+        let r = &mut self.registry;
+        r.register("requests", "Requests answered", self.requests.clone());
+        r.register_with_unit(
+            "request",
+            "Time from a request's head to its answer's head",
+            Unit::Seconds,
+            self.latency.clone(),
+        );
+        let (received, sent) = (self.bytes_in.clone(), self.bytes_out.clone());
+        r.register_with_unit("received", "Bodies received", Unit::Bytes, received);
+        r.register_with_unit("sent", "Contents sent", Unit::Bytes, sent);
+        let uploads = self.uploads_in_flight.clone();
+        r.register(
+            "uploads_in_flight",
+            "Uploads whose bodies are being received",
+            uploads,
+        );
+        let delay = self.listing_seconds.clone();
+        r.register_with_unit(
+            "listing",
+            "Time from commit to listing",
+            Unit::Seconds,
+            delay,
+        );
+        r.register(
+            "unlisted",
+            "Committed records that are not listed yet",
+            self.unlisted.clone(),
+        );
+    }
+
+    fn register_storage(&mut self) {
+        let r = &mut self.registry;
+        let sync = self.sync_seconds.clone();
+        r.register_with_unit(
+            "sync",
+            "Time that a sync of one log took",
+            Unit::Seconds,
+            sync,
+        );
+        let group = self.commit_changes.clone();
+        r.register("commit_changes", "Changes acknowledged by one sync", group);
+        let (storage, most) = (self.storage_bytes.clone(), self.max_storage_bytes.clone());
+        r.register_with_unit(
+            "storage",
+            "Disk space that the data takes",
+            Unit::Bytes,
+            storage,
+        );
+        r.register_with_unit(
+            "max_storage",
+            "Disk space that it may take",
+            Unit::Bytes,
+            most,
+        );
+        r.register(
+            "shards_led",
+            "Shards that this node leads",
+            self.shards_led.clone(),
+        );
+        let poisoned = self.shards_poisoned.clone();
+        r.register("shards_poisoned", "Shards whose log failed", poisoned);
+    }
+
+    /// Counts one answer.
+    pub fn answered(&self, route: &'static str, method: &'static str, status: u16, took: Duration) {
+        self.requests
+            .get_or_create(&RequestLabels {
+                route,
+                method,
+                status,
+            })
+            .inc();
+        self.latency
+            .get_or_create(&RouteLabels { route, method })
+            .observe(took.as_secs_f64());
+    }
+
+    /// Everything in the text format.
+    ///
+    /// # Errors
+    /// When a measure cannot be written as text, which none of ours can't.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut out = String::with_capacity(16 * 1024);
+        text::encode(&mut out, &self.registry)?;
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, dashboards and alerts show nothing.
+    #[test]
+    fn measures_appear_under_their_names() {
+        let metrics = Metrics::default();
+        metrics.answered("/store", "POST", 200, Duration::from_millis(3));
+        metrics.storage_bytes.set(42);
+        let text = metrics.text().expect("writes");
+        for line in [
+            "acequia_node_requests_total{route=\"/store\",method=\"POST\",status=\"200\"} 1",
+            "acequia_node_request_seconds_count{route=\"/store\",method=\"POST\"} 1",
+            "acequia_node_storage_bytes 42",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What every handler has: one running node, seen from a request.
+
+use std::time::Instant;
+
+use rand::Rng;
+use wire::content::Receipt;
+use wire::stats::{NodeStats, Space};
+use wire::{ContentId, NodeName};
+
+use crate::access::Access;
+use crate::clock;
+use crate::driver::Handle;
+use crate::driver::command::Ack;
+use crate::driver::table::{ReplicaView, Standing};
+use crate::gauges::Gauges;
+use crate::membership::heartbeat::Map;
+use crate::metrics::Metrics;
+
+/// A running node.
+pub(crate) struct Node {
+    pub(crate) name: NodeName,
+    pub(crate) access: Access,
+    pub(crate) cors_origins: Vec<String>,
+    pub(crate) handle: Handle,
+    pub(crate) map: Map,
+    pub(crate) metrics: std::sync::Arc<Metrics>,
+    pub(crate) gauges: Gauges,
+    pub(crate) started: Instant,
+}
+
+impl Node {
+    /// A fresh id in one of the shards that take new contents here; none if there is no such shard.
+    pub(crate) fn mint(&self) -> Option<ContentId> {
+        let replicas = self.handle.table().replicas();
+        let open: Vec<_> = replicas
+            .values()
+            .filter(|replica| replica.is_open())
+            .collect();
+        let mut random = rand::rng();
+        let chosen = open.get(random.random_range(0..open.len().max(1)))?;
+        Some(ContentId::mint(
+            chosen.shard,
+            clock::now_ms(),
+            random.random(),
+        ))
+    }
+
+    /// What an acknowledgement is worth, and how it is put to people: `done` is what was done.
+    pub(crate) fn receipt(&self, id: ContentId, ack: Ack, done: &str) -> Receipt {
+        let replica = self.handle.table().replica(id.shard());
+        let record = replica.as_ref().and_then(|replica| replica.record.as_ref());
+        let outcome = ack.outcome;
+        Receipt {
+            id,
+            message: format!("Content successfully {done}. ID: {id}"),
+            filename: outcome.filename,
+            version: outcome.version,
+            size: outcome.size,
+            checksum: outcome.checksum,
+            nodes: record.map_or_else(
+                || vec![self.name.clone()],
+                |record| {
+                    record
+                        .in_sync
+                        .iter()
+                        .map(|member| member.node.clone())
+                        .collect()
+                },
+            ),
+            degraded: record.is_some_and(|record| record.degraded),
+            status: ack.status,
+        }
+    }
+
+    /// What `GET /stats` says.
+    #[expect(clippy::cast_precision_loss, reason = "a percentage need not be exact")]
+    pub(crate) fn stats(&self) -> NodeStats {
+        let sample = self.gauges.sample();
+        let admission = self.handle.admission();
+        let (storage, max_storage) = (admission.used(), admission.max_storage());
+        let mut stats = NodeStats {
+            memory: sample.memory,
+            storage,
+            storagep: 100.0 * storage as f64 / max_storage.max(1) as f64,
+            max_storage,
+            cpu: sample.cpu,
+            memory_available: sample.memory_available,
+            memory_total: sample.memory_total,
+            disk_free: sample.disk.free,
+            uploads_in_flight: admission.uploads(),
+            bytes_promised: admission.promised(),
+            shards_led: 0,
+            shards_open: 0,
+            contents: 0,
+            space: Space::default(),
+            unlisted: 0,
+            damaged: 0,
+            uptime_s: self.started.elapsed().as_secs(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        for replica in self.handle.table().replicas().values() {
+            add_replica(&mut stats, replica);
+        }
+        stats
+    }
+
+    /// Shards whose log failed.
+    pub(crate) fn poisoned(&self) -> u64 {
+        let replicas = self.handle.table().replicas();
+        replicas
+            .values()
+            .filter(|replica| replica.standing == Standing::Poisoned)
+            .count() as u64
+    }
+
+    /// Why this node is not ready to serve; none if it is.
+    pub(crate) fn unready(&self) -> Option<&'static str> {
+        let replicas = self.handle.table().replicas();
+        if self.poisoned() > 0 {
+            Some("a shard's log failed: restart the node, and look after its disk")
+        } else if !replicas.values().any(|replica| replica.readable) {
+            Some("no shard is held yet: no distributor has answered")
+        } else {
+            None
+        }
+    }
+}
+
+fn add_replica(stats: &mut NodeStats, replica: &ReplicaView) {
+    let measures = replica.gauge.measures();
+    let leads = replica.standing == Standing::Leading;
+    stats.shards_led += u64::from(leads);
+    stats.shards_open += u64::from(replica.is_open());
+    stats.contents += measures.usage.contents;
+    stats.space.add(&measures.usage.space);
+    stats.damaged += measures.usage.damaged;
+    if leads {
+        stats.unlisted += measures
+            .committed
+            .0
+            .saturating_sub(replica.gauge.listed().0);
+    }
+}

@@ -1,0 +1,150 @@
+//! Who answers for a content: this node, another one, or nobody at this moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wire::limits::SESSION_DEFAULT;
+use wire::membership::ShardMap;
+use wire::{ContentId, NodeName};
+
+use crate::clock;
+use crate::driver::table::{ReplicaView, Standing};
+use crate::node::Node;
+
+/// How long after its id was minted a content may be in a shard that this node has not heard of:
+/// the shard map is half a second old at most, and clocks differ.
+const SHARD_NEWS: Duration = Duration::from_secs(10);
+
+/// Why this node does not answer for a content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Misrouted {
+    /// Another node leads its shard; the base URI for clients.
+    Elsewhere(String),
+    /// The shard has no leader that could be asked.
+    NoLeader,
+    /// There is no such shard.
+    NoShard,
+}
+
+impl Node {
+    /// The replica that serves reads of this content here.
+    pub(crate) fn route_read(&self, id: ContentId) -> Result<Arc<ReplicaView>, Misrouted> {
+        match self.handle.table().replica(id.shard()) {
+            Some(replica) if replica.readable => Ok(replica),
+            _ => Err(self.misrouted(id)),
+        }
+    }
+
+    /// The replica that takes changes of this content here.
+    pub(crate) fn route_write(&self, id: ContentId) -> Result<Arc<ReplicaView>, Misrouted> {
+        match self.handle.table().replica(id.shard()) {
+            Some(replica) if replica.standing == Standing::Leading => Ok(replica),
+            Some(replica) if replica.standing == Standing::Poisoned => Err(Misrouted::NoLeader),
+            _ => Err(self.misrouted(id)),
+        }
+    }
+
+    fn misrouted(&self, id: ContentId) -> Misrouted {
+        let confirmed = self.map.read();
+        let fresh = confirmed
+            .at
+            .is_some_and(|at| at.elapsed() < SESSION_DEFAULT);
+        let age = Duration::from_millis(clock::now_ms().saturating_sub(id.time_ms()));
+        elsewhere(&confirmed.map, &self.name, id, fresh && age > SHARD_NEWS)
+    }
+}
+
+/// Who answers for `id` by the map. `complete` says that the map surely names its shard, if there
+/// is one.
+fn elsewhere(map: &ShardMap, me: &NodeName, id: ContentId, complete: bool) -> Misrouted {
+    let found = map
+        .shards
+        .binary_search_by_key(&id.shard(), |record| record.shard);
+    let Some(record) = found.ok().map(|index| &map.shards[index]) else {
+        return if complete {
+            Misrouted::NoShard
+        } else {
+            Misrouted::NoLeader
+        };
+    };
+    let leader = record.leader.as_ref().map(|leader| &leader.member.node);
+    match leader
+        .filter(|leader| *leader != me)
+        .and_then(|leader| map.nodes.get(leader))
+    {
+        Some(address) => Misrouted::Elsewhere(address.public_url.clone()),
+        None => Misrouted::NoLeader,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+    use wire::membership::NodeAddress;
+    use wire::position::{Epoch, ShardNo};
+    use wire::shard::{Leader, Member, ShardRecord, ShardState};
+
+    fn name(text: &str) -> NodeName {
+        text.parse().expect("a name")
+    }
+
+    fn record(shard: u16, leader: Option<&str>) -> ShardRecord {
+        let member = |node: &str| Member {
+            node: name(node),
+            replica: Uuid::nil(),
+        };
+        ShardRecord {
+            shard: ShardNo(shard),
+            log: 1,
+            epoch: Epoch(1),
+            leader: leader.map(|node| Leader {
+                member: member(node),
+                incarnation: Uuid::nil(),
+            }),
+            in_sync: vec![],
+            eligible: vec![],
+            replicas: vec![],
+            min_in_sync: 1,
+            degraded: false,
+            state: ShardState::Open,
+            version: 1,
+        }
+    }
+
+    // If this fails, clients are sent in circles, or told that a content does not exist when
+    // nobody could know.
+    #[test]
+    fn the_map_tells_who_answers() {
+        let url = |text: &str| text.to_owned();
+        let address = NodeAddress {
+            internal_url: url("http://i"),
+            public_url: url("http://p"),
+        };
+        let map = ShardMap {
+            shards: vec![
+                record(1, Some("node2")),
+                record(2, Some("node1")),
+                record(5, None),
+            ],
+            nodes: [(name("node2"), address)].into(),
+        };
+        let ask = |shard, complete| {
+            elsewhere(
+                &map,
+                &name("node1"),
+                ContentId::mint(ShardNo(shard), 1, 1),
+                complete,
+            )
+        };
+        assert_eq!(ask(1, true), Misrouted::Elsewhere(url("http://p")));
+        assert_eq!(
+            ask(2, true),
+            Misrouted::NoLeader,
+            "elected, and not leading yet"
+        );
+        assert_eq!(ask(5, true), Misrouted::NoLeader);
+        assert_eq!(ask(4, true), Misrouted::NoShard);
+        assert_eq!(ask(4, false), Misrouted::NoLeader);
+    }
+}
