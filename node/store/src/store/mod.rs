@@ -59,7 +59,7 @@ pub struct Positions {
 }
 
 /// What the store takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Where the bytes on disk are.
     pub space: Space,
