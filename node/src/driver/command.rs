@@ -30,9 +30,18 @@ pub(super) enum Command {
     /// Obey what a distributor answered to a heartbeat.
     Follow(Box<HeartbeatAnswer>),
     /// A chore of a shard's log is done.
-    Finished(ShardNo, ChoreDone),
+    Finished(ShardNo, ChoreDone, Look),
     /// Sync everything and end.
     Stop,
+}
+
+/// When to look for a log's next chores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// At once: there may be more of the sort.
+    Again,
+    /// With the next commit or tick: it was turned away for now.
+    Later,
 }
 
 /// Where the lsn of an appended chunk goes; appended only, not synced.

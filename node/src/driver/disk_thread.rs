@@ -8,13 +8,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use store::Poisoned;
 use store::disk::Disk;
+use store::{ChoreDone, Poisoned};
 use uuid::Uuid;
 use wire::{Lsn, ShardNo};
 
 use super::admission::Admission;
-use super::command::{ChangeFailure, ChunkReply, Command};
+use super::command::{ChangeFailure, ChunkReply, Command, Look};
 use super::handle::Presence;
 use super::replica::Replica;
 use super::syncers::Syncers;
@@ -32,6 +32,9 @@ const ROUND_COMMANDS_MAX: usize = 1024;
 
 /// How often chores are looked for, and sizes measured, when nothing happens.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The lsn of an appended chunk.
+type Chunked = Result<Lsn, ChangeFailure>;
 
 /// What the disk thread shares with others.
 pub(super) struct Surroundings {
@@ -126,13 +129,12 @@ impl DiskThread {
                 payload,
                 reply,
             } => {
-                let lsn = match self.leading(id.shard()) {
-                    Ok(replica) => replica
-                        .check_open(id, &how)
-                        .and_then(|()| replica.first_chunk(id, &how, payload, now_ms)),
-                    Err(failure) => Err(failure),
-                };
-                self.answer_chunk(id.shard(), lsn, reply);
+                let shard = id.shard();
+                let lsn = self
+                    .leading(shard)
+                    .and_then(|replica| replica.first_chunk(id, how, payload, now_ms));
+                self.touched.push(shard);
+                self.answer_first_chunk(shard, lsn, reply);
             }
             Command::Chunk {
                 shard,
@@ -144,7 +146,10 @@ impl DiskThread {
                 let lsn = self
                     .leading(shard)
                     .and_then(|replica| replica.chunk(upload, offset, payload, now_ms));
-                self.answer_chunk(shard, lsn, reply);
+                self.touched.push(shard);
+                if reply.send(lsn).is_err() {
+                    tracing::trace!(%shard, %upload, "nobody waits for this chunk any more");
+                }
             }
             Command::Change(request) => {
                 let shard = request.id.shard();
@@ -157,13 +162,19 @@ impl DiskThread {
                 }
             }
             Command::Follow(answer) => self.follow(*answer, now_ms),
-            Command::Finished(shard, done) => {
-                if let Some(replica) = self.replicas.get_mut(&shard) {
-                    replica.store.finish(done);
-                    self.touched.push(shard);
-                }
-            }
+            Command::Finished(shard, done, look) => self.finish_chore(shard, done, look),
             Command::Stop => self.stopping = true,
+        }
+    }
+
+    fn finish_chore(&mut self, shard: ShardNo, done: ChoreDone, look: Look) {
+        let Some(replica) = self.replicas.get_mut(&shard) else {
+            return;
+        };
+        if let Err(error) = replica.store.finish(done) {
+            tracing::warn!(%shard, %error, "upkeep of the log is tried again");
+        } else if look == Look::Again {
+            self.touched.push(shard);
         }
     }
 
@@ -174,13 +185,11 @@ impl DiskThread {
             .ok_or(ChangeFailure::NotLed)
     }
 
-    fn answer_chunk(&mut self, shard: ShardNo, lsn: Result<Lsn, ChangeFailure>, reply: ChunkReply) {
-        self.touched.push(shard);
+    fn answer_first_chunk(&mut self, shard: ShardNo, lsn: Chunked, reply: ChunkReply) {
         // The requester went away between its request and this answer: nobody else knows of the
-        // upload, so nobody else would end it. A later chunk's upload is ended by its owner.
-        if let Err(Ok(lsn)) = reply.send(lsn) {
-            let mut abandoned = lock(&self.around.abandoned);
-            abandoned.push((shard, lsn));
+        // upload, so nobody else would end it.
+        if let Err(Ok(upload)) = reply.send(lsn) {
+            lock(&self.around.abandoned).push((shard, upload));
         }
     }
 
@@ -194,7 +203,7 @@ impl DiskThread {
                 continue;
             }
             self.touched.push(shard);
-            if let Err(error) = replica.store.abort(upload, now_ms) {
+            if let Err(error) = replica.abort(upload, now_ms) {
                 tracing::debug!(%shard, %upload, %error, "an upload could not be aborted");
             }
         }
@@ -210,6 +219,10 @@ impl DiskThread {
             let Some(replica) = self.replicas.get_mut(shard) else {
                 continue;
             };
+            if let Err(poisoned) = replica.store.check() {
+                self.poison(*shard, &poisoned);
+                continue;
+            }
             if !replica.wants_sync() {
                 continue;
             }

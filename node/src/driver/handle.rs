@@ -4,7 +4,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use store::{How, Payload};
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use uuid::Uuid;
 use wire::membership::HeartbeatAnswer;
 use wire::{ContentId, Lsn, ShardNo};
@@ -27,7 +27,7 @@ struct Inner {
     admission: Arc<Admission>,
     presence: Arc<Presence>,
     abandoned: Arc<Mutex<Vec<(ShardNo, Lsn)>>>,
-    chunk_permits: Semaphore,
+    chunk_permits: Arc<Semaphore>,
 }
 
 impl Handle {
@@ -38,7 +38,7 @@ impl Handle {
         presence: Arc<Presence>,
         abandoned: Arc<Mutex<Vec<(ShardNo, Lsn)>>>,
     ) -> Self {
-        let chunk_permits = Semaphore::new(CHUNKS_IN_FLIGHT_MAX);
+        let chunk_permits = Arc::new(Semaphore::new(CHUNKS_IN_FLIGHT_MAX));
         Handle(Arc::new(Inner {
             commands,
             table,
@@ -102,15 +102,16 @@ impl Handle {
         answer.await.unwrap_or(Err(ChangeFailure::Lost))
     }
 
-    /// Sends a later chunk, once there is room for it among all chunks in flight.
+    /// Sends a later chunk, once there is room for it among all chunks in flight. Chunks that are
+    /// sent one after the other arrive in this order; their answers can be awaited later.
     pub(super) async fn chunk(
         &self,
         shard: ShardNo,
         upload: Lsn,
         offset: u64,
         payload: Payload,
-    ) -> Result<(), ChangeFailure> {
-        let _permit = self.0.chunk_permits.acquire().await;
+    ) -> Result<Sending, ChangeFailure> {
+        let permit = Arc::clone(&self.0.chunk_permits).acquire_owned().await.ok();
         let (reply, answer) = oneshot::channel();
         self.send(Command::Chunk {
             shard,
@@ -119,7 +120,10 @@ impl Handle {
             payload,
             reply,
         })?;
-        answer.await.unwrap_or(Err(ChangeFailure::Lost)).map(drop)
+        Ok(Sending {
+            answer,
+            _permit: permit,
+        })
     }
 
     /// Has an upload ended that will not be committed; at the latest within a second.
@@ -151,6 +155,22 @@ impl Handle {
             Err(TrySendError::Full(_)) => Err(ChangeFailure::Busy),
             Err(TrySendError::Disconnected(_)) => Err(ChangeFailure::NotLed),
         }
+    }
+}
+
+/// A chunk on its way to the disk thread.
+pub(super) struct Sending {
+    answer: oneshot::Receiver<Result<Lsn, ChangeFailure>>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Sending {
+    /// Waits until the chunk is appended.
+    pub(super) async fn appended(self) -> Result<(), ChangeFailure> {
+        self.answer
+            .await
+            .unwrap_or(Err(ChangeFailure::Lost))
+            .map(drop)
     }
 }
 

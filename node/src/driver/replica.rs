@@ -1,6 +1,6 @@
 //! One replica on the disk thread: its log, and who waits for it.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,8 +33,8 @@ pub(super) struct Replica {
     /// In the order of their lsns, but for repeated requests, which wait no longer for it.
     waiting: VecDeque<Waiting>,
     committed: Vec<Committed>,
-    /// The store spoke of poison: the next round asks it why.
-    suspect: bool,
+    /// Uploads of which a chunk was refused: what comes after it cannot be appended.
+    broken: HashSet<Lsn>,
 }
 
 struct Waiting {
@@ -62,7 +62,7 @@ impl Replica {
             reader,
             waiting: VecDeque::new(),
             committed: Vec::new(),
-            suspect: false,
+            broken: HashSet::new(),
         }
     }
 
@@ -130,7 +130,7 @@ impl Replica {
     ) -> Result<store::Outcome, ChangeFailure> {
         let outcome = match what {
             What::Put { new, how, payload } => {
-                self.check_open(id, &how)?;
+                self.check_open(id, how)?;
                 self.store.put(id, new, how, payload, now_ms)
             }
             What::Commit { upload, new, how } => self.store.commit_upload(upload, new, how, now_ms),
@@ -139,21 +139,22 @@ impl Replica {
             }
             What::Delete { if_match } => self.store.delete(id, if_match, now_ms),
         };
-        outcome.map_err(|error| self.refused(error))
+        Ok(outcome?)
     }
 
+    /// Begins a chunked upload.
     pub(super) fn first_chunk(
         &mut self,
         id: ContentId,
-        how: &How,
+        how: How,
         payload: Payload,
         now_ms: u64,
     ) -> Result<Lsn, ChangeFailure> {
-        self.store
-            .first_chunk(id, how, payload, now_ms)
-            .map_err(|error| self.refused(error))
+        self.check_open(id, how)?;
+        Ok(self.store.first_chunk(id, &how, payload, now_ms)?)
     }
 
+    /// Appends a later chunk. Once one was refused, those behind it have no place.
     pub(super) fn chunk(
         &mut self,
         upload: Lsn,
@@ -161,18 +162,24 @@ impl Replica {
         payload: Payload,
         now_ms: u64,
     ) -> Result<Lsn, ChangeFailure> {
-        self.store
-            .chunk(upload, offset, payload, now_ms)
-            .map_err(|error| self.refused(error))
+        if self.broken.contains(&upload) {
+            return Err(ChangeError::NoSuchUpload.into());
+        }
+        let appended = self.store.chunk(upload, offset, payload, now_ms);
+        if appended.is_err() {
+            self.broken.insert(upload);
+        }
+        Ok(appended?)
     }
 
-    fn refused(&mut self, error: ChangeError) -> ChangeFailure {
-        self.suspect |= matches!(error, ChangeError::Append(AppendError::Poisoned(_)));
-        ChangeFailure::Refused(error)
+    /// Ends an upload without a content.
+    pub(super) fn abort(&mut self, upload: Lsn, now_ms: u64) -> Result<(), AppendError> {
+        self.broken.remove(&upload);
+        self.store.abort(upload, now_ms)
     }
 
     /// Refuses new contents in a closed shard; a retry of one that is stored gets its receipt.
-    pub(super) fn check_open(&self, id: ContentId, how: &How) -> Result<(), ChangeFailure> {
+    fn check_open(&self, id: ContentId, how: How) -> Result<(), ChangeFailure> {
         let closed = self
             .record
             .as_ref()
@@ -190,7 +197,7 @@ impl Replica {
         let awaited = !self.waiting.is_empty() || self.epoch_start.is_some();
         let unsynced = positions.appended.lsn > positions.synced;
         let due = awaited || self.store.unsynced_bytes() > UNSYNCED_BYTES_MAX;
-        self.standing != Standing::Poisoned && (self.suspect || (unsynced && due))
+        unsynced && due
     }
 
     /// Writes out what is buffered.

@@ -8,6 +8,7 @@ use store::{EpochStart, Reader, Usage};
 use uuid::Uuid;
 use wire::position::{Epoch, Lsn, Position, ShardNo};
 use wire::shard::{ShardRecord, ShardState};
+use wire::stats::Space;
 
 /// What this process may do in a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ pub struct ReplicaGauge {
 }
 
 /// One reading of a [`ReplicaGauge`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Measures {
     /// The last record that is synced.
     pub end: Position,
@@ -95,6 +96,24 @@ impl ReplicaGauge {
     /// Notes where the catalog is.
     pub fn set_listed(&self, listed: Lsn) {
         self.listed.store(listed.0, Ordering::Release);
+    }
+}
+
+impl Default for Measures {
+    fn default() -> Self {
+        let usage = Usage {
+            space: Space::default(),
+            contents: 0,
+            damaged: 0,
+            index_memory: 0,
+        };
+        Measures {
+            end: Position::default(),
+            committed: Lsn::ZERO,
+            horizon: Lsn::ZERO,
+            epochs: Arc::default(),
+            usage,
+        }
     }
 }
 

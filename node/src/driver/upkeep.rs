@@ -1,15 +1,14 @@
 //! The background thread that seals, punches and compacts logs, at a rate that leaves the disk to
 //! requests.
 
-use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use store::Chore;
+use store::{Chore, ChoreDone};
 use wire::ShardNo;
 
-use super::command::Command;
+use super::command::{Command, Look};
 
 /// How fast compaction may rewrite. A slow disk writes 100 MB/s; a third of that leaves requests
 /// the better part, and still rewrites a full 256 MiB segment in 8 s.
@@ -27,7 +26,7 @@ impl Upkeep {
         let (chores, queue) = channel();
         let thread = std::thread::Builder::new()
             .name("node-upkeep".to_owned())
-            .spawn(move || Worker::new(queue, commands).run())?;
+            .spawn(move || Worker { queue, commands }.run())?;
         Ok(Upkeep {
             chores: Some(chores),
             thread: Some(thread),
@@ -57,59 +56,57 @@ impl Upkeep {
 struct Worker {
     queue: Receiver<(ShardNo, Chore)>,
     commands: SyncSender<Command>,
-    waiting: VecDeque<(ShardNo, Chore)>,
-    /// When the next chore that costs bytes may begin.
-    not_before: Instant,
 }
 
 impl Worker {
-    fn new(queue: Receiver<(ShardNo, Chore)>, commands: SyncSender<Command>) -> Self {
-        Worker {
-            queue,
-            commands,
-            waiting: VecDeque::new(),
-            not_before: Instant::now(),
-        }
-    }
-
-    fn run(mut self) {
-        while let Some((shard, chore)) = self.next() {
-            let cost = chore.bytes_hint();
-            let done = chore.run();
-            self.not_before = self.not_before.max(Instant::now() + pause_after(cost));
-            if self.commands.send(Command::Finished(shard, done)).is_err() {
+    fn run(self) {
+        while let Ok((shard, chore)) = self.queue.recv() {
+            let mut end = Instant::now();
+            let done = chore.run(&mut |bytes| {
+                end = end.max(Instant::now()) + pause_after(bytes);
+                self.wait_until(end)
+            });
+            if !self.hand_back(shard, done, Look::Again) {
                 return;
             }
         }
     }
 
-    /// The next chore. One that costs nothing is not held up by one that must wait its turn.
-    fn next(&mut self) -> Option<(ShardNo, Chore)> {
+    /// Waits before a compaction's next piece, and does meanwhile what costs nothing: space is
+    /// given back at once. False when the node stops.
+    fn wait_until(&self, end: Instant) -> bool {
         loop {
-            if !self.waiting.is_empty() && Instant::now() >= self.not_before {
-                return self.waiting.pop_front();
-            }
-            let received = if self.waiting.is_empty() {
-                self.queue
-                    .recv()
-                    .map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                self.queue
-                    .recv_timeout(self.not_before.saturating_duration_since(Instant::now()))
-            };
-            match received {
-                Ok(next) if next.1.bytes_hint() == 0 => return Some(next),
-                Ok(next) => self.waiting.push_back(next),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return None,
+            match self
+                .queue
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
+            {
+                Ok((shard, chore)) => {
+                    let mut look = Look::Again;
+                    // A second compaction is turned away here, and comes again.
+                    let done = chore.run(&mut |_| {
+                        look = Look::Later;
+                        false
+                    });
+                    if !self.hand_back(shard, done, look) {
+                        return false;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return true,
+                Err(RecvTimeoutError::Disconnected) => return false,
             }
         }
     }
+
+    fn hand_back(&self, shard: ShardNo, done: ChoreDone, look: Look) -> bool {
+        self.commands
+            .send(Command::Finished(shard, done, look))
+            .is_ok()
+    }
 }
 
-/// How long the disk is left alone after a chore that cost so many bytes.
+/// How long the disk is left alone after a piece of so many bytes.
 fn pause_after(bytes: u64) -> Duration {
-    Duration::from_millis(bytes.saturating_mul(1000) / COMPACT_BYTES_PER_S)
+    Duration::from_micros(bytes.saturating_mul(1_000_000) / COMPACT_BYTES_PER_S)
 }
 
 #[cfg(test)]

@@ -4,8 +4,6 @@
 //! the content's size. Hashing happens here, on the caller's thread.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 
 use bytes::BytesMut;
 use sha2::{Digest, Sha256};
@@ -15,7 +13,7 @@ use wire::{Checksum, ContentId, Lsn};
 
 use super::admission::{AdmissionError, Promise};
 use super::command::{Ack, ChangeFailure, Wait, What};
-use super::handle::Handle;
+use super::handle::{Handle, Sending};
 
 /// Chunks of one upload on their way: while one is appended, the next waits already.
 const WINDOW: usize = 2;
@@ -39,8 +37,6 @@ pub struct Upload {
     upload: Option<Lsn>,
     window: VecDeque<Sending>,
 }
-
-type Sending = Pin<Box<dyn Future<Output = Result<(), ChangeFailure>>>>;
 
 /// What a body must be, when its sender said so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,7 +160,7 @@ impl Upload {
             self.send_filled().await?;
         }
         while let Some(sending) = self.window.pop_front() {
-            sending.await?;
+            sending.appended().await?;
         }
         if self.upload.is_none() {
             self.promise.stored(self.filling.len() as u64)?;
@@ -197,7 +193,7 @@ impl Upload {
             size,
             checksum,
         };
-        let how = self.how.clone();
+        let how = self.how;
         let what = match self.upload {
             Some(upload) => What::Commit { upload, new, how },
             None => {
@@ -220,35 +216,21 @@ impl Upload {
         let payload = Payload::new(bytes);
         match self.upload {
             None => {
-                let first = self
-                    .handle
-                    .first_chunk(self.id, self.how.clone(), payload)
-                    .await?;
+                let first = self.handle.first_chunk(self.id, self.how, payload).await?;
                 self.upload = Some(first);
             }
             Some(upload) => {
                 if self.window.len() == WINDOW
                     && let Some(oldest) = self.window.pop_front()
                 {
-                    oldest.await?;
+                    oldest.appended().await?;
                 }
-                self.send_chunk(upload, payload).await?;
+                let (shard, offset) = (self.id.shard(), self.sent);
+                let sending = self.handle.chunk(shard, upload, offset, payload).await?;
+                self.window.push_back(sending);
             }
         }
         self.sent += length;
-        Ok(())
-    }
-
-    /// Puts a chunk on its way. It is polled once here, so that it goes now and not only when the
-    /// window is full.
-    async fn send_chunk(&mut self, upload: Lsn, payload: Payload) -> Result<(), ChangeFailure> {
-        let (handle, shard, offset) = (self.handle.clone(), self.id.shard(), self.sent);
-        let mut sending: Sending =
-            Box::pin(async move { handle.chunk(shard, upload, offset, payload).await });
-        match futures_util::poll!(&mut sending) {
-            std::task::Poll::Ready(result) => result?,
-            std::task::Poll::Pending => self.window.push_back(sending),
-        }
         Ok(())
     }
 }

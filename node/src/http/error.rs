@@ -245,13 +245,12 @@ impl From<ChangeError> for ApiError {
 impl From<AppendError> for ApiError {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::Full => Self::new(Code::StorageFull, "the disk is full"),
+            AppendError::Full { .. } => Self::new(Code::StorageFull, "the disk is full"),
             AppendError::Poisoned(reason) => Self::hidden(
                 Code::NoLeader,
                 "the content's shard takes no changes at this moment",
                 &reason,
             ),
-            AppendError::TooLarge => Self::new(Code::TooLarge, "the metadata is too large"),
         }
     }
 }
@@ -262,7 +261,7 @@ impl From<ReadError> for ApiError {
             ReadError::NotFound => Self::new(Code::NotFound, "there is no such content"),
             ReadError::Deleted => Self::new(Code::Deleted, "the content was deleted"),
             ReadError::Damaged { .. } => damaged(),
-            ReadError::Io(error) => Self::internal(&error),
+            ReadError::Disk(error) => Self::internal(&error),
         }
     }
 }

@@ -72,7 +72,7 @@ fn lines(replicas: &[Arc<ReplicaView>], after: Lsn, limit: u64) -> Result<Vec<u8
         let mut cursor = replica.reader.cursor(after);
         while left > 0
             && let Some(committed) = cursor
-                .next()
+                .next_change()
                 .map_err(|error: ReadError| ApiError::from(error))?
         {
             let Some(operation) = operation(replica.shard, committed) else {
@@ -118,6 +118,6 @@ fn operation(shard: ShardNo, committed: Committed) -> Option<Operation> {
             ..bare(OperationKind::Delete)
         }),
         Change::Epoch => Some(bare(OperationKind::Epoch)),
-        Change::Other => None,
+        Change::Nothing => None,
     }
 }

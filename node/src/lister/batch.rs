@@ -58,7 +58,7 @@ pub(super) fn operation(committed: Committed) -> Option<ListedOperation> {
             Some(ListedOperation::Upsert(row(content)))
         }
         Change::Deleted { content, .. } => Some(ListedOperation::Delete(content)),
-        Change::Epoch | Change::Other => None,
+        Change::Epoch | Change::Nothing => None,
     }
 }
 

@@ -60,7 +60,8 @@ impl Feed {
         changes: Vec<Committed>,
         waiting: Vec<Unlisted>,
     ) {
-        let is_news = |change: &Committed| !matches!(change.change, Change::Epoch | Change::Other);
+        let is_news =
+            |change: &Committed| !matches!(change.change, Change::Epoch | Change::Nothing);
         let wake = !waiting.is_empty() || changes.iter().any(is_news);
         self.add(
             Entry::Committed {

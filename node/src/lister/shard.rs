@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use store::{Committed, Live, ReadError};
+use store::{Committed, LiveWalk, ReadError};
 use wire::content::Status;
 use wire::limits::LISTING_WAIT;
 use wire::listing::{ListedOperation, ListingOutcome, ListingPart, ListingStep};
@@ -48,7 +48,7 @@ enum Place {
 
 struct Walk {
     at: Position,
-    live: Live,
+    live: LiveWalk,
     rows: u64,
     begun: bool,
 }
@@ -275,7 +275,7 @@ fn follow_log(
     let mut cursor = view.reader.cursor(after.lsn);
     let mut operations: Vec<ListedOperation> = Vec::new();
     while !budget.is_spent()
-        && let Some(committed) = cursor.next()?
+        && let Some(committed) = cursor.next_change()?
     {
         if let Some(operation) = batch::operation(committed) {
             batch::spend(budget, &operation);
@@ -295,7 +295,7 @@ impl Walk {
     fn next(&mut self, budget: &mut Budget) -> Result<ListingStep, ReadError> {
         let mut rows = Vec::new();
         while !budget.is_spent()
-            && let Some(content) = self.live.next().transpose()?
+            && let Some(content) = self.live.next_content()?
         {
             let row = row(content);
             budget.spend(Some(&row));
