@@ -68,9 +68,6 @@ impl Faults {
             return Err(io::Error::other(PowerLost));
         }
         self.done += 1;
-        if std::env::var("TRACE").is_ok() {
-            eprintln!("{} {operation:?}", self.done);
-        }
         let Some(planned) = self.planned.get_mut(&operation) else {
             return Ok(None);
         };

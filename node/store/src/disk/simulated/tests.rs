@@ -198,6 +198,25 @@ fn a_rename_is_atomic_and_a_removal_may_be_lost() {
     assert!((0..SEEDS).all(|seed| contents(&disk.crash(seed), "/f").is_err()));
 }
 
+// If this fails, a file that was moved away comes back under its old name in the tests alone.
+#[test]
+fn a_file_that_was_moved_to_another_directory_is_not_in_both() {
+    let disk = SimulatedDisk::new(1);
+    for dir in ["/a", "/b"] {
+        disk.create_dir(at(dir)).expect("a healthy disk");
+    }
+    disk.sync_dir(at("/")).expect("a healthy disk");
+    drop(disk.create(at("/a/f")).expect("a new name"));
+    disk.rename(at("/a/f"), at("/b/f")).expect("a healthy disk");
+    disk.sync_dir(at("/b")).expect("a healthy disk");
+    disk.sync_dir(at("/a")).expect("a healthy disk");
+    for seed in 0..SEEDS {
+        let after = disk.crash(seed);
+        contents(&after, "/b/f").expect("its new directory was synced");
+        assert_eq!(contents(&after, "/a/f").expect_err("moved").kind(), ErrorKind::NotFound);
+    }
+}
+
 // If this fails, a second sync after a failed one seems to make an upload safe.
 #[test]
 fn what_a_failed_sync_dropped_no_later_sync_brings_back() {

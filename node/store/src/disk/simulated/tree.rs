@@ -119,15 +119,32 @@ impl Tree {
         if !self.now.contains_key(dir) {
             return Err(ErrorKind::NotFound.into());
         }
-        let durable = &mut self.durable;
-        self.unsynced.retain(|step| {
-            let concerned = step.concerns(dir);
-            if concerned {
-                step.apply(durable);
+        let due = self.due(dir);
+        let steps = std::mem::take(&mut self.unsynced);
+        for (step, due) in steps.into_iter().zip(due) {
+            if due {
+                step.apply(&mut self.durable);
+            } else {
+                self.unsynced.push(step);
             }
-            !concerned
-        });
+        }
         Ok(())
+    }
+
+    /// Which of the unsynced changes a sync of this directory makes durable: those of its names,
+    /// and, when one of them is a rename into or out of another directory, what happened to that
+    /// other name before.
+    fn due(&self, dir: &Path) -> Vec<bool> {
+        let mut named: Vec<&Place> = Vec::new();
+        let mut due = vec![false; self.unsynced.len()];
+        for (step, due) in self.unsynced.iter().zip(&mut due).rev() {
+            let places = step.places();
+            *due = places.iter().any(|place| place.dir == dir || named.contains(place));
+            if *due {
+                named.extend(places);
+            }
+        }
+        due
     }
 
     /// The directories after a power loss: of the changes that were not synced, the first few, or
@@ -191,11 +208,12 @@ impl Tree {
 }
 
 impl Step {
-    fn concerns(&self, dir: &Path) -> bool {
+    /// The names that it changes. A rename is atomic: it is durable under both of its names as
+    /// soon as it is under one of them.
+    fn places(&self) -> Vec<&Place> {
         match self {
-            Step::Link { at, .. } | Step::Unlink { at, .. } => at.dir == dir,
-            // Atomic: it is durable in both directories as soon as it is in one of them.
-            Step::Rename { from, to, .. } => from.dir == dir || to.dir == dir,
+            Step::Link { at, .. } | Step::Unlink { at, .. } => vec![at],
+            Step::Rename { from, to, .. } => vec![from, to],
         }
     }
 
