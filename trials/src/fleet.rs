@@ -167,7 +167,7 @@ fn recipes(binaries: &Binaries, plan: &Plan) -> anyhow::Result<Vec<Recipe>> {
     for (number, port) in (1..).zip(&ports[1..]) {
         let name = format!("node{number}");
         let data = plan.folder.join(&name).display().to_string();
-        let own = [("DATA_DIR", data), ("DISTRIBUTORS", dist_url.clone())];
+        let own = [("DATA_DIR", data), ("DIST_URL", dist_url.clone())];
         recipes.push(recipe(binaries, &plan.folder, (&name, *port), &own)?);
     }
     Ok(recipes)
@@ -196,6 +196,7 @@ fn recipe(
         environment: all.collect(),
         arguments: Vec::new(),
         url: format!("http://127.0.0.1:{port}"),
+        folder: folder.to_path_buf(),
         log: folder.join(format!("{name}.log")),
     })
 }

@@ -30,6 +30,8 @@ pub struct Recipe {
     pub arguments: Vec<String>,
     /// The base URI that it will serve.
     pub url: String,
+    /// Where it runs; a `nodes.yml` there counts.
+    pub folder: PathBuf,
     /// Where its standard output and error are appended.
     pub log: PathBuf,
 }
@@ -52,6 +54,7 @@ impl Service {
             .open(&recipe.log)?;
         let child = Command::new(&recipe.program)
             .args(&recipe.arguments)
+            .current_dir(&recipe.folder)
             .envs(recipe.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

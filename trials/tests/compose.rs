@@ -1,6 +1,7 @@
 //! The services take the environment that docker-compose.yml gives them.
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use trials::binaries::Binaries;
 use trials::http;
 use trials::service::{Recipe, Service};
 use wire::content::Receipt;
+use wire::nodes_file::NodesFile;
 use wire::placement::Place;
 
 #[derive(Deserialize)]
@@ -21,7 +23,7 @@ struct ComposeService {
     #[serde(default)]
     command: Vec<String>,
     #[serde(default)]
-    environment: BTreeMap<String, String>,
+    environment: BTreeMap<String, Option<String>>,
     #[serde(default)]
     ports: Vec<String>,
     #[serde(default)]
@@ -35,9 +37,13 @@ struct HealthCheck {
     test: Vec<String>,
 }
 
+fn read(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 fn compose() -> Compose {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker-compose.yml");
-    let text = std::fs::read_to_string(path).expect("docker-compose.yml is there");
+    let text = read("docker-compose.yml");
     serde_saphyr::from_str(&text).expect("docker-compose.yml is YAML of its form")
 }
 
@@ -51,29 +57,45 @@ fn interpolate(text: &str) -> String {
     format!("{before}{default}{}", interpolate(after))
 }
 
-/// What compose would start, with the addresses of one machine: ports `base`, `base + 1`, ….
+/// The services of docker-compose.nodes.yml on loopback, at free ports.
+fn nodes_file(folder: &Path) -> NodesFile {
+    let text = read("docker-compose.nodes.yml");
+    let mut file = NodesFile::read(&text).expect("docker-compose.nodes.yml is a nodes file");
+    let held: Vec<TcpListener> = file
+        .nodes
+        .keys()
+        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
+        .collect();
+    for (service, listener) in file.nodes.values_mut().zip(&held) {
+        let public = service
+            .public_url
+            .take()
+            .expect("clients outside are told an address");
+        assert_eq!(
+            public,
+            format!("http://127.0.0.1:{}", service.port),
+            "is what is published"
+        );
+        service.host = "127.0.0.1".to_owned();
+        service.port = listener.local_addr().expect("bound").port();
+    }
+    let json = serde_json::to_string(&file).expect("serialises");
+    std::fs::write(folder.join("nodes.yml"), json).expect("writes the file");
+    file
+}
+
+/// What compose would start, but on this machine: another address, database and data folder.
 fn recipe(compose: &Compose, name: &str, folder: &Path, database: &str) -> Recipe {
     let service = &compose.services[name];
-    let database = database.to_owned();
-    let data = folder.join(name).display().to_string();
-    let adapt = |(key, value): (&String, &String)| {
+    let adapt = |(key, value): (&String, &Option<String>)| {
         let value = match key.as_str() {
             "HOST" => "127.0.0.1".to_owned(),
-            "DATABASE_URL" => database.clone(),
-            "DATA_DIR" => data.clone(),
-            _ => interpolate(value).replace("http://dist:", "http://127.0.0.1:"),
+            "DATABASE_URL" => database.to_owned(),
+            "DATA_DIR" => folder.join(name).display().to_string(),
+            "NODES_FILE" => folder.join("nodes.yml").display().to_string(),
+            _ => interpolate(value.as_deref()?),
         };
-        (
-            key.clone(),
-            value.replace(&format!("http://{name}:"), "http://127.0.0.1:"),
-        )
-    };
-    let environment: Vec<(String, String)> = service.environment.iter().map(adapt).collect();
-    let of = |wanted: &str| {
-        environment
-            .iter()
-            .find(|(key, _)| key == wanted)
-            .map(|(_, value)| value.clone())
+        Some((key.clone(), value))
     };
     let binaries = Binaries::for_tests().expect("the services build");
     Recipe {
@@ -82,35 +104,10 @@ fn recipe(compose: &Compose, name: &str, folder: &Path, database: &str) -> Recip
             .path(&service.command[0])
             .expect("the command is one of the binaries"),
         arguments: service.command[1..].to_vec(),
-        url: of("PUBLIC_URL").expect("every service has a public address"),
+        environment: service.environment.iter().filter_map(adapt).collect(),
+        url: String::new(),
+        folder: folder.to_path_buf(),
         log: folder.join(format!("{name}.log")),
-        environment,
-    }
-}
-
-/// Gives every port of the recipes a free one, the same everywhere.
-fn on_free_ports(recipes: &mut [Recipe]) {
-    let held: Vec<_> = recipes
-        .iter()
-        .map(|_| std::net::TcpListener::bind("127.0.0.1:0").expect("a free port"))
-        .collect();
-    let free: Vec<u16> = held
-        .iter()
-        .map(|listener| listener.local_addr().expect("bound").port())
-        .collect();
-    for recipe in recipes.iter_mut() {
-        for (port, free) in (8000..).zip(&free) {
-            let (port, free) = (port.to_string(), free.to_string());
-            recipe.url = recipe.url.replace(&format!(":{port}"), &format!(":{free}"));
-            for (key, value) in &mut recipe.environment {
-                if key == "PORT" && *value == port {
-                    *value = free.clone();
-                } else {
-                    *value =
-                        value.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{free}"));
-                }
-            }
-        }
     }
 }
 
@@ -121,9 +118,16 @@ async fn services_start_and_store_with_the_environment_of_compose() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let postgres = pgtest::Postgres::start().expect("PostgreSQL starts");
     let database = postgres.fresh_database().expect("a database");
-    let names = ["dist", "node1", "node2", "node3"];
-    let mut recipes = names.map(|name| recipe(&compose, name, folder.path(), &database));
-    on_free_ports(&mut recipes);
+    let nodes = nodes_file(folder.path());
+    let recipes: Vec<Recipe> = nodes
+        .nodes
+        .iter()
+        .map(|(name, address)| Recipe {
+            url: address.public_url(),
+            ..recipe(&compose, name.as_str(), folder.path(), &database)
+        })
+        .collect();
+    assert_eq!(recipes.len(), 4);
 
     let client = http::client().expect("an HTTP client");
     let mut services = Vec::new();
@@ -167,6 +171,7 @@ async fn check_health(compose: &Compose, recipe: &Recipe) {
     assert_eq!(test[0], "CMD");
     let status = tokio::process::Command::new(&recipe.program)
         .args(&test[2..])
+        .current_dir(&recipe.folder)
         .envs(recipe.environment.iter().map(|(key, value)| (key, value)))
         .status()
         .await

@@ -123,6 +123,7 @@ fn recipe(bench: &Bench) -> anyhow::Result<Recipe> {
         environment: Vec::new(),
         arguments,
         url: format!("http://127.0.0.1:{port}"),
+        folder: bench.folder.clone(),
         log: bench.folder.join("cluster.log"),
     })
 }
