@@ -108,7 +108,7 @@ impl Reading {
     /// When no copy can be read, the content was updated meanwhile, or the hash differs.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ReadError> {
         let client = self.client.clone();
-        let mut attempts = client.attempts();
+        let mut attempts = client.attempts().reached();
         while !self.is_complete() {
             let error = match self.piece().await {
                 Ok(Some(bytes)) => return Ok(Some(bytes)),

@@ -134,6 +134,13 @@ impl<'a> Attempts<'a> {
         }
     }
 
+    /// The cluster has answered before this call: a node that nobody reaches is worth waiting for.
+    #[must_use]
+    pub fn reached(mut self) -> Self {
+        self.answered = true;
+        self
+    }
+
     /// Something moved: patience and waits begin anew.
     pub fn progressed(&mut self) {
         self.since = Instant::now();
@@ -229,6 +236,32 @@ mod tests {
         );
         attempts.progressed();
         assert!(attempts.again(&error).await);
+    }
+
+    // If this fails, a mistyped address is retried as long as a node's restart takes, or a node's
+    // restart is given up on as soon as a mistyped address.
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_borne_longer_when_the_cluster_is_known_to_be_there() {
+        let endpoint = "http://unused".parse().expect("a base URL");
+        let client = crate::api::Client::new(crate::api::Options::new(endpoint)).expect("a client");
+        let source = client
+            .http
+            .get("http://")
+            .send()
+            .await
+            .expect_err("no host");
+        let error = RequestError::Unreachable {
+            url: String::new(),
+            source,
+        };
+        let budget = Budget::default();
+        let mut attempts = Attempts::new(&budget, PATIENCE);
+        let begun = Instant::now();
+        while attempts.again(&error).await {}
+        assert!(begun.elapsed() <= UNREACHABLE_PATIENCE);
+        let mut attempts = Attempts::new(&budget, PATIENCE).reached();
+        while attempts.again(&error).await {}
+        assert!(begun.elapsed() > PATIENCE - WAIT_MAX);
     }
 
     // If this fails, the client comes back before the time that an overloaded node asked for.

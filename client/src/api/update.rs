@@ -123,7 +123,7 @@ impl Client {
             "" => self.leader(id.shard()).await?,
             uri => uri.trim_end_matches('/').to_owned(),
         };
-        let mut attempts = self.attempts();
+        let mut attempts = self.attempts().reached();
         let mut uncertain = false;
         loop {
             let url = routes::update(&node, id);

@@ -84,7 +84,7 @@ impl Client {
     pub async fn upload(&self, upload: &Upload, meter: &Meter) -> Result<Receipt, UploadError> {
         let size = upload.source.size().await?;
         let mut target = Target::of(self.place(Some(size)).await.map_err(UploadError::Place)?);
-        let mut attempts = self.attempts();
+        let mut attempts = self.attempts().reached();
         let mut uncertain = false;
         loop {
             let mut opened = upload.source.open(meter).await?;
