@@ -93,17 +93,15 @@ async fn run(
     next: Next<impl MessageBody + 'static>,
     id: &RequestId,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let (has_body, http) = (has_body(request.headers()), request.request().clone());
-    let response = match next.call(request).await {
-        Ok(response) => response.map_into_boxed_body(),
-        Err(error) => ServiceResponse::new(http.clone(), error.error_response()),
-    };
+    let has_body = has_body(request.headers());
+    let response = next.call(request).await?.map_into_boxed_body();
     let Some(error) = response.response().error() else {
         return Ok(response);
     };
+    let http = response.request();
     let mut answer = match error.as_error::<ApiError>() {
         Some(error) => {
-            log(error, id, &http);
+            log(error, id, http);
             error.response(id.text())
         }
         // What actix itself could not read of a request.
@@ -114,7 +112,7 @@ async fn run(
             .head_mut()
             .set_connection_type(actix_web::http::ConnectionType::Close);
     }
-    Ok(ServiceResponse::new(http, answer))
+    Ok(response.into_response(answer))
 }
 
 fn log(error: &ApiError, id: &RequestId, request: &HttpRequest) {
