@@ -13,7 +13,7 @@ use crate::ui::{Ui, human};
 use super::Global;
 use super::failure::{Failure, Kind};
 
-/// Measure the cluster: uploads or reads of contents of one size, at a concurrency.
+/// Measure the cluster.
 ///
 /// Contents that it uploads are named `bench` and stay. Latency is that of the request to the node;
 /// places are asked for in batches. Failed operations are counted, not retried.

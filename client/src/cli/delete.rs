@@ -6,7 +6,9 @@ use super::Session;
 use super::failure::{Failure, Kind};
 use super::transfers::{JOBS_DEFAULT, run_all};
 
-/// Delete contents; print the id of each, a line each.
+/// Delete contents.
+///
+/// Prints the id of each, a line each.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The contents.

@@ -27,9 +27,11 @@ const CHANGES_MAX: u32 = 5;
 /// Pieces between the network and the disk.
 const PIECES_AHEAD: usize = 16;
 
-/// Download contents; print the id, a tab and the path of each, a line each, as they are done.
+/// Download contents.
 ///
-/// Files take the names that they are stored under, without any folders in them.
+/// Prints a line for each, as it is done: its id, a tab, and the file's path. Files take the names
+/// that contents are stored under, without any folders in them. What an interrupted download has
+/// brought is kept beside its file as ID.HASH.part, and the next one goes on from there.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The contents.

@@ -6,7 +6,7 @@ use wire::content::{ContentItem, Status};
 use super::Session;
 use super::failure::Failure;
 
-/// Show what is known of a content, a name and a value a line.
+/// Show what is known of a content.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The content.

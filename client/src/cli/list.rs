@@ -8,8 +8,9 @@ use crate::api::Filter;
 use super::Session;
 use super::failure::Failure;
 
-/// List contents in the order of their ids, that is of time: id, size in bytes, date of the last
-/// change and name, with tabs between, a line each.
+/// List contents, the oldest first.
+///
+/// Prints a line for each: id, size in bytes, date of the last change and name, with tabs between.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Only contents of this name; with a `*` at the end, of every name that begins so.

@@ -48,6 +48,7 @@ struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "With every command")]
 struct Global {
     /// The base URL of a distributor.
     #[arg(

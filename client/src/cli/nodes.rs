@@ -10,7 +10,7 @@ use crate::ui::table::Table;
 use super::Session;
 use super::failure::Failure;
 
-/// Show the distributors and storage nodes of the cluster.
+/// Show the cluster's distributors and storage nodes.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {}
 

@@ -144,3 +144,80 @@ impl<'a> Shown<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Client, Options};
+    use crate::ui::{Format, Ui};
+    use std::cell::{Cell, RefCell};
+
+    fn session() -> Session {
+        let endpoint = "http://127.0.0.1:1".parse().expect("a base URL");
+        let client = Client::new(Options::new(endpoint)).expect("a client");
+        Session {
+            client,
+            ui: Ui::new(Format::Text, true),
+        }
+    }
+
+    // If this fails, `--jobs` overwhelms a small machine, or files are left out.
+    #[tokio::test(start_paused = true)]
+    async fn all_inputs_run_and_never_too_many_at_once() {
+        let (running, most, done) = (Cell::new(0), Cell::new(0), RefCell::new(Vec::new()));
+        let (running, most, done) = (&running, &most, &done);
+        let work = |input: u64, progress: Progress| async move {
+            running.set(running.get() + 1);
+            most.set(most.get().max(running.get()));
+            progress.begin("a", Some(input));
+            // Shorter and shorter: they end in another order than they begin.
+            tokio::time::sleep(std::time::Duration::from_millis(100 - input)).await;
+            running.set(running.get() - 1);
+            done.borrow_mut().push(input);
+            Ok(())
+        };
+        run_all(&session(), 3, (0..10).collect(), work)
+            .await
+            .expect("all succeed");
+        assert_eq!(most.get(), 3);
+        done.borrow_mut().sort_unstable();
+        assert_eq!(*done.borrow(), (0..10).collect::<Vec<_>>());
+        run_all(&session(), 3, Vec::new(), work)
+            .await
+            .expect("nothing to do");
+    }
+
+    // If this fails, one bad file among many stops the others, or is forgotten.
+    #[tokio::test]
+    async fn failures_are_counted_and_stop_nothing() {
+        let done = Cell::new(0);
+        let done = &done;
+        let work = |input: u32, _| async move {
+            done.set(done.get() + 1);
+            match input % 3 {
+                0 => Err(Failure::new(Kind::NotFound, "it is not there")),
+                _ => Ok(()),
+            }
+        };
+        let failure = run_all(&session(), 4, (0..9).collect(), work)
+            .await
+            .expect_err("3 fail");
+        assert_eq!((failure.kind, done.get()), (Kind::NotFound, 9));
+        assert_eq!(failure.message, "3 of 9 failed");
+    }
+
+    // If this fails, `client upload … | head -1` goes on for hours after its reader is gone.
+    #[tokio::test]
+    async fn the_end_of_standard_output_stops_all() {
+        let done = Cell::new(0);
+        let done = &done;
+        let work = |_: u32, _| async move {
+            done.set(done.get() + 1);
+            Err(Failure::new(Kind::OutputClosed, "closed"))
+        };
+        let failure = run_all(&session(), 1, (0..9).collect(), work)
+            .await
+            .expect_err("closed");
+        assert_eq!((failure.kind, done.get()), (Kind::OutputClosed, 1));
+    }
+}

@@ -12,10 +12,9 @@ use super::failure::{Failure, Kind};
 use super::transfers::{Progress, run_all};
 use super::upload::Described;
 
-/// Replace a content's bytes by a file's; print its id, its new version and its name, with tabs
-/// between.
+/// Replace a content's bytes by a file's.
 ///
-/// It keeps its name, type and attributes, except those that are given.
+/// Prints its id, its new version and its name, with tabs between. It keeps its name, type and attributes, except those that are given.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The content.

@@ -27,7 +27,9 @@ const STDIN_KEPT_BYTES: usize = 8 * 1024 * 1024;
 /// What is read from standard input at once.
 const STDIN_PIECE_BYTES: usize = 256 * 1024;
 
-/// Upload files; print the id, a tab and the name of each, a line each, as they are stored.
+/// Upload files.
+///
+/// Prints a line for each, as it is stored: its id, a tab, and its name.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Files, folders with -r, or `-` for standard input.
