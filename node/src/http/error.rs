@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_RANGE, HeaderName, HeaderValue};
+use actix_web::http::header::{ALLOW, CONTENT_RANGE, HeaderName, HeaderValue, InvalidHeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use store::{AppendError, ChangeError, ReadError};
 use wire::id::{ParseIdError, RefuseNewId};
@@ -20,6 +20,12 @@ use crate::routing::Misrouted;
 pub(crate) struct ApiError {
     pub(crate) code: Code,
     message: Cow<'static, str>,
+    /// What few errors have; boxed, so that results stay small.
+    rare: Box<Rare>,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
     /// For the log alone.
     detail: Option<String>,
     leader: Option<String>,
@@ -31,9 +37,7 @@ impl ApiError {
         ApiError {
             code,
             message: message.into(),
-            detail: None,
-            leader: None,
-            header: None,
+            rare: Box::default(),
         }
     }
 
@@ -45,10 +49,18 @@ impl ApiError {
             text = format!("{text}: {cause}");
             source = cause.source();
         }
-        ApiError {
-            detail: Some(text),
-            ..Self::new(code, message)
-        }
+        let mut error = Self::new(code, message);
+        error.rare.detail = Some(text);
+        error
+    }
+
+    fn with_header(
+        mut self,
+        name: HeaderName,
+        value: Result<HeaderValue, InvalidHeaderValue>,
+    ) -> Self {
+        self.rare.header = value.ok().map(|value| (name, value));
+        self
     }
 
     pub(crate) fn internal(detail: &dyn std::error::Error) -> Self {
@@ -66,36 +78,27 @@ impl ApiError {
     /// No byte of the ranges lies within a content of `size` bytes.
     pub(crate) fn unsatisfiable(size: u64) -> Self {
         let message = format!("no byte of the range lies within the content's {size}");
-        let header = HeaderValue::try_from(format!("bytes */{size}"))
-            .ok()
-            .map(|value| (CONTENT_RANGE, value));
-        ApiError {
-            header,
-            ..Self::new(Code::RangeNotSatisfiable, message)
-        }
+        let range = HeaderValue::try_from(format!("bytes */{size}"));
+        Self::new(Code::RangeNotSatisfiable, message).with_header(CONTENT_RANGE, range)
     }
 
     /// A method that the route does not have; `allowed` are those that it has.
     pub(crate) fn method(allowed: &'static str) -> Self {
-        let header = Some((
-            actix_web::http::header::ALLOW,
-            HeaderValue::from_static(allowed),
-        ));
         let message = format!("this route takes {allowed}");
-        ApiError {
-            header,
-            ..Self::new(Code::MethodNotAllowed, message)
-        }
+        Self::new(Code::MethodNotAllowed, message)
+            .with_header(ALLOW, HeaderValue::try_from(allowed))
     }
 
-    /// A change that this node does not take. What has no shard cannot be stored, and is not
-    /// there to be changed.
+    /// A request that this node does not answer; `no_shard` is what it is to a shard that there
+    /// is none of.
     pub(crate) fn misrouted(misrouted: Misrouted, no_shard: Code) -> Self {
         match misrouted {
-            Misrouted::Elsewhere(leader) => ApiError {
-                leader: Some(leader),
-                ..Self::new(Code::WrongNode, "another node leads this content's shard")
-            },
+            Misrouted::Elsewhere(leader) => {
+                let message = "another node leads this content's shard";
+                let mut error = Self::new(Code::WrongNode, message);
+                error.rare.leader = Some(leader);
+                error
+            }
             Misrouted::NoLeader => Self::new(
                 Code::NoLeader,
                 "the content's shard has no leader at this moment",
@@ -107,13 +110,13 @@ impl ApiError {
     /// The body that a client sees.
     pub(crate) fn body(&self, request_id: &str) -> ErrorBody {
         let mut body = ErrorBody::new(self.code, self.message.clone(), request_id);
-        body.leader.clone_from(&self.leader);
+        body.leader.clone_from(&self.rare.leader);
         body
     }
 
     /// What the log is told; none for what is the client's own affair.
     pub(crate) fn detail(&self) -> Option<&str> {
-        match (&self.detail, self.code.status()) {
+        match (&self.rare.detail, self.code.status()) {
             (Some(detail), _) => Some(detail),
             (None, 500..) => Some(&self.message),
             (None, _) => None,
@@ -123,7 +126,7 @@ impl ApiError {
     /// The answer to the request of this id.
     pub(crate) fn response(&self, request_id: &str) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
-        if let Some((name, value)) = &self.header {
+        if let Some((name, value)) = &self.rare.header {
             response.insert_header((name.clone(), value.clone()));
         }
         if self.code.status() == 503 {
