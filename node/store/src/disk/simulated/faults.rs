@@ -78,6 +78,11 @@ impl Faults {
         Ok(due.map(|index| planned.remove(index).1))
     }
 
+    /// The same disk with its power on again: nothing counted, nothing planned.
+    pub(super) fn after_restart(&self) -> Faults {
+        Faults { capacity_bytes: self.capacity_bytes, ..Faults::default() }
+    }
+
     /// Fails once the power is gone.
     pub(super) fn check_power(&self) -> io::Result<()> {
         if self.stopped {

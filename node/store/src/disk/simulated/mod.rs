@@ -63,8 +63,8 @@ impl SimulatedDisk {
     }
 
     /// The disk as a power loss at this moment may leave it; `seed` chooses one of the
-    /// possibilities. This disk, and all faults planned for it, stay as they are; the new one has
-    /// none, and nothing on it is unsynced.
+    /// possibilities. This disk, and all faults planned for it, stay as they are; the new one is of
+    /// the same capacity, has no faults, and nothing on it is unsynced.
     ///
     /// Of what was not synced: sectors of 512 bytes arrived or not, each for itself, in any of
     /// the states that they went through; a length lies anywhere between the old and the new one;
@@ -86,14 +86,14 @@ impl SimulatedDisk {
             tree,
             inodes,
             next_inode,
-            faults: Faults::default(),
+            faults: state.faults.after_restart(),
             random,
         })
     }
 
     /// The disk as a process that is killed at this moment leaves it: all that was written is
-    /// there, and what was not synced still is not. This disk stays as it is; the new one has no
-    /// faults planned.
+    /// there, and what was not synced still is not. This disk stays as it is; the new one is of the
+    /// same capacity and has no faults planned.
     pub fn kill(&self) -> SimulatedDisk {
         let state = self.shared.lock();
         let mentioned = state.tree.mentioned();
@@ -107,7 +107,7 @@ impl SimulatedDisk {
             tree: state.tree.clone(),
             inodes,
             next_inode: state.next_inode,
-            faults: Faults::default(),
+            faults: state.faults.after_restart(),
             random: state.random.clone(),
         })
     }
