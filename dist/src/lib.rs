@@ -15,7 +15,9 @@ mod members;
 mod metrics;
 mod peer;
 mod placement;
+mod rebuild;
 
 pub use app::{Running, StartError, start};
 pub use config::{Access, Anonymous, Config, POLL_DEFAULT};
 pub use gate::AccessError;
+pub use rebuild::{Progress, Rebuild, RebuildError, rebuild};

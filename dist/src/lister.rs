@@ -4,13 +4,13 @@
 //! or HTTP.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
+use wire::ShardNo;
 use wire::limits::LISTING_OPERATIONS_MAX;
 use wire::listing::{ListedOperation, ListingOutcome, ListingPart, ListingStep};
-use wire::{Position, ShardNo};
 
 use crate::catalog::{Catalog, QueryError};
 use crate::metrics::Metrics;
@@ -46,22 +46,21 @@ struct Batch {
 /// The queue's entrance.
 pub(crate) struct Lister {
     queue: mpsc::Sender<Batch>,
-    listed: Arc<Mutex<BTreeMap<ShardNo, Position>>>,
 }
 
 impl Lister {
     /// Starts the task that lists; it ends when the lister is dropped.
     pub(crate) fn start(catalog: Arc<dyn Catalog>, metrics: Arc<Metrics>) -> Self {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
-        let listed = Arc::default();
-        let task = Task {
-            catalog,
-            metrics,
-            listed: Arc::clone(&listed),
-            held: VecDeque::new(),
-        };
-        tokio::spawn(task.run(waiting));
-        Lister { queue, listed }
+        tokio::spawn(
+            Task {
+                catalog,
+                metrics,
+                held: VecDeque::new(),
+            }
+            .run(waiting),
+        );
+        Lister { queue }
     }
 
     /// Lists a node's parts: at most one for each shard. Durable when it returns; if the caller
@@ -83,20 +82,11 @@ impl Lister {
             .await
             .unwrap_or_else(|_| Err(ListError::Unavailable("the distributor stops".to_owned())))
     }
-
-    /// The catalog's position in each shard, as far as it was told since the start.
-    pub(crate) fn positions(&self) -> BTreeMap<ShardNo, Position> {
-        self.listed
-            .lock()
-            .expect("no thread panics while it holds the positions")
-            .clone()
-    }
 }
 
 struct Task {
     catalog: Arc<dyn Catalog>,
     metrics: Arc<Metrics>,
-    listed: Arc<Mutex<BTreeMap<ShardNo, Position>>>,
     /// Batches that could not go into the last transaction: it had a part of one of their shards.
     held: VecDeque<Batch>,
 }
@@ -157,34 +147,8 @@ impl Task {
         let outcome = self.catalog.list(&parts).await;
         self.observe(&merged, &parts, started, outcome.is_ok());
         match outcome {
-            Ok(outcomes) => self.answer(merged, &shards, outcomes),
+            Ok(outcomes) => answer(merged, &shards, outcomes),
             Err(error) => refuse(merged, &error),
-        }
-    }
-
-    fn answer(&self, merged: Vec<Batch>, shards: &[Vec<ShardNo>], outcomes: Vec<ListingOutcome>) {
-        let mut by_shard: BTreeMap<ShardNo, ListingOutcome> = outcomes
-            .into_iter()
-            .map(|outcome| (outcome.shard, outcome))
-            .collect();
-        {
-            let mut listed = self
-                .listed
-                .lock()
-                .expect("no thread panics while it holds the positions");
-            listed.extend(
-                by_shard
-                    .values()
-                    .map(|outcome| (outcome.shard, outcome.listed)),
-            );
-        }
-        for (batch, shards) in merged.into_iter().zip(shards) {
-            let own = shards
-                .iter()
-                .filter_map(|shard| by_shard.remove(shard))
-                .collect();
-            // Whoever sent it may be gone; the next answer tells him.
-            batch.answer.send(Ok(own)).ok();
         }
     }
 
@@ -242,6 +206,21 @@ fn oldest_delay(parts: &[ListingPart]) -> Option<Duration> {
     };
     let oldest = parts.iter().filter_map(first).min()?;
     Some(now.saturating_sub(Duration::from_millis(oldest)))
+}
+
+fn answer(merged: Vec<Batch>, shards: &[Vec<ShardNo>], outcomes: Vec<ListingOutcome>) {
+    let mut by_shard: BTreeMap<ShardNo, ListingOutcome> = outcomes
+        .into_iter()
+        .map(|outcome| (outcome.shard, outcome))
+        .collect();
+    for (batch, shards) in merged.into_iter().zip(shards) {
+        let own = shards
+            .iter()
+            .filter_map(|shard| by_shard.remove(shard))
+            .collect();
+        // Whoever sent it may be gone; the next answer tells him.
+        batch.answer.send(Ok(own)).ok();
+    }
 }
 
 fn refuse(merged: Vec<Batch>, error: &QueryError) {

@@ -9,6 +9,7 @@ mod server;
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use account::Account;
@@ -71,7 +72,22 @@ const STARTS_MAX: u32 = 5;
 /// Numbers the databases of this process.
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
+/// The server that all tests of one process share.
+static SHARED: OnceLock<Postgres> = OnceLock::new();
+
 impl Postgres {
+    /// The server that all tests of this process share, each with a fresh database. It ends with
+    /// the process.
+    ///
+    /// # Panics
+    /// When there is no server: a test without its database proves nothing.
+    pub fn shared() -> &'static Postgres {
+        SHARED.get_or_init(|| match Self::start() {
+            Ok(postgres) => postgres,
+            Err(error) => panic!("{error}"),
+        })
+    }
+
     /// Starts a server for tests, on a free port of 127.0.0.1, without waiting for its disk.
     ///
     /// # Errors

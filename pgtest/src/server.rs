@@ -1,6 +1,6 @@
 //! The server's process.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -10,17 +10,21 @@ use super::StartError;
 use super::account::Account;
 use super::binaries::Binaries;
 
-/// Runs the server until standard input ends: also when the test's process is killed. SIGQUIT is
-/// PostgreSQL's immediate shutdown, what a crash looks like to clients.
+/// Runs the server until it is told to stop. When its input ends without a word, the test's
+/// process is gone, and nobody else would remove the folder. SIGQUIT is PostgreSQL's immediate
+/// shutdown, what a crash looks like to clients.
 const GUARD: &str = r#"
+    folder=$1
+    shift
     "$@" & server=$!
-    cat > /dev/null
+    read -r word
     kill -QUIT "$server"
     wait "$server"
+    test "$word" = stop || rm -rf -- "$folder"
 "#;
 
 /// A server on a machine with busy cores needs a few seconds.
-const START_TIME_MAX: Duration = Duration::from_secs(60);
+const START_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// A running server; dropped, it is stopped.
 pub(crate) struct Server {
@@ -37,9 +41,8 @@ impl Server {
     ) -> Result<Self, StartError> {
         let log_path = data.join("server.log");
         let mut command = Command::new("/bin/sh");
-        command
-            .args(["-c", GUARD, "guard"])
-            .arg(binaries.path("postgres"));
+        let folder = data.parent().unwrap_or(data);
+        command.args(["-c", GUARD, "guard"]).arg(folder).arg(binaries.path("postgres"));
         command.arg("-D").arg(data).args(["-p", &port.to_string()]);
         command.args([
             "-c",
@@ -81,6 +84,9 @@ impl Server {
             if said.contains("FATAL:  could not") || said.contains("database system is shut down") {
                 break;
             }
+            if !said.contains("starting PostgreSQL") && said.contains("guard:") {
+                break;
+            }
             if said.contains("ready to accept connections")
                 && TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
                 && answers(binaries, port)
@@ -118,8 +124,11 @@ fn answers(binaries: &Binaries, port: u16) -> bool {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The guard ends the server when its input ends, and ends itself after the server.
-        drop(self.guard.stdin.take());
+        // The guard ends the server when it is told to, and ends itself after the server. If it is
+        // gone already, there is nothing to tell.
+        if let Some(mut input) = self.guard.stdin.take() {
+            input.write_all(b"stop\n").ok();
+        }
         if let Err(error) = self.guard.wait() {
             debug_assert!(false, "waiting for the server: {error}");
         }

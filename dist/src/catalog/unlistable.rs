@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use wire::content::ContentRow;
+use wire::limits::CONTENT_BYTES_MAX;
 use wire::listing::{ListedOperation, ListingOutcome, ListingPart, ListingStep};
 use wire::{ContentId, Timestamp};
 
@@ -63,7 +64,7 @@ fn unrepresentable(parts: &[ListingPart]) -> BTreeSet<ContentId> {
 }
 
 fn representable(row: &ContentRow) -> bool {
-    i64::try_from(row.size).is_ok()
+    row.size <= CONTENT_BYTES_MAX
         && i64::try_from(row.version).is_ok()
         && row.created_date.0 <= TIME_MS_MAX
         && row.updated_date.0 <= TIME_MS_MAX
@@ -147,7 +148,7 @@ pub(super) fn sanitize(row: &ContentRow) -> ContentRow {
     ContentRow {
         id: row.id,
         filename,
-        size: row.size.min(i64::MAX.unsigned_abs()),
+        size: row.size.min(CONTENT_BYTES_MAX),
         content_type: "application/octet-stream".to_owned(),
         checksum: row.checksum,
         version: row.version.clamp(1, i64::MAX.unsigned_abs()),

@@ -25,8 +25,8 @@ const REPLACE: &str = "
     update shard_record set version = ?2, record = ?3 where shard = ?1 and version = ?4";
 
 const CAMPAIGN: &str = "
-    insert into controller as c (holder, term, expires_at)
-    values (?1, 1, strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+' || ?2 || ' seconds'))
+    insert into controller as c (singleton, holder, term, expires_at)
+    values (1, ?1, 1, strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '+' || ?2 || ' seconds'))
     on conflict (singleton) do update
        set holder = excluded.holder,
            term = c.term

@@ -8,14 +8,14 @@ use super::writer::name;
 use super::{AdoptError, Identity, QueryError, SqliteCatalog};
 use crate::catalog::listing::from_column;
 
-const GIVE: &str = "insert into cluster (uuid) values (?1) on conflict do nothing";
+const GIVE: &str = "insert into cluster (singleton, uuid) values (1, ?1) on conflict do nothing";
 
 const READ: &str = "select uuid, adopted from cluster";
 
 /// Takes the UUID only where nothing of another cluster would come with it.
 const ADOPT: &str = "
-    insert into cluster (uuid, adopted)
-    select ?1, 1
+    insert into cluster (singleton, uuid, adopted)
+    select 1, ?1, 1
      where exists (select 1 from cluster where uuid = ?1)
         or not exists (select 1 from content union all select 1 from shard_record)
     on conflict (singleton) do update

@@ -46,7 +46,7 @@ const DELETE: &str = "delete from content where id in (select value from json_ea
 const MOVE: &str = "
     update shard
        set listed_epoch = p.epoch, listed_lsn = p.lsn,
-           contents = contents + p.contents, bytes = bytes + p.bytes
+           contents = shard.contents + p.contents, bytes = shard.bytes + p.bytes
       from (select value ->> 0 as id, value ->> 1 as epoch, value ->> 2 as lsn,
                    value ->> 3 as contents, value ->> 4 as bytes
               from json_each(?1)) p
