@@ -131,17 +131,14 @@ impl Task {
     }
 
     async fn list(&self, mut merged: Vec<Batch>) {
+        let shards: Vec<Vec<ShardNo>> = merged
+            .iter()
+            .map(|batch| batch.parts.iter().map(|part| part.shard).collect())
+            .collect();
         let mut parts: Vec<ListingPart> = merged
             .iter_mut()
             .flat_map(|batch| std::mem::take(&mut batch.parts))
             .collect();
-        let shards: Vec<Vec<ShardNo>> = {
-            let mut rest = parts.iter().map(|part| part.shard);
-            merged
-                .iter()
-                .map(|batch| rest.by_ref().take(batch.size()).collect())
-                .collect()
-        };
         parts.sort_by_key(|part| part.shard);
         let started = Instant::now();
         let outcome = self.catalog.list(&parts).await;
@@ -173,12 +170,6 @@ impl Task {
         if let Some(delay) = oldest_delay(parts) {
             metrics.listing_delay_seconds.observe(delay.as_secs_f64());
         }
-    }
-}
-
-impl Batch {
-    fn size(&self) -> usize {
-        self.parts.len()
     }
 }
 
