@@ -1,6 +1,6 @@
 //! `cargo run --release`: a whole cluster on this machine, until Ctrl-C.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -49,6 +49,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&arguments.log).context("--log")?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let options = Options {
@@ -69,7 +70,8 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
     let cluster = tokio::select! {
-        started = cluster::start(options) => started?,
+        // Its message is a whole line already; its sources would say the same again.
+        started = cluster::start(options) => started.map_err(|error| anyhow::anyhow!("{error}"))?,
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };

@@ -64,6 +64,15 @@ impl Cluster {
     }
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // A test that fails must not leave its cluster behind; one that passes has none any more.
+        if let Ok(None) = self.child.try_wait() {
+            self.child.kill().expect("a running child can be killed");
+        }
+    }
+}
+
 fn shell(command: &str) -> String {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
