@@ -114,7 +114,9 @@ impl Log {
             .allocate(0, length)
             .and_then(|()| file.write_at(&header.encode(), 0));
         if let Err(error) = begun {
+            // Durably, or a crash could bring it back behind what the old segment goes on with.
             self.disk.remove(&path)?;
+            self.disk.sync_dir(&self.dir)?;
             return Err(error);
         }
         let segment = Arc::new(Segment::new(self.take_number(), name, file));

@@ -4,13 +4,13 @@
 //! no stale record can follow a new one.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wire::{Lsn, Position};
 
 use super::Log;
 use super::recovery::QUARANTINE;
-use crate::disk::read_exact_at;
+use crate::disk::{File, read_exact_at};
 use crate::segment::header::SEGMENT_HEADER_BYTES;
 use crate::segment::scan::{Found, Scan};
 
@@ -31,7 +31,7 @@ impl Log {
         );
         let length = file.len()?;
         let to = self.quarantine_path(&format!("{}@{at}", name.file()))?;
-        moved += self.copy(&*file, at, length, to)?;
+        moved += self.copy_if_there_is_room(&*file, at, length, to)?;
         let _removed = self.remove_index(segment)?;
         file.set_len(at)?;
         file.sync_data()?;
@@ -124,14 +124,28 @@ impl Log {
         Ok(dir.join(free.expect("numbers do not run out")))
     }
 
-    /// Copies what is not zeros at the end of a range; returns how many bytes that was.
-    fn copy(
+    /// Copies a range into quarantine. On a full disk the log is cut without: what is cut was never
+    /// acknowledged, and a node must be able to start.
+    fn copy_if_there_is_room(
         &self,
-        file: &dyn crate::disk::File,
+        file: &dyn File,
         from: u64,
         to: u64,
         path: PathBuf,
     ) -> io::Result<u64> {
+        match self.copy(file, from, to, &path) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                match self.disk.remove(&path) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                    _ => Ok(0),
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Copies what is not zeros at the end of a range; returns how many bytes that was.
+    fn copy(&self, file: &dyn File, from: u64, to: u64, path: &Path) -> io::Result<u64> {
         let mut bytes = vec![0; COPY_BYTES];
         let mut end = from;
         let mut at = from;
@@ -146,7 +160,7 @@ impl Log {
         if end == from {
             return Ok(0);
         }
-        let copy = self.disk.create(&path)?;
+        let copy = self.disk.create(path)?;
         copy.allocate(0, end - from)?;
         let mut at = from;
         while at < end {

@@ -144,7 +144,7 @@ impl Cursor {
     /// Goes behind a damaged record; false when no other follows in this segment.
     fn skip(&mut self, segment: &Arc<Segment>, start: u64) -> Result<bool, ReadError> {
         let mut scan = Scan::new(&*segment.file, self.shared.log, start)?;
-        let next = scan.resynchronise(start, self.covered)?;
+        let next = scan.resynchronise(start, self.covered, &mut Vec::new())?;
         if let Some((start, _)) = next {
             self.at = Some((Arc::clone(segment), start));
         }

@@ -66,7 +66,10 @@ impl<'a> Scan<'a> {
                 Found::Record { .. } => {}
                 Found::End => return Ok(None),
                 Found::Damage(_) => {
-                    if scan.resynchronise(start, Lsn::ZERO)?.is_none() {
+                    if scan
+                        .resynchronise(start, Lsn::ZERO, &mut Vec::new())?
+                        .is_none()
+                    {
                         return Ok(None);
                     }
                 }
@@ -78,7 +81,7 @@ impl<'a> Scan<'a> {
     ///
     /// # Errors
     /// As the disk gives them.
-    pub(crate) fn suspect(&mut self, start: u64) -> io::Result<Option<Suspect>> {
+    fn suspect(&mut self, start: u64) -> io::Result<Option<Suspect>> {
         if start + HEADER_BYTES as u64 > self.end {
             return Ok(None);
         }
@@ -125,7 +128,8 @@ impl<'a> Scan<'a> {
     }
 
     /// After damage at `start`: goes on to the next intact record with an lsn above `after`, and
-    /// returns its start and lsn; none when there is none.
+    /// returns its start and lsn; none when there is none. Headers that are passed over, damaged,
+    /// are added to `suspects`.
     ///
     /// # Errors
     /// As the disk gives them.
@@ -133,7 +137,9 @@ impl<'a> Scan<'a> {
         &mut self,
         start: u64,
         after: Lsn,
+        suspects: &mut Vec<Suspect>,
     ) -> io::Result<Option<(u64, Lsn)>> {
+        suspects.extend(self.suspect(start)?);
         let mut at = start + ALIGN;
         while at + HEADER_BYTES as u64 <= self.end {
             if self.bytes(at, MAGIC.len())? == MAGIC
@@ -143,6 +149,7 @@ impl<'a> Scan<'a> {
                 self.at = at;
                 return Ok(Some((at, entry.lsn)));
             }
+            suspects.extend(self.suspect(at)?);
             at += ALIGN;
         }
         Ok(None)

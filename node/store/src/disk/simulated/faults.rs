@@ -80,7 +80,10 @@ impl Faults {
 
     /// The same disk with its power on again: nothing counted, nothing planned.
     pub(super) fn after_restart(&self) -> Faults {
-        Faults { capacity_bytes: self.capacity_bytes, ..Faults::default() }
+        Faults {
+            capacity_bytes: self.capacity_bytes,
+            ..Faults::default()
+        }
     }
 
     /// Fails once the power is gone.

@@ -213,7 +213,10 @@ fn a_file_that_was_moved_to_another_directory_is_not_in_both() {
     for seed in 0..SEEDS {
         let after = disk.crash(seed);
         contents(&after, "/b/f").expect("its new directory was synced");
-        assert_eq!(contents(&after, "/a/f").expect_err("moved").kind(), ErrorKind::NotFound);
+        assert_eq!(
+            contents(&after, "/a/f").expect_err("moved").kind(),
+            ErrorKind::NotFound
+        );
     }
 }
 

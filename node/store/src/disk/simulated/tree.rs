@@ -139,7 +139,9 @@ impl Tree {
         let mut due = vec![false; self.unsynced.len()];
         for (step, due) in self.unsynced.iter().zip(&mut due).rev() {
             let places = step.places();
-            *due = places.iter().any(|place| place.dir == dir || named.contains(place));
+            *due = places
+                .iter()
+                .any(|place| place.dir == dir || named.contains(place));
             if *due {
                 named.extend(places);
             }

@@ -200,7 +200,9 @@ impl<'a> Loader<'a> {
         self.report.damaged += 1;
         // Nothing more is written behind it, and no index file may hide it.
         self.log.active_mut().unsealable = true;
-        self.note_suspects(damage.suspect)?;
+        for suspect in &damage.suspects {
+            self.note_suspect(suspect)?;
+        }
         match damage.next {
             Some((start, lsn)) if lsn > self.commit.next() => Ok(Next::Cut(start)),
             _ => Ok(Next::Item),
@@ -210,10 +212,7 @@ impl<'a> Loader<'a> {
     /// A damaged header still says whose record it seems to be, and which record it superseded: one
     /// of the two is right if one byte is wrong. What the index knows of these contents may be out
     /// of date.
-    fn note_suspects(&mut self, suspect: Option<Suspect>) -> Result<(), OpenError> {
-        let Some(suspect) = suspect else {
-            return Ok(());
-        };
+    fn note_suspect(&mut self, suspect: &Suspect) -> Result<(), OpenError> {
         self.log.shared.note_suspect(suspect.id);
         let covering = self.log.segments.iter().rev();
         let Some(state) = covering

@@ -27,7 +27,7 @@ pub(super) struct Surveyed {
 }
 
 /// A record, or a place where one should be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Item {
     /// An intact head, and its commit lsn.
     Record(Entry, Lsn),
@@ -36,14 +36,14 @@ pub(super) enum Item {
 }
 
 /// A place where a record should be.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Damage {
     /// In bytes.
     pub(super) start: u64,
     /// Start and lsn of the next record that can be read.
     pub(super) next: Option<(u64, Lsn)>,
-    /// What the damaged header seems to be about.
-    pub(super) suspect: Option<Suspect>,
+    /// What the damaged headers seem to be about.
+    pub(super) suspects: Vec<Suspect>,
 }
 
 impl Opening<'_> {
@@ -158,13 +158,13 @@ impl Opening<'_> {
                 }
                 // An intact record out of order is a stale one.
                 Found::Record { .. } | Found::Damage(_) => {
-                    let suspect = self.disk("scan a segment", scan.suspect(start))?;
-                    let next = scan.resynchronise(start, last);
+                    let mut suspects = Vec::new();
+                    let next = scan.resynchronise(start, last, &mut suspects);
                     let next = self.disk("scan a segment", next)?;
                     items.push(Item::Damage(Damage {
                         start,
                         next,
-                        suspect,
+                        suspects,
                     }));
                     if next.is_none() {
                         return Ok(items);
