@@ -8,6 +8,9 @@ use wire::NodeName;
 use wire::limits::SESSION_DEFAULT;
 use wire::nodes_file::{NodesFile, ServiceAddress};
 
+/// The HTTP server's own words about its threads help nobody.
+const LOG_DEFAULT: &str = "info,actix_server=warn";
+
 const NODES_FILE_DEFAULT: &str = "nodes.yml";
 
 /// A value and where it was given.
@@ -111,7 +114,7 @@ impl Settings {
             .filter(|(other, _)| **other != name);
         Ok(Settings {
             config,
-            log: text(inputs.log).unwrap_or_else(|| "info".to_owned()),
+            log: text(inputs.log).unwrap_or_else(|| LOG_DEFAULT.to_owned()),
             nodes: nodes.collect(),
             other_distributors: others.map(|(_, address)| address.internal_url()).collect(),
         })

@@ -42,10 +42,18 @@ pub(super) async fn page(
     if !shared.catalog_up() {
         return Err(ApiError::catalog_away());
     }
-    let rows = shared.catalog.page(&query).await?;
-    let next = (rows.len() == query.limit)
-        .then(|| rows.last().map(|listed| listed.row.id.to_string()))
-        .flatten();
+    // One more than asked for tells whether this page is the last.
+    let asked = PageQuery {
+        limit: query.limit + 1,
+        ..query.clone()
+    };
+    let mut rows = shared.catalog.page(&asked).await?;
+    let more = rows.len() > query.limit;
+    rows.truncate(query.limit);
+    let next = rows
+        .last()
+        .filter(|_| more)
+        .map(|listed| listed.row.id.to_string());
     let items = show_all(&shared.members, rows);
     let mut body = Vec::with_capacity(64 + items.len() * ITEM_BYTES);
     let page = ContentPage { items, next };

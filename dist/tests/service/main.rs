@@ -2,4 +2,6 @@
 
 mod catalog;
 mod coordinator;
+mod fake_node;
+mod http;
 mod support;

@@ -2,9 +2,11 @@
 
 use dist::catalog::{Database, open};
 use pgtest::Postgres;
+use serde_json::Value;
+use std::time::Duration;
 use tempfile::TempDir;
 use wire::content::ContentRow;
-use wire::listing::{ListedOperation, ListingOutcome, ListingPart, ListingStep};
+use wire::listing::{ListedOperation, ListingBatch, ListingOutcome, ListingPart, ListingStep};
 use wire::{Checksum, ContentId, Epoch, Lsn, Position, ShardNo, Timestamp};
 
 /// A fresh database, and what keeps it there.
@@ -128,4 +130,121 @@ pub(crate) fn brief(outcomes: &[ListingOutcome]) -> Vec<(u16, bool, Position)> {
         .iter()
         .map(|outcome| (outcome.shard.0, outcome.applied, outcome.listed))
         .collect()
+}
+
+/// A distributor that serves on a free port, and a client for it.
+pub(crate) struct Service {
+    pub(crate) running: Option<dist::Running>,
+    url: String,
+    client: reqwest::Client,
+}
+
+/// A session short enough that a test can wait for several.
+pub(crate) const SESSION: Duration = Duration::from_millis(600);
+
+/// A configuration on a free port of loopback.
+pub(crate) fn config(database_url: &str) -> dist::Config {
+    dist::Config {
+        name: "dist".parse().expect("a name"),
+        bind: "127.0.0.1:0".parse().expect("an address"),
+        public_url: None,
+        database_url: database_url.to_owned(),
+        access: dist::Access::default(),
+        session: SESSION,
+        poll: Duration::from_millis(50),
+    }
+}
+
+impl Service {
+    pub(crate) async fn start(config: dist::Config) -> Self {
+        let running = dist::start(config).await.expect("the distributor starts");
+        Service::of(running)
+    }
+
+    pub(crate) fn of(running: dist::Running) -> Self {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .expect("a client");
+        Service {
+            url: running.url().to_owned(),
+            running: Some(running),
+            client,
+        }
+    }
+
+    /// A client for a distributor that others started.
+    pub(crate) fn at(url: &str) -> Self {
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .ok();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .expect("a client");
+        Service {
+            url: url.to_owned(),
+            running: None,
+            client,
+        }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) async fn stop(mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = method.parse().expect("a method");
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    pub(crate) fn post(&self, path: &str) -> reqwest::RequestBuilder {
+        self.request("POST", path)
+    }
+
+    /// The status and the JSON of an answer.
+    pub(crate) async fn ask(&self, method: &str, path: &str) -> (u16, Value) {
+        answer(self.request(method, path)).await
+    }
+
+    /// The JSON of a GET that succeeds.
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let (status, body) = self.ask("GET", path).await;
+        assert_eq!(status, 200, "{path}: {body}");
+        body
+    }
+
+    /// Lists parts as a node does.
+    pub(crate) async fn list(&self, parts: Vec<ListingPart>) -> (u16, Value) {
+        let batch = ListingBatch {
+            node: "node1".parse().expect("a name"),
+            parts,
+        };
+        answer(self.post("/content").json(&batch)).await
+    }
+
+    /// Waits until something holds.
+    pub(crate) async fn until(&self, mut holds: impl AsyncFnMut() -> bool) {
+        let wait = async {
+            while !holds().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), wait)
+            .await
+            .expect("it holds in time");
+    }
+}
+
+/// Sends a request: its status and its JSON.
+pub(crate) async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.expect("an answer");
+    let status = response.status().as_u16();
+    (status, response.json().await.expect("JSON"))
 }

@@ -91,6 +91,11 @@ impl<'a> Columns<'a> {
         Ok(())
     }
 
+    /// The ids of these rows.
+    pub(super) fn ids(&self) -> &[Uuid] {
+        &self.id
+    }
+
     /// Inserts or replaces these rows, in the connection's transaction. Gives back by how much
     /// contents and bytes grow.
     pub(super) async fn insert(

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Acquire, Row};
-use uuid::Uuid;
 use wire::content::ContentRow;
 use wire::listing::{ListingPart, ListingStep};
 use wire::{ContentId, Epoch, Lsn, Position, ShardNo};
@@ -86,9 +85,8 @@ impl PostgresCatalog {
             let mut transaction = connection.begin().await?;
             let before = lock(&mut transaction, shard).await?;
             let applied = match step {
-                Step::Show { first, rows, .. } => {
-                    let ids: Vec<Uuid> = rows.iter().map(|row| row.id.uuid()).collect();
-                    show(&mut transaction, shard, at, first, &columns, &ids).await?
+                Step::Show { first, .. } => {
+                    show(&mut transaction, shard, at, first, &columns).await?
                 }
                 Step::End { rows, .. } => end(&mut transaction, shard, at, rows).await?,
             };
@@ -160,7 +158,6 @@ async fn show(
     at: (i64, i64),
     first: bool,
     columns: &Columns<'_>,
-    ids: &[Uuid],
 ) -> Result<bool, sqlx::Error> {
     if first {
         sqlx::query(FORGET)
@@ -185,7 +182,7 @@ async fn show(
         .await?;
     sqlx::query(SEEN)
         .bind(shard)
-        .bind(ids)
+        .bind(columns.ids())
         .execute(&mut *connection)
         .await?;
     Ok(true)
