@@ -3,14 +3,19 @@
 //! A file is committed only when the boundary after it was read: a body that is cut short leaves
 //! nothing of its last file. Commits run while the next file is received.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::HttpRequest;
+use actix_web::error::PayloadError;
 use actix_web::http::header::CONTENT_LENGTH;
-use bytes::BytesMut;
-use futures_util::StreamExt;
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
 use tokio::task::JoinHandle;
 use wire::content::Receipt;
 use wire::limits::{ATTRIBUTES_BYTES_MAX, FILES_PER_REQUEST_MAX, REFUSED_BODY_BYTES_MAX};
@@ -92,11 +97,15 @@ impl Form {
     /// # Errors
     /// When the form has no file, or breaks before its first.
     pub(in crate::http) async fn receive(mut self, body: Body) -> Result<Outcomes, ApiError> {
-        let mut parts = Multipart::new(self.request.headers(), body);
+        let body = Rc::new(RefCell::new(body));
+        let mut parts = Multipart::new(self.request.headers(), Shared(Rc::clone(&body)));
         let end = self.read(&mut parts).await;
+        drop(parts);
         if end.is_err() {
             self.received = None;
-            drain(parts).await;
+            if let Some(body) = Rc::into_inner(body) {
+                body.into_inner().drain().await;
+            }
         }
         while !self.commits.is_empty() {
             self.await_oldest().await;
@@ -287,24 +296,14 @@ async fn skip(field: &mut Field) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Drops what the request still sends, within bounds.
-async fn drain(mut parts: Multipart) {
-    let mut dropped = 0;
-    let rest = async {
-        while let Some(Ok(mut field)) = parts.next().await {
-            while let Some(Ok(piece)) = field.next().await {
-                dropped += piece.len();
-                if dropped > REFUSED_BODY_BYTES_MAX {
-                    return;
-                }
-            }
-        }
-    };
-    if tokio::time::timeout(wire::limits::REFUSED_BODY_TIME_MAX, rest)
-        .await
-        .is_err()
-    {
-        tracing::debug!("a refused form still sends");
+/// A body that can still be drained when the parser has given up on it.
+struct Shared(Rc<RefCell<Body>>);
+
+impl Stream for Shared {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut *self.0.borrow_mut()).poll_next(cx)
     }
 }
 

@@ -10,12 +10,9 @@ use store::disk::simulated::{Random, SimulatedDisk};
 
 use crate::check::{check_space, check_store};
 use crate::expectation::Expectation;
-use crate::workload::{self, Plan};
+use crate::plan::Plan;
+use crate::workload;
 use crate::world::{Stopped, World, start};
-
-/// How many steps the workload of a case takes before, and after, its crash.
-const STEPS: u64 = 70;
-const STEPS_AFTER: u64 = 25;
 
 /// More rounds of upkeep than any of these logs can need.
 const UPKEEP_ROUNDS_MAX: usize = 500;
@@ -64,8 +61,8 @@ pub(crate) struct Wreck {
 pub(crate) fn wreck(seed: u64, stop: u64) -> Wreck {
     let disk = SimulatedDisk::new(seed);
     disk.stop_after(stop);
-    let plan = Plan::of(seed, STEPS);
-    let Ok(store) = start(&disk) else {
+    let plan = Plan::of(seed);
+    let Ok(store) = start(&disk, plan.geometry()) else {
         let expected = Expectation::default();
         return Wreck {
             disk,
@@ -114,15 +111,10 @@ impl Wreck {
         } else {
             self.disk.crash(crash)
         };
-        let disk = interrupt_recovery(disk, &mut random);
+        let disk = interrupt_recovery(disk, self.plan, &mut random);
         let mut world = self.reopen(disk, self.expected.clone(), random.bits());
         if random.chance(1, 3) {
-            let plan = Plan {
-                steps: STEPS_AFTER,
-                breaks: false,
-
-                ..self.plan
-            };
+            let plan = self.plan.afterwards();
             workload::run(&mut world, plan).expect("nothing fails on a healthy disk");
             let World {
                 disk,
@@ -146,7 +138,7 @@ impl Wreck {
     /// Opens, compares, opens again, begins an epoch, commits all that survived, and compares.
     fn reopen(&self, disk: SimulatedDisk, mut expected: Expectation, seed: u64) -> World {
         disk.set_capacity(None); // TEMP B6
-        let mut store = open(&disk);
+        let mut store = open(&disk, self.plan);
         let first = store.positions();
         let appended = first.appended.lsn.0;
         assert!(
@@ -165,7 +157,7 @@ impl Wreck {
         check_store(&mut store, &expected, self.now_ms);
         drop(store);
 
-        let mut store = open(&disk);
+        let mut store = open(&disk, self.plan);
         assert_eq!(store.positions(), first, "a second start finds the same");
         check_store(&mut store, &expected, self.now_ms);
 
@@ -183,17 +175,18 @@ impl Wreck {
     }
 }
 
-fn open(disk: &SimulatedDisk) -> Store {
-    start(disk).unwrap_or_else(|error| panic!("the log cannot be opened again: {error}"))
+fn open(disk: &SimulatedDisk, plan: Plan) -> Store {
+    start(disk, plan.geometry())
+        .unwrap_or_else(|error| panic!("the log cannot be opened again: {error}"))
 }
 
 /// Sometimes the power goes a second time, in the middle of recovery.
-fn interrupt_recovery(disk: SimulatedDisk, random: &mut Random) -> SimulatedDisk {
+fn interrupt_recovery(disk: SimulatedDisk, plan: Plan, random: &mut Random) -> SimulatedDisk {
     if !random.chance(1, 4) {
         return disk;
     }
     disk.stop_after(2 + random.below(12));
-    drop(start(&disk));
+    drop(start(&disk, plan.geometry()));
     disk.crash(random.bits())
 }
 

@@ -9,6 +9,7 @@ mod answers;
 mod check;
 mod crash;
 mod expectation;
+mod plan;
 mod requests;
 mod workload;
 mod world;
@@ -19,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crash::{Case, operations, wreck};
 
-const SEEDS: Range<u64> = 0..64;
+const SEEDS: Range<u64> = 0..100;
 const CRASHES: u64 = 4;
 const STATES_MIN: u64 = 10_000;
 

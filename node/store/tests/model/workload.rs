@@ -5,34 +5,10 @@ use store::{Describe, How};
 use wire::{Checksum, ContentId, ShardNo};
 
 use crate::expectation::Known;
+use crate::plan::{Diet, Plan};
 use crate::world::{Step, Upload, World};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-
-/// What the seed chose for a whole run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    /// How many steps it takes.
-    pub(crate) steps: u64,
-    /// Whether payloads are large enough to be given back in pages.
-    pub(crate) large: bool,
-    /// Whether the disk is small.
-    pub(crate) full: bool,
-    /// Whether a write or a sync fails some time.
-    pub(crate) breaks: bool,
-}
-
-impl Plan {
-    /// The plan of a seed.
-    pub(crate) fn of(seed: u64, steps: u64) -> Plan {
-        Plan {
-            steps,
-            large: seed.is_multiple_of(3),
-            full: seed % 4 == 1,
-            breaks: seed % 5 == 4,
-        }
-    }
-}
 
 /// Runs the steps of a plan, until the power goes.
 pub(crate) fn run(world: &mut World, plan: Plan) -> Step {
@@ -54,37 +30,39 @@ pub(crate) fn run(world: &mut World, plan: Plan) -> Step {
 
 fn step(world: &mut World, plan: Plan) -> Step {
     world.now_ms += world.random.below(1000);
-    let d = world.random.below(100);
-    if std::env::var("TRACE").is_ok() {
-        eprintln!("-- step {d} {:?}", world.store.positions());
-    }
-    match d {
-        0..24 => create(world, plan),
-        24..32 => update(world, plan),
-        32..36 => describe(world),
-        36..43 => delete(world),
-        43..46 => repeat(world),
-        46..50 => begin_upload(world, plan),
-        50..58 => continue_upload(world),
-        58..60 => abort(world),
-        60..68 => world.flush(),
-        68..78 => world.sync(),
-        78..84 => commit_some(world),
-        84..88 => world.settle(),
-        88..92 => world.take_chores(),
-        92..95 => run_some_chore(world),
-        95..97 => hold_or_release(world),
-        97 => truncate(world),
-        98 => world.begin_epoch(),
+    match world.random.below(100) {
+        0..22 => create(world, plan),
+        22..32 => update(world, plan),
+        32..35 => describe(world),
+        35..44 => delete(world),
+        44..47 => repeat(world),
+        47..50 => begin_upload(world, plan),
+        50..57 => continue_upload(world),
+        57..59 => abort(world),
+        59..65 => world.flush(),
+        65..73 => world.sync(),
+        73..79 => commit_some(world),
+        79..84 => world.settle(),
+        84..94 => upkeep(world),
+        94..96 => hold_or_release(world),
+        96 => truncate(world),
+        97 => world.begin_epoch(),
         _ => weather(world, plan),
     }
 }
 
 fn size(world: &mut World, plan: Plan) -> usize {
-    let bound = match world.random.below(if plan.large { 8 } else { 24 }) {
+    let large = match plan.diet {
+        Diet::Small => 1_500,
+        Diet::Mixed | Diet::Large => 100_000,
+    };
+    let bound = match world
+        .random
+        .below(if plan.diet == Diet::Large { 8 } else { 24 })
+    {
         0 => 1,
-        1 | 2 => 100_000,
-        3..6 => 6_000,
+        1 | 2 => large,
+        3..6 => large.min(6_000),
         _ => 700,
     };
     world.random.below(bound) as usize
@@ -189,7 +167,12 @@ fn begin_upload(world: &mut World, plan: Plan) -> Step {
         (None, How::Create) => fresh_id(world),
         (None, How::Update { .. }) => return Ok(()),
     };
-    let len = 1 + size(world, plan) + world.random.below(20_000) as usize;
+    let more = if plan.diet == Diet::Small {
+        1_000
+    } else {
+        20_000
+    };
+    let len = 1 + size(world, plan) + world.random.below(more) as usize;
     let (bytes, new) = world.fresh(len);
     let first = part_of(world, len);
     let lsn = wire::Lsn::ZERO;
@@ -244,17 +227,13 @@ fn commit_some(world: &mut World) -> Step {
     world.commit_to(lsn)
 }
 
-fn run_some_chore(world: &mut World) -> Step {
+/// Takes chores, or carries one out that was taken: others may run, and records die, in between.
+fn upkeep(world: &mut World) -> Step {
     if world.chores.is_empty() {
-        world.take_chores()?;
+        return world.take_chores();
     }
-    match world.chores.len() as u64 {
-        0 => Ok(()),
-        some => {
-            let index = world.random.below(some) as usize;
-            world.run_chore(index)
-        }
-    }
+    let index = world.random.below(world.chores.len() as u64) as usize;
+    world.run_chore(index)
 }
 
 fn hold_or_release(world: &mut World) -> Step {

@@ -17,13 +17,6 @@ use crate::expectation::{Expectation, Known, checksum_of};
 /// The log id of every log here.
 pub(crate) const LOG: u64 = 0x1234_5678_9abc_def0;
 
-/// Small sizes, so that short workloads seal, rewrite and run out of space.
-pub(crate) const GEOMETRY: Geometry = Geometry {
-    segment_bytes: 256 << 10,
-    allocate_bytes: 64 << 10,
-    reserve_bytes: 8 << 10,
-};
-
 /// The replica's directory.
 pub(crate) fn dir() -> PathBuf {
     Path::new("/replica").to_owned()
@@ -77,7 +70,7 @@ pub(crate) struct World {
 
 /// Opens the log, or begins it. As a node does, it makes sure first that the directory will be
 /// found again: a killed process may have made it and not synced its name.
-pub(crate) fn start(disk: &SimulatedDisk) -> Result<Store, OpenError> {
+pub(crate) fn start(disk: &SimulatedDisk, geometry: Geometry) -> Result<Store, OpenError> {
     let ready = disk
         .create_dir(&dir())
         .and_then(|()| disk.sync_dir(Path::new("/")));
@@ -89,7 +82,7 @@ pub(crate) fn start(disk: &SimulatedDisk) -> Result<Store, OpenError> {
             error,
         });
     }
-    Store::open_with(Arc::new(disk.clone()), &dir(), LOG, GEOMETRY).map(|(store, _)| store)
+    Store::open_with(Arc::new(disk.clone()), &dir(), LOG, geometry).map(|(store, _)| store)
 }
 
 impl World {

@@ -1,0 +1,12 @@
+//! The storage node over real HTTP, beside a real distributor, on free ports and in folders of
+//! their own.
+
+mod access;
+mod bad_input;
+mod forms;
+mod life;
+mod limits;
+mod outage;
+mod reads;
+mod retries;
+mod support;
