@@ -201,6 +201,22 @@ impl Bed {
         id.to_owned()
     }
 
+    /// Waits until so many contents are listed, and gives the lines of the list.
+    #[track_caller]
+    pub(crate) fn until_listed(&self, contents: usize) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.until("all contents are listed", || {
+            lines = self
+                .run(&["list"])
+                .ok()
+                .lines()
+                .map(str::to_owned)
+                .collect();
+            lines.len() == contents
+        });
+        lines
+    }
+
     /// Waits until something is so.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {

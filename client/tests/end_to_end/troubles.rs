@@ -66,7 +66,7 @@ pub(crate) fn a_node_that_stops_is_gone_around(bed: &mut Bed) {
     });
     bed.start_node(place);
     assert_eq!(bed.run(&["get", &id, "-o", "-"]).ok(), "before");
-    assert_eq!(bed.run(&["list"]).ok().lines().count(), 13);
+    bed.until_listed(13);
 }
 
 // If this fails, a node's restart breaks the downloads that it was giving.
@@ -118,7 +118,7 @@ pub(crate) fn a_restarted_cluster_has_everything(bed: &mut Bed) {
             _ => assert!(bed.run(&["get", id, "-o", "-"]).bytes == pattern(i * 200_000, *i as u64)),
         }
     }
-    assert_eq!(bed.run(&["list"]).ok().lines().count(), 8);
+    bed.until_listed(8);
 }
 
 pub(crate) fn uploads_and_reads_go_on_without_the_catalog() {
