@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use store::disk::Disk;
 use store::{ChoreDone, Poisoned};
-use uuid::Uuid;
 use wire::{Lsn, ShardNo};
 
 use super::admission::Admission;
@@ -51,8 +50,6 @@ pub(super) struct DiskThread {
     pub(super) dir: DataDir,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) replicas: BTreeMap<ShardNo, Replica>,
-    /// Replicas that were made and never used: their record is still to come.
-    pub(super) unused: BTreeMap<ShardNo, Uuid>,
     pub(super) around: Surroundings,
     commands: Receiver<Command>,
     syncers: Syncers,
@@ -76,7 +73,6 @@ impl DiskThread {
             dir,
             disk,
             replicas: BTreeMap::new(),
-            unused: BTreeMap::new(),
             around,
             commands,
             syncers,

@@ -11,7 +11,7 @@ use wire::shard::ShardRecord;
 use super::disk_thread::DiskThread;
 use super::replica::Replica;
 use super::table::Standing;
-use crate::membership::data_dir::{DataDirError, HeldReplica, MakeReplicaError};
+use crate::membership::data_dir::{DataDirError, HeldReplica, MakeReplicaError, NewReplica};
 use crate::membership::duty::{self, Held, Step};
 
 /// Why a record could not be obeyed; it is tried again with the next heartbeat.
@@ -49,20 +49,17 @@ impl DiskThread {
         let HeldReplica {
             shard,
             replica,
+            log,
             record,
         } = held;
-        let Some(record) = record else {
-            tracing::info!(%shard, "a replica that was never used waits for its record");
-            self.unused.insert(shard, replica);
-            return;
-        };
-        match Store::open(Arc::clone(&self.disk), &self.dir.log(shard), record.log) {
+        match Store::open(Arc::clone(&self.disk), &self.dir.log(shard), log) {
             Ok((store, recovery)) => {
                 tracing::info!(%shard, ?recovery, "opened");
-                self.add_replica(Replica::new(shard, replica, store, Some(record)));
+                self.add_replica(Replica::new(shard, replica, store, record));
             }
             Err(error) => {
-                tracing::error!(%shard, error = &error as &dyn std::error::Error, "not served");
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(%shard, error, "a shard is not served");
             }
         }
     }
@@ -118,27 +115,19 @@ impl DiskThread {
 
     fn obey(&mut self, record: &ShardRecord, now_ms: u64) -> Result<(), ObeyError> {
         let shard = record.shard;
-        let unused = self.unused.get(&shard).map(|&replica| Held {
-            replica,
-            record_version: 0,
-        });
-        let used = self.replicas.get(&shard).map(|replica| Held {
+        let held = self.replicas.get(&shard).map(|replica| Held {
             replica: replica.replica,
             record_version: replica.record.as_ref().map_or(0, |record| record.version),
         });
         let offers = &self.dir.identity().offers;
-        match duty::step(&self.around.me, used.or(unused), offers, record) {
+        match duty::step(&self.around.me, held, offers, record) {
             Step::Ignore => return Ok(()),
             Step::Lost => {
                 tracing::warn!(%shard, "the record names a replica that is not here");
                 return Ok(());
             }
             Step::Make(replica) => self.make_replica(record, replica)?,
-            Step::Obey => {
-                if let Some(replica) = self.unused.remove(&shard) {
-                    self.open_made(record, replica)?;
-                }
-            }
+            Step::Obey => {}
         }
         // Kept before it is acted on: a node never goes back to an older epoch.
         self.dir.keep_record(record)?;
@@ -147,19 +136,21 @@ impl DiskThread {
     }
 
     fn make_replica(&mut self, record: &ShardRecord, replica: Uuid) -> Result<(), ObeyError> {
+        let (shard, log) = (record.shard, record.log);
         let disk = Arc::clone(&self.disk);
-        self.dir.make_replica(record.shard, replica, |log| {
-            Store::create(Arc::clone(&disk), log, record.log).map(drop)
-        })?;
+        let new = NewReplica {
+            shard,
+            replica,
+            log,
+        };
+        self.dir
+            .make_replica(new, |dir| Store::create(disk, dir, log).map(drop))?;
+        let (store, _) = Store::open(Arc::clone(&self.disk), &self.dir.log(shard), log)?;
+        tracing::info!(%shard, %replica, "made");
+        self.add_replica(Replica::new(shard, replica, store, None));
+        // Only now: a heartbeat without the offer and without the replica would say that the
+        // replica is lost.
         self.around.presence.offers(self.dir.identity().offer());
-        tracing::info!(shard = %record.shard, %replica, "made");
-        self.open_made(record, replica)
-    }
-
-    fn open_made(&mut self, record: &ShardRecord, replica: Uuid) -> Result<(), ObeyError> {
-        let log = self.dir.log(record.shard);
-        let (store, _) = Store::open(Arc::clone(&self.disk), &log, record.log)?;
-        self.add_replica(Replica::new(record.shard, replica, store, None));
         Ok(())
     }
 

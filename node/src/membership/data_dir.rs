@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/lock                     held by the process that uses DIR
 //! DIR/node.json                whose it is
-//! DIR/shards/<n>/replica.json  the replica's UUID, made with the folder
+//! DIR/shards/<n>/replica.json  the replica's UUID, made with the folder, and its log's name
 //! DIR/shards/<n>/record.json   the shard record that the replica obeys
 //! DIR/shards/<n>/log/          its log
 //! ```
@@ -42,8 +42,21 @@ pub struct HeldReplica {
     pub shard: ShardNo,
     /// The replica's UUID.
     pub replica: Uuid,
+    /// The log's name, which every record of it carries.
+    pub log: u64,
     /// The record that it obeys; none when it was made and never used.
     pub record: Option<ShardRecord>,
+}
+
+/// A replica to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewReplica {
+    /// Of which shard.
+    pub shard: ShardNo,
+    /// Under which of the offers.
+    pub replica: Uuid,
+    /// The log's name.
+    pub log: u64,
 }
 
 /// Why a data directory cannot be used.
@@ -78,6 +91,7 @@ pub enum DataDirError {
 struct ReplicaFile {
     shard: ShardNo,
     replica: Uuid,
+    log: u64,
 }
 
 impl DataDir {
@@ -161,6 +175,7 @@ impl DataDir {
         Ok(HeldReplica {
             shard,
             replica: file.replica,
+            log: file.log,
             record,
         })
     }
@@ -172,22 +187,26 @@ impl DataDir {
     /// When a file cannot be written; nothing remains then, and the offer stands.
     pub fn make_replica<E>(
         &mut self,
-        shard: ShardNo,
-        replica: Uuid,
+        new: NewReplica,
         make_log: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<(), MakeReplicaError<E>> {
-        let unfinished = self
-            .root
-            .join("shards")
-            .join(format!("{UNFINISHED}{replica}"));
+        let NewReplica {
+            shard,
+            replica,
+            log,
+        } = new;
+        let name = format!("{UNFINISHED}{replica}");
+        let unfinished = self.root.join("shards").join(name);
         remove_all(&unfinished)?;
-        let log = unfinished.join("log");
-        fs::create_dir_all(&log).map_err(at(&log))?;
-        make_log(&log).map_err(MakeReplicaError::Log)?;
-        write_json(
-            &unfinished.join("replica.json"),
-            &ReplicaFile { shard, replica },
-        )?;
+        let log_dir = unfinished.join("log");
+        fs::create_dir_all(&log_dir).map_err(at(&log_dir))?;
+        make_log(&log_dir).map_err(MakeReplicaError::Log)?;
+        let file = ReplicaFile {
+            shard,
+            replica,
+            log,
+        };
+        write_json(&unfinished.join("replica.json"), &file)?;
         let folder = self.folder(shard);
         fs::rename(&unfinished, &folder).map_err(at(&folder))?;
         durable::sync_parent(&folder).map_err(at(&folder))?;

@@ -11,9 +11,17 @@ fn node() -> NodeName {
 
 fn make(dir: &mut DataDir, shard: u16) -> Uuid {
     let offer = dir.identity().offer();
-    dir.make_replica(ShardNo(shard), offer, |_| Ok::<_, Infallible>(()))
+    dir.make_replica(new(shard, offer), |_| Ok::<_, Infallible>(()))
         .expect("makes");
     offer
+}
+
+fn new(shard: u16, replica: Uuid) -> NewReplica {
+    NewReplica {
+        shard: ShardNo(shard),
+        replica,
+        log: 9,
+    }
 }
 
 fn record(shard: u16) -> ShardRecord {
@@ -63,11 +71,13 @@ fn replicas_and_records_are_found_again() {
         HeldReplica {
             shard: ShardNo(1),
             replica: first,
+            log: 9,
             record: None,
         },
         HeldReplica {
             shard: ShardNo(3),
             replica: third,
+            log: 9,
             record: Some(record(3)),
         },
     ];
@@ -81,14 +91,14 @@ fn an_unfinished_replica_leaves_its_offer_standing() {
     let root = tempfile::tempdir().expect("a folder");
     let mut dir = DataDir::open(root.path(), &node()).expect("opens");
     let offer = dir.identity().offer();
-    let failed = dir.make_replica(ShardNo(1), offer, |_| Err("disk full"));
+    let failed = dir.make_replica(new(1, offer), |_| Err("disk full"));
     assert!(matches!(failed, Err(MakeReplicaError::Log("disk full"))));
     drop(dir);
 
     let mut dir = DataDir::open(root.path(), &node()).expect("opens");
     assert!(dir.identity().offers.contains(&offer));
     assert!(dir.replicas().expect("lists").is_empty());
-    dir.make_replica(ShardNo(1), offer, |_| Ok::<_, Infallible>(()))
+    dir.make_replica(new(1, offer), |_| Ok::<_, Infallible>(()))
         .expect("makes");
     assert!(!dir.identity().offers.contains(&offer));
 }

@@ -173,11 +173,14 @@ impl Pulse {
 
     fn heartbeat(&self) -> Heartbeat {
         let presence = self.parts.handle.presence();
+        // The offer first: one that is used meanwhile is still told beside its replica, and never
+        // is neither of the two.
+        let offer = presence.offer();
         let replicas = self.parts.handle.table().replicas();
         Heartbeat {
             cluster: presence.cluster(),
             incarnation: self.parts.me.incarnation,
-            offer: presence.offer(),
+            offer,
             internal_url: self.parts.internal_url.clone(),
             public_url: self.parts.public_url.clone(),
             replicas: replicas

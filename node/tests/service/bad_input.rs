@@ -48,12 +48,7 @@ async fn wrong_routes_and_methods_are_told_as_such() {
 #[tokio::test]
 async fn ids_that_can_name_nothing_here_are_refused() {
     let cluster = Cluster::start(1).await;
-    for id in [
-        "x",
-        "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633",
-        "%00",
-        "%ff%fe",
-    ] {
+    for id in ["x", "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633", "%00", "%ff%fe"] {
         for (method, route) in [
             (Method::GET, "retrieve"),
             (Method::PUT, "store"),
