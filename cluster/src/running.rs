@@ -1,5 +1,6 @@
 //! Starting and stopping the services of one cluster.
 
+use tokio::task::JoinSet;
 use wire::NodeName;
 
 use crate::ready;
@@ -91,13 +92,14 @@ impl Running {
         self.wait().await
     }
 
-    /// Stops everything: nodes first, so that they can list what is left.
+    /// Stops everything: the nodes at the same time, then the distributor, so that they can list
+    /// what is left.
     pub async fn stop(self) {
-        for slot in self.nodes {
-            if let Some(running) = slot.running {
-                running.stop().await;
-            }
+        let mut stopping = JoinSet::new();
+        for running in self.nodes.into_iter().filter_map(|slot| slot.running) {
+            stopping.spawn(running.stop());
         }
+        stopping.join_all().await;
         self.dist.stop().await;
     }
 

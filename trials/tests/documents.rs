@@ -60,7 +60,7 @@ fn settings(program: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let variables = help
         .split("[env: ")
         .skip(1)
-        .filter_map(|rest| rest.split(['=', ']']).next());
+        .filter_map(|rest| rest.split(['=', ']', ',']).next());
     (flags, variables.map(str::to_owned).collect())
 }
 
