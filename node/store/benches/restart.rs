@@ -2,6 +2,7 @@
 //!
 //! `cargo bench -p store --bench restart [-- CONTENTS [DIR]]`
 
+use std::io::{Write, stdout};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -85,24 +86,30 @@ fn main() -> anyhow::Result<()> {
         Some(dir) => tempfile::tempdir_in(dir)?,
         None => tempfile::tempdir()?,
     };
+    let mut out = stdout().lock();
     let mut store = open(folder.path())?;
     let begun = Instant::now();
     let worst = fill(&mut store, contents)?;
-    println!(
+    writeln!(
+        out,
         "{contents} contents of {CONTENT_BYTES} bytes stored in {:.1?}",
         begun.elapsed()
-    );
-    println!("index: {worst:.1} bytes a content at the worst load factor");
+    )?;
+    writeln!(
+        out,
+        "index: {worst:.1} bytes a content at the worst load factor"
+    )?;
     drop(store);
     for round in 1..=3 {
         let begun = Instant::now();
         let store = open(folder.path())?;
         let took = begun.elapsed();
         let usage = store.usage();
-        println!(
+        writeln!(
+            out,
             "restart {round}: {took:.3?}, {} contents, {} bytes of index",
             usage.contents, usage.index_memory
-        );
+        )?;
         anyhow::ensure!(usage.contents >= contents - BATCH, "contents are missing");
         let read = store.reader().open(id(contents / 2))?;
         anyhow::ensure!(
