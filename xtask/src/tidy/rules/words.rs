@@ -8,8 +8,8 @@ use crate::tidy::tree::Tree;
 /// The only folder that prints: what the command line client shows.
 const PRINTS: &str = "client/src/ui/";
 
-/// Build scripts, whose standard output is read by cargo.
-const BUILD_SCRIPT: &str = "build.rs";
+/// Build scripts, whose standard output cargo reads, and benchmarks, whose output people read.
+const PRINTS_TOO: [&str; 2] = ["/build.rs", "/benches/"];
 
 /// The fewest words of an `expect` that can state an invariant.
 const INVARIANT_WORDS_MIN: usize = 2;
@@ -37,7 +37,8 @@ pub(crate) fn code(tree: &Tree) -> Vec<Finding> {
         for (pattern, why) in NEVER {
             findings.extend(tokens::find(tokens, pattern).map(|(_, line)| (line, why.to_owned())));
         }
-        if !source.path.starts_with(PRINTS) && !source.path.ends_with(BUILD_SCRIPT) {
+        let prints_too = PRINTS_TOO.iter().any(|part| source.path.contains(part));
+        if !source.path.starts_with(PRINTS) && !prints_too {
             for pattern in PRINTING {
                 let why = format!("`{}!` stands outside {PRINTS}", pattern[0]);
                 let found = tokens::find(tokens, pattern);
@@ -200,6 +201,7 @@ mod tests {
         assert_eq!(lines(code, "node/src/x.rs", text), [2]);
         assert!(lines(code, "client/src/ui/x.rs", text).is_empty());
         assert!(lines(code, "dist/build.rs", text).is_empty());
+        assert!(lines(code, "node/benches/speed.rs", text).is_empty());
     }
 
     // If this fails, a panic in production says nothing of why it could not happen.
