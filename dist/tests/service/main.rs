@@ -1,7 +1,11 @@
 //! The distributor from outside: real databases, real HTTP on free ports.
 
 mod catalog;
+mod chaos_proxy;
 mod coordinator;
 mod fake_node;
 mod http;
+mod outage;
+mod rebuild;
+mod several;
 mod support;

@@ -42,6 +42,11 @@ impl Line {
         }
     }
 
+    /// Whether there is a connection that was used before.
+    pub(super) async fn is_open(&self) -> bool {
+        self.slot.lock().await.is_some()
+    }
+
     /// Waits for the connection, and opens it if there is none.
     pub(crate) async fn hold(&self) -> Result<Held<'_>, QueryError> {
         let mut slot = self.slot.lock().await;

@@ -8,7 +8,7 @@ mod reading;
 mod walk;
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -30,6 +30,9 @@ const READERS_MAX: u32 = 8;
 /// How long a reader waits for a connection before the catalog counts as away.
 const READER_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// A connection that died while nobody used it fails faster than this.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// The catalog in PostgreSQL: one connection lists, one keeps the board, a pool reads.
 pub(super) struct PostgresCatalog {
     lister: Line,
@@ -44,24 +47,24 @@ pub(super) async fn open(url: &str) -> Result<(PostgresCatalog, PgConnectOptions
         .application_name("acequia-dist")
         .disable_statement_logging();
     let place = place(&options);
+    // Asked on a line first: a pool that cannot connect says only that it took too long.
     let line = Line::new(options.clone());
-    let mut held = line.hold().await.map_err(|error| OpenError::Unreachable {
+    line.hold().await.map_err(|error| OpenError::Unreachable {
         place: place.clone(),
         detail: bare(&error),
     })?;
-    sqlx::migrate!("../migrations/postgres")
-        .run(held.connection())
-        .await
-        .map_err(|error| OpenError::Migrate {
-            place,
-            detail: error.to_string(),
-        })?;
-    drop(held);
     let readers = PgPoolOptions::new()
         .max_connections(READERS_MAX)
         .acquire_timeout(READER_WAIT_MAX)
         .test_before_acquire(false)
         .connect_lazy_with(options.clone());
+    sqlx::migrate!("../migrations/postgres")
+        .run(&readers)
+        .await
+        .map_err(|error| OpenError::Migrate {
+            place,
+            detail: error.to_string(),
+        })?;
     let catalog = PostgresCatalog {
         lister: Line::new(options.clone()),
         clerk: Line::new(options.clone()),
@@ -89,6 +92,23 @@ fn bare(error: &QueryError) -> String {
     }
 }
 
+impl PostgresCatalog {
+    /// Lists, and again on a new connection if the old one had died unnoticed.
+    ///
+    /// If it died in the middle and the parts were applied, the second call finds the catalog
+    /// behind them, and says so.
+    async fn list_surely(&self, parts: &[ListingPart]) -> Result<Vec<ListingOutcome>, QueryError> {
+        let (reused, begun) = (self.lister.is_open().await, Instant::now());
+        match apply_all(self, parts).await {
+            Err(QueryError::Unavailable(detail)) if reused && begun.elapsed() < AT_ONCE => {
+                tracing::debug!(detail, "again on a new connection");
+                apply_all(self, parts).await
+            }
+            outcome => outcome,
+        }
+    }
+}
+
 impl Catalog for PostgresCatalog {
     fn identify(&self, fresh: Uuid) -> BoxFuture<'_, Result<Identity, QueryError>> {
         self.read_identity(fresh).boxed()
@@ -102,7 +122,7 @@ impl Catalog for PostgresCatalog {
         &'a self,
         parts: &'a [ListingPart],
     ) -> BoxFuture<'a, Result<Vec<ListingOutcome>, QueryError>> {
-        apply_all(self, parts).boxed()
+        self.list_surely(parts).boxed()
     }
 
     fn content(&self, id: ContentId) -> BoxFuture<'_, Result<Option<Listed>, QueryError>> {

@@ -36,7 +36,7 @@ const TOTALS: &str = "select id, listed_epoch, listed_lsn, contents, bytes from 
 
 impl PostgresCatalog {
     pub(super) async fn read_content(&self, id: ContentId) -> Result<Option<Listed>, QueryError> {
-        let rows = read(&self.readers, sqlx::query(CONTENT).bind(id.uuid())).await?;
+        let rows = read(&self.readers, || sqlx::query(CONTENT).bind(id.uuid())).await?;
         rows.first().map(listed).transpose()
     }
 
@@ -48,14 +48,16 @@ impl PostgresCatalog {
         };
         // Not kept as a prepared statement: with the values at hand the planner drops the
         // conditions that are null, and chooses the index by those that are left.
-        let statement = sqlx::query(PAGE)
-            .bind(query.after.map(ContentId::uuid))
-            .bind(exact)
-            .bind(from)
-            .bind(below)
-            .bind(query.collection.as_deref())
-            .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
-            .persistent(false);
+        let statement = || {
+            sqlx::query(PAGE)
+                .bind(query.after.map(ContentId::uuid))
+                .bind(exact)
+                .bind(from)
+                .bind(below.as_deref())
+                .bind(query.collection.as_deref())
+                .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+                .persistent(false)
+        };
         read(&self.readers, statement)
             .await?
             .iter()
@@ -64,7 +66,7 @@ impl PostgresCatalog {
     }
 
     pub(super) async fn read_totals(&self) -> Result<Vec<ShardTotals>, QueryError> {
-        read(&self.readers, sqlx::query(TOTALS))
+        read(&self.readers, || sqlx::query(TOTALS))
             .await?
             .iter()
             .map(totals)
@@ -74,21 +76,26 @@ impl PostgresCatalog {
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-/// Runs a query on a pooled connection; one whose state is unknown afterwards is closed.
-async fn read(pool: &PgPool, query: Query<'_>) -> Result<Vec<PgRow>, QueryError> {
-    let mut connection = pool.acquire().await.map_err(|error| name(&error))?;
-    let outcome = in_time(query.fetch_all(&mut *connection)).await;
-    match outcome {
-        Ok(Ok(rows)) => Ok(rows),
-        Ok(Err(error)) => {
-            drop(connection.detach());
-            Err(name(&error))
-        }
-        Err(_) => {
-            drop(connection.detach());
-            Err(QueryError::Unavailable(
-                "the query takes too long".to_owned(),
-            ))
+/// Runs a query on a pooled connection. One that died while nobody used it is replaced; as many
+/// may have died as there are.
+async fn read<'q>(pool: &PgPool, query: impl Fn() -> Query<'q>) -> Result<Vec<PgRow>, QueryError> {
+    let mut tries_left = pool.size() + 1;
+    loop {
+        let mut connection = pool.acquire().await.map_err(|error| name(&error))?;
+        let outcome = in_time(query().fetch_all(&mut *connection)).await;
+        let error = match outcome {
+            Ok(Ok(rows)) => return Ok(rows),
+            Ok(Err(error)) => name(&error),
+            Err(_) => {
+                tries_left = 1;
+                QueryError::Unavailable("the query takes too long".to_owned())
+            }
+        };
+        // Its state is unknown.
+        drop(connection.detach());
+        tries_left -= 1;
+        if tries_left == 0 || !matches!(error, QueryError::Unavailable(_)) {
+            return Err(error);
         }
     }
 }

@@ -67,20 +67,23 @@ pub(super) async fn open(path: &Path) -> Result<(SqliteCatalog, Arc<Writer>), Op
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("cache_size", CACHE_KIB)
         .disable_statement_logging();
-    let mut connection = options
-        .connect()
+    let unreachable = |error: sqlx::Error| OpenError::Unreachable {
+        place: place.clone(),
+        detail: error.to_string(),
+    };
+    let writers = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(options.clone())
         .await
-        .map_err(|error| OpenError::Unreachable {
+        .map_err(unreachable)?;
+    sqlx::migrate!("../migrations/sqlite")
+        .run(&writers)
+        .await
+        .map_err(|error| OpenError::Migrate {
             place: place.clone(),
             detail: error.to_string(),
         })?;
-    sqlx::migrate!("../migrations/sqlite")
-        .run(&mut connection)
-        .await
-        .map_err(|error| OpenError::Migrate {
-            place,
-            detail: error.to_string(),
-        })?;
+    let connection = writers.acquire().await.map_err(unreachable)?.detach();
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
         .test_before_acquire(false)

@@ -1,0 +1,294 @@
+//! The catalog is lost, or comes from an old backup.
+
+use crate::fake_node::FakeNode;
+use crate::support::{Fresh, SESSION, Service, answer, at, config, follow, row, upserts};
+use dist::{Progress, Rebuild, RebuildError};
+use serde_json::json;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use uuid::Uuid;
+use wire::listing::{ListedOperation, ListingBatch};
+use wire::shard::ShardRecord;
+use wire::{Lsn, Position, ShardNo};
+
+crate::on_both_databases!(
+    a_lost_catalog_is_filled_from_nodes,
+    an_empty_database_waits_for_the_right_command,
+    a_rebuild_is_refused_where_it_would_do_harm,
+    an_old_register_is_restored_from_nodes,
+);
+
+/// A free port, so that nodes find the distributor again.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// A node that obeyed a cluster whose catalog is gone.
+async fn orphan(cluster: Uuid) -> (FakeNode, ShardRecord) {
+    let lost = Fresh::sqlite();
+    let dist = Service::start(config(&lost.url)).await;
+    let mut node = FakeNode::start("node1").await;
+    node.join(&dist).await;
+    let mut record: ShardRecord =
+        serde_json::from_value(dist.json("/shards/1").await).expect("a record");
+    dist.stop().await;
+    record.version = 9;
+    record.epoch.0 = 4;
+    node.heartbeat.cluster = Some(cluster);
+    node.heartbeat.map_version = 1;
+    let report = &mut node.heartbeat.replicas[0];
+    report.record_version = 9;
+    report.record = Some(record.clone());
+    report.end = at(4, 3);
+    report.committed = Lsn(3);
+    (node, record)
+}
+
+// If this fails, a lost database loses the names of everything that is stored.
+async fn a_lost_catalog_is_filled_from_nodes(fresh: Fresh) {
+    let cluster = Uuid::new_v4();
+    let (node, record) = orphan(cluster).await;
+    let mut own = config(&fresh.url);
+    own.bind.set_port(free_port());
+    let dist = Service::at(&format!("http://{}", own.bind));
+    let plan = Rebuild {
+        adopt: cluster,
+        nodes: vec![node.name.clone()],
+        distributors: Vec::new(),
+    };
+    let seen: Arc<Mutex<Vec<Progress>>> = Arc::default();
+    let seen_here = Arc::clone(&seen);
+    let report = move |progress: &Progress| {
+        seen_here.lock().expect("no panic").push(progress.clone());
+    };
+    let rebuild = tokio::spawn(dist::rebuild(own, plan, report));
+    dist.until(async || dist.request("GET", "/health/live").send().await.is_ok())
+        .await;
+
+    node.beat(&dist).await;
+    dist.until(async || {
+        node.beat(&dist).await;
+        dist.json("/shards").await["shards"][0]["version"] == 9
+    })
+    .await;
+    let restored: ShardRecord =
+        serde_json::from_value(dist.json("/shards/1").await).expect("a record");
+    assert_eq!(
+        restored, record,
+        "the node's process is the same, so is its epoch"
+    );
+    let half = upserts(1, Position::default(), at(4, 2), [row(1, 1), row(1, 2)]);
+    assert_eq!(dist.list(vec![half]).await.0, 200);
+    let waiting = tokio::time::Instant::now();
+    while waiting.elapsed() < SESSION * 3 {
+        node.beat(&dist).await;
+        assert!(!rebuild.is_finished(), "the node holds one record more");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(
+        dist.list(vec![upserts(1, at(4, 2), at(4, 3), [row(1, 3)])])
+            .await
+            .0,
+        200
+    );
+    let beat = tokio::spawn(async move {
+        while node.beat(&dist).await.status() == 200 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    tokio::time::timeout(Duration::from_secs(20), rebuild)
+        .await
+        .expect("it ends")
+        .expect("no panic")
+        .expect("complete");
+    beat.abort();
+    let last = seen
+        .lock()
+        .expect("no panic")
+        .last()
+        .cloned()
+        .expect("progress");
+    assert_eq!((last.contents, last.listed, last.shards), (3, 1, 1));
+    assert_eq!(
+        last.to_string(),
+        "3 contents listed, 1 of 1 shards complete"
+    );
+
+    let dist = Service::start(config(&fresh.url)).await;
+    assert_eq!(dist.json("/nodes").await["cluster"], cluster.to_string());
+    assert_eq!(
+        dist.json("/content").await["items"]
+            .as_array()
+            .map(Vec::len),
+        Some(3)
+    );
+    dist.stop().await;
+}
+
+// If this fails, an empty database in front of a full cluster is taken for the cluster's.
+async fn an_empty_database_waits_for_the_right_command(fresh: Fresh) {
+    let (node, _) = orphan(Uuid::new_v4()).await;
+    let dist = Service::start(config(&fresh.url)).await;
+    assert_eq!(node.beat(&dist).await.status(), 409);
+    assert_eq!(dist.json("/shards").await["shards"], json!([]));
+    dist.stop().await;
+}
+
+// If this fails, a rebuild by mistake mixes two clusters, or takes nodes from a living catalog.
+async fn a_rebuild_is_refused_where_it_would_do_harm(fresh: Fresh) {
+    let serving = Service::start(config(&fresh.url)).await;
+    let mut node = FakeNode::start("node1").await;
+    node.join(&serving).await;
+    let other = Fresh::sqlite();
+    let plan = |distributors: Vec<String>| Rebuild {
+        adopt: Uuid::from_u128(7),
+        nodes: Vec::new(),
+        distributors,
+    };
+    let beside = dist::rebuild(
+        config(&other.url),
+        plan(vec![serving.url().to_owned()]),
+        |_| {},
+    );
+    assert!(matches!(beside.await, Err(RebuildError::Alive { .. })));
+    serving.stop().await;
+    let full = dist::rebuild(config(&fresh.url), plan(Vec::new()), |_| {}).await;
+    match full {
+        Err(RebuildError::Adopt(error)) => {
+            let text = error.to_string();
+            assert!(text.contains("holds 0 contents and 1 shards"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+// If this fails, a register from an old backup sends a node back to an epoch that is over, or
+// gives the number of its shard to another one.
+async fn an_old_register_is_restored_from_nodes(fresh: Fresh) {
+    let dist = Service::start(config(&fresh.url)).await;
+    let mut node = FakeNode::start("node1").await;
+    let shard = node.join(&dist).await;
+    let mut newer: ShardRecord =
+        serde_json::from_value(dist.json(&format!("/shards/{shard}")).await).expect("a record");
+    dist.stop().await;
+    // The node went on with another distributor, whose catalog is lost since.
+    newer.version = 30;
+    newer.epoch.0 = 12;
+    node.heartbeat.replicas[0].record_version = 30;
+    node.heartbeat
+        .replicas
+        .push(node.heartbeat.replicas[0].clone());
+    node.heartbeat.replicas[1].shard = ShardNo(50);
+    node.heartbeat.replicas[1].replica = Uuid::from_u128(50);
+    let mut second = newer.clone();
+    second.shard = ShardNo(50);
+    second.log = 50;
+    for member in second.replicas.iter_mut().chain(&mut second.in_sync) {
+        member.replica = Uuid::from_u128(50);
+    }
+    if let Some(leader) = &mut second.leader {
+        leader.member.replica = Uuid::from_u128(50);
+    }
+
+    let dist = Service::start(config(&fresh.url)).await;
+    assert!(node.obey(&dist).await.want_records);
+    assert_eq!(
+        dist.json("/shards").await["shards"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+    node.heartbeat.replicas[0].record = Some(newer.clone());
+    node.heartbeat.replicas[1].record = Some(second);
+    assert!(!node.obey(&dist).await.want_records);
+    let shards = dist.json("/shards").await["shards"].clone();
+    assert_eq!(
+        (&shards[0]["version"], &shards[0]["epoch"]),
+        (&json!(30), &json!(12))
+    );
+    assert_eq!(shards[1]["shard"], 50);
+
+    let mut joiner = FakeNode::start("node2").await;
+    dist.until(async || {
+        node.beat(&dist).await;
+        joiner.obey(&dist).await;
+        !joiner.heartbeat.replicas.is_empty()
+    })
+    .await;
+    assert_eq!(
+        joiner.heartbeat.replicas[0].shard,
+        ShardNo(51),
+        "no number is used twice"
+    );
+    dist.stop().await;
+}
+
+// If this fails, what was deleted after the backup was taken comes back with it.
+#[tokio::test]
+async fn an_old_backup_rolls_forward() {
+    let fresh = Fresh::sqlite();
+    let path = fresh
+        .url
+        .strip_prefix("sqlite://")
+        .expect("a file")
+        .to_owned();
+    let backup = format!("{path}.backup");
+    let catalog = fresh.open().await.catalog;
+    catalog
+        .list(&[upserts(
+            1,
+            Position::default(),
+            at(1, 2),
+            [row(1, 1), row(1, 2)],
+        )])
+        .await
+        .expect("listed");
+    catalog.close().await;
+    std::fs::copy(&path, &backup).expect("a backup");
+    let since = [
+        follow(
+            1,
+            at(1, 2),
+            at(1, 3),
+            vec![ListedOperation::Delete(row(1, 1).id)],
+        ),
+        upserts(1, at(1, 3), at(2, 5), [row(1, 3)]),
+    ];
+    let catalog = fresh.open().await.catalog;
+    for part in &since {
+        assert!(
+            catalog
+                .list(std::slice::from_ref(part))
+                .await
+                .expect("listed")[0]
+                .applied
+        );
+    }
+    catalog.close().await;
+    std::fs::rename(&backup, &path).expect("restored");
+
+    // What a node does: it goes on where the catalog says that it is.
+    let dist = Service::start(config(&fresh.url)).await;
+    let batch = |part| ListingBatch {
+        node: "node1".parse().expect("a name"),
+        parts: vec![part],
+    };
+    let (_, told) = answer(dist.post("/content").json(&batch(since[1].clone()))).await;
+    assert_eq!(
+        told["parts"][0],
+        json!({"shard": 1, "applied": false, "listed": {"epoch": 1, "lsn": 2}})
+    );
+    for part in since {
+        assert_eq!(dist.list(vec![part]).await.1["parts"][0]["applied"], true);
+    }
+    let items = dist.json("/content").await["items"].clone();
+    let ids: Vec<_> = items
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|item| &item["id"])
+        .collect();
+    assert_eq!(ids, [&json!(row(1, 2).id), &json!(row(1, 3).id)]);
+    dist.stop().await;
+}
