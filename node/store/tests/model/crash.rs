@@ -137,7 +137,6 @@ impl Wreck {
 
     /// Opens, compares, opens again, begins an epoch, commits all that survived, and compares.
     fn reopen(&self, disk: SimulatedDisk, mut expected: Expectation, seed: u64) -> World {
-        disk.set_capacity(None); // TEMP B6
         let mut store = open(&disk, self.plan);
         let first = store.positions();
         let appended = first.appended.lsn.0;

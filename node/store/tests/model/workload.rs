@@ -250,7 +250,6 @@ fn hold_or_release(world: &mut World) -> Step {
 fn truncate(world: &mut World) -> Step {
     let (low, high) = (world.expected.committed, world.appended());
     let lsn = world.random.between(low, high);
-    world.disk.set_capacity(None); // TEMP B6
     world.truncate_after(lsn)
 }
 
