@@ -6,6 +6,7 @@ mod coordinator;
 mod fake_node;
 mod http;
 mod outage;
+mod program;
 mod rebuild;
 mod several;
 mod support;
