@@ -236,7 +236,8 @@ impl Drop for Bed {
     }
 }
 
-fn binary(url: &str, folder: &Path, arguments: &[&str]) -> Command {
+/// The binary with this URL, in this folder, with nothing else of this environment.
+pub(crate) fn binary(url: &str, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
     command
         .args(arguments)
@@ -249,7 +250,8 @@ fn binary(url: &str, folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn ran(output: std::process::Output) -> Ran {
+/// What a run left.
+pub(crate) fn ran(output: std::process::Output) -> Ran {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ran {
         code: output.status.code(),

@@ -2,6 +2,9 @@
 //! once on PostgreSQL. Every story is one body that both databases must satisfy.
 
 mod bed;
+mod cutter;
+mod rough;
+mod services;
 mod stories;
 mod troubles;
 
@@ -33,6 +36,24 @@ on_both_databases! {
     troubles::a_node_that_stops_is_gone_around,
     troubles::a_download_outlives_its_node_s_restart,
     troubles::a_restarted_cluster_has_everything,
+}
+
+/// A test of each story with services of its own on each database.
+macro_rules! on_each_database {
+    ($($story:ident),+ $(,)?) => {
+        mod rough_on_sqlite {
+            $(#[test] fn $story() { crate::rough::$story(crate::services::Database::Sqlite); })+
+        }
+        mod rough_on_postgres {
+            $(#[test] fn $story() { crate::rough::$story(crate::services::Database::Postgres); })+
+        }
+    };
+}
+
+on_each_database! {
+    connections_that_break_lose_and_double_nothing,
+    a_large_download_is_put_together_from_many_connections,
+    keys_open_what_they_should,
 }
 
 /// What only a database server can do: go away and come back.
