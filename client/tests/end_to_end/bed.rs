@@ -131,6 +131,23 @@ impl Bed {
             .expect("one of the nodes")
     }
 
+    /// How much lies in the data folder of the node at this place.
+    pub(crate) fn stored_bytes(&self, place: usize) -> u64 {
+        let mut folders = vec![self.options.data.join(format!("node{}", place + 1))];
+        let mut bytes = 0;
+        while let Some(folder) = folders.pop() {
+            // Files come and go while the node works.
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.metadata() {
+                    Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
+                    Ok(metadata) => bytes += metadata.len(),
+                    Err(_) => {}
+                }
+            }
+        }
+        bytes
+    }
+
     /// The folder that the binary runs in.
     pub(crate) fn files(&self) -> PathBuf {
         self.folder.path().join("files")

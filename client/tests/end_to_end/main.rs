@@ -35,6 +35,7 @@ on_both_databases! {
     troubles::an_interrupted_get_is_resumed,
     troubles::a_node_that_stops_is_gone_around,
     troubles::a_download_outlives_its_node_s_restart,
+    troubles::an_upload_outlives_its_node_s_restart,
     troubles::a_restarted_cluster_has_everything,
 }
 

@@ -92,6 +92,31 @@ pub(crate) fn a_download_outlives_its_node_s_restart(bed: &mut Bed) {
     assert!(all == bytes);
 }
 
+// If this fails, a node's restart breaks the uploads that it was taking, or stores them twice.
+pub(crate) fn an_upload_outlives_its_node_s_restart(bed: &mut Bed) {
+    let bytes = pattern(150_000_000, 9);
+    bed.write("big", &bytes);
+    let child = bed.command(&["upload", "big"]).spawn().expect("starts");
+    let mut place = None;
+    bed.until("a node takes the bytes", || {
+        place = (0..3).find(|&place| bed.stored_bytes(place) > 40_000_000);
+        place.is_some()
+    });
+    let place = place.expect("one was found");
+    bed.stop_node(place);
+    bed.start_node(place);
+    let ended = child.wait_with_output().expect("ends");
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(0), "{told}");
+    let lines = bed.until_listed(1);
+    let id = lines[0].split('\t').next().expect("an id");
+    assert!(
+        ended.stdout.starts_with(id.as_bytes()),
+        "what was printed is what is listed"
+    );
+    assert!(bed.run(&["get", id, "-o", "-"]).bytes == bytes);
+}
+
 // If this fails, stopping the cluster loses what was acknowledged.
 pub(crate) fn a_restarted_cluster_has_everything(bed: &mut Bed) {
     let mut kept = Vec::new();
