@@ -105,7 +105,6 @@ impl Default for Measures {
             space: Space::default(),
             contents: 0,
             damaged: 0,
-            index_memory: 0,
         };
         Measures {
             end: Position::default(),

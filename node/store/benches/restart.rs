@@ -66,7 +66,7 @@ fn fill(store: &mut Store, contents: u64) -> anyhow::Result<f64> {
             commit(store)?;
             upkeep(store)?;
             if n >= contents / 8 {
-                worst = worst.max(store.usage().index_memory as f64 / n as f64);
+                worst = worst.max(store.index_memory_bytes() as f64 / n as f64);
             }
         }
     }
@@ -108,7 +108,8 @@ fn main() -> anyhow::Result<()> {
         writeln!(
             out,
             "restart {round}: {took:.3?}, {} contents, {} bytes of index",
-            usage.contents, usage.index_memory
+            usage.contents,
+            store.index_memory_bytes()
         )?;
         anyhow::ensure!(usage.contents >= contents - BATCH, "contents are missing");
         let read = store.reader().open(id(contents / 2))?;

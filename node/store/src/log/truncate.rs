@@ -5,6 +5,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use wire::{Lsn, Position};
 
@@ -20,19 +21,13 @@ const COPY_BYTES: usize = 1 << 20;
 impl Log {
     /// Cuts the log at a byte of a segment; later segments go whole. Returns how many bytes went.
     pub(super) fn cut(&mut self, segment: usize, at: u64) -> io::Result<u64> {
-        let mut moved = 0;
-        while self.segments.len() > segment + 1 {
-            moved += self.quarantine_last()?;
-        }
+        let mut moved = self.quarantine_after(segment)?;
         let state = self.active();
-        let (file, name) = (
-            std::sync::Arc::clone(&state.segment.file),
-            state.segment.name,
-        );
+        let (file, name) = (Arc::clone(&state.segment.file), state.segment.name);
         let length = file.len()?;
         let to = self.quarantine_path(&format!("{}@{at}", name.file()))?;
         moved += self.copy_if_there_is_room(&*file, at, length, to)?;
-        let _removed = self.remove_index(segment)?;
+        self.remove_index(segment)?;
         file.set_len(at)?;
         file.sync_data()?;
         self.disk.sync_dir(&self.dir)?;
@@ -43,26 +38,23 @@ impl Log {
         Ok(moved)
     }
 
-    /// Cuts everything above an lsn that is not committed; all that stays is durable then.
+    /// Cuts everything above an lsn that is not below the commit; all that stays is durable then.
     pub(crate) fn truncate_after(&mut self, lsn: Lsn) -> io::Result<u64> {
-        self.write_buffer()
-            .map_err(|poisoned| io::Error::other(poisoned.to_string()))?;
+        self.write_buffer().map_err(io::Error::other)?;
         let first_to_go = self
             .segments
             .iter()
             .position(|state| state.segment.name.first > lsn);
         let segment = first_to_go.unwrap_or(self.segments.len()).saturating_sub(1);
-        let at = self.end_of(segment, lsn)?;
-        let moved = self.cut(segment, at)?;
-        for file in std::mem::take(&mut self.unsynced.files) {
-            file.sync_data()?;
-        }
-        self.unsynced.cut();
-        self.buffer_at = at;
-        self.reserved = at;
-        let state = self.active_mut();
-        state.last = state.last.min(lsn);
-        state.segment.forget_chunks_above(lsn);
+        let was_full = segment + 1 < self.segments.len();
+        let is_whole = self.segments[segment].last <= lsn;
+        let moved = if was_full && is_whole {
+            self.quarantine_after(segment)?
+        } else {
+            let at = self.end_of(segment, lsn)?;
+            self.cut(segment, at)?
+        };
+        self.sync_rolled()?;
         self.epochs.truncate_after(lsn);
         self.appended = Position {
             epoch: self.epochs.epoch_at(lsn),
@@ -70,6 +62,39 @@ impl Log {
         };
         self.synced = lsn;
         self.shared.set_written(lsn);
+        self.resume_at(lsn, was_full && is_whole)?;
+        Ok(moved)
+    }
+
+    /// Makes durable what was rolled away and not synced yet.
+    fn sync_rolled(&mut self) -> io::Result<()> {
+        for file in std::mem::take(&mut self.unsynced.files) {
+            file.sync_data()?;
+        }
+        self.unsynced.cut();
+        Ok(())
+    }
+
+    /// Appending goes on after a truncation. A segment that was full and lost nothing may be under
+    /// a chore, which would cut off what is appended to it: it stays full.
+    fn resume_at(&mut self, lsn: Lsn, stays_full: bool) -> io::Result<()> {
+        if stays_full {
+            return self.roll(lsn.next()).map_err(io::Error::other);
+        }
+        let state = self.active_mut();
+        state.last = state.last.min(lsn);
+        state.segment.forget_chunks_above(lsn);
+        let end = state.end;
+        self.buffer_at = end;
+        self.reserved = end;
+        Ok(())
+    }
+
+    fn quarantine_after(&mut self, segment: usize) -> io::Result<u64> {
+        let mut moved = 0;
+        while self.segments.len() > segment + 1 {
+            moved += self.quarantine_last()?;
+        }
         Ok(moved)
     }
 
@@ -92,7 +117,7 @@ impl Log {
     /// Moves the last segment into quarantine; returns its length.
     fn quarantine_last(&mut self) -> io::Result<u64> {
         let index = self.segments.len() - 1;
-        let _removed = self.remove_index(index)?;
+        self.remove_index(index)?;
         let state = &self.segments[index];
         let (name, bytes) = (state.segment.name, state.end);
         let to = self.quarantine_path(&name.file())?;
@@ -104,13 +129,12 @@ impl Log {
         Ok(bytes)
     }
 
-    fn remove_index(&mut self, segment: usize) -> io::Result<bool> {
+    fn remove_index(&mut self, segment: usize) -> io::Result<()> {
         let state = &mut self.segments[segment];
         state.index_bytes = None;
         match self.disk.remove(&state.segment.name.index_path(&self.dir)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
     }
 

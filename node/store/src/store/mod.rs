@@ -67,8 +67,6 @@ pub struct Usage {
     pub contents: u64,
     /// Contents whose copy here is damaged, as far as it is known.
     pub damaged: u64,
-    /// What the index takes in memory, in bytes.
-    pub index_memory: u64,
 }
 
 /// A record that became known committed.
@@ -215,7 +213,12 @@ impl Store {
         Reader::new(Arc::clone(&self.shared))
     }
 
-    /// What the store takes, in memory and on disk.
+    /// What the index takes in memory, in bytes. Looks at every part of it: not for each request.
+    pub fn index_memory_bytes(&self) -> u64 {
+        self.shared.index.memory_bytes()
+    }
+
+    /// What the store takes on disk.
     pub fn usage(&self) -> Usage {
         let mut space = Space {
             compacted: self.upkeep.compacted_bytes(),
@@ -234,7 +237,6 @@ impl Store {
             space,
             contents: self.contents,
             damaged: self.shared.damaged(),
-            index_memory: self.shared.index.memory_bytes(),
         }
     }
 }

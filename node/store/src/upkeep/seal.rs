@@ -72,9 +72,10 @@ impl Store {
         if self.upkeep.sealing {
             return None;
         }
-        let (synced, full) = (self.log.synced(), self.log.segments.len() - 1);
+        // What is committed is never cut off, so nothing is appended to this segment again.
+        let (committed, full) = (self.shared.committed(), self.log.segments.len() - 1);
         let due = self.log.segments[..full].iter().find(|state| {
-            state.index_bytes.is_none() && !state.unsealable && state.last <= synced
+            state.index_bytes.is_none() && !state.unsealable && state.last <= committed
         })?;
         self.upkeep.sealing = true;
         Some(Seal {
