@@ -1,7 +1,7 @@
 //! The whole distributor: its parts put together, started and stopped.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use actix_web::{App, HttpServer, web};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 use wire::NodeName;
+use wire::limits::REFUSED_BODY_TIME_MAX;
 use wire::membership::ServiceRole;
 
 use crate::catalog::{self, Catalog, Database, Identity, OpenError, QueryError, Sighting};
@@ -28,6 +29,9 @@ use crate::peer::Peer;
 /// The board is exchanged, the office kept and the register read so often in a session: one lost
 /// round must not cost the office.
 const TICKS_PER_SESSION: u32 = 6;
+
+/// Nodes speak twice a second; a client that lists page by page thinks longer.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// How long requests that are under way may take when the distributor is stopped.
 const STOP_SECONDS_MAX: u64 = 2;
@@ -116,7 +120,7 @@ pub(crate) async fn start_on(
         bind: config.bind,
         source,
     })?;
-    let url = format!("http://{bound}");
+    let url = format!("http://{}", reachable(bound));
     let shared = Arc::new(Shared::new(config, gate, database, identity, &url)?);
     shared.tick().await;
     let ticking = tokio::spawn(tick(Arc::clone(&shared)));
@@ -137,6 +141,16 @@ pub(crate) async fn start_on(
     })
 }
 
+/// Every address of this machine is also reached through its loopback.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    };
+    SocketAddr::new(ip, bound.port())
+}
+
 fn serve(
     listener: std::net::TcpListener,
     shared: Arc<Shared>,
@@ -153,6 +167,9 @@ fn serve(
     let server = HttpServer::new(app)
         .workers(cores.clamp(2, 8))
         .disable_signals()
+        .keep_alive(KEEP_ALIVE)
+        .tcp_nodelay(true)
+        .client_disconnect_timeout(REFUSED_BODY_TIME_MAX)
         .shutdown_timeout(STOP_SECONDS_MAX)
         .listen(listener)?
         .run();

@@ -88,3 +88,8 @@ pub enum AdoptError {
     #[error(transparent)]
     Query(#[from] QueryError),
 }
+
+/// An error's words on one line: databases like to explain themselves over several.
+pub(super) fn one_line(error: &dyn std::error::Error) -> String {
+    error.to_string().replace('\n', " ")
+}

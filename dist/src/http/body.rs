@@ -1,5 +1,7 @@
 //! Reading request bodies within their limits, and dropping those of refused requests.
 
+use std::time::Duration;
+
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
@@ -8,6 +10,9 @@ use wire::Code;
 use wire::limits::{REFUSED_BODY_BYTES_MAX, REFUSED_BODY_TIME_MAX};
 
 use super::error::ApiError;
+
+/// How long a body may take: the largest, a full listing, passes a slow network in this time.
+const BODY_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Reads a JSON body of at most `bytes_max`.
 pub(super) async fn json<T: DeserializeOwned>(
@@ -22,6 +27,23 @@ pub(super) async fn json<T: DeserializeOwned>(
 /// Reads a body of at most `bytes_max`; of a longer one some is dropped, so that the client sees
 /// the error.
 pub(super) async fn bytes(mut payload: Payload, bytes_max: usize) -> Result<Bytes, ApiError> {
+    let slow = || {
+        let message = format!("the body took longer than {} s", BODY_TIME_MAX.as_secs());
+        ApiError::new(Code::TooSlow, message)
+    };
+    let read = timeout(BODY_TIME_MAX, read(&mut payload, bytes_max)).await;
+    match read.map_err(|_| slow())?? {
+        Some(body) => Ok(body),
+        None => {
+            drain(payload).await;
+            let message = format!("the body is longer than {bytes_max} bytes");
+            Err(ApiError::new(Code::TooLarge, message))
+        }
+    }
+}
+
+/// The whole body; none if it is longer than `bytes_max`.
+async fn read(payload: &mut Payload, bytes_max: usize) -> Result<Option<Bytes>, ApiError> {
     let mut body = BytesMut::new();
     while let Some(part) = payload.next().await {
         let part = part.map_err(|error| {
@@ -31,16 +53,11 @@ pub(super) async fn bytes(mut payload: Payload, bytes_max: usize) -> Result<Byte
             )
         })?;
         if body.len() + part.len() > bytes_max {
-            drain(payload).await;
-            let message = format!("the body is longer than {bytes_max} bytes");
-            return Err(ApiError::new(Code::TooLarge, message));
-        }
-        if body.is_empty() {
-            body.reserve(part.len());
+            return Ok(None);
         }
         body.extend_from_slice(&part);
     }
-    Ok(body.freeze())
+    Ok(Some(body.freeze()))
 }
 
 /// Drops what a refused request still sends, within bounds.

@@ -117,9 +117,10 @@ fn page_query(parameters: PageParameters) -> Result<PageQuery, ApiError> {
     if let Some(collection) = &collection {
         check_collection(collection)?;
     }
-    let filename = filename.map(|name| match name.strip_suffix('*') {
-        Some(prefix) => NameFilter::Prefix(prefix.to_owned()),
-        None => NameFilter::Exactly(name),
+    let filename = filename.and_then(|name| match name.strip_suffix('*') {
+        Some("") => None,
+        Some(prefix) => Some(NameFilter::Prefix(prefix.to_owned())),
+        None => Some(NameFilter::Exactly(name)),
     });
     // PostgreSQL takes no NUL in a text, and no name has one.
     let hostile = |filter: &NameFilter| match filter {

@@ -56,13 +56,16 @@ fn one_line(output: &Output) -> String {
     text
 }
 
+/// Variables, flags, the exit code, and how the line begins.
+type Mistake<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], i32, &'a str);
+
 // If this fails, a typo ends in a stack trace, or a script cannot tell that it failed.
 #[test]
 fn mistakes_end_with_one_line_and_an_exit_code() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").port().to_string();
     let fresh = Fresh::sqlite();
-    let cases: [(&[(&str, &str)], &[&str], i32, &str); 7] = [
+    let cases: [Mistake<'_>; 7] = [
         (&[("PORT", "x")], &[], 2, "dist: PORT: `x` is not a port"),
         (&[("ANONYMOUS", "all")], &[], 2, "dist: ANONYMOUS: `all`"),
         (

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use wire::ContentId;
 use wire::listing::{ListingOutcome, ListingPart};
 
-use super::error::{AdoptError, OpenError, QueryError};
+use super::error::{AdoptError, OpenError, QueryError, one_line};
 use super::unlistable::apply_all;
 use super::{Board, Catalog, Identity, Listed, PageQuery, ShardTotals, Sighting};
 
@@ -63,7 +63,7 @@ pub(super) async fn open(url: &str) -> Result<(PostgresCatalog, PgConnectOptions
         .await
         .map_err(|error| OpenError::Migrate {
             place,
-            detail: error.to_string(),
+            detail: one_line(&error),
         })?;
     let catalog = PostgresCatalog {
         lister: Line::new(options.clone()),

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use wire::ContentId;
 use wire::listing::{ListingOutcome, ListingPart};
 
-use super::error::{AdoptError, OpenError, QueryError};
+use super::error::{AdoptError, OpenError, QueryError, one_line};
 use super::unlistable::apply_all;
 use super::{Board, Catalog, Identity, Listed, PageQuery, ShardTotals, Sighting};
 
@@ -69,7 +69,7 @@ pub(super) async fn open(path: &Path) -> Result<(SqliteCatalog, Arc<Writer>), Op
         .disable_statement_logging();
     let unreachable = |error: sqlx::Error| OpenError::Unreachable {
         place: place.clone(),
-        detail: error.to_string(),
+        detail: one_line(&error),
     };
     let writers = SqlitePoolOptions::new()
         .max_connections(1)
@@ -81,7 +81,7 @@ pub(super) async fn open(path: &Path) -> Result<(SqliteCatalog, Arc<Writer>), Op
         .await
         .map_err(|error| OpenError::Migrate {
             place: place.clone(),
-            detail: error.to_string(),
+            detail: one_line(&error),
         })?;
     let connection = writers.acquire().await.map_err(unreachable)?.detach();
     let readers = SqlitePoolOptions::new()
