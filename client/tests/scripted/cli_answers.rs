@@ -277,3 +277,34 @@ fn a_benchmark_of_nothing_fails() {
         ran.err
     );
 }
+
+// If this fails, clusters behind TLS cannot be used, or anyone can pose as one.
+#[test]
+fn https_works_with_a_trusted_certificate_only() {
+    let (fake, folder) = (Fake::start_tls(), tempfile::tempdir().expect("a folder"));
+    let bytes = crate::pattern(600_000);
+    std::fs::write(folder.path().join("a"), &bytes).expect("writes");
+    let authority = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/scripted/tls/authority.pem"
+    );
+    let trusting = |arguments: &[&str]| {
+        let mut command = binary(&fake, folder.path(), arguments);
+        command
+            .env("SSL_CERT_FILE", authority)
+            .output()
+            .expect("runs")
+    };
+    let uploaded = trusting(&["upload", "a"]);
+    assert!(
+        uploaded.status.success(),
+        "{}",
+        String::from_utf8_lossy(&uploaded.stderr)
+    );
+    let line = String::from_utf8(uploaded.stdout).expect("text");
+    let id = line.split('\t').next().expect("an id");
+    assert_eq!(trusting(&["get", id, "-o", "-"]).stdout, bytes);
+    let ran = run(&fake, folder.path(), &["nodes"]);
+    assert_eq!(ran.code, Some(4), "{}", ran.out);
+    assert!(ran.err.contains("certificate"), "{}", ran.err);
+}

@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use client::bench::chunked::Chunked;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use wire::{Checksum, Code, ContentId, ErrorBody, ShardNo};
 
@@ -81,17 +84,48 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) fn start() -> Self {
+        Self::listen("http://127.0.0.1", |fake, mut stream| {
+            fake.serve(&mut stream)
+        })
+    }
+
+    /// Over TLS, with a certificate for `localhost` that only the tests' authority vouches for.
+    pub(crate) fn start_tls() -> Self {
+        let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/certificate.pem"));
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/key.pem"));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("ring has them")
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.expect("a certificate")],
+                key.expect("a key"),
+            );
+        let config = Arc::new(config.expect("they belong together"));
+        Self::listen("https://localhost", move |fake, stream| {
+            let connection = ServerConnection::new(config.clone()).expect("a connection");
+            fake.serve(&mut StreamOwned::new(connection, stream));
+        })
+    }
+
+    fn listen(base: &str, serve: impl Fn(&Fake, TcpStream) + Clone + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let port = listener.local_addr().expect("bound").port();
         let fake = Fake {
-            url,
+            url: format!("{base}:{port}"),
             state: Arc::default(),
         };
         let serving = fake.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let fake = serving.clone();
-                std::thread::spawn(move || fake.serve(stream));
+                let (fake, serve) = (serving.clone(), serve.clone());
+                std::thread::spawn(move || {
+                    let whole = stream.try_clone().expect("cloned");
+                    serve(&fake, stream);
+                    // The client may be gone already.
+                    drop(whole.shutdown(Shutdown::Both));
+                });
             }
         });
         fake
@@ -163,9 +197,9 @@ impl Fake {
         self.state.lock().expect("no thread panics with it")
     }
 
-    fn serve(&self, mut stream: TcpStream) {
+    fn serve(&self, stream: &mut (impl Read + Write)) {
         let mut input = Vec::new();
-        while let Ok(Some(request)) = read_request(&mut stream, &mut input) {
+        while let Ok(Some(request)) = read_request(stream, &mut input) {
             let line = format!("{} {}", request.method, request.path);
             let fault = {
                 let mut state = self.state();
@@ -176,17 +210,15 @@ impl Fake {
                     .position(|(start, _)| line.starts_with(start.as_str()));
                 at.map(|at| state.faults.remove(at).1)
             };
-            if self.answer(&mut stream, &request, fault).is_err() {
+            if self.answer(stream, &request, fault).is_err() {
                 break;
             }
         }
-        // The client may be gone already.
-        drop(stream.shutdown(Shutdown::Both));
     }
 
     fn answer(
         &self,
-        stream: &mut TcpStream,
+        stream: &mut (impl Read + Write),
         request: &Seen,
         fault: Option<Fault>,
     ) -> io::Result<()> {
@@ -534,11 +566,11 @@ impl Reply {
         self
     }
 
-    fn write(&self, stream: &mut TcpStream) -> io::Result<()> {
+    fn write(&self, stream: &mut (impl Read + Write)) -> io::Result<()> {
         self.write_only(stream, usize::MAX)
     }
 
-    fn write_only(&self, stream: &mut TcpStream, bytes: usize) -> io::Result<()> {
+    fn write_only(&self, stream: &mut (impl Read + Write), bytes: usize) -> io::Result<()> {
         let mut head = format!(
             "HTTP/1.1 {} X\r\nContent-Length: {}\r\n",
             self.status,
@@ -565,7 +597,7 @@ pub(crate) fn hash(bytes: &[u8]) -> Checksum {
 }
 
 /// Reads one request, head and body; none at the connection's end.
-fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<Option<Seen>> {
+fn read_request(stream: &mut (impl Read + Write), input: &mut Vec<u8>) -> io::Result<Option<Seen>> {
     let (mut request, taken) = loop {
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut parsed = httparse::Request::new(&mut headers);
@@ -617,7 +649,7 @@ fn read_request(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<Optio
     Ok(Some(request))
 }
 
-fn read_more(stream: &mut TcpStream, input: &mut Vec<u8>) -> io::Result<usize> {
+fn read_more(stream: &mut (impl Read + Write), input: &mut Vec<u8>) -> io::Result<usize> {
     let mut buffer = vec![0; 64 * 1024];
     let read = stream.read(&mut buffer)?;
     input.extend_from_slice(&buffer[..read]);
