@@ -59,6 +59,11 @@ pub async fn run(bench: &Bench, seconds: u32) -> anyhow::Result<Vec<Figure>> {
     cluster.stop().await?;
     let after = probes(bench).await?;
 
+    for (what, measured) in [("upload", &up), ("read", &down)] {
+        for (code, count) in &measured.errors {
+            eprintln!("{what}: {count} failed with {code}");
+        }
+    }
     let (sync, commit) = ((before.0 + after.0) / 2.0, (before.1 + after.1) / 2.0);
     let allowed = allowed_uploads(sync, commit);
     let errors = |measured: &Measured| measured.errors.values().sum::<u64>() as f64;
