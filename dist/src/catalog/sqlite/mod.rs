@@ -1,6 +1,7 @@
 //! The catalog in SQLite, for exactly one distributor.
 
 mod board;
+mod follow;
 mod identity;
 mod listing;
 mod reading;
@@ -66,6 +67,7 @@ pub(super) async fn open(path: &Path) -> Result<(SqliteCatalog, Arc<Writer>), Op
         .foreign_keys(true)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("cache_size", CACHE_KIB)
+        .pragma("temp_store", "memory")
         .disable_statement_logging();
     let unreachable = |error: sqlx::Error| OpenError::Unreachable {
         place: place.clone(),
@@ -83,7 +85,11 @@ pub(super) async fn open(path: &Path) -> Result<(SqliteCatalog, Arc<Writer>), Op
             place: place.clone(),
             detail: one_line(&error),
         })?;
-    let connection = writers.acquire().await.map_err(unreachable)?.detach();
+    let mut connection = writers.acquire().await.map_err(unreachable)?.detach();
+    sqlx::query(follow::MAKE_MATCHED)
+        .execute(&mut connection)
+        .await
+        .map_err(unreachable)?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
         .test_before_acquire(false)
