@@ -20,6 +20,8 @@ mod reader;
 mod record;
 mod segment;
 mod shared;
+#[cfg(test)]
+mod stage;
 mod store;
 mod upkeep;
 

@@ -162,3 +162,6 @@ pub(crate) fn decode_chunks(payload: &[u8]) -> Vec<ChunkRef> {
     };
     entries.map(read).collect()
 }
+
+#[cfg(test)]
+mod tests;

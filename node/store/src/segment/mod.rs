@@ -86,3 +86,6 @@ impl Segment {
         Some(u64::from(chunks[at].start) * ALIGN)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -247,3 +247,6 @@ impl<'a> Scan<'a> {
         Ok(&self.window[from..from + length])
     }
 }
+
+#[cfg(test)]
+mod tests;

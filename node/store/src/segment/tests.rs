@@ -1,0 +1,68 @@
+//! What readers share of an open segment file.
+
+use std::sync::Arc;
+
+use wire::Lsn;
+
+use super::Segment;
+use super::name::SegmentName;
+use crate::disk::Disk;
+use crate::stage::{dir, empty_disk};
+
+fn segment() -> Segment {
+    let name = SegmentName {
+        first: Lsn(10),
+        generation: 0,
+    };
+    let file = empty_disk().create(&name.path(dir()));
+    Segment::new(3, name, file.expect("a new name"))
+}
+
+// If this fails, a walk over the log waits for ever at a full segment, or leaves the last one.
+#[test]
+fn a_segment_is_sealed_at_its_last_lsn_and_opened_again_by_a_cut() {
+    let segment = Arc::new(segment());
+    assert_eq!(segment.sealed_at(), None);
+    segment.seal(Lsn(19));
+    assert_eq!(segment.sealed_at(), Some(Lsn(19)));
+    segment.unseal();
+    assert_eq!(segment.sealed_at(), None);
+}
+
+// If this fails, a part of a large content is read from another place.
+#[test]
+fn chunks_are_found_by_their_lsns_alone() {
+    let segment = segment();
+    for (lsn, start) in [(11, 4096), (14, 8 * 1000), (15, (1 << 35) - 8)] {
+        segment.add_chunk(Lsn(lsn), start);
+    }
+    assert_eq!(segment.chunk(Lsn(11)), Some(4096));
+    assert_eq!(segment.chunk(Lsn(14)), Some(8000));
+    assert_eq!(segment.chunk(Lsn(15)), Some((1 << 35) - 8));
+    for absent in [0, 10, 12, 16] {
+        assert_eq!(segment.chunk(Lsn(absent)), None, "{absent}");
+    }
+}
+
+// If this fails, a chunk that was cut off is read in place of the one that follows it.
+#[test]
+fn chunks_above_a_cut_are_forgotten_and_may_come_again() {
+    let segment = segment();
+    for lsn in [11, 12, 13] {
+        segment.add_chunk(Lsn(lsn), lsn * 8);
+    }
+    segment.forget_chunks_above(Lsn(12));
+    assert_eq!(segment.chunk(Lsn(13)), None);
+    assert_eq!(segment.chunk(Lsn(12)), Some(96));
+    segment.add_chunk(Lsn(13), 800);
+    assert_eq!(segment.chunk(Lsn(13)), Some(800));
+}
+
+// If this fails, chunks are noted out of order, and are not found any more.
+#[test]
+#[should_panic(expected = "chunks are noted in order")]
+fn chunks_come_in_order() {
+    let segment = segment();
+    segment.add_chunk(Lsn(12), 4096);
+    segment.add_chunk(Lsn(12), 8192);
+}
