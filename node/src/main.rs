@@ -1,6 +1,6 @@
 //! The program `node`.
 
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -51,6 +51,7 @@ fn start_log(filter: &str) -> Result<()> {
         .with_context(|| format!("LOG: `{filter}` is not a filter"))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     Ok(())

@@ -116,7 +116,9 @@ impl Node {
     /// Why this node is not ready to serve; none if it is.
     pub(crate) fn unready(&self) -> Option<&'static str> {
         let replicas = self.handle.table().replicas();
-        if self.poisoned() > 0 {
+        if !self.handle.presence().lives() {
+            Some("the disk thread has ended: restart the node")
+        } else if self.poisoned() > 0 {
             Some("a shard's log failed: restart the node, and look after its disk")
         } else if !replicas.values().any(|replica| replica.readable) {
             Some("no shard is held yet: no distributor has answered")

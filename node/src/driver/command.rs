@@ -48,7 +48,7 @@ pub(super) enum Look {
 pub(super) type ChunkReply = oneshot::Sender<Result<Lsn, ChangeFailure>>;
 
 /// Where the outcome of a change goes.
-pub(super) type Reply = oneshot::Sender<Result<Ack, ChangeFailure>>;
+pub(crate) type Reply = oneshot::Sender<Result<Ack, ChangeFailure>>;
 
 /// A change of one content.
 pub(super) struct ChangeRequest {
@@ -98,7 +98,9 @@ pub enum What {
 pub enum Wait {
     /// Synced on the whole in-sync set.
     Committed,
-    /// Listed, for as long as `LISTING_WAIT` allows.
+    /// Listed, for as long as `LISTING_WAIT` allows, and not if the catalog is away.
+    Briefly,
+    /// Listed, for as long as anyone would wait.
     Listed,
 }
 
@@ -139,15 +141,18 @@ pub(crate) struct Unlisted {
     pub(crate) outcome: Outcome,
     /// When it was committed.
     pub(crate) since: Instant,
+    /// For how long.
+    pub(crate) wait: Wait,
     reply: Reply,
 }
 
 impl Unlisted {
-    pub(super) fn new(id: ContentId, outcome: Outcome, reply: Reply) -> Self {
+    pub(crate) fn new(id: ContentId, outcome: Outcome, wait: Wait, reply: Reply) -> Self {
         Unlisted {
             id,
             outcome,
             since: Instant::now(),
+            wait,
             reply,
         }
     }

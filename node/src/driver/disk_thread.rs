@@ -297,7 +297,7 @@ impl DiskThread {
     }
 
     pub(super) fn publish(&mut self, shard: ShardNo) {
-        let Some(replica) = self.replicas.get(&shard) else {
+        let Some(replica) = self.replicas.get_mut(&shard) else {
             return;
         };
         replica.measure();
@@ -319,7 +319,7 @@ impl DiskThread {
         let shards: Vec<ShardNo> = self.replicas.keys().copied().collect();
         for shard in shards {
             self.look_for_chores(shard);
-            if let Some(replica) = self.replicas.get(&shard) {
+            if let Some(replica) = self.replicas.get_mut(&shard) {
                 replica.measure();
             }
         }

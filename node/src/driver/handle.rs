@@ -1,5 +1,6 @@
 //! What the rest of the node has of the disk thread.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -177,6 +178,7 @@ impl Sending {
 /// What heartbeats tell of this process, beside its replicas.
 pub struct Presence {
     state: Mutex<State>,
+    lives: AtomicBool,
     /// Notified when there is something to tell at once.
     pub changed: Notify,
 }
@@ -197,8 +199,19 @@ impl Presence {
         };
         Presence {
             state: Mutex::new(state),
+            lives: AtomicBool::new(true),
             changed: Notify::new(),
         }
+    }
+
+    /// Whether the disk thread runs. When it has ended by a fault of ours, nothing but a new start
+    /// of the process helps.
+    pub fn lives(&self) -> bool {
+        self.lives.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn died(&self) {
+        self.lives.store(false, Ordering::Relaxed);
     }
 
     /// The cluster that the node belongs to.

@@ -57,6 +57,18 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
 }
 
+/// Tells when the disk thread ends by a panic.
+struct Watch(Arc<Presence>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the disk thread panicked: the node must be started again");
+            self.0.died();
+        }
+    }
+}
+
 /// Why the driver could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
@@ -81,7 +93,7 @@ impl Driver {
         let around = Surroundings {
             me: parts.me,
             table: Table::default(),
-            presence,
+            presence: Arc::clone(&presence),
             admission: parts.admission,
             feed: parts.feed,
             metrics: parts.metrics,
@@ -99,7 +111,10 @@ impl Driver {
         disk_thread.open_replicas()?;
         let thread = std::thread::Builder::new()
             .name("node-disk".to_owned())
-            .spawn(move || disk_thread.run())
+            .spawn(move || {
+                let _watch = Watch(presence);
+                disk_thread.run();
+            })
             .map_err(DriverError::Thread)?;
         Ok(Driver { handle, thread })
     }

@@ -31,16 +31,12 @@ pub(super) struct Replica {
     pub(super) gauge: Arc<ReplicaGauge>,
     reader: Reader,
     /// In the order of their lsns, but for repeated requests, which wait no longer for it.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<Unlisted>,
     committed: Vec<Committed>,
+    /// What it takes on the disk, when it was last measured.
+    used: u64,
     /// Uploads of which a chunk was refused: what comes after it cannot be appended.
     broken: HashSet<Lsn>,
-}
-
-struct Waiting {
-    lsn: Lsn,
-    wait: Wait,
-    unlisted: Unlisted,
 }
 
 impl Replica {
@@ -62,6 +58,7 @@ impl Replica {
             reader,
             waiting: VecDeque::new(),
             committed: Vec::new(),
+            used: 0,
             broken: HashSet::new(),
         }
     }
@@ -88,8 +85,9 @@ impl Replica {
         self.store.positions().appended.epoch
     }
 
+    /// What it took on the disk when it was last measured, in bytes.
     pub(super) fn used_bytes(&self) -> u64 {
-        stored_bytes(&self.store.usage().space)
+        self.used
     }
 
     /// Appends a change; its requester then waits for [`Replica::acknowledge`].
@@ -106,13 +104,8 @@ impl Replica {
         };
         match outcome {
             Ok(outcome) => {
-                let lsn = outcome.lsn;
-                let unlisted = Unlisted::new(id, outcome, reply);
-                self.waiting.push_back(Waiting {
-                    lsn,
-                    wait,
-                    unlisted,
-                });
+                self.waiting
+                    .push_back(Unlisted::new(id, outcome, wait, reply));
             }
             Err(failure) => {
                 if reply.send(Err(failure)).is_err() {
@@ -224,22 +217,18 @@ impl Replica {
         let listed = self.gauge.listed();
         let mut unlisted = Vec::new();
         let mut answered = 0;
-        while self
-            .waiting
-            .front()
-            .is_some_and(|first| first.lsn <= committed)
-        {
+        let is_committed = |first: &Unlisted| first.outcome.lsn <= committed;
+        while self.waiting.front().is_some_and(is_committed) {
             let Some(mut first) = self.waiting.pop_front() else {
                 break;
             };
             answered += 1;
-            first.unlisted.since = Instant::now();
-            if first.lsn <= listed {
-                first.unlisted.answer(Status::Ok);
-            } else if first.wait == Wait::Committed || feed.is_away() {
-                first.unlisted.answer(Status::Pending);
-            } else {
-                unlisted.push(first.unlisted);
+            first.since = Instant::now();
+            match first.wait {
+                _ if first.outcome.lsn <= listed => first.answer(Status::Ok),
+                Wait::Committed => first.answer(Status::Pending),
+                Wait::Briefly if feed.is_away() => first.answer(Status::Pending),
+                Wait::Briefly | Wait::Listed => unlisted.push(first),
             }
         }
         let changes = std::mem::take(&mut self.committed);
@@ -250,9 +239,10 @@ impl Replica {
     }
 
     /// Shows the positions and sizes as they are now.
-    pub(super) fn measure(&self) {
+    pub(super) fn measure(&mut self) {
         let positions = self.store.positions();
         let usage = self.store.usage();
+        self.used = stored_bytes(&usage.space);
         self.gauge.update(|measures| {
             let epoch = match positions.synced == positions.appended.lsn {
                 true => positions.appended.epoch,
@@ -274,7 +264,7 @@ impl Replica {
     /// Fails everyone who waits: their changes may become durable, or not.
     pub(super) fn lose(&mut self) {
         for waiting in self.waiting.drain(..) {
-            waiting.unlisted.fail(ChangeFailure::Lost);
+            waiting.fail(ChangeFailure::Lost);
         }
     }
 }

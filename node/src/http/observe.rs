@@ -3,6 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse};
+use wire::Code;
 
 use super::error::ApiError;
 use super::{allow, frame};
@@ -35,9 +36,13 @@ pub(super) async fn metrics(request: HttpRequest) -> Result<HttpResponse, ApiErr
         .body(text))
 }
 
-/// `GET /health/live`: the process answers.
-pub(super) async fn live() -> HttpResponse {
-    HttpResponse::Ok().json(serde_json::json!({ "status": "ok" }))
+/// `GET /health/live`: the process answers, and need not be started again.
+pub(super) async fn live(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let node = frame::node(&request)?;
+    if !node.handle.presence().lives() {
+        return Err(ApiError::new(Code::Internal, "the disk thread has ended"));
+    }
+    Ok(HttpResponse::Ok().json(serde_json::json!({ "status": "ok" })))
 }
 
 /// `GET /health/ready`: it serves, and its disk works. A distributor that does not answer leaves

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use store::{Committed, LiveWalk, ReadError};
+use store::{Committed, Cursor, LiveWalk, ReadError};
 use wire::content::Status;
-use wire::limits::LISTING_WAIT;
-use wire::listing::{ListedOperation, ListingOutcome, ListingPart, ListingStep};
+use wire::listing::{ListingOutcome, ListingPart, ListingStep};
 use wire::position::{Lsn, Position};
 
 use super::batch::{self, Budget};
 use super::row::row;
+use super::waiting::Waiting;
 use crate::driver::command::Unlisted;
 use crate::driver::table::ReplicaView;
 use crate::metrics::Metrics;
@@ -30,7 +30,9 @@ pub(super) struct ShardListing {
     view: Arc<ReplicaView>,
     place: Place,
     queue: Queue,
-    waiting: VecDeque<Unlisted>,
+    waiting: Waiting,
+    /// Where the log was read to, for a catalog that is behind what is in memory.
+    cursor: Option<Cursor>,
     moved_at: Instant,
     /// The log could not be read; it is not tried again before this.
     blocked_until: Option<Instant>,
@@ -72,7 +74,8 @@ impl ShardListing {
                 upto: committed,
                 changes: VecDeque::new(),
             },
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
+            cursor: None,
             moved_at: Instant::now(),
             blocked_until: None,
         }
@@ -81,7 +84,7 @@ impl ShardListing {
     /// Takes what was committed since the last call.
     pub(super) fn committed(&mut self, upto: Lsn, changes: Vec<Committed>, waiting: Vec<Unlisted>) {
         self.queue.add(upto, changes);
-        self.waiting.extend(waiting);
+        self.waiting.add(waiting);
     }
 
     /// What to send next; none when the catalog has everything.
@@ -101,7 +104,8 @@ impl ShardListing {
         let step = match &mut self.place {
             Place::Unknown => Some(ListingStep::Ask),
             Place::At(position) if position.lsn < self.queue.after => {
-                follow_log(&self.view, *position, budget)?
+                let position = *position;
+                self.follow_log(position, budget)?
             }
             Place::At(position) => {
                 let move_on = self.moved_at.elapsed() >= MOVE_EVERY;
@@ -115,6 +119,37 @@ impl ShardListing {
         Ok(step.map(|step| ListingPart {
             shard: self.view.shard,
             step,
+        }))
+    }
+
+    /// The next step of a catalog that is behind what is in memory; none if the log gives nothing
+    /// more to read at this moment.
+    fn follow_log(
+        &mut self,
+        after: Position,
+        budget: &mut Budget,
+    ) -> Result<Option<ListingStep>, ReadError> {
+        let kept = self
+            .cursor
+            .take()
+            .filter(|cursor| cursor.covered() == after.lsn);
+        let mut cursor = kept.unwrap_or_else(|| self.view.reader.cursor(after.lsn));
+        let mut operations = Vec::new();
+        while !budget.is_spent()
+            && let Some(committed) = cursor.next_change()?
+        {
+            if let Some(operation) = batch::operation(committed) {
+                batch::spend(budget, &operation);
+                operations.push(operation);
+            }
+        }
+        let upto = self.view.gauge.measures().position(cursor.covered());
+        self.cursor = Some(cursor);
+        batch::keep_last(&mut operations);
+        Ok((upto.lsn > after.lsn).then_some(ListingStep::Follow {
+            after,
+            upto,
+            operations,
         }))
     }
 
@@ -150,26 +185,18 @@ impl ShardListing {
     }
 
     fn resolve(&mut self, outcome: &ListingOutcome, metrics: &Metrics) {
-        let listed = outcome.listed.lsn;
         for id in &outcome.unlistable {
             tracing::error!(%id, shard = %self.view.shard, "the catalog refused this content's row");
         }
-        while self
-            .waiting
-            .front()
-            .is_some_and(|first| first.outcome.lsn <= listed)
-        {
-            let Some(first) = self.waiting.pop_front() else {
-                break;
-            };
-            metrics
-                .listing_seconds
-                .observe(first.since.elapsed().as_secs_f64());
-            let status = match outcome.unlistable.contains(&first.id) {
-                true => Status::Unlistable,
-                false => Status::Ok,
-            };
-            first.answer(status);
+        for one in self.waiting.listed(outcome.listed.lsn) {
+            let delay = one.since.elapsed();
+            metrics.listing_seconds.observe(delay.as_secs_f64());
+            let refused = outcome.unlistable.contains(&one.id);
+            one.answer(if refused {
+                Status::Unlistable
+            } else {
+                Status::Ok
+            });
         }
     }
 
@@ -186,29 +213,22 @@ impl ShardListing {
 
     /// Answers those who have waited long enough.
     pub(super) fn expire(&mut self, now: Instant) {
-        while self.deadline().is_some_and(|deadline| deadline <= now) {
-            self.give_up_first();
-        }
+        self.waiting.expire(now, self.view.gauge.listed());
     }
 
-    /// Answers everyone: the catalog is away.
-    pub(super) fn give_up(&mut self) {
-        while !self.waiting.is_empty() {
-            self.give_up_first();
-        }
+    /// Answers everyone who did not ask to wait: the catalog is away.
+    pub(super) fn hurry(&mut self) {
+        self.waiting.hurry(self.view.gauge.listed());
     }
 
-    fn give_up_first(&mut self) {
-        let Some(first) = self.waiting.pop_front() else {
-            return;
-        };
-        let listed = first.outcome.lsn <= self.view.gauge.listed();
-        first.answer(if listed { Status::Ok } else { Status::Pending });
+    /// Answers everyone: this process leads the shard, in this term, no more.
+    pub(super) fn end(mut self) {
+        self.waiting.end(self.view.gauge.listed());
     }
 
     /// When the first of those who wait has waited long enough.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.waiting.front().map(|first| first.since + LISTING_WAIT)
+        self.waiting.deadline()
     }
 
     /// Committed records that the catalog does not have.
@@ -264,31 +284,6 @@ impl Queue {
             operations,
         })
     }
-}
-
-/// The next step of a catalog that is behind what is in memory.
-fn follow_log(
-    view: &ReplicaView,
-    after: Position,
-    budget: &mut Budget,
-) -> Result<Option<ListingStep>, ReadError> {
-    let mut cursor = view.reader.cursor(after.lsn);
-    let mut operations: Vec<ListedOperation> = Vec::new();
-    while !budget.is_spent()
-        && let Some(committed) = cursor.next_change()?
-    {
-        if let Some(operation) = batch::operation(committed) {
-            batch::spend(budget, &operation);
-            operations.push(operation);
-        }
-    }
-    let upto = view.gauge.measures().position(cursor.covered());
-    batch::keep_last(&mut operations);
-    Ok((upto.lsn > after.lsn).then_some(ListingStep::Follow {
-        after,
-        upto,
-        operations,
-    }))
 }
 
 impl Walk {

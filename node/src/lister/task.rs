@@ -151,12 +151,14 @@ impl Task {
         for entry in self.feed.take() {
             match entry {
                 Entry::Leads(view) => {
-                    self.shards.insert(view.shard, ShardListing::new(view));
+                    let before = self.shards.insert(view.shard, ShardListing::new(view));
+                    before.into_iter().for_each(ShardListing::end);
                 }
                 Entry::Resigned(shard) => {
-                    if let Some(mut listing) = self.shards.remove(&shard) {
-                        listing.give_up();
-                    }
+                    self.shards
+                        .remove(&shard)
+                        .into_iter()
+                        .for_each(ShardListing::end);
                 }
                 Entry::Committed {
                     shard,
@@ -172,7 +174,7 @@ impl Task {
             }
         }
         if self.feed.is_away() {
-            self.shards.values_mut().for_each(ShardListing::give_up);
+            self.shards.values_mut().for_each(ShardListing::hurry);
         }
         let unlisted = self.shards.values().map(ShardListing::unlisted).sum();
         self.metrics.unlisted.set(unlisted);
@@ -238,7 +240,7 @@ impl Task {
         }
         for listing in self.shards.values_mut() {
             listing.lost();
-            listing.give_up();
+            listing.hurry();
         }
         let pause = self
             .retry

@@ -3,9 +3,11 @@
 
 mod access;
 mod bad_input;
+mod damage;
 mod forms;
 mod life;
 mod limits;
+mod membership;
 mod outage;
 mod reads;
 mod retries;

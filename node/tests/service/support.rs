@@ -1,6 +1,7 @@
 //! A small cluster to test against, and requests that no library would send.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use node::{AccessConfig, Config};
@@ -111,17 +112,33 @@ impl Cluster {
 
     /// Starts a node again, on a new port; returns when it takes uploads, if it can.
     pub(crate) async fn start_node(&mut self, place: usize) {
-        let slot = &mut self.nodes[place];
-        let running = node::start(slot.config.clone())
-            .await
-            .expect("the node starts");
-        slot.running = Some(running);
+        self.start_node_alone(place).await;
         if self.dist.is_some() {
             self.until("the node leads", || async {
                 self.stats(place).await.shards_open > 0
             })
             .await;
         }
+    }
+
+    /// Starts a node again, and waits for nothing.
+    pub(crate) async fn start_node_alone(&mut self, place: usize) {
+        let slot = &mut self.nodes[place];
+        let running = node::start(slot.config.clone())
+            .await
+            .expect("the node starts");
+        slot.running = Some(running);
+    }
+
+    /// Changes how a stopped node is configured.
+    pub(crate) fn reconfigure(&mut self, place: usize, change: impl FnOnce(&mut Config)) {
+        assert!(self.nodes[place].running.is_none(), "the node runs");
+        change(&mut self.nodes[place].config);
+    }
+
+    /// Where a node keeps its data.
+    pub(crate) fn data_dir(&self, place: usize) -> &Path {
+        &self.nodes[place].config.data_dir
     }
 
     pub(crate) async fn stop_node(&mut self, place: usize) {

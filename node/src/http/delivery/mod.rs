@@ -186,9 +186,11 @@ impl Layout {
         content: &Content,
         validators: &Validators,
     ) -> Result<Self, ApiError> {
+        // Ranges are defined for GET alone.
         let header = request
             .headers()
             .get(RANGE)
+            .filter(|_| request.method() == Method::GET)
             .and_then(|value| value.to_str().ok());
         let ranges = match header {
             Some(header) if precondition::range_applies(request.headers(), validators) => {

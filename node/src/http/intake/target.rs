@@ -88,7 +88,8 @@ pub(in crate::http) async fn current(
 /// When `wait` is there and is neither of the two words.
 pub(in crate::http) fn wait(query: &Query) -> Result<Wait, ApiError> {
     match query.get("wait")? {
-        None | Some("listed") => Ok(Wait::Listed),
+        None => Ok(Wait::Briefly),
+        Some("listed") => Ok(Wait::Listed),
         Some("committed") => Ok(Wait::Committed),
         Some(_) => Err(ApiError::malformed(
             "`wait` is neither `committed` nor `listed`",

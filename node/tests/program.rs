@@ -1,0 +1,276 @@
+//! The program `node`: its start, its end, and what survives when it is killed.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use wire::ContentId;
+use wire::placement::Place;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn program(folder: &TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
+    command
+        .current_dir(folder.path())
+        .env_clear()
+        .stdin(Stdio::null());
+    command
+}
+
+fn output(command: &mut Command) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = command.output().expect("runs");
+    (status.code(), String::from_utf8(stderr).expect("text"))
+}
+
+/// A node as a process of its own, killed when it is dropped.
+struct Process {
+    child: Child,
+    url: String,
+}
+
+impl Process {
+    fn start(command: &mut Command) -> Process {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("starts");
+        let log = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut lines = log.lines().map(|line| line.expect("text"));
+        let url = lines
+            .find_map(|line| Some(line.split_once("url=\"")?.1.split_once('"')?.0.to_owned()))
+            .expect("the node says where it serves");
+        // Its log is read on, so that the pipe never fills up.
+        std::thread::spawn(move || lines.for_each(drop));
+        Process { child, url }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process"), signal).expect("is signalled");
+    }
+
+    fn end(mut self) -> Option<i32> {
+        self.child.wait().expect("ends").code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+// If this fails, people and supervisors cannot tell why a node did not start.
+#[test]
+fn a_failed_start_is_one_line_and_an_exit_code() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (code, text) = output(program(&folder).env("PORT", "70000"));
+    assert_eq!(
+        (code, text.as_str()),
+        (
+            Some(2),
+            "node: PORT: `70000` is not a port from 0 to 65535\n"
+        )
+    );
+    assert_eq!(output(program(&folder).arg("--nonsense")).0, Some(2));
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let (code, text) = output(program(&folder).args(["--port", &port]));
+    assert_eq!((code, text.lines().count()), (Some(1), 1), "{text}");
+    assert!(
+        text.starts_with(&format!("node: cannot listen on 127.0.0.1:{port}: ")),
+        "{text}"
+    );
+
+    let open = ["--host", "0.0.0.0", "--port", "0"];
+    let (code, text) = output(program(&folder).args(open));
+    assert_eq!((code, text.lines().count()), (Some(1), 1), "{text}");
+    assert!(text.starts_with("node: CLUSTER_KEY is needed"), "{text}");
+}
+
+// If this fails, container engines restart healthy nodes, or kill them when they stop.
+#[test]
+fn a_node_tells_its_health_and_ends_when_it_is_told_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for signal in [Signal::TERM, Signal::INT] {
+        let process = Process::start(program(&folder).args(["--port", "0"]));
+        let port = process.url.rsplit(':').next().expect("a port").to_owned();
+        let health = || output(program(&folder).args(["--port", &port, "health"]));
+        assert_eq!(health(), (Some(0), String::new()));
+        let told = Instant::now();
+        process.signal(signal);
+        assert_eq!(process.end(), Some(0));
+        assert!(told.elapsed() < Duration::from_secs(10));
+        let (code, text) = health();
+        assert_eq!((code, text.lines().count()), (Some(1), 1), "{text}");
+    }
+    assert!(folder.path().join("data/node1/node.json").is_file());
+}
+
+/// What is known of a content after the node was killed.
+#[derive(Clone, Debug, PartialEq)]
+enum Known {
+    /// These bytes were acknowledged, or they are the only ones ever sent.
+    Bytes(Vec<u8>),
+    /// One of two, as the last change was not acknowledged.
+    Either(Vec<u8>, Vec<u8>),
+    /// Its delete was acknowledged.
+    Deleted,
+}
+
+struct Story {
+    http: reqwest::Client,
+    dist: String,
+    node: String,
+}
+
+impl Story {
+    async fn place(&self) -> Option<Place> {
+        let answer = self
+            .http
+            .get(format!("{}/store", self.dist))
+            .send()
+            .await
+            .ok()?;
+        answer.json().await.ok()
+    }
+
+    async fn change(&self, method: Method, path: String, body: Vec<u8>) -> Option<StatusCode> {
+        let request = self
+            .http
+            .request(method, format!("{}{path}", self.node))
+            .body(body);
+        request.send().await.ok().map(|answer| answer.status())
+    }
+
+    /// Uploads, updates and deletes until the node is gone; tells what is known then.
+    async fn live(&self, seed: u8) -> Vec<(ContentId, Known)> {
+        let mut known = Vec::new();
+        for round in 0.. {
+            let Some(place) = self.place().await else {
+                return known;
+            };
+            let (id, first) = (place.id, noise(200 + 90_000 * (round % 17), seed));
+            let path = format!("/store/{id}");
+            match self.change(Method::PUT, path, first.clone()).await {
+                Some(StatusCode::OK) => {}
+                // Not acknowledged: it may be there, or not.
+                _ => return known,
+            }
+            if round % 3 == 0 {
+                known.push((id, Known::Bytes(first)));
+                continue;
+            }
+            let second = noise(300, seed ^ 0x80);
+            let path = format!("/update/{id}");
+            match self.change(Method::PUT, path, second.clone()).await {
+                Some(StatusCode::OK) => {}
+                _ => {
+                    known.push((id, Known::Either(first, second)));
+                    return known;
+                }
+            }
+            if round % 3 == 1 {
+                known.push((id, Known::Bytes(second)));
+                continue;
+            }
+            match self
+                .change(Method::DELETE, format!("/delete/{id}"), Vec::new())
+                .await
+            {
+                Some(StatusCode::OK) => known.push((id, Known::Deleted)),
+                _ => return known,
+            }
+        }
+        known
+    }
+
+    async fn check(&self, id: ContentId, known: &Known) {
+        let url = format!("{}/retrieve/{id}", self.node);
+        let answer = self.http.get(url).send().await.expect("answers");
+        let status = answer.status();
+        let bytes = answer.bytes().await.expect("a body");
+        match known {
+            Known::Bytes(expected) => {
+                assert!(status == StatusCode::OK && bytes == *expected, "{id}")
+            }
+            Known::Either(one, other) => {
+                assert!(
+                    status == StatusCode::OK && (bytes == *one || bytes == *other),
+                    "{id}"
+                );
+            }
+            Known::Deleted => assert_eq!(status, StatusCode::GONE, "{id}"),
+        }
+    }
+}
+
+fn noise(length: usize, seed: u8) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new_keyed(&[seed; 32])
+        .finalize_xof()
+        .fill(&mut bytes);
+    bytes
+}
+
+// If this fails, a node that is killed loses what it had acknowledged, or brings back what it had
+// deleted.
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dist = dist::start(dist::Config {
+        name: "dist".parse().expect("a name"),
+        bind: ([127, 0, 0, 1], 0).into(),
+        public_url: None,
+        database_url: format!("sqlite://{}", folder.path().join("catalog.db").display()),
+        access: dist::Access::default(),
+        session: Duration::from_millis(600),
+        poll: Duration::from_millis(50),
+    })
+    .await
+    .expect("the distributor starts");
+    let http = reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client");
+    let mut known: Vec<(ContentId, Known)> = Vec::new();
+    for round in 0..6_u8 {
+        let arguments = ["--port", "0", "--dist", dist.url(), "--log", "info"];
+        let process = Process::start(program(&folder).args(arguments));
+        let node = process.url.clone();
+        let story = Story {
+            http: http.clone(),
+            dist: dist.url().to_owned(),
+            node,
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while !story
+            .place()
+            .await
+            .is_some_and(|place| place.uri.starts_with(&story.node))
+        {
+            assert!(Instant::now() < deadline, "the node is not used");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for (id, known) in &known {
+            story.check(*id, known).await;
+        }
+        let kill = async {
+            tokio::time::sleep(Duration::from_millis(150 + 77 * u64::from(round))).await;
+            process.signal(Signal::KILL);
+        };
+        let [a, b, c] = [0, 1, 2].map(|lane| story.live(round * 3 + lane));
+        let (a, b, c, ()) = tokio::join!(a, b, c, kill);
+        known.extend(a.into_iter().chain(b).chain(c));
+    }
+    assert!(
+        known.len() > 30,
+        "too little happened to prove anything: {}",
+        known.len()
+    );
+    dist.stop().await;
+}

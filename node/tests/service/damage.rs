@@ -1,0 +1,99 @@
+//! A disk that gives back other bytes than it was given.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+
+use reqwest::{Method, StatusCode};
+use wire::Code;
+
+use crate::support::{Cluster, error, noise};
+
+/// Flips a bit of the stored copy of `bytes`, wherever a log has them.
+fn damage(cluster: &Cluster, bytes: &[u8]) {
+    let mut damaged = 0;
+    for entry in fs::read_dir(cluster.data_dir(0).join("shards/1/log")).expect("a log") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "seg") {
+            continue;
+        }
+        let stored = fs::read(&path).expect("reads");
+        let Some(at) = stored
+            .windows(bytes.len())
+            .position(|window| window == bytes)
+        else {
+            continue;
+        };
+        let file = OpenOptions::new().write(true).open(&path).expect("opens");
+        file.write_all_at(&[bytes[0] ^ 1], at as u64)
+            .expect("writes");
+        damaged += 1;
+    }
+    assert_eq!(damaged, 1, "the bytes are in one place");
+}
+
+// If this fails, a client gets wrong bytes and takes them for right ones.
+#[tokio::test]
+async fn damaged_bytes_never_leave_and_hide_nothing_else() {
+    let cluster = Cluster::start(1).await;
+    let (small, large) = (noise(1000, 20), noise(3 << 20, 21));
+    let [small_id, other_id, large_id] = [
+        cluster.store(0, &small).await.id,
+        cluster.store(0, b"other").await.id,
+        cluster.store(0, &large).await.id,
+    ];
+    damage(&cluster, &small[500..600]);
+    damage(&cluster, &large[2_000_000..2_000_100]);
+
+    let answer = cluster.get(0, &format!("/retrieve/{small_id}")).await;
+    assert_eq!(error(answer).await.code, Code::Damaged);
+
+    // The head was sent before the damage was met: the connection ends early.
+    let path = format!("/retrieve/{large_id}");
+    let answer = cluster.get(0, &path).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert!(
+        answer.bytes().await.is_err(),
+        "a broken content looks whole"
+    );
+    // What is not damaged of it can be had.
+    let part = cluster
+        .ask(Method::GET, 0, &path)
+        .header("range", "bytes=0-1048575");
+    let part = part
+        .send()
+        .await
+        .expect("answers")
+        .bytes()
+        .await
+        .expect("a body");
+    assert!(part == large[..1 << 20]);
+
+    assert_eq!(cluster.bytes(0, other_id).await, b"other");
+    assert_eq!(
+        cluster.get(0, "/health/ready").await.status(),
+        StatusCode::OK
+    );
+    cluster.stop().await;
+}
+
+// If this fails, a disk that fails in one content takes the whole node with it at the next start.
+#[tokio::test]
+async fn a_node_with_damage_starts_and_serves_the_rest() {
+    let mut cluster = Cluster::start(1).await;
+    let (small, large) = (noise(2000, 22), noise(100_000, 23));
+    let small_id = cluster.store(0, &small).await.id;
+    let large_id = cluster.store(0, &large).await.id;
+    let last = cluster.store(0, b"last").await.id;
+    cluster.stop_node(0).await;
+    damage(&cluster, &small[100..200]);
+    damage(&cluster, &large[70_000..70_100]);
+    cluster.start_node(0).await;
+
+    for id in [small_id, large_id] {
+        let answer = cluster.get(0, &format!("/retrieve/{id}")).await;
+        assert_eq!(error(answer).await.code, Code::Damaged);
+    }
+    assert_eq!(cluster.bytes(0, last).await, b"last");
+    assert_eq!(cluster.store(0, b"new").await.version, 1);
+    cluster.stop().await;
+}
