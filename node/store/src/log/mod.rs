@@ -193,3 +193,6 @@ impl Log {
         written.map_err(|error| self.poison(Poisoned::new("write", error)))
     }
 }
+
+#[cfg(test)]
+mod tests;

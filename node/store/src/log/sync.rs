@@ -27,6 +27,7 @@ pub(super) struct Unsynced {
 impl Unsynced {
     /// After a truncation that left everything durable.
     pub(super) fn cut(&mut self) {
+        self.files.clear();
         self.dir = false;
         self.bytes = 0;
         self.cuts += 1;

@@ -21,7 +21,7 @@ const COPY_BYTES: usize = 1 << 20;
 impl Log {
     /// Cuts the log at a byte of a segment; later segments go whole. Returns how many bytes went.
     pub(super) fn cut(&mut self, segment: usize, at: u64) -> io::Result<u64> {
-        let mut moved = self.quarantine_after(segment)?;
+        let mut moved = self.quarantine_from(segment + 1)?;
         let state = self.active();
         let (file, name) = (Arc::clone(&state.segment.file), state.segment.name);
         let length = file.len()?;
@@ -49,12 +49,12 @@ impl Log {
         let was_full = segment + 1 < self.segments.len();
         let is_whole = self.segments[segment].last <= lsn;
         let moved = if was_full && is_whole {
-            self.quarantine_after(segment)?
+            self.quarantine_from(segment + 1)?
         } else {
             let at = self.end_of(segment, lsn)?;
             self.cut(segment, at)?
         };
-        self.sync_rolled()?;
+        self.sync_unsynced()?;
         self.epochs.truncate_after(lsn);
         self.appended = Position {
             epoch: self.epochs.epoch_at(lsn),
@@ -66,11 +66,16 @@ impl Log {
         Ok(moved)
     }
 
-    /// Makes durable what was rolled away and not synced yet.
-    fn sync_rolled(&mut self) -> io::Result<()> {
-        for file in std::mem::take(&mut self.unsynced.files) {
-            file.sync_data()?;
+    /// Makes all that stays durable: a job that is under way may not have come to it.
+    fn sync_unsynced(&mut self) -> io::Result<()> {
+        for state in self
+            .segments
+            .iter()
+            .filter(|state| state.last > self.synced)
+        {
+            state.segment.file.sync_data()?;
         }
+        self.disk.sync_dir(&self.dir)?;
         self.unsynced.cut();
         Ok(())
     }
@@ -90,9 +95,10 @@ impl Log {
         Ok(())
     }
 
-    fn quarantine_after(&mut self, segment: usize) -> io::Result<u64> {
+    /// Moves a segment and all behind it into quarantine; returns their bytes.
+    pub(super) fn quarantine_from(&mut self, segment: usize) -> io::Result<u64> {
         let mut moved = 0;
-        while self.segments.len() > segment + 1 {
+        while self.segments.len() > segment {
             moved += self.quarantine_last()?;
         }
         Ok(moved)

@@ -22,8 +22,16 @@ pub(super) struct Loader<'a> {
     log: Log,
     commit: Lsn,
     report: Recovery,
-    /// Everything from this byte of this segment on goes.
-    cut: Option<(usize, u64)>,
+    cut: Option<Cut>,
+}
+
+/// What goes.
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    /// Everything: the log's beginning is missing, and nothing is known committed behind it.
+    All,
+    /// Everything from this byte of this segment on.
+    From(usize, u64),
 }
 
 /// What comes after an item.
@@ -48,12 +56,11 @@ impl<'a> Loader<'a> {
         pieces: Vec<Surveyed>,
         visit: Visit<'_>,
     ) -> Result<(), OpenError> {
-        if pieces
-            .first()
-            .is_some_and(|piece| piece.name.first > Lsn::ZERO.next())
-        {
-            // The first segment is gone, and with it nobody knows what.
-            self.report.damaged += 1;
+        let first = pieces.first().map_or(Lsn::ZERO, |piece| piece.name.first);
+        if first > Lsn::ZERO.next() {
+            // The first segment is gone: lost, or, if nothing in it was committed, never synced.
+            self.report.damaged += u64::from(self.commit > Lsn::ZERO);
+            self.cut = (first > self.commit.next()).then_some(Cut::All);
         }
         let firsts: Vec<Lsn> = pieces.iter().map(|piece| piece.name.first).collect();
         for (at, mut piece) in pieces.into_iter().enumerate() {
@@ -154,7 +161,7 @@ impl<'a> Loader<'a> {
                 Item::Damage(damage) => self.load_damage(damage, successor)?,
             };
             if let Next::Cut(at) = next {
-                self.cut = Some((self.log.segments.len() - 1, at));
+                self.cut = Some(Cut::From(self.log.segments.len() - 1, at));
                 return Ok(());
             }
         }
@@ -239,7 +246,10 @@ impl<'a> Loader<'a> {
                 self.log.active_mut().unsealable = true;
             }
             if successor > self.commit.next() {
-                self.cut = Some((self.log.segments.len() - 1, self.log.active().end));
+                self.cut = Some(Cut::From(
+                    self.log.segments.len() - 1,
+                    self.log.active().end,
+                ));
                 return;
             }
         }
@@ -251,11 +261,14 @@ impl<'a> Loader<'a> {
 
     /// Cuts what must be cut, and notes what is damaged.
     pub(super) fn finish(mut self) -> Result<(Log, Recovery), OpenError> {
-        if let Some((segment, at)) = self.cut {
+        if let Some(cut) = self.cut {
             // The header that told this commit may be among what goes.
             let raised = self.log.marker.raise(self.commit);
             self.opening.disk("raise the commit marker", raised)?;
-            let cut = self.log.cut(segment, at);
+            let cut = match cut {
+                Cut::All => self.log.quarantine_from(0),
+                Cut::From(segment, at) => self.log.cut(segment, at),
+            };
             self.report.quarantined_bytes = self.opening.disk("cut the log", cut)?;
         }
         let last_ms = self

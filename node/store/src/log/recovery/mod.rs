@@ -163,3 +163,6 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
