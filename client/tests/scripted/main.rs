@@ -1,6 +1,7 @@
 //! The library and the binary against a service that fails on demand: retries, resumption, exit
 //! codes. What a real cluster does is in the tests beside these.
 
+mod benchmarks;
 mod cli_answers;
 mod cli_files;
 mod cli_get;
