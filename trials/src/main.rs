@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 use trials::bench::{self, Bench};
 use trials::binaries::Binaries;
 use trials::crash;
@@ -130,7 +131,7 @@ impl Place {
 fn main() -> ExitCode {
     let outcome = tokio::runtime::Runtime::new()
         .context("cannot start threads")
-        .and_then(|runtime| runtime.block_on(run(Arguments::parse())));
+        .and_then(|runtime| runtime.block_on(run_until_told(Arguments::parse())));
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -138,6 +139,17 @@ fn main() -> ExitCode {
             eprintln!("trials: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Runs a trial; told to end, it ends its services and removes its data first.
+async fn run_until_told(arguments: Arguments) -> anyhow::Result<bool> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to signals")?;
+    tokio::select! {
+        outcome = run(arguments) => outcome,
+        _ = terminate.recv() => Ok(false),
+        _ = interrupt.recv() => Ok(false),
     }
 }
 
@@ -168,10 +180,14 @@ async fn crash_trial(rounds: u32, seed: u64, nodes: u16, place: &Place) -> anyho
     };
     let mut out = std::io::stdout();
     writeln!(out, "seed {seed}, data in {}", folder.path().display())?;
+    let outcome = crash::run(&Binaries::beside_this_program()?, &settings, &mut out).await;
     // What a violation or an error leaves behind is kept to be looked at.
-    folder.disable_cleanup(true);
-    let report = crash::run(&Binaries::beside_this_program()?, &settings, &mut out).await?;
-    folder.disable_cleanup(!report.violations.is_empty());
+    folder.disable_cleanup(
+        outcome
+            .as_ref()
+            .map_or(true, |report| !report.violations.is_empty()),
+    );
+    let report = outcome?;
     for violation in &report.violations {
         writeln!(out, "VIOLATION {violation}")?;
     }
