@@ -191,6 +191,8 @@ impl World {
         self.store.truncate_after(Lsn(lsn))?;
         self.expected.truncate_after(lsn);
         assert_eq!(self.appended(), lsn);
+        // What it says is durable now may be committed at once, and so is a promise.
+        self.expected.synced = self.store.positions().synced.0;
         self.uploads.clear();
         self.begin_epoch()
     }

@@ -1,0 +1,153 @@
+//! Power losses that found what others did not think of; each is told by its test's name.
+
+use store::disk::Disk;
+use store::{AppendError, ChangeError, How, ReadError};
+use wire::Lsn;
+
+use crate::stage::{Stage, segments, some_bytes};
+
+const SEEDS: u64 = 200;
+
+// If this fails, a full disk and then a power loss cost acknowledged deletes: the file of a segment
+// that found no room, and was removed again, comes back and ends the log before them.
+#[test]
+fn a_segment_that_was_given_up_does_not_come_back() {
+    let mut stage = Stage::new();
+    let mut ids = Vec::new();
+    let refused = loop {
+        // Enough for what is reserved; not for another segment.
+        stage.disk.set_capacity(Some(stage.disk.used() + 60_000));
+        let id = stage.id();
+        match stage.try_put(id, &some_bytes(50_000, 1), How::Create) {
+            Ok(_) => ids.push(id),
+            Err(error) => break error,
+        }
+        if segments(&stage.disk).len() > 1 {
+            panic!("the segment is full before the disk is");
+        }
+    };
+    assert!(
+        matches!(refused, ChangeError::Append(AppendError::Full { .. })),
+        "{refused}"
+    );
+    stage.settle();
+    for id in &ids {
+        stage.delete(*id);
+    }
+    stage.settle();
+    for seed in 0..SEEDS {
+        let disk = stage.disk.crash(seed);
+        disk.set_capacity(None);
+        let mut after = stage.on(disk);
+        after.lead();
+        for id in &ids {
+            let read = after.read(*id);
+            assert!(
+                matches!(read, Err(ReadError::Deleted)),
+                "seed {seed}: it was acknowledged"
+            );
+        }
+    }
+}
+
+// If this fails, a node that lost its power before it stored anything calls itself damaged for
+// ever.
+#[test]
+fn a_log_that_was_never_synced_is_empty_and_not_damaged() {
+    let mut stage = Stage::without_epoch(3);
+    stage.epoch(1);
+    while segments(&stage.disk).len() < 3 {
+        stage.append(&some_bytes(60_000, 1));
+    }
+    for seed in 0..SEEDS {
+        let mut after = stage.on(stage.disk.crash(seed));
+        assert_eq!(after.store.positions().committed, Lsn::ZERO);
+        assert_eq!(after.store.usage().damaged, 0, "seed {seed}");
+        after.now_ms += 1_000;
+        after.epoch(2);
+        after.settle();
+        let bytes = some_bytes(1_000, seed);
+        let id = after.stored(&bytes);
+        let mut again = after.restart();
+        again.lead();
+        assert_eq!(
+            again.read(id).expect("it was acknowledged"),
+            bytes,
+            "seed {seed}"
+        );
+        assert_eq!(again.store.usage().damaged, 0, "seed {seed}");
+    }
+}
+
+// If this fails, what readers saw as updated or deleted is back after one more restart.
+#[test]
+fn a_commit_that_a_restart_relied_on_is_not_forgotten_by_the_next() {
+    let mut stage = Stage::new();
+    let id = stage.stored(&some_bytes(2_000, 1));
+    stage.delete(id);
+    stage.settle();
+    // The only record that tells this commit is torn, and so is cut.
+    let (_, teller) = stage.append(&some_bytes(2_000, 2));
+    stage.sync();
+    let (path, start) = stage.find_record(teller.lsn);
+    stage
+        .disk
+        .flip_bit(&path, start + 1_000, 0)
+        .expect("it is synced");
+    let stage = stage.restart();
+    let first = stage.store.positions();
+    assert_eq!(first.appended.lsn, teller.lsn.previous());
+    assert!(
+        matches!(stage.read(id), Err(ReadError::Deleted)),
+        "the restart knows the commit"
+    );
+    let stage = stage.restart();
+    assert_eq!(stage.store.positions(), first);
+    assert!(
+        matches!(stage.read(id), Err(ReadError::Deleted)),
+        "and so does the next"
+    );
+}
+
+// If this fails, a folder that was restored without its holes filled stops a replica on a full
+// disk, where it should say that the disk is full.
+#[test]
+fn reserved_space_that_is_a_hole_after_a_restart_is_reserved_again() {
+    let mut stage = Stage::new();
+    let kept = stage.stored(&some_bytes(2_000, 1));
+    let path = segments(&stage.disk).remove(0);
+    let file = stage.disk.open(&path).expect("it is there");
+    let length = file.len().expect("healthy");
+    file.punch(8_192, length - 8_192).expect("healthy");
+    file.sync_data().expect("healthy");
+    drop(file);
+    stage.disk.set_capacity(Some(stage.disk.used() + 8_192));
+    let mut stage = stage.restart();
+    stage.epoch(2);
+    stage.settle();
+    let id = stage.id();
+    let refused = stage.try_put(id, &some_bytes(50_000, 2), How::Create);
+    let full = matches!(refused, Err(ChangeError::Append(AppendError::Full { .. })));
+    assert!(full, "{refused:?}");
+    stage.settle();
+    stage.read(kept).expect("reads go on");
+}
+
+// If this fails, a node does not start after a power loss because its disk is full.
+#[test]
+fn a_torn_tail_is_cut_on_a_full_disk_too() {
+    let mut stage = Stage::new();
+    let kept = stage.stored(&some_bytes(2_000, 1));
+    let (torn, outcome) = stage.append(&some_bytes(100_000, 2));
+    stage.sync();
+    let (path, start) = stage.find_record(outcome.lsn);
+    stage
+        .disk
+        .flip_bit(&path, start + 50_000, 0)
+        .expect("it is synced");
+    stage.disk.set_capacity(Some(stage.disk.used()));
+    let mut stage = stage.restart();
+    stage.lead();
+    stage.read(kept).expect("it was acknowledged");
+    assert!(matches!(stage.read(torn), Err(ReadError::NotFound)));
+}
