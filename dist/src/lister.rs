@@ -230,3 +230,7 @@ fn refuse(merged: Vec<Batch>, error: &QueryError) {
         batch.answer.send(Err(error)).ok();
     }
 }
+
+#[cfg(test)]
+#[path = "lister_tests.rs"]
+mod tests;

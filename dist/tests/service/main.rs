@@ -5,6 +5,7 @@ mod chaos_proxy;
 mod coordinator;
 mod fake_node;
 mod http;
+mod model;
 mod outage;
 mod program;
 mod rebuild;

@@ -45,6 +45,23 @@ async fn orphan(cluster: Uuid) -> (FakeNode, ShardRecord) {
     (node, record)
 }
 
+/// Remembers what a rebuild reports.
+fn recorder() -> (Arc<Mutex<Vec<Progress>>>, impl FnMut(&Progress)) {
+    let seen: Arc<Mutex<Vec<Progress>>> = Arc::default();
+    let report = {
+        let seen = Arc::clone(&seen);
+        move |progress: &Progress| seen.lock().expect("no panic").push(progress.clone())
+    };
+    (seen, report)
+}
+
+/// Says that a node is there until it is told that it is not wanted.
+async fn beat_on(node: FakeNode, dist: Service) {
+    while node.beat(&dist).await.status() == 200 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 // If this fails, a lost database loses the names of everything that is stored.
 async fn a_lost_catalog_is_filled_from_nodes(fresh: Fresh) {
     let cluster = Uuid::new_v4();
@@ -57,11 +74,7 @@ async fn a_lost_catalog_is_filled_from_nodes(fresh: Fresh) {
         nodes: vec![node.name.clone()],
         distributors: Vec::new(),
     };
-    let seen: Arc<Mutex<Vec<Progress>>> = Arc::default();
-    let seen_here = Arc::clone(&seen);
-    let report = move |progress: &Progress| {
-        seen_here.lock().expect("no panic").push(progress.clone());
-    };
+    let (seen, report) = recorder();
     let rebuild = tokio::spawn(dist::rebuild(own, plan, report));
     dist.until(async || dist.request("GET", "/health/live").send().await.is_ok())
         .await;
@@ -92,11 +105,7 @@ async fn a_lost_catalog_is_filled_from_nodes(fresh: Fresh) {
             .0,
         200
     );
-    let beat = tokio::spawn(async move {
-        while node.beat(&dist).await.status() == 200 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
+    let beat = tokio::spawn(beat_on(node, dist));
     tokio::time::timeout(Duration::from_secs(20), rebuild)
         .await
         .expect("it ends")
