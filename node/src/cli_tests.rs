@@ -112,7 +112,8 @@ fn sizes_are_read_as_people_write_them() {
 #[test]
 fn a_bad_value_is_named_with_its_source() {
     let place = Place::new();
-    let cases: [(&[&str], &[(&str, &str)], &str); 8] = [
+    type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 8] = [
         (
             &["--port", "x"],
             &[],

@@ -6,11 +6,15 @@
 pub mod admission;
 pub mod command;
 mod disk_thread;
+#[cfg(test)]
+mod faulty_disk;
 mod follow;
 mod handle;
 mod replica;
 mod syncers;
 pub mod table;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 pub mod upload;
 

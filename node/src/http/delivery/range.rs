@@ -88,17 +88,23 @@ mod tests {
         }
     }
 
+    fn one(header: &str, size: u64) -> Range<u64> {
+        let parts = parts(header, size);
+        assert_eq!(parts.len(), 1, "{header}");
+        parts[0].clone()
+    }
+
     // If this fails, downloads resume in the wrong place.
     #[test]
     fn ranges_are_cut_to_the_content() {
-        assert_eq!(parts("bytes=0-0", 10), [0..1]);
-        assert_eq!(parts("bytes=5-", 10), [5..10]);
-        assert_eq!(parts("bytes=5-99", 10), [5..10]);
-        assert_eq!(parts("bytes=-3", 10), [7..10]);
-        assert_eq!(parts("bytes=-30", 10), [0..10]);
+        assert_eq!(one("bytes=0-0", 10), 0..1);
+        assert_eq!(one("bytes=5-", 10), 5..10);
+        assert_eq!(one("bytes=5-99", 10), 5..10);
+        assert_eq!(one("bytes=-3", 10), 7..10);
+        assert_eq!(one("bytes=-30", 10), 0..10);
         assert_eq!(parts("Bytes=1-2, 4-5 ,99-", 10), [1..3, 4..6]);
-        assert_eq!(parts("bytes=0-18446744073709551615", 10), [0..10]);
-        assert_eq!(parts("bytes=3-99999999999999999999999", 10), [3..10]);
+        assert_eq!(one("bytes=0-18446744073709551615", 10), 0..10);
+        assert_eq!(one("bytes=3-99999999999999999999999", 10), 3..10);
     }
 
     // If this fails, an absurd range crashes a worker, or makes it send the content many times.
@@ -139,7 +145,7 @@ mod tests {
         #[test]
         fn a_range_within_the_content_is_itself(a in 0_u64..1000, b in 0_u64..1000) {
             let (first, last) = (a.min(b), a.max(b));
-            prop_assert_eq!(parts(&format!("bytes={first}-{last}"), 1000), [first..last + 1]);
+            prop_assert_eq!(one(&format!("bytes={first}-{last}"), 1000), first..last + 1);
         }
     }
 }
