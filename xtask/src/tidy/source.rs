@@ -17,6 +17,8 @@ pub(crate) struct Source {
     pub(crate) tokens: TokenStream,
     /// For each line, whether it is test code.
     test_lines: Vec<bool>,
+    /// Whether this is a test module among product code, in a file of its own.
+    beside_product: bool,
 }
 
 impl Source {
@@ -42,6 +44,7 @@ impl Source {
             syntax,
             tokens,
             test_lines: marks.lines,
+            beside_product: false,
         })
     }
 
@@ -77,6 +80,12 @@ impl Source {
     /// Calls everything in this file a test.
     pub(crate) fn mark_all_as_test(&mut self) {
         self.test_lines.fill(true);
+        self.beside_product = true;
+    }
+
+    /// Whether this is the file of a test module that stands among product code.
+    pub(crate) fn is_test_beside_product(&self) -> bool {
+        self.beside_product
     }
 
     /// The modules that this file declares as tests in files of their own, as paths without `.rs`.
@@ -126,6 +135,9 @@ fn is_test_path(path: &str) -> bool {
     path.split('/').any(|part| FOLDERS.contains(&part))
 }
 
+/// The feature that only tests turn on: what stands in for the world in them.
+const TESTS_FEATURE: &str = "simulation";
+
 /// Whether these attributes keep an item out of every build but the tests'.
 fn is_test_only(attributes: &[syn::Attribute]) -> bool {
     attributes.iter().any(|attribute| {
@@ -139,13 +151,24 @@ fn is_test_only(attributes: &[syn::Attribute]) -> bool {
 fn demands_test(meta: &syn::Meta) -> bool {
     match meta {
         syn::Meta::Path(path) => path.is_ident("test"),
-        syn::Meta::List(list) if list.path.is_ident("all") => list
-            .parse_args_with(
-                syn::punctuated::Punctuated::<syn::Meta, syn::Token![,]>::parse_terminated,
-            )
-            .is_ok_and(|parts| parts.iter().any(demands_test)),
+        syn::Meta::List(list) if list.path.is_ident("all") => {
+            parts(list).is_some_and(|parts| parts.iter().any(demands_test))
+        }
+        syn::Meta::List(list) if list.path.is_ident("any") => {
+            parts(list).is_some_and(|parts| parts.iter().all(demands_test))
+        }
+        syn::Meta::NameValue(pair) if pair.path.is_ident("feature") => {
+            matches!(&pair.value, syn::Expr::Lit(literal)
+                if matches!(&literal.lit, syn::Lit::Str(name) if name.value() == TESTS_FEATURE))
+        }
         _ => false,
     }
+}
+
+type Parts = syn::punctuated::Punctuated<syn::Meta, syn::Token![,]>;
+
+fn parts(list: &syn::MetaList) -> Option<Parts> {
+    list.parse_args_with(Parts::parse_terminated).ok()
 }
 
 /// The value of `#[path = "…"]`.
@@ -219,11 +242,11 @@ mod tests {
     // If this fails, product code hides among the tests, or tests count as product code.
     #[test]
     fn lines_are_told_apart() {
-        let text = "fn a() {}\n\n/// Doc.\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n#[cfg(not(test))]\nfn c() {}\n#[cfg(all(unix, test))]\nfn d() {}\n";
+        let text = "fn a() {}\n\n/// Doc.\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n#[cfg(not(test))]\nfn c() {}\n#[cfg(all(unix, test))]\nfn d() {}\n#[cfg(any(test, feature = \"simulation\"))]\nfn e() {}\n#[cfg(any(test, unix))]\nfn f() {}\n";
         let file = source("a/src/x.rs", text);
-        let tests: Vec<usize> = (1..=11).filter(|&line| file.is_test(line)).collect();
-        assert_eq!(tests, [3, 4, 5, 6, 7, 10, 11]);
-        assert_eq!((file.product_lines(), file.code_lines()), (4, (3, 6)));
+        let tests: Vec<usize> = (1..=15).filter(|&line| file.is_test(line)).collect();
+        assert_eq!(tests, [3, 4, 5, 6, 7, 10, 11, 12, 13]);
+        assert_eq!((file.product_lines(), file.code_lines()), (6, (5, 8)));
         assert_eq!(source("a/tests/x.rs", text).product_lines(), 0);
     }
 

@@ -4,6 +4,7 @@
 //! keeps synced and unsynced state apart, so that crashes can be tried by the thousand.
 
 mod file_system;
+#[cfg(any(test, feature = "simulation"))]
 pub mod simulated;
 
 use std::fmt::Debug;

@@ -60,7 +60,8 @@ fn check(path: &str, table: &toml::Table, members: &[&str]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for kind in ["dependencies", "build-dependencies", "dev-dependencies"] {
         for used in names(table, kind) {
-            let of_workspace = members.contains(&used) && !may_use.contains(&used);
+            // A crate may name itself, to give its tests a feature of its own.
+            let of_workspace = used != name && members.contains(&used) && !may_use.contains(&used);
             // Tests of shells may start whole clusters; only product code has arrows there.
             if of_workspace && (is_core || kind != "dev-dependencies") {
                 findings.push(Finding::whole(
@@ -138,7 +139,7 @@ mod tests {
                 "s/Cargo.toml",
                 manifest(
                     "store",
-                    "[dev-dependencies]\nnode = {}\nactix-web = \"4\"\n",
+                    "[dev-dependencies]\nstore = {}\nnode = {}\nactix-web = \"4\"\n",
                 ),
             ),
             ("n/Cargo.toml", manifest("node", "")),
