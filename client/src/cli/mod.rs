@@ -123,12 +123,15 @@ fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Failure, format!("cannot start: {error}")))?;
+    let mut interruption = Failure::new(Kind::Interrupted, "interrupted");
+    if matches!(cli.command, Command::Get(_)) {
+        interruption = interruption.with_hint("the same command goes on from where it stopped");
+    }
     let outcome = runtime.block_on(async {
         let session = Session::open(cli.global, ui.clone())?;
         tokio::select! {
             outcome = dispatch(&session, cli.command) => outcome,
-            () = interrupted() => Err(Failure::new(Kind::Interrupted, "interrupted")
-                .with_hint("an interrupted `get` goes on where it stopped when it is run again")),
+            () = interrupted() => Err(interruption),
         }
     });
     // A thread may wait for standard input: it is not waited for.

@@ -106,10 +106,7 @@ impl Cutter {
 
 fn copy(mut from: TcpStream, mut to: TcpStream, left: &AtomicU64, shared: &Shared) {
     let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let Ok(read) = from.read(&mut buffer) else {
-            break;
-        };
+    while let Ok(read) = from.read(&mut buffer) {
         if read == 0 {
             break;
         }

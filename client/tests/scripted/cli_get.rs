@@ -115,7 +115,10 @@ fn an_interrupted_get_goes_on_where_it_stopped() {
     let ended = child.wait_with_output().expect("ends");
     assert_eq!(ended.status.code(), Some(130));
     let told = String::from_utf8_lossy(&ended.stderr).into_owned();
-    assert!(told.contains("interrupted"), "{told}");
+    assert!(
+        told.contains("interrupted") && told.contains("goes on"),
+        "{told}"
+    );
     assert_eq!(names(folder.path()), [part_name(id, &bytes)]);
 
     let ran = run(&fake, folder.path(), &arguments);
