@@ -10,3 +10,6 @@ mod snapshot;
 
 pub(crate) use book::{Members, NodeView, Place};
 pub(crate) use poller::Poller;
+
+#[cfg(test)]
+mod tests;

@@ -119,10 +119,8 @@ async fn a_lost_catalog_is_filled_from_nodes(fresh: Fresh) {
         .cloned()
         .expect("progress");
     assert_eq!((last.contents, last.listed, last.shards), (3, 1, 1));
-    assert_eq!(
-        last.to_string(),
-        "3 contents listed, 1 of 1 shards complete"
-    );
+    let text = last.to_string();
+    assert_eq!(text, "3 contents listed, 1 of 1 shards complete");
 
     let dist = Service::start(config(&fresh.url)).await;
     assert_eq!(dist.json("/nodes").await["cluster"], cluster.to_string());

@@ -224,5 +224,4 @@ fn measure(
 }
 
 #[cfg(test)]
-#[path = "rebuild_tests.rs"]
 mod tests;

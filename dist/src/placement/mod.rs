@@ -191,5 +191,4 @@ pub(crate) fn choose(
 }
 
 #[cfg(test)]
-#[path = "placement_tests.rs"]
 mod tests;

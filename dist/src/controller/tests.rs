@@ -1,0 +1,242 @@
+//! The office and what is carried out in it, before a register in memory.
+
+use super::Controller;
+use crate::catalog::Identity;
+use crate::coordinator::{Coordinator, CoordinatorError, Term};
+use crate::members::Members;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+use wire::membership::Heartbeat;
+use wire::shard::{ShardChanged, ShardRecord};
+use wire::{Epoch, NodeName, ShardNo};
+
+const SESSION: Duration = Duration::from_millis(80);
+
+/// A register that does what it is told to.
+#[derive(Default)]
+struct Register {
+    records: Mutex<BTreeMap<ShardNo, ShardRecord>>,
+    office: Mutex<Office>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Office {
+    #[default]
+    Given,
+    Refused,
+    Away,
+}
+
+impl Register {
+    fn set(&self, office: Office) {
+        *self.office.lock().expect("no panic") = office;
+    }
+
+    fn away(&self) -> Result<(), CoordinatorError> {
+        let away = *self.office.lock().expect("no panic") == Office::Away;
+        if away {
+            Err(CoordinatorError::Unavailable("cut".to_owned()))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn shards(&self) -> usize {
+        self.records.lock().expect("no panic").len()
+    }
+}
+
+impl Coordinator for Register {
+    fn records(&self) -> BoxFuture<'_, Result<Vec<ShardRecord>, CoordinatorError>> {
+        let records = self
+            .records
+            .lock()
+            .expect("no panic")
+            .values()
+            .cloned()
+            .collect();
+        let answer = self.away().map(|()| records);
+        async { answer }.boxed()
+    }
+
+    fn change<'a>(
+        &'a self,
+        expected: u64,
+        record: &'a ShardRecord,
+    ) -> BoxFuture<'a, Result<ShardChanged, CoordinatorError>> {
+        let answer = self.away().map(|()| {
+            let mut records = self.records.lock().expect("no panic");
+            let present = records
+                .get(&record.shard)
+                .map_or(0, |record| record.version);
+            let changed = present == expected;
+            if changed {
+                records.insert(record.shard, record.clone());
+            }
+            ShardChanged {
+                changed,
+                record: records[&record.shard].clone(),
+            }
+        });
+        async { answer }.boxed()
+    }
+
+    fn campaign(
+        &self,
+        _: Uuid,
+        _: Duration,
+    ) -> BoxFuture<'_, Result<Option<Term>, CoordinatorError>> {
+        let given = *self.office.lock().expect("no panic") == Office::Given;
+        let answer = self.away().map(|()| given.then_some(Term { number: 1 }));
+        async { answer }.boxed()
+    }
+
+    fn resign(&self, _: Uuid) -> BoxFuture<'_, Result<(), CoordinatorError>> {
+        self.set(Office::Refused);
+        async { Ok(()) }.boxed()
+    }
+}
+
+struct Scene {
+    register: Arc<Register>,
+    members: Arc<Members>,
+    controller: Controller,
+}
+
+impl Scene {
+    fn new(new: bool, adopted: bool) -> Self {
+        let register: Arc<Register> = Arc::default();
+        let members = Arc::new(Members::new(Duration::from_secs(60)));
+        let identity = Identity {
+            cluster: Uuid::from_u128(1),
+            adopted,
+            new,
+        };
+        let coordinator: Arc<dyn Coordinator> = Arc::<Register>::clone(&register);
+        let controller = Controller::new(coordinator, Arc::clone(&members), identity, SESSION);
+        Scene {
+            register,
+            members,
+            controller,
+        }
+    }
+
+    fn hear(&self, node: &str) {
+        let name: NodeName = node.parse().expect("a name");
+        let heartbeat = Heartbeat {
+            cluster: None,
+            incarnation: Uuid::new_v4(),
+            offer: Uuid::new_v4(),
+            internal_url: "http://n".to_owned(),
+            public_url: "http://n".to_owned(),
+            replicas: Vec::new(),
+            map_version: 0,
+        };
+        self.members.hear(&name, &heartbeat, Instant::now());
+    }
+}
+
+// If this fails, a fresh cluster waits a session for its first upload.
+#[tokio::test]
+async fn a_fresh_catalog_makes_shards_at_the_first_heartbeat() {
+    let scene = Scene::new(true, false);
+    scene.controller.tick().await.expect("in office");
+    scene.hear("node1");
+    scene.controller.heard().await;
+    assert_eq!(scene.register.shards(), 1);
+    assert_eq!(scene.members.records().len(), 1);
+}
+
+// If this fails, a restarted or rebuilding distributor gives away numbers that nodes still use.
+#[tokio::test]
+async fn any_other_catalog_waits_a_session_first() {
+    for (new, adopted) in [(false, false), (true, true)] {
+        let scene = Scene::new(new, adopted);
+        scene.controller.tick().await.expect("in office");
+        scene.hear("node1");
+        scene.controller.heard().await;
+        assert_eq!(scene.register.shards(), 0, "new {new}, adopted {adopted}");
+        let begun = Instant::now();
+        while scene.register.shards() == 0 {
+            assert!(
+                begun.elapsed() < SESSION * 50,
+                "a session passed and nothing is made"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            scene.controller.tick().await.expect("in office");
+        }
+        assert!(begun.elapsed() >= SESSION / 2);
+    }
+}
+
+// If this fails, two distributors decide at the same time.
+#[tokio::test]
+async fn without_the_office_nothing_is_decided() {
+    let scene = Scene::new(true, false);
+    scene.register.set(Office::Refused);
+    scene.controller.tick().await.expect("answered");
+    scene.hear("node1");
+    scene.controller.heard().await;
+    assert!(!scene.controller.in_office());
+    assert_eq!(scene.register.shards(), 0);
+    scene.register.set(Office::Given);
+    scene.controller.tick().await.expect("answered");
+    assert!(scene.controller.in_office());
+    assert_eq!(scene.register.shards(), 1);
+    scene.controller.resign().await;
+    scene.hear("node2");
+    scene.controller.heard().await;
+    assert_eq!(scene.register.shards(), 1);
+}
+
+// If this fails, a controller that is cut off from the register believes in its office for ever.
+#[tokio::test]
+async fn the_office_ends_with_the_lease_when_the_register_is_away() {
+    let scene = Scene::new(true, false);
+    scene.controller.tick().await.expect("in office");
+    scene.register.set(Office::Away);
+    let begun = Instant::now();
+    while scene.controller.in_office() {
+        scene
+            .controller
+            .tick()
+            .await
+            .expect_err("the register is away");
+        assert!(begun.elapsed() < SESSION * 50, "the lease ran out long ago");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(
+        begun.elapsed() >= SESSION / 2,
+        "the lease holds while it lasts"
+    );
+}
+
+// If this fails, what someone else wrote into the register is overwritten in memory by what this
+// distributor wanted.
+#[tokio::test]
+async fn a_change_that_lost_takes_over_what_won() {
+    let scene = Scene::new(true, false);
+    scene.controller.tick().await.expect("in office");
+    scene.hear("node1");
+    scene.controller.heard().await;
+    let mut theirs = scene.members.record(ShardNo(1)).expect("a record");
+    theirs.version = 40;
+    theirs.epoch = Epoch(5);
+    let stored = || scene.register.records.lock().expect("no panic").clone();
+    scene
+        .register
+        .records
+        .lock()
+        .expect("no panic")
+        .insert(ShardNo(1), theirs);
+    scene.hear("node1");
+    scene.controller.heard().await;
+    // The decision is made again, on theirs: the new process does not hold the replica.
+    let record = &stored()[&ShardNo(1)];
+    assert_eq!((record.epoch, record.version), (Epoch(5), 41));
+    assert_eq!(scene.members.records(), stored());
+}

@@ -1,0 +1,338 @@
+//! What a distributor knows of its cluster, and how it shows it.
+
+use super::book::{Heard, Members};
+use crate::catalog::Sighting;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+use wire::membership::{Health, Heartbeat, ReplicaReport, ServiceRole};
+use wire::shard::{Leader, Member, ShardRecord, ShardState};
+use wire::stats::NodeStats;
+use wire::{Epoch, Lsn, NodeName, Position, ShardNo};
+
+const SESSION: Duration = Duration::from_secs(3);
+
+fn name(text: &str) -> NodeName {
+    text.parse().expect("a valid name")
+}
+
+/// The node of this number, which holds the replica of the same number.
+fn heartbeat(number: u128) -> Heartbeat {
+    let report = ReplicaReport {
+        shard: ShardNo(1),
+        replica: Uuid::from_u128(number),
+        record_version: 1,
+        record: None,
+        end: Position::default(),
+        committed: Lsn::ZERO,
+        bytes: 0,
+        contents: 0,
+        damaged: 0,
+    };
+    Heartbeat {
+        cluster: None,
+        incarnation: Uuid::from_u128(100 + number),
+        offer: Uuid::from_u128(200 + number),
+        internal_url: format!("http://internal{number}"),
+        public_url: format!("http://public{number}"),
+        replicas: vec![report],
+        map_version: 0,
+    }
+}
+
+fn member(number: u128) -> Member {
+    Member {
+        node: name(&format!("node{number}")),
+        replica: Uuid::from_u128(number),
+    }
+}
+
+/// Shard 1, led by node1, with a second replica on node2.
+fn record() -> ShardRecord {
+    ShardRecord {
+        shard: ShardNo(1),
+        log: 1,
+        epoch: Epoch(1),
+        leader: Some(Leader {
+            member: member(1),
+            incarnation: Uuid::from_u128(101),
+        }),
+        in_sync: vec![member(2), member(1)],
+        eligible: Vec::new(),
+        replicas: vec![member(2), member(1)],
+        min_in_sync: 1,
+        degraded: false,
+        state: ShardState::Open,
+        version: 1,
+    }
+}
+
+/// A book that heard of both nodes, and both answer.
+fn book(now: Instant) -> Members {
+    let members = Members::new(SESSION);
+    for number in [1, 2] {
+        let node = name(&format!("node{number}"));
+        members.hear(&node, &heartbeat(number), now);
+        members.sampled(&node, Some(NodeStats::default()), now);
+    }
+    members.set_records(vec![record()]);
+    members
+}
+
+fn sighting(number: u128, age: Duration, heartbeat: Option<Heartbeat>) -> Sighting {
+    let role = if heartbeat.is_some() {
+        ServiceRole::Node
+    } else {
+        ServiceRole::Distributor
+    };
+    let kind = if heartbeat.is_some() { "node" } else { "dist" };
+    Sighting {
+        name: name(&format!("{kind}{number}")),
+        role,
+        internal_url: format!("http://internal{number}"),
+        public_url: format!("http://public{number}"),
+        incarnation: Uuid::from_u128(100 + number),
+        heartbeat,
+        age,
+    }
+}
+
+// If this fails, a client is sent to a follower although the leader is well, or to a node that is
+// down.
+#[test]
+fn the_leader_comes_first_and_the_dead_not_at_all() {
+    let now = Instant::now();
+    let members = book(now);
+    assert_eq!(
+        members.public_urls(ShardNo(1), now),
+        ["http://public1", "http://public2"]
+    );
+    members.sampled(&name("node1"), None, now);
+    assert_eq!(members.public_urls(ShardNo(1), now), ["http://public2"]);
+    assert!(members.public_urls(ShardNo(1), now + SESSION).is_empty());
+    assert!(members.public_urls(ShardNo(2), now).is_empty());
+    assert_eq!(
+        members.internal_url(&name("node1")).as_deref(),
+        Some("http://internal1")
+    );
+}
+
+// If this fails, uploads go to a shard that the node does not lead, or has not made.
+#[test]
+fn a_place_is_where_this_process_leads_an_open_shard_that_it_holds() {
+    let now = Instant::now();
+    let members = book(now);
+    let open = |members: &Members| {
+        let places = members.places(now);
+        let node1 = places.into_iter().find(|place| place.node == name("node1"));
+        node1.expect("a known node").open
+    };
+    assert_eq!(open(&members), [ShardNo(1)]);
+    let followers = members.places(now);
+    assert!(
+        followers
+            .iter()
+            .any(|place| place.node == name("node2") && place.open.is_empty())
+    );
+
+    members.set_record(ShardRecord {
+        state: ShardState::Closed,
+        ..record()
+    });
+    assert_eq!(open(&members), []);
+    let another_process = Leader {
+        member: member(1),
+        incarnation: Uuid::from_u128(999),
+    };
+    members.set_record(ShardRecord {
+        leader: Some(another_process),
+        ..record()
+    });
+    assert_eq!(open(&members), []);
+    members.set_record(record());
+    let not_made = Heartbeat {
+        replicas: Vec::new(),
+        ..heartbeat(1)
+    };
+    members.hear(&name("node1"), &not_made, now);
+    assert_eq!(open(&members), []);
+}
+
+// If this fails, the controller is asked twice a second for nothing, or not when it matters.
+#[test]
+fn a_heartbeat_says_whether_there_is_something_to_decide() {
+    let now = Instant::now();
+    let members = Members::new(SESSION);
+    let hear = |heartbeat: &Heartbeat| members.hear(&name("node1"), heartbeat, now);
+    assert_eq!(
+        hear(&heartbeat(1)),
+        Heard {
+            process: true,
+            decide: true
+        }
+    );
+    assert_eq!(
+        hear(&heartbeat(1)),
+        Heard {
+            process: false,
+            decide: false
+        }
+    );
+    let mut changed = heartbeat(1);
+    changed.offer = Uuid::from_u128(7);
+    assert_eq!(
+        hear(&changed),
+        Heard {
+            process: false,
+            decide: true
+        }
+    );
+    changed.replicas[0].record = Some(record());
+    assert_eq!(
+        hear(&changed),
+        Heard {
+            process: false,
+            decide: true
+        }
+    );
+    changed.incarnation = Uuid::from_u128(8);
+    assert_eq!(
+        hear(&changed),
+        Heard {
+            process: true,
+            decide: true
+        }
+    );
+}
+
+// If this fails, nodes fetch the whole shard map with every heartbeat, or miss a change of it.
+#[test]
+fn the_map_has_another_version_exactly_when_it_differs() {
+    let now = Instant::now();
+    let members = book(now);
+    let before = members.snapshot();
+    members.hear(&name("node1"), &heartbeat(1), now);
+    members.set_records(vec![record()]);
+    assert_eq!(members.snapshot(), before);
+    assert_eq!(
+        book(now).snapshot().version,
+        before.version,
+        "as every distributor names it"
+    );
+
+    members.set_record(ShardRecord {
+        version: 2,
+        ..record()
+    });
+    let after = members.snapshot();
+    assert_ne!(after.version, before.version);
+    members.set_records(vec![record()]);
+    assert_eq!(members.snapshot().version, before.version);
+    let moved = Heartbeat {
+        internal_url: "http://elsewhere".to_owned(),
+        ..heartbeat(1)
+    };
+    members.hear(&name("node1"), &moved, now);
+    assert_ne!(members.snapshot().version, before.version);
+}
+
+// If this fails, a distributor forgets nodes that speak to another one, or prefers old news.
+#[test]
+fn what_others_heard_counts_unless_it_is_older() {
+    let now = Instant::now() + SESSION * 10;
+    let members = Members::new(SESSION);
+    let fresh = sighting(1, Duration::ZERO, Some(heartbeat(1)));
+    assert_eq!(members.learn(vec![fresh], now), [name("node1")]);
+    assert!(
+        members.heard_here(now).is_empty(),
+        "what others heard is not told again"
+    );
+    assert!(members.seen(now)[&name("node1")].alive);
+
+    members.hear(&name("node1"), &heartbeat(1), now);
+    assert_eq!(members.heard_here(now).len(), 1);
+    let moved = Heartbeat {
+        internal_url: "http://old".to_owned(),
+        ..heartbeat(1)
+    };
+    let old = sighting(1, Duration::from_millis(1), Some(moved));
+    assert!(members.learn(vec![old], now).is_empty());
+    assert_eq!(
+        members.internal_url(&name("node1")).as_deref(),
+        Some("http://internal1")
+    );
+
+    let silent = sighting(2, SESSION, Some(heartbeat(2)));
+    members.learn(
+        vec![
+            silent,
+            sighting(7, SESSION, None),
+            sighting(8, Duration::ZERO, None),
+        ],
+        now,
+    );
+    assert!(!members.seen(now)[&name("node2")].alive);
+    let health: Vec<Health> = members
+        .distributors(now)
+        .into_iter()
+        .map(|each| each.2)
+        .collect();
+    assert_eq!(health, [Health::Down, Health::Up]);
+}
+
+// If this fails, a thousand places that were asked for at once all go to one node.
+#[test]
+fn promises_are_remembered_until_statistics_show_them() {
+    let now = Instant::now();
+    let members = book(now);
+    let promised = |members: &Members| {
+        let places = members.places(now);
+        places
+            .iter()
+            .map(|place| place.load.promises.total().bytes)
+            .collect::<Vec<_>>()
+    };
+    members.promise(&name("node2"), 500);
+    members.promise(&name("node2"), 500);
+    members.promise(&name("node9"), 500);
+    assert_eq!(promised(&members), [0, 1000]);
+    for _ in 0..2 {
+        members.sampled(&name("node2"), Some(NodeStats::default()), now);
+    }
+    assert_eq!(promised(&members), [0, 0]);
+}
+
+// If this fails, `GET /stats` shows numbers of a node that is down as if they were true.
+#[test]
+fn statistics_are_shown_of_nodes_that_answer() {
+    let now = Instant::now();
+    let members = book(now);
+    let shown = |now| {
+        members
+            .nodes(now)
+            .iter()
+            .map(|node| node.stats.is_some())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shown(now), [true, true]);
+    members.sampled(&name("node2"), None, now);
+    assert_eq!(shown(now), [true, false]);
+    assert_eq!(shown(now + SESSION), [false, false]);
+}
+
+// If this fails, the board grows with every record of every shard, twice a second.
+#[test]
+fn records_are_not_told_on_the_board() {
+    let now = Instant::now();
+    let members = Members::new(SESSION);
+    let mut first = heartbeat(1);
+    first.replicas[0].record = Some(record());
+    members.hear(&name("node1"), &first, now);
+    let told = members.heard_here(now + Duration::from_secs(1)).remove(0);
+    assert_eq!(told.age, Duration::from_secs(1));
+    assert_eq!(
+        told.heartbeat.expect("a heartbeat").replicas[0].record,
+        None
+    );
+    let kept = &members.seen(now)[&name("node1")].heartbeat;
+    assert_eq!(kept.replicas[0].record, Some(record()));
+}
