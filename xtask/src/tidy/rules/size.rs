@@ -188,12 +188,9 @@ mod tests {
     #[test]
     fn a_thirteenth_file_is_caught() {
         let names: Vec<String> = (0..13).map(|n| format!("a/src/f{n}.rs")).collect();
-        let text = "#[cfg(test)]\nmod f_tests;\n";
+        let text = "#[cfg(test)]\n#[path = \"f_tests.rs\"]\nmod f_tests;\n";
         let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), text)).collect();
-        let twelve_and_tests = [
-            &files[..12],
-            &[("a/src/f_tests.rs", ""), ("a/src/f0/f_tests.rs", "")],
-        ];
+        let twelve_and_tests = [&files[..12], &[("a/src/f_tests.rs", "")]];
         assert!(folders(&Tree::of(&twelve_and_tests.concat())).is_empty());
         assert_eq!(folders(&Tree::of(&files))[0].path, "a/src");
     }
