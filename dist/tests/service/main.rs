@@ -3,6 +3,7 @@
 mod catalog;
 mod chaos_proxy;
 mod coordinator;
+mod crash;
 mod fake_node;
 mod http;
 mod model;

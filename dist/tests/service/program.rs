@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use uuid::Uuid;
 
-fn dist() -> Command {
+pub(crate) fn dist() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dist"));
     let folder = std::env::temp_dir();
     command
@@ -17,13 +17,13 @@ fn dist() -> Command {
     command
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address").port()
 }
 
 /// Starts a program that serves, and waits until it says so.
-fn serve(command: &mut Command) -> Child {
+pub(crate) fn serve(command: &mut Command) -> Child {
     let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
     let mut log = BufReader::new(child.stderr.take().expect("its log"));
     let mut line = String::new();
