@@ -16,16 +16,20 @@ use std::time::Duration;
 use client::api::{Client, Endpoint, Options};
 use fake::Fake;
 
-/// A client of the fake cluster with a short patience.
+/// A client of the fake cluster, more patient than any test's failures last.
 fn client_of(fake: &Fake) -> Client {
     client_with(fake, None)
 }
 
 fn client_with(fake: &Fake, access_key: Option<&str>) -> Client {
+    patient_client(fake, access_key, Duration::from_secs(20))
+}
+
+fn patient_client(fake: &Fake, access_key: Option<&str>, patience: Duration) -> Client {
     let endpoint: Endpoint = fake.url.parse().expect("a base URL");
     let mut options = Options::new(endpoint);
     options.access_key = access_key.map(str::to_owned);
-    options.patience = Duration::from_secs(2);
+    options.patience = patience;
     Client::new(options).expect("a client")
 }
 

@@ -6,7 +6,7 @@ use futures_util::stream;
 use wire::{Code, content::Receipt};
 
 use crate::fake::{Fake, Fault, hash};
-use crate::{client_of, client_with, nobody, pattern};
+use crate::{client_of, client_with, nobody, patient_client, pattern};
 
 fn upload_of(bytes: &[u8]) -> Upload {
     let metadata = Metadata {
@@ -21,6 +21,10 @@ fn upload_of(bytes: &[u8]) -> Upload {
 
 async fn upload(client: &Client, bytes: &[u8]) -> Result<Receipt, UploadError> {
     client.upload(&upload_of(bytes), &Meter::default()).await
+}
+
+fn impatient(fake: &Fake) -> Client {
+    patient_client(fake, None, std::time::Duration::from_secs(1))
 }
 
 /// The ids that uploads were sent under.
@@ -190,7 +194,7 @@ async fn when_patience_ends_the_user_learns_what_is_known() {
     for _ in 0..100 {
         fake.fail("PUT /store/", Fault::Refuse(Code::NoLeader));
     }
-    let error = upload(&client_of(&fake), b"x").await.expect_err("refused");
+    let error = upload(&impatient(&fake), b"x").await.expect_err("refused");
     assert!(matches!(error, UploadError::Store(_)), "{error}");
     assert!(ids(&fake).len() > 3, "several attempts");
 
@@ -198,7 +202,7 @@ async fn when_patience_ends_the_user_learns_what_is_known() {
     for _ in 0..100 {
         fake.fail("PUT /store/", Fault::Drop);
     }
-    let error = upload(&client_of(&fake), b"x").await.expect_err("lost");
+    let error = upload(&impatient(&fake), b"x").await.expect_err("lost");
     assert!(matches!(error, UploadError::Uncertain { .. }), "{error}");
 }
 
