@@ -167,7 +167,10 @@ impl DiskThread {
         let Some(replica) = self.replicas.get_mut(&shard) else {
             return;
         };
-        if let Err(error) = replica.store.finish(done) {
+        let finished = replica.store.finish(done);
+        // The lister must see at once that the horizon rose.
+        replica.measure();
+        if let Err(error) = finished {
             tracing::warn!(%shard, %error, "upkeep of the log is tried again");
         } else if look == Look::Again {
             self.touched.push(shard);

@@ -84,7 +84,7 @@ impl ReplicaGauge {
             .clone()
     }
 
-    pub(super) fn update(&self, change: impl FnOnce(&mut Measures)) {
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Measures)) {
         change(&mut self.measures.lock().unwrap_or_else(PoisonError::into_inner));
     }
 

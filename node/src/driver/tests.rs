@@ -16,7 +16,7 @@ use wire::{Checksum, ContentId, NodeName, ShardNo};
 
 use super::admission::Admission;
 use super::command::{Ack, ChangeFailure, Wait, What};
-use super::faulty_disk::{FaultyDisk, Faults};
+use super::faulty_disk::{Faults, FaultyDisk};
 use super::table::Standing;
 use super::upload::{Described, Expected, Upload, UploadError};
 use super::{Driver, Handle, Parts};
@@ -47,7 +47,10 @@ fn name() -> NodeName {
 fn start(folder: TempDir) -> Rig {
     let disk = FaultyDisk::default();
     let faults = disk.faults();
-    let me = Me { name: name(), incarnation: Uuid::new_v4() };
+    let me = Me {
+        name: name(),
+        incarnation: Uuid::new_v4(),
+    };
     let (sampler, gauges): (Sampler, Gauges) = Sampler::start(folder.path()).expect("samples");
     let driver = Driver::start(Parts {
         me: me.clone(),
@@ -57,7 +60,13 @@ fn start(folder: TempDir) -> Rig {
         feed: Arc::new(Feed::default()),
         metrics: Arc::new(Metrics::default()),
     });
-    Rig { folder, driver: driver.expect("starts"), me, faults, _sampler: sampler }
+    Rig {
+        folder,
+        driver: driver.expect("starts"),
+        me,
+        faults,
+        _sampler: sampler,
+    }
 }
 
 /// A rig that leads one open shard in epoch 1.
@@ -75,8 +84,14 @@ impl Rig {
     }
 
     fn first_record(&self) -> ShardRecord {
-        let member = Member { node: name(), replica: self.handle().presence().offer() };
-        let leader = Leader { member: member.clone(), incarnation: self.me.incarnation };
+        let member = Member {
+            node: name(),
+            replica: self.handle().presence().offer(),
+        };
+        let leader = Leader {
+            member: member.clone(),
+            incarnation: self.me.incarnation,
+        };
         ShardRecord {
             shard: SHARD,
             log: 7,
@@ -93,7 +108,10 @@ impl Rig {
     }
 
     fn obey(&self, record: &ShardRecord) {
-        let map = ShardMap { shards: vec![record.clone()], ..ShardMap::default() };
+        let map = ShardMap {
+            shards: vec![record.clone()],
+            ..ShardMap::default()
+        };
         self.handle().follow(HeartbeatAnswer {
             cluster: CLUSTER,
             session_ms: 1000,
@@ -104,13 +122,20 @@ impl Rig {
     }
 
     fn standing(&self) -> Option<Standing> {
-        self.handle().table().replica(SHARD).map(|replica| replica.standing)
+        self.handle()
+            .table()
+            .replica(SHARD)
+            .map(|replica| replica.standing)
     }
 
     async fn until(&self, standing: Standing) {
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.standing() != Some(standing) {
-            assert!(Instant::now() < deadline, "in vain: {standing:?}, is {:?}", self.standing());
+            assert!(
+                Instant::now() < deadline,
+                "in vain: {standing:?}, is {:?}",
+                self.standing()
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -139,7 +164,11 @@ fn put(how: How) -> What {
         size: bytes.len() as u64,
         checksum: Checksum(*blake3::hash(bytes).as_bytes()),
     };
-    What::Put { new, how, payload: Payload::new(bytes.to_vec().into()) }
+    What::Put {
+        new,
+        how,
+        payload: Payload::new(bytes.to_vec().into()),
+    }
 }
 
 // If this fails, sixteen small uploads at once take sixteen syncs, and are as slow.
@@ -180,18 +209,30 @@ async fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
         assert!(matches!(refused, Err(ChangeFailure::NotLed)), "{refused:?}");
     }
     // Not even a new term helps; what was committed is still read.
-    rig.obey(&ShardRecord { epoch: Epoch(2), version: 2, ..record });
+    rig.obey(&ShardRecord {
+        epoch: Epoch(2),
+        version: 2,
+        ..record
+    });
     let replica = rig.handle().table().replica(SHARD).expect("is held");
     assert!(replica.readable && replica.reader.open(kept).is_ok());
 
     // A new process reads the log back from the disk, and leads again when it is told to.
     let rig = start(rig.stop());
     assert_eq!(rig.standing(), Some(Standing::Idle));
-    let record = rig.handle().table().replica(SHARD).and_then(|replica| replica.record.clone());
+    let record = rig
+        .handle()
+        .table()
+        .replica(SHARD)
+        .and_then(|replica| replica.record.clone());
     let mut record = record.expect("was kept");
     let leader = record.leader.as_mut().expect("has one");
     leader.incarnation = rig.me.incarnation;
-    rig.obey(&ShardRecord { epoch: Epoch(3), version: 3, ..record });
+    rig.obey(&ShardRecord {
+        epoch: Epoch(3),
+        version: 3,
+        ..record
+    });
     rig.until(Standing::Leading).await;
     rig.put(mint(3), How::Create).await.expect("is committed");
     rig.stop();
@@ -229,7 +270,10 @@ async fn a_full_disk_refuses_and_recovers() {
     while let Err(error) = rig.put(id, How::Create).await {
         let running = ChangeFailure::Refused(ChangeError::InProgress);
         assert_eq!(error.to_string(), running.to_string());
-        assert!(Instant::now() < deadline, "the broken upload is never ended");
+        assert!(
+            Instant::now() < deadline,
+            "the broken upload is never ended"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(rig.standing(), Some(Standing::Leading));
@@ -242,13 +286,32 @@ async fn a_closed_shard_takes_changes_of_what_it_has() {
     let (rig, record) = leading().await;
     let id = mint(1);
     rig.put(id, How::Create).await.expect("is committed");
-    rig.obey(&ShardRecord { state: ShardState::Closed, version: 2, ..record });
+    rig.obey(&ShardRecord {
+        state: ShardState::Closed,
+        version: 2,
+        ..record
+    });
     let refused = rig.put(mint(2), How::Create).await;
-    assert!(matches!(refused, Err(ChangeFailure::ShardClosed)), "{refused:?}");
-    assert!(rig.put(id, How::Create).await.expect("was committed").outcome.repeated);
-    let updated = rig.put(id, How::Update { if_match: None }).await.expect("is committed");
+    assert!(
+        matches!(refused, Err(ChangeFailure::ShardClosed)),
+        "{refused:?}"
+    );
+    assert!(
+        rig.put(id, How::Create)
+            .await
+            .expect("was committed")
+            .outcome
+            .repeated
+    );
+    let updated = rig
+        .put(id, How::Update { if_match: None })
+        .await
+        .expect("is committed");
     assert_eq!(updated.outcome.version, 2);
-    let deleted = rig.handle().change(id, What::Delete { if_match: None }, Wait::Committed).await;
+    let deleted = rig
+        .handle()
+        .change(id, What::Delete { if_match: None }, Wait::Committed)
+        .await;
     assert_eq!(deleted.expect("is committed").outcome.version, 2);
     rig.stop();
 }
@@ -257,7 +320,11 @@ async fn a_closed_shard_takes_changes_of_what_it_has() {
 #[tokio::test]
 async fn a_deposed_leader_takes_nothing_and_its_term_is_kept() {
     let (rig, record) = leading().await;
-    let mut deposed = ShardRecord { epoch: Epoch(2), version: 2, ..record.clone() };
+    let mut deposed = ShardRecord {
+        epoch: Epoch(2),
+        version: 2,
+        ..record.clone()
+    };
     let leader = deposed.leader.as_mut().expect("has one");
     leader.member.node = "node2".parse().expect("a name");
     rig.obey(&deposed);
@@ -270,7 +337,11 @@ async fn a_deposed_leader_takes_nothing_and_its_term_is_kept() {
     assert!(matches!(refused, Err(ChangeFailure::NotLed)), "{refused:?}");
 
     let rig = start(rig.stop());
-    let kept = rig.handle().table().replica(SHARD).and_then(|replica| replica.record.clone());
+    let kept = rig
+        .handle()
+        .table()
+        .replica(SHARD)
+        .and_then(|replica| replica.record.clone());
     assert_eq!(kept, Some(deposed));
     rig.stop();
 }
@@ -283,8 +354,14 @@ async fn only_the_own_clusters_records_of_own_replicas_are_obeyed() {
     let offer = handle.presence().offer();
     assert_ne!(offer, record.replicas[0].replica, "an offer is used once");
     let second = |replica| {
-        let member = Member { node: name(), replica };
-        let leader = Leader { member: member.clone(), incarnation: rig.me.incarnation };
+        let member = Member {
+            node: name(),
+            replica,
+        };
+        let leader = Leader {
+            member: member.clone(),
+            incarnation: rig.me.incarnation,
+        };
         ShardRecord {
             shard: ShardNo(2),
             leader: Some(leader),
@@ -293,7 +370,12 @@ async fn only_the_own_clusters_records_of_own_replicas_are_obeyed() {
             ..record.clone()
         }
     };
-    let map = |shard| Some(ShardMap { shards: vec![shard], ..ShardMap::default() });
+    let map = |shard| {
+        Some(ShardMap {
+            shards: vec![shard],
+            ..ShardMap::default()
+        })
+    };
     let answer = |cluster, shard| HeartbeatAnswer {
         cluster,
         session_ms: 1000,
@@ -317,7 +399,10 @@ async fn only_the_own_clusters_records_of_own_replicas_are_obeyed() {
 async fn a_dropped_upload_leaves_nothing() {
     let (rig, _) = leading().await;
     let id = mint(1);
-    let expected = Expected { length: Some(5 << 20), ..Expected::default() };
+    let expected = Expected {
+        length: Some(5 << 20),
+        ..Expected::default()
+    };
     let mut upload = Upload::begin(rig.handle(), id, How::Create, &expected).expect("begins");
     upload.push(&vec![1; 3 << 20]).await.expect("is taken");
     assert!(rig.handle().admission().promised() >= 2 << 20);
@@ -343,7 +428,10 @@ async fn a_dropped_upload_leaves_nothing() {
     };
     let mut upload = upload;
     let checksum = upload.end(&Expected::default()).await.expect("is whole");
-    let ack = upload.commit(checksum, described, Wait::Committed).await.expect("is committed");
+    let ack = upload
+        .commit(checksum, described, Wait::Committed)
+        .await
+        .expect("is committed");
     assert_eq!((ack.outcome.version, ack.outcome.size), (1, 3 << 20));
     rig.stop();
 }

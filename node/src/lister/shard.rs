@@ -143,7 +143,13 @@ impl ShardListing {
                 operations.push(operation);
             }
         }
-        let upto = self.view.gauge.measures().position(cursor.covered());
+        let measures = self.view.gauge.measures();
+        if after.lsn < measures.horizon {
+            // Deletes that the catalog does not know were dropped while it was behind.
+            self.place = Place::Unknown;
+            return Ok(None);
+        }
+        let upto = measures.position(cursor.covered());
         self.cursor = Some(cursor);
         batch::keep_last(&mut operations);
         Ok((upto.lsn > after.lsn).then_some(ListingStep::Follow {
@@ -311,3 +317,7 @@ impl Walk {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;
