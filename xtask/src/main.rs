@@ -52,3 +52,28 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, a documented command is refused, or loses its arguments on the way.
+    #[test]
+    fn documented_commands_are_read() {
+        let read = |words: &[&str]| {
+            let words = ["xtask"].iter().chain(words);
+            Arguments::try_parse_from(words).map(|arguments| arguments.task)
+        };
+        assert!(matches!(read(&["test"]), Ok(Task::Test)));
+        assert!(matches!(read(&["tidy"]), Ok(Task::Tidy)));
+        let Ok(Task::Crash(rest)) = read(&["crash", "--rounds", "100", "--postgres"]) else {
+            panic!("`crash` takes the arguments of the trial");
+        };
+        assert_eq!(rest.arguments(), ["--rounds", "100", "--postgres"]);
+        let Ok(Task::Bench(rest)) = read(&["bench", "restart", "--help"]) else {
+            panic!("`bench` hands even `--help` on");
+        };
+        assert_eq!(rest.arguments(), ["restart", "--help"]);
+        assert!(read(&["tests"]).is_err());
+    }
+}

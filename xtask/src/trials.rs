@@ -17,6 +17,13 @@ pub(crate) struct Forwarded {
     rest: Vec<String>,
 }
 
+impl Forwarded {
+    /// All of them, as they came.
+    pub(crate) fn arguments(&self) -> &[String] {
+        &self.rest
+    }
+}
+
 /// Builds the services and the trials as a release, and runs one.
 ///
 /// # Errors
@@ -39,7 +46,7 @@ pub(crate) fn run(trial: &str, arguments: &Forwarded) -> anyhow::Result<bool> {
             "--",
             trial,
         ])
-        .args(&arguments.rest)
+        .args(arguments.arguments())
         .status()
         .context("cannot run cargo")?;
     Ok(status.success())

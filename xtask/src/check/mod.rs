@@ -20,7 +20,7 @@ use crate::{tidy, workspace};
 /// When a program that must be there cannot be run.
 pub(crate) fn run() -> anyhow::Result<bool> {
     let mut tally = runner::Tally::default();
-    let mut steps = Steps::new();
+    let mut steps = Steps::new(std::io::stdout());
     steps.run("format", || {
         step::command(workspace::cargo().args(["fmt", "--all", "--check"]))
     })?;

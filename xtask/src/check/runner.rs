@@ -40,7 +40,7 @@ pub(super) fn tests(tally: &mut Tally) -> anyhow::Result<bool> {
             "--no-fail-fast",
         ]);
     }
-    counted(&mut command, tally)
+    counted(&mut command, tally, &mut std::io::stdout())
 }
 
 /// Runs the examples in documentation comments.
@@ -48,15 +48,14 @@ pub(super) fn tests(tally: &mut Tally) -> anyhow::Result<bool> {
 /// # Errors
 /// When cargo cannot be run.
 pub(super) fn doc_tests(tally: &mut Tally) -> anyhow::Result<bool> {
-    counted(
-        workspace::cargo().args(["test", "--workspace", "--doc", "--quiet"]),
-        tally,
-    )
+    let mut command = workspace::cargo();
+    command.args(["test", "--workspace", "--doc", "--quiet"]);
+    counted(&mut command, tally, &mut std::io::stdout())
 }
 
-/// Runs a command whose summary lines are counted. Standard error is merged into standard output,
+/// Runs a command, hands its output on, and counts its summary lines. Standard error is merged into standard output,
 /// because one runner reports there and the other here.
-fn counted(command: &mut Command, tally: &mut Tally) -> anyhow::Result<bool> {
+fn counted(command: &mut Command, tally: &mut Tally, out: &mut dyn Write) -> anyhow::Result<bool> {
     let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
     command.stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn().context("cannot run cargo")?;
@@ -64,7 +63,6 @@ fn counted(command: &mut Command, tally: &mut Tally) -> anyhow::Result<bool> {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     for line in BufReader::new(reader).split(b'\n') {
         let line = line.context("cannot read the output of the tests")?;
-        let mut out = std::io::stdout().lock();
         out.write_all(&line)?;
         out.write_all(b"\n")?;
         if let Some(found) = summary(&String::from_utf8_lossy(&line)) {
@@ -128,5 +126,49 @@ mod tests {
             assert_eq!(summary(line), Some(Tally { passed, failed }), "{line}");
         }
         assert_eq!(summary("        PASS [   0.1s] node 3 passed"), None);
+    }
+
+    fn shell(script: &str, tally: &mut Tally) -> anyhow::Result<bool> {
+        let mut shown = Vec::new();
+        let passed = counted(Command::new("sh").args(["-c", script]), tally, &mut shown);
+        let count = script.matches("echo").count();
+        assert!(
+            shown.split(|&byte| byte == b'\n').count() > count,
+            "output is handed on"
+        );
+        passed
+    }
+
+    // If this fails, tests of the second half of a run are not counted, or a crash passes.
+    #[test]
+    fn every_summary_counts_and_the_exit_code_decides() {
+        let mut tally = Tally::default();
+        let script = "echo 'test result: ok. 3 passed; 0 failed; 0 ignored'; \
+                      echo '     Summary [ 0.1s] 2 tests run: 1 passed, 1 failed, 0 skipped' >&2";
+        assert!(shell(script, &mut tally).expect("runs"));
+        assert_eq!(
+            tally,
+            Tally {
+                passed: 4,
+                failed: 1
+            }
+        );
+        assert!(!shell("exit 3", &mut tally).expect("runs"));
+        assert_eq!(
+            tally,
+            Tally {
+                passed: 4,
+                failed: 1
+            }
+        );
+    }
+
+    // If this fails, a program whose output is not UTF-8 ends the run in the middle.
+    #[test]
+    fn any_bytes_may_be_printed() {
+        let mut tally = Tally::default();
+        let script = "printf '\\377\\376\\n'; echo 'test result: ok. 1 passed; 0 failed'";
+        assert!(shell(script, &mut tally).expect("runs"));
+        assert_eq!(tally.passed, 1);
     }
 }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 /// What became of each step so far.
-#[derive(Default)]
-pub(super) struct Steps {
+pub(super) struct Steps<W> {
+    out: W,
     done: Vec<Done>,
 }
 
@@ -19,10 +19,13 @@ struct Done {
     took: Duration,
 }
 
-impl Steps {
-    /// Before the first step.
-    pub(super) fn new() -> Self {
-        Steps::default()
+impl<W: Write> Steps<W> {
+    /// Before the first step; announcements go to `out`.
+    pub(super) fn new(out: W) -> Self {
+        Steps {
+            out,
+            done: Vec::new(),
+        }
     }
 
     /// Announces a step, runs it, and notes how it ended and how long it took.
@@ -34,7 +37,7 @@ impl Steps {
         name: &'static str,
         work: impl FnOnce() -> anyhow::Result<bool>,
     ) -> anyhow::Result<()> {
-        writeln!(std::io::stdout(), "\n== {}. {name}", self.done.len() + 1)?;
+        writeln!(self.out, "\n== {}. {name}", self.done.len() + 1)?;
         let begun = Instant::now();
         let passed = work().with_context(|| format!("step `{name}`"))?;
         self.done.push(Done {
@@ -51,7 +54,7 @@ impl Steps {
     }
 }
 
-impl fmt::Display for Steps {
+impl<W: Write> fmt::Display for Steps<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for Done { name, passed, took } in &self.done {
             let outcome = if *passed { "ok" } else { "FAILED" };
@@ -87,7 +90,7 @@ mod tests {
     // If this fails, a run in which something failed counts as passed, or stops half-way.
     #[test]
     fn one_failure_fails_the_run_and_the_rest_still_runs() {
-        let mut steps = Steps::new();
+        let mut steps = Steps::new(Vec::new());
         let mut ran = 0;
         for outcome in [true, false, true] {
             steps
@@ -99,6 +102,8 @@ mod tests {
         }
         assert_eq!(ran, 3);
         assert!(!steps.passed());
+        let announced = String::from_utf8_lossy(&steps.out).into_owned();
+        assert!(announced.contains("== 3. a step"), "{announced}");
         let text = steps.to_string();
         assert_eq!(text.matches("FAILED").count(), 2, "{text}");
         assert_eq!(text.lines().count(), 4, "{text}");

@@ -172,4 +172,41 @@ mod tests {
         ];
         assert_eq!(found(&files), ["`x` may not use `wire`"]);
     }
+
+    // If this fails, a manifest that cannot be read hides its arrows.
+    #[test]
+    fn a_manifest_that_is_no_toml_is_caught() {
+        assert_eq!(found(&[("x/Cargo.toml", "[package\n".to_owned())]).len(), 1);
+    }
+
+    // If this fails, an arrow can be drawn in a build script.
+    #[test]
+    fn build_scripts_have_arrows_too() {
+        let files = [
+            (
+                "dist/Cargo.toml",
+                manifest("dist", "[build-dependencies]\nclient = {}\n"),
+            ),
+            ("client/Cargo.toml", manifest("client", "")),
+        ];
+        assert_eq!(found(&files), ["`dist` may not use `client`"]);
+    }
+
+    // If this fails, tests of a shell cannot start the cluster that they need.
+    #[test]
+    fn tests_of_shells_may_use_what_they_need() {
+        let files = [
+            (
+                "client/Cargo.toml",
+                manifest("client", "[dev-dependencies]\ncluster = {}\n"),
+            ),
+            (
+                "cluster/Cargo.toml",
+                manifest("cluster", "[dependencies]\nnode = {}\ndist = {}\n"),
+            ),
+            ("node/Cargo.toml", manifest("node", "")),
+            ("dist/Cargo.toml", manifest("dist", "")),
+        ];
+        assert_eq!(found(&files), Vec::<String>::new());
+    }
 }

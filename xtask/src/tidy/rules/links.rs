@@ -150,4 +150,22 @@ mod tests {
             Some("docs/c.md".to_owned())
         );
     }
+
+    // If this fails, two links on a line, or one with a title, are not looked at.
+    #[test]
+    fn links_are_found_wherever_they_stand() {
+        let text = "a [`b`](c.md) (d) [e](f.md \"title\") `[g](h)` [i](j.md)\n~ [k](l.md#m)";
+        let targets: Vec<String> = links(text).into_iter().map(|(_, target)| target).collect();
+        assert_eq!(targets, ["c.md", "f.md", "j.md", "l.md#m"]);
+    }
+
+    // If this fails, a link to a heading breaks when the heading has a sign in it.
+    #[test]
+    fn anchors_are_made_as_renderers_make_them() {
+        let made = headings("# `dist`, and more!\n## A-B c_d\n```\n# not one\n```\n");
+        assert_eq!(
+            made,
+            BTreeSet::from(["dist-and-more".to_owned(), "a-b-c_d".to_owned()])
+        );
+    }
 }

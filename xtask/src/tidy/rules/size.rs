@@ -194,4 +194,22 @@ mod tests {
         assert!(folders(&Tree::of(&twelve_and_tests.concat())).is_empty());
         assert_eq!(folders(&Tree::of(&files))[0].path, "a/src");
     }
+
+    // If this fails, a function hides in another one, or a doc comment makes a function long.
+    #[test]
+    fn functions_are_measured_from_signature_to_brace() {
+        let docs = "    /// A line.\n".repeat(80);
+        let inner = format!("fn inner() {{\n{}}}\n", "        y();\n".repeat(70));
+        let text = format!("struct A;\nimpl A {{\n{docs}    #[inline]\n    fn short() {{}}\n}}\n");
+        assert!(functions(&Tree::of(&[("a/src/x.rs", &text)])).is_empty());
+        let found = functions(&Tree::of(&[(
+            "a/src/x.rs",
+            &format!("fn outer() {{\n{inner}}}\n"),
+        )]));
+        assert_eq!(
+            found.len(),
+            2,
+            "both the inner and the outer one are too long"
+        );
+    }
 }

@@ -230,4 +230,28 @@ mod tests {
         assert_eq!(lines(unfinished, "docs/x.md", &format!("{mark}\n")), [1]);
         assert!(lines(unfinished, "docs/x.md", &format!("{mark}S, MAN{mark}\n")).is_empty());
     }
+
+    // If this fails, what only speaks of a forbidden word is refused.
+    #[test]
+    fn words_in_texts_and_longer_names_are_no_words() {
+        let text = "//! Says `x.unwrap()`.\nconst A: &str = \"println!\";\nfn f() {\n    a.unwrap_or(1);\n    a.unwrap_or_default();\n    eprintln!(\"x\");\n}\n";
+        assert!(lines(code, "a/src/x.rs", text).is_empty());
+        assert!(
+            lines(
+                attributes,
+                "a/src/x.rs",
+                "#[derive(Clone)]\nstruct A([u8; 3]);\n"
+            )
+            .is_empty()
+        );
+    }
+
+    // If this fails, a word hides in a macro's arguments.
+    #[test]
+    fn words_inside_macros_are_found() {
+        let text = "fn f() {\n    select! {\n        x = y => {\n            z.unwrap();\n        }\n    }\n}\n";
+        assert_eq!(lines(code, "a/src/x.rs", text), [4]);
+        let text = "macro_rules! m {\n    () => {\n        println!(\"x\")\n    };\n}\n";
+        assert_eq!(lines(code, "a/src/x.rs", text), [3]);
+    }
 }
