@@ -82,7 +82,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the catalog answered, and was that of this cluster, when it was last asked.
     catalog_up: AtomicBool,
-    /// Nodes of other clusters that were named in the log already.
+    /// Nodes of other clusters: refused, and named in the log already.
     strangers: Mutex<HashSet<NodeName>>,
 }
 
@@ -264,6 +264,25 @@ impl Shared {
     /// Whether the catalog answered when it was last asked.
     pub(crate) fn catalog_up(&self) -> bool {
         self.catalog_up.load(Ordering::Relaxed)
+    }
+
+    /// A node's heartbeat was accepted: it belongs to this cluster.
+    pub(crate) fn admit(&self, name: &NodeName) {
+        let mut strangers = self
+            .strangers
+            .lock()
+            .expect("no thread panics while it holds these");
+        strangers.remove(name);
+    }
+
+    /// Whether a node may list: it was accepted, and not refused since. Without this an empty
+    /// database in front of another cluster's nodes would be filled with half of it.
+    pub(crate) fn may_list(&self, name: &NodeName) -> bool {
+        let strangers = self
+            .strangers
+            .lock()
+            .expect("no thread panics while it holds these");
+        !strangers.contains(name) && self.members.knows(name)
     }
 
     /// Says once for each node what to do about it.

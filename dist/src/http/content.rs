@@ -85,6 +85,9 @@ pub(super) async fn item(
 pub(super) async fn list(shared: Data<Shared>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let batch: ListingBatch = body::json(payload, LISTING_BYTES_MAX).await?;
     check(&batch)?;
+    if !shared.may_list(&batch.node) {
+        return Err(ApiError::not_registered(&batch.node));
+    }
     if !shared.catalog_up() {
         return Err(ApiError::catalog_away());
     }

@@ -75,6 +75,11 @@ impl ApiError {
         )
     }
 
+    pub(super) fn not_registered(node: &NodeName) -> Self {
+        let message = format!("{node} lists before this distributor accepted its heartbeat");
+        Self::new(Code::CatalogUnavailable, message)
+    }
+
     /// A fault of ours: the client learns nothing of it but the request id.
     fn internal(detail: String) -> Self {
         let message = "something failed here; the request id leads to it in the log";

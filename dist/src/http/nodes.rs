@@ -140,7 +140,10 @@ fn admit(shared: &Shared, name: &NodeName, heartbeat: &Heartbeat) -> Result<(), 
             shared.warn_of_wrong_cluster(name, its);
             Err(wrong_cluster(name, its, ours))
         }
-        _ => Ok(()),
+        _ => {
+            shared.admit(name);
+            Ok(())
+        }
     }
 }
 

@@ -273,6 +273,11 @@ impl Members {
         each.collect()
     }
 
+    /// Whether a node was ever heard, here or by another distributor of this cluster.
+    pub(crate) fn knows(&self, name: &NodeName) -> bool {
+        self.read().nodes.contains_key(name)
+    }
+
     /// Where services reach a node.
     pub(crate) fn internal_url(&self, name: &NodeName) -> Option<String> {
         self.read()

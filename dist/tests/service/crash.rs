@@ -1,5 +1,6 @@
 //! The distributor is killed in the middle of listing, again and again.
 
+use crate::fake_node::FakeNode;
 use crate::program::{dist, free_port, serve};
 use crate::support::{Fresh, Service, ask, at, row, upserts};
 use rand::Rng;
@@ -78,6 +79,7 @@ async fn listed(client: &Service, shard: u16) -> Option<u64> {
 async fn what_is_listed_survives_kills(fresh: Fresh) {
     let port = free_port();
     let client = Service::at(&format!("http://127.0.0.1:{port}"));
+    let node = FakeNode::start("node1").await;
     let mut acknowledged = [0; 3];
     for _ in 0..KILLS {
         let mut command = dist();
@@ -85,6 +87,7 @@ async fn what_is_listed_survives_kills(fresh: Fresh) {
             .env("DATABASE_URL", &fresh.url)
             .env("PORT", port.to_string());
         let mut doomed = Doomed(Some(serve(&mut command)));
+        node.beat(&client).await;
         let delay = Duration::from_millis(rand::rng().random_range(20..300));
         let (one, two, three, ()) = tokio::join!(
             list_until_it_dies(&client, 1),

@@ -152,6 +152,8 @@ async fn a_database_server_that_restarts_is_found_again() {
     let mut postgres = Postgres::start().expect("PostgreSQL starts");
     let url = postgres.fresh_database().expect("a database");
     let dist = Service::start(config(&url)).await;
+    let node = FakeNode::start("node1").await;
+    node.beat(&dist).await;
     dist.list(vec![upserts(1, position(0), position(1), [row(1, 1)])])
         .await;
     postgres.stop_server();
@@ -173,6 +175,7 @@ async fn a_database_server_that_restarts_is_found_again() {
 async fn a_database_that_was_replaced_is_not_written_to() {
     let fresh = Fresh::postgres();
     let dist = Service::start(config(&fresh.url)).await;
+    FakeNode::start("node1").await.beat(&dist).await;
     let name = fresh.url.rsplit('/').next().expect("a name");
     let postgres = Postgres::shared();
     let replace = "update cluster set uuid = '00000000-0000-4000-8000-000000000001'";

@@ -1,7 +1,7 @@
 //! The catalog is lost, or comes from an old backup.
 
 use crate::fake_node::FakeNode;
-use crate::support::{Fresh, SESSION, Service, answer, at, config, follow, row, upserts};
+use crate::support::{Fresh, SESSION, Service, answer, ask, at, config, follow, row, upserts};
 use dist::{Progress, Rebuild, RebuildError};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -137,8 +137,22 @@ async fn a_lost_catalog_is_filled_from_nodes(fresh: Fresh) {
 async fn an_empty_database_waits_for_the_right_command(fresh: Fresh) {
     let (node, _) = orphan(Uuid::new_v4()).await;
     let dist = Service::start(config(&fresh.url)).await;
+    let part = upserts(1, Position::default(), at(4, 2), [row(1, 1)]);
+    let (status, error) = dist.list(vec![part.clone()]).await;
+    assert_eq!(
+        (status, &error["code"]),
+        (503, &json!("catalog_unavailable"))
+    );
     assert_eq!(node.beat(&dist).await.status(), 409);
+    assert_eq!(dist.list(vec![part.clone()]).await.0, 503);
     assert_eq!(dist.json("/shards").await["shards"], json!([]));
+
+    // Another node of the same name, of this cluster; the stranger comes back after it.
+    FakeNode::start("node1").await.beat(&dist).await;
+    assert_eq!(dist.list(vec![ask(1)]).await.0, 200);
+    assert_eq!(node.beat(&dist).await.status(), 409);
+    assert_eq!(dist.list(vec![part]).await.0, 503);
+    assert_eq!(dist.json("/content").await["items"], json!([]));
     dist.stop().await;
 }
 
@@ -277,6 +291,7 @@ async fn an_old_backup_rolls_forward() {
 
     // What a node does: it goes on where the catalog says that it is.
     let dist = Service::start(config(&fresh.url)).await;
+    FakeNode::start("node1").await.beat(&dist).await;
     let batch = |part| ListingBatch {
         node: "node1".parse().expect("a name"),
         parts: vec![part],
