@@ -151,3 +151,25 @@ fn a_torn_tail_is_cut_on_a_full_disk_too() {
     stage.read(kept).expect("it was acknowledged");
     assert!(matches!(stage.read(torn), Err(ReadError::NotFound)));
 }
+
+// If this fails, a node does not start on a full disk when the first page of its newest segment did
+// not reach the disk.
+#[test]
+fn a_segment_header_that_is_missing_on_a_full_disk_does_not_stop_the_replica() {
+    let mut stage = Stage::new();
+    let bytes = some_bytes(2_000, 1);
+    let kept = stage.stored(&bytes);
+    let path = segments(&stage.disk).remove(0);
+    let file = stage.disk.open(&path).expect("it is there");
+    file.punch(0, 4_096).expect("healthy");
+    file.sync_data().expect("healthy");
+    drop(file);
+    stage.disk.set_capacity(Some(stage.disk.used()));
+    let mut stage = stage.restart();
+    stage.disk.set_capacity(None);
+    stage.lead();
+    assert_eq!(stage.read(kept).expect("its record is intact"), bytes);
+    let mut stage = stage.restart();
+    stage.lead();
+    assert_eq!(stage.read(kept).expect("its record is intact"), bytes);
+}
