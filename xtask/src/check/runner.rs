@@ -76,12 +76,17 @@ fn counted(command: &mut Command, tally: &mut Tally, out: &mut dyn Write) -> any
 /// Reads a runner's closing line: `Summary [ 1.2s] 3 tests run: 2 passed (1 slow), 1 failed, …` of
 /// nextest, or `test result: ok. 3 passed; 0 failed; …` of cargo.
 fn summary(line: &str) -> Option<Tally> {
-    let line = line.trim_start();
-    let counts = line.strip_prefix("test result: ").or_else(|| {
-        line.strip_prefix("Summary")
-            .and_then(|rest| rest.split_once("run: "))
-            .map(|p| p.1)
-    })?;
+    // Indented, it is what a failed test printed, which nextest shows again.
+    let by_cargo = line.strip_prefix("test result: ");
+    let by_nextest = || {
+        Some(
+            line.trim_start()
+                .strip_prefix("Summary")?
+                .split_once("run: ")?
+                .1,
+        )
+    };
+    let counts = by_cargo.or_else(by_nextest)?;
     let mut tally = Tally::default();
     let mut before = None;
     for word in counts
@@ -126,6 +131,7 @@ mod tests {
             assert_eq!(summary(line), Some(Tally { passed, failed }), "{line}");
         }
         assert_eq!(summary("        PASS [   0.1s] node 3 passed"), None);
+        assert_eq!(summary("    test result: FAILED. 0 passed; 1 failed"), None);
     }
 
     fn shell(script: &str, tally: &mut Tally) -> anyhow::Result<bool> {
