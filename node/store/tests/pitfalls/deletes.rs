@@ -128,3 +128,68 @@ fn a_walk_covers_what_was_compacted() {
         .expect("there is more");
     assert!(first.position.lsn > Lsn(17));
 }
+
+// If this fails, a node rewrites the same old deletes for ever, a week after many contents were
+// deleted.
+#[test]
+fn old_deletes_that_must_stay_are_not_rewritten_again_and_again() {
+    let mut stage = Stage::new();
+    let mut ids = Vec::new();
+    while segments(&stage.disk).len() < 2 {
+        ids.push(stage.append(&some_bytes(1_000, ids.len() as u64)).0);
+    }
+    stage.settle();
+    // Too few for the first segment to be rewritten: what they delete stays there.
+    let deleted: Vec<_> = ids.iter().copied().step_by(6).collect();
+    for id in &deleted {
+        stage.delete(*id);
+    }
+    // The rest of their own segment goes: large payloads are given back.
+    let mut large = Vec::new();
+    while segments(&stage.disk).len() < 3 {
+        large.push(stage.append(&some_bytes(100_000, 1)).0);
+    }
+    stage.settle();
+    for id in large {
+        stage.delete(id);
+    }
+    stage.settle();
+    stage.upkeep();
+    stage.now_ms += 8 * DAY_MS;
+    stage.upkeep();
+    for id in deleted {
+        let read = stage.read(id);
+        assert!(matches!(
+            read,
+            Err(ReadError::Deleted | ReadError::NotFound)
+        ));
+    }
+}
+
+// If this fails, a restart says that less is committed than was, when the last of it was dropped.
+#[test]
+fn a_commit_is_known_after_its_record_was_dropped() {
+    let mut stage = Stage::new();
+    let ids: Vec<_> = (0..900)
+        .map(|seed| stage.append(&some_bytes(500, seed)).0)
+        .collect();
+    assert_eq!(segments(&stage.disk).len(), 1);
+    for id in ids {
+        stage.delete(id);
+    }
+    stage.settle();
+    let committed = stage.store.positions().committed;
+    stage.now_ms += 8 * DAY_MS;
+    while segments(&stage.disk).len() < 2 {
+        stage.append(&some_bytes(60_000, 1));
+    }
+    stage.upkeep();
+    assert_eq!(
+        stage.store.positions().horizon,
+        committed,
+        "its last delete was dropped"
+    );
+    let stage = stage.restart();
+    let positions = stage.store.positions();
+    assert!(positions.committed >= committed, "{positions:?}");
+}

@@ -190,3 +190,36 @@ fn a_disk_that_is_full_at_the_end_of_a_segment_recovers() {
     stage.settle();
     assert_eq!(stage.store.usage().contents, stored);
 }
+
+// If this fails, a process that was restarted after a failed sync acknowledges what the kernel still
+// shows and the disk never got.
+#[test]
+fn a_restart_after_a_failed_sync_believes_the_disk_and_not_the_cache() {
+    let mut kept = 0;
+    for log in 1..100 {
+        let mut stage = Stage::of_log(log);
+        let bytes = some_bytes(3_000, log);
+        let (id, _) = stage.append(&bytes);
+        stage.disk.fail(Operation::Sync, 0, Failure::Io);
+        let job = stage
+            .store
+            .flush()
+            .expect("healthy so far")
+            .expect("something is unsynced");
+        stage.store.synced(job.run()).expect_err("as planned");
+        let mut stage = stage.restart();
+        stage.lead();
+        let acknowledged = stage.read(id).is_ok();
+        let mut after = stage.on(stage.disk.crash(log));
+        after.lead();
+        if acknowledged {
+            assert_eq!(
+                after.read(id).expect("it was acknowledged"),
+                bytes,
+                "log {log}"
+            );
+            kept += 1;
+        }
+    }
+    assert!(0 < kept && kept < 99, "{kept} of 99 had reached the disk");
+}

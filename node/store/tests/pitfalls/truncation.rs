@@ -129,3 +129,23 @@ fn a_chore_of_the_last_segment_that_stays_does_no_harm() {
     }
     assert_survives(&stage, after, &bytes);
 }
+
+// If this fails, a follower with a full disk cannot follow a new leader.
+#[test]
+fn a_truncation_needs_no_room() {
+    let mut stage = Stage::new();
+    let (kept, bytes, last) = fill_a_segment(&mut stage);
+    stage.sync();
+    stage.store.commit_to(last, &mut Vec::new());
+    stage.disk.set_capacity(Some(0));
+    stage
+        .store
+        .truncate_after(last)
+        .expect("nothing new is kept");
+    assert_eq!(stage.store.positions().appended.lsn, last);
+    stage.disk.set_capacity(None);
+    stage.epoch(2);
+    let after = stage.stored(&some_bytes(3_000, 77));
+    stage.read(after).expect("there is room again");
+    assert_survives(&stage, kept, &bytes);
+}
