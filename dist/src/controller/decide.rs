@@ -123,10 +123,36 @@ fn restore(situation: Situation<'_>) -> Vec<Change> {
                 .records
                 .get(&record.shard)
                 .map_or(0, |present| present.version),
-            record: record.clone(),
+            record: begun_anew(situation, record),
             reason: Reason::Restored,
         })
         .collect()
+}
+
+/// A restored record, in an epoch of its own once all its replicas have reported: the lost register
+/// may have known a later one. A leader that begins an epoch also asks the catalog where it is,
+/// which may have gone back together with the register.
+fn begun_anew(situation: Situation<'_>, record: &ShardRecord) -> ShardRecord {
+    let mut next = record.clone();
+    let holder = |member: &Member| {
+        let seen = situation.nodes.get(&member.node)?;
+        let holds = seen.alive && report_of(&seen.heartbeat, member).is_some();
+        holds.then_some(&seen.heartbeat)
+    };
+    let leader = record
+        .leader
+        .as_ref()
+        .and_then(|leader| holder(&leader.member));
+    if let Some(heartbeat) = leader
+        && record
+            .replicas
+            .iter()
+            .all(|member| holder(member).is_some())
+    {
+        elect(&mut next, heartbeat.incarnation);
+        next.version += 1;
+    }
+    next
 }
 
 /// The records that nodes sent of shards that they are members of.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 use wire::limits::SHARD_BYTES_MAX;
 use wire::membership::{Heartbeat, ReplicaReport};
-use wire::shard::{ShardRecord, ShardState};
+use wire::shard::{Member, ShardRecord, ShardState};
 use wire::{Epoch, Lsn, NodeName, Position, ShardNo};
 
 fn name(text: &str) -> NodeName {
@@ -219,9 +219,15 @@ fn a_register_that_went_back_is_restored_from_nodes() {
         &world.nodes[&name("node1")].heartbeat
     ));
     assert_eq!(world.apply(), [Reason::Restored]);
-    assert_eq!(world.records[&ShardNo(1)], newer);
-    assert_eq!(world.apply(), [Reason::Elected]);
-    assert_eq!(world.records[&ShardNo(1)].epoch, Epoch(6));
+    assert_eq!(world.apply(), []);
+    let restored = &world.records[&ShardNo(1)];
+    assert_eq!((restored.version, restored.epoch), (8, Epoch(6)));
+    let leader = restored.leader.as_ref().expect("a leader");
+    assert_eq!(leader.incarnation, Uuid::from_u128(99));
+    assert_eq!(
+        (restored.log, &restored.replicas),
+        (newer.log, &newer.replicas)
+    );
 }
 
 // If this fails, a lost catalog cannot be rebuilt.
@@ -234,9 +240,37 @@ fn an_empty_register_is_filled_from_nodes() {
     let mut world = World::default();
     world.hear("node1", holding);
     assert_eq!(world.apply(), [Reason::Restored]);
-    assert_eq!(world.records[&ShardNo(1)], record);
+    let restored = &world.records[&ShardNo(1)];
+    assert_eq!((restored.log, restored.version), (record.log, 2));
+    assert_eq!(
+        restored.epoch,
+        record.epoch.next(),
+        "a new epoch makes the leader list anew"
+    );
     world.may_make = true;
     assert_eq!(world.apply(), []);
+}
+
+// If this fails, a restored shard is led before all who hold it have said what they have.
+#[test]
+fn a_restored_record_waits_for_all_its_replicas() {
+    let mut before = World::with_shard("node1");
+    let mut record = before.records[&ShardNo(1)].clone();
+    let absent = Member {
+        node: name("node2"),
+        replica: Uuid::from_u128(20),
+    };
+    record.replicas.push(absent);
+    let mut holding = before.heartbeat("node1").clone();
+    holding.replicas[0].record = Some(record.clone());
+    let mut world = World::default();
+    world.hear("node1", holding);
+    assert_eq!(world.apply(), [Reason::Restored]);
+    assert_eq!(
+        world.records[&ShardNo(1)],
+        record,
+        "as it was, in the epoch that it had"
+    );
 }
 
 // If this fails, a node can overwrite the record of a shard that is none of its own.
