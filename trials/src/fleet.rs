@@ -127,27 +127,41 @@ impl Fleet {
         for service in self.services.iter_mut().flatten() {
             service.ready(&self.client).await?;
         }
-        let deadline = Instant::now() + TOGETHER_TIME_MAX;
-        loop {
-            let up = self.nodes_up().await;
-            match up {
-                Ok(up) if up + 1 >= self.size() => return Ok(()),
-                other if Instant::now() >= deadline => {
-                    bail!("{} of {} nodes are up", other?, self.size() - 1)
-                }
-                _ => sleep(Duration::from_millis(20)).await,
-            }
+        nodes_up(&self.client, self.url(), self.size() - 1).await
+    }
+}
+
+/// Waits until the distributor at `url` knows `count` nodes as up, each with a shard.
+///
+/// # Errors
+/// When that is not so within half a minute.
+pub(crate) async fn nodes_up(
+    client: &reqwest::Client,
+    url: &str,
+    count: usize,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + TOGETHER_TIME_MAX;
+    loop {
+        let asked = client.get(format!("{url}{}", routes::NODES));
+        let up = http::json::<NodesAnswer>(asked)
+            .await
+            .map(|answer| usable(&answer));
+        match up {
+            Ok(up) if up >= count => return Ok(()),
+            other if Instant::now() >= deadline => bail!("{} of {count} nodes are up", other?),
+            _ => sleep(Duration::from_millis(20)).await,
         }
     }
+}
 
-    async fn nodes_up(&self) -> anyhow::Result<usize> {
-        let url = format!("{}{}", self.url(), routes::NODES);
-        let answer: NodesAnswer = http::json(self.client.get(url)).await?;
-        let usable = answer.nodes.iter().filter(|(name, entry)| {
-            !name.is_distributor() && entry.health == Health::Up && !entry.shards.is_empty()
-        });
-        Ok(usable.count())
-    }
+fn usable(answer: &NodesAnswer) -> usize {
+    let nodes = answer
+        .nodes
+        .iter()
+        .filter(|(name, _)| !name.is_distributor());
+    nodes
+        .filter(|(_, entry)| entry.health == Health::Up && !entry.shards.is_empty())
+        .count()
 }
 
 fn recipes(binaries: &Binaries, plan: &Plan) -> anyhow::Result<Vec<Recipe>> {

@@ -9,8 +9,12 @@ use serde::Deserialize;
 use tokio::process::Command;
 
 use super::{Bench, Bound, Figure, probe};
+use crate::fleet::{free_row_of_ports, nodes_up};
 use crate::http;
 use crate::service::{Recipe, Service};
+
+/// The nodes of the cluster that is measured.
+const NODES: u16 = 3;
 
 /// Uploads at the same time.
 const CONCURRENCY: u32 = 16;
@@ -52,7 +56,9 @@ pub async fn run(bench: &Bench, seconds: u32) -> anyhow::Result<Vec<Figure>> {
     let recipe = recipe(bench)?;
     let url = recipe.url.clone();
     let mut cluster = Service::spawn(recipe)?;
-    cluster.ready(&http::client()?).await?;
+    let client = http::client()?;
+    cluster.ready(&client).await?;
+    nodes_up(&client, &url, NODES.into()).await?;
     let up = measure(bench, &url, "upload", seconds).await?;
     let down = measure(bench, &url, "get", seconds).await?;
     let resident = cluster.memory("VmRSS")?;
@@ -116,7 +122,7 @@ async fn probes(bench: &Bench) -> anyhow::Result<(f64, f64)> {
 
 fn recipe(bench: &Bench) -> anyhow::Result<Recipe> {
     // The distributor's port and three more after it.
-    let port = crate::fleet::free_row_of_ports(4)?;
+    let port = free_row_of_ports(NODES + 1)?;
     let mut arguments = vec!["--port".to_owned(), port.to_string(), "--data".to_owned()];
     arguments.push(bench.folder.join("data").display().to_string());
     if let Some(url) = &bench.database_url {
