@@ -138,6 +138,11 @@ impl Upload {
         Ok(())
     }
 
+    /// Bytes received so far.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// Ends the body: checks it against what its sender said, and hands over what is left of a
     /// chunked one. Nothing is visible before [`Upload::commit`].
     ///

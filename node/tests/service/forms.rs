@@ -65,6 +65,11 @@ async fn one_file_is_answered_with_its_receipt() {
     let minted = receipt(store(&cluster, &[("name=file; filename=x.bin", b"")]).await).await;
     assert_eq!((minted.size, minted.filename.as_str()), (0, "x.bin"));
     assert_eq!(cluster.bytes(0, minted.id).await, b"");
+
+    // Some programs say how long each part is.
+    let head = "name=file; filename=y\r\nContent-Length: 3";
+    let told = receipt(store(&cluster, &[(head, b"abc")]).await).await;
+    assert_eq!(cluster.bytes(0, told.id).await, b"abc");
     cluster.stop().await;
 }
 
@@ -240,6 +245,19 @@ async fn forms_that_cannot_be_understood_are_refused() {
         (vec![("filename=a", b"x")], Code::MalformedMultipart),
         (
             vec![("name=file; filename=\"open", b"x")],
+            Code::MalformedMultipart,
+        ),
+        // Parts that lie about their length, both ways.
+        (
+            vec![("name=file\r\nContent-Length: 3", b"12345")],
+            Code::MalformedMultipart,
+        ),
+        (
+            vec![("name=file\r\nContent-Length: 500", b"12345")],
+            Code::MalformedMultipart,
+        ),
+        (
+            vec![("name=file\r\nContent-Length: x", b"12345")],
             Code::MalformedMultipart,
         ),
     ] {

@@ -8,12 +8,12 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use actix_multipart::{Field, Multipart, MultipartError};
-use actix_web::HttpRequest;
 use actix_web::error::PayloadError;
 use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::{HttpMessage, HttpRequest};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use tokio::task::JoinHandle;
@@ -23,6 +23,7 @@ use wire::{Checksum, Code, ContentId};
 
 use super::body::{self, Body};
 use super::names::Names;
+use super::part_lengths::{CLAIMED, Renaming};
 use super::target::{self, Intent, Target};
 use crate::driver::command::Wait;
 use crate::driver::upload::{Described, Expected, Upload};
@@ -98,7 +99,8 @@ impl Form {
     /// When the form has no file, or breaks before its first.
     pub(in crate::http) async fn receive(mut self, body: Body) -> Result<Outcomes, ApiError> {
         let body = Rc::new(RefCell::new(body));
-        let mut parts = Multipart::new(self.request.headers(), Shared(Rc::clone(&body)));
+        let stream = Shared::new(&body, &self.request);
+        let mut parts = Multipart::new(self.request.headers(), stream);
         let end = self.read(&mut parts).await;
         drop(parts);
         if end.is_err() {
@@ -190,13 +192,18 @@ impl Form {
             ..Names::of_headers(field.headers())?
         };
         let described = names.describe(&id, target.replaced.as_ref())?;
+        let claimed = claimed(field)?;
         let expected = Expected {
-            length: self.announced(field),
+            length: claimed.or_else(|| self.announced()),
             ..Expected::default()
         };
         let mut upload = Upload::begin(&self.node.handle, id, target.how, &expected)?;
         while let Some(piece) = field.next().await {
             upload.push(&piece.map_err(broken)?).await?;
+        }
+        if claimed.is_some_and(|claimed| claimed != upload.size()) {
+            let message = "a part's length is another one than its header says";
+            return Err(ApiError::new(Code::MalformedMultipart, message));
         }
         let checksum = upload.end(&expected).await?;
         Ok(Received {
@@ -207,15 +214,11 @@ impl Form {
         })
     }
 
-    /// How long the file will be, about: the part's own length, or the whole request's for the
+    /// How long the file will be, about, when it claims nothing itself: the whole request for the
     /// first file, which is right when it is the only one.
-    fn announced(&self, field: &Field) -> Option<u64> {
-        let request = self
-            .request
-            .headers()
-            .get(CONTENT_LENGTH)
-            .filter(|_| self.files == 1);
-        let length = field.headers().get(CONTENT_LENGTH).or(request)?;
+    fn announced(&self) -> Option<u64> {
+        let header = self.request.headers().get(CONTENT_LENGTH);
+        let length = header.filter(|_| self.files == 1)?;
         length.to_str().ok()?.parse().ok()
     }
 
@@ -296,15 +299,58 @@ async fn skip(field: &mut Field) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// A body that can still be drained when the parser has given up on it.
-struct Shared(Rc<RefCell<Body>>);
+/// A body on its way to the parser, that can still be drained when the parser has given up on it.
+struct Shared {
+    body: Rc<RefCell<Body>>,
+    renaming: Renaming,
+    ended: bool,
+}
+
+impl Shared {
+    fn new(body: &Rc<RefCell<Body>>, request: &HttpRequest) -> Self {
+        let kind = request.mime_type().ok().flatten();
+        let boundary = kind.as_ref().and_then(|kind| kind.get_param("boundary"));
+        Shared {
+            body: Rc::clone(body),
+            renaming: Renaming::new(boundary.map(|boundary| boundary.as_str())),
+            ended: false,
+        }
+    }
+}
 
 impl Stream for Shared {
     type Item = Result<Bytes, PayloadError>;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut *self.0.borrow_mut()).poll_next(cx)
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        while !self.ended {
+            let next = ready!(Pin::new(&mut *self.body.borrow_mut()).poll_next(cx));
+            let passed = match next {
+                Some(Ok(piece)) => self.renaming.push(&piece),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {
+                    self.ended = true;
+                    self.renaming.end()
+                }
+            };
+            if !passed.is_empty() {
+                return Poll::Ready(Some(Ok(passed)));
+            }
+        }
+        Poll::Ready(None)
     }
+}
+
+/// The length that a part claims for itself.
+fn claimed(field: &Field) -> Result<Option<u64>, ApiError> {
+    let Some(claim) = field.headers().get(CLAIMED) else {
+        return Ok(None);
+    };
+    let length = claim
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    let malformed = || ApiError::new(Code::MalformedMultipart, "a part's length is no number");
+    length.map(Some).ok_or_else(malformed)
 }
 
 fn broken(error: MultipartError) -> ApiError {

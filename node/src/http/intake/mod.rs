@@ -5,6 +5,7 @@ mod digest;
 mod form;
 mod names;
 mod pace;
+mod part_lengths;
 mod raw;
 mod target;
 
