@@ -169,3 +169,6 @@ impl Uploads {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -314,6 +314,7 @@ impl Stage {
         let mut n = from;
         while self.store.log.segments.len() < segments {
             self.put(n, &body(n, 10_000));
+            self.settle();
             n += 1;
         }
         self.settle_durably();

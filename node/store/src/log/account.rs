@@ -34,6 +34,8 @@ pub(crate) struct SegmentState {
     pub(crate) last_ms: u64,
     /// What the last rewriting had to keep although it was dead.
     pub(crate) kept_dead: u64,
+    /// Deletes, in bytes, that the last rewriting had to keep although they were old enough.
+    pub(crate) kept_deletes: u64,
     /// Length of the index file, in bytes; none while there is none.
     pub(crate) index_bytes: Option<u64>,
     /// A damaged record keeps it from getting an index file.
@@ -55,6 +57,7 @@ impl SegmentState {
             deletes: 0,
             last_ms: 0,
             kept_dead: 0,
+            kept_deletes: 0,
             index_bytes: None,
             unsealable: false,
         }
@@ -104,7 +107,11 @@ impl SegmentState {
     /// The share of the segment's bytes, holes not counted, that rewriting it would give back.
     pub(crate) fn droppable_share(&self, now_ms: u64) -> f64 {
         let deletes_expired = self.last_ms.saturating_add(DELETE_RECORD_LIFE_MS) <= now_ms;
-        let deletes = if deletes_expired { self.deletes } else { 0 };
+        let deletes = if deletes_expired {
+            self.deletes.saturating_sub(self.kept_deletes)
+        } else {
+            0
+        };
         let droppable = self.dead.saturating_sub(self.kept_dead) + deletes;
         droppable as f64 / (self.live + self.dead).max(1) as f64
     }

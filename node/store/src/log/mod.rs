@@ -62,6 +62,8 @@ pub(crate) struct Log {
     buffer: Vec<u8>,
     /// Where the buffer belongs in the active segment.
     buffer_at: u64,
+    /// Nothing more is written to the active segment: the next record begins a new one.
+    closed: bool,
     /// How far space is reserved in the active segment.
     reserved: u64,
     unsynced: sync::Unsynced,

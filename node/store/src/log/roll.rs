@@ -18,6 +18,9 @@ use crate::segment::name::SegmentName;
 impl Log {
     /// Makes sure that the active segment has reserved room for a record of these lengths.
     pub(super) fn make_room(&mut self, lengths: Lengths, room: Room) -> Result<(), AppendError> {
+        if self.closed {
+            self.roll(self.appended().lsn.next())?;
+        }
         let end = self.active().end;
         let full = end > SEGMENT_HEADER_BYTES && lengths.end(end) > self.geometry.segment_bytes;
         if full {
@@ -85,6 +88,7 @@ impl Log {
             old.segment.seal(old.last);
             self.unsynced.files.push(Arc::clone(&old.segment.file));
         }
+        self.closed = false;
         self.unsynced.dir = true;
         self.reserved = state.length;
         self.buffer_at = state.end;

@@ -62,7 +62,7 @@ impl Log {
         };
         self.synced = lsn;
         self.shared.set_written(lsn);
-        self.resume_at(lsn, was_full && is_whole)?;
+        self.resume_at(lsn, was_full && is_whole);
         Ok(moved)
     }
 
@@ -82,9 +82,10 @@ impl Log {
 
     /// Appending goes on after a truncation. A segment that was full and lost nothing may be under
     /// a chore, which would cut off what is appended to it: it stays full.
-    fn resume_at(&mut self, lsn: Lsn, stays_full: bool) -> io::Result<()> {
+    fn resume_at(&mut self, lsn: Lsn, stays_full: bool) {
+        self.closed = stays_full;
         if stays_full {
-            return self.roll(lsn.next()).map_err(io::Error::other);
+            return;
         }
         let state = self.active_mut();
         state.last = state.last.min(lsn);
@@ -92,7 +93,6 @@ impl Log {
         let end = state.end;
         self.buffer_at = end;
         self.reserved = end;
-        Ok(())
     }
 
     /// Moves a segment and all behind it into quarantine; returns their bytes.

@@ -270,3 +270,6 @@ fn or_would_block<T>(outcome: Result<T, ReadError>) -> Result<Option<T>, ReadErr
         other => other.map(Some),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,7 +164,6 @@ pub(super) struct Replay {
     uploads: Uploads,
     upkeep: Upkeep,
     contents: u64,
-    committed: Lsn,
 }
 
 impl Replay {
@@ -186,7 +185,6 @@ impl Replay {
             };
             let (contents, read) = applying.apply(entry, segment.number, &ended);
             self.contents = contents;
-            self.committed = entry.lsn;
             return read;
         }
         let fetched = Fetched::head(&*segment.file, log.shared.log, entry.start, Patience::Wait)
@@ -203,7 +201,6 @@ impl Replay {
 
     pub(super) fn into_store(self, log: Log) -> Store {
         let shared = Arc::clone(&log.shared);
-        shared.set_committed(self.committed);
         Store {
             log,
             shared,

@@ -146,6 +146,11 @@ impl Store {
         state.index_bytes = rewritten.index_bytes;
         self.shared.add_segment(&segment);
         self.relocate(&rewritten, &compacting.died);
+        // What later segments had to keep because of these may go now.
+        for later in &mut self.log.segments[at + 1..] {
+            later.kept_dead = 0;
+            later.kept_deletes = 0;
+        }
         self.forget_deletes(&rewritten);
         self.remove_sources(&rewritten.sources)
     }
@@ -191,7 +196,7 @@ impl Store {
                 .iter()
                 .any(|source| source.number == extent.segment.number)
         });
-        let mut kept_dead = 0;
+        let (mut kept_dead, mut kept_deletes) = (0, 0);
         for kept in &rewritten.kept {
             let entry = &kept.entry;
             let live = match entry.kind {
@@ -202,6 +207,9 @@ impl Store {
                     self.shared.index.relocate(&entry.id, from, to)
                 }
             };
+            if live && entry.kind == Kind::Delete && rewritten.stuck.contains(&entry.lsn) {
+                kept_deletes += entry.bytes();
+            }
             if !live {
                 kept_dead += entry.bytes() - entry.lengths.punchable_bytes();
                 self.upkeep
@@ -210,6 +218,7 @@ impl Store {
         }
         if let Some(state) = self.log.state_mut(rewritten.number) {
             state.kept_dead = kept_dead;
+            state.kept_deletes = kept_deletes;
         }
     }
 

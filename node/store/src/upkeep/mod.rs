@@ -146,3 +146,6 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

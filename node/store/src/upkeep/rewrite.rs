@@ -16,7 +16,6 @@ use crate::disk::{File, read_exact_at};
 use crate::fetch::{Fetched, Patience};
 use crate::index::Place;
 use crate::reader::Reader;
-use crate::record::Head;
 use crate::record::kind::Kind;
 use crate::segment::Segment;
 use crate::segment::entry::Entry;
@@ -40,6 +39,8 @@ pub(super) struct Rewritten {
     pub(super) horizon: Lsn,
     pub(super) index_bytes: Option<u64>,
     pub(super) kept: Vec<Kept>,
+    /// Of these, the ones that are there only because an older record still needs them.
+    pub(super) stuck: BTreeSet<Lsn>,
     pub(super) dropped_deletes: Vec<DroppedDelete>,
 }
 
@@ -70,12 +71,17 @@ struct Rewriting<'a> {
     kept: Vec<Kept>,
     dropped_deletes: Vec<DroppedDelete>,
     horizon: Lsn,
-    /// Dead records that had to be kept.
-    kept_dead: BTreeSet<Lsn>,
+    /// Records that were kept only because an older one still needs them.
+    stuck: BTreeSet<Lsn>,
     /// The lsns in other segments, as they were asked for.
     others: HashMap<Lsn, BTreeSet<Lsn>>,
     /// What each upload's chunks belong to: the lsn of its live commit, if it has one.
     commits: HashMap<Lsn, Option<Lsn>>,
+}
+
+/// Whether a record is a delete that is old enough to go.
+fn is_expired(entry: &Entry, now_ms: u64) -> bool {
+    entry.kind == Kind::Delete && entry.time_ms.saturating_add(DELETE_RECORD_LIFE_MS) <= now_ms
 }
 
 impl Compaction {
@@ -92,6 +98,7 @@ impl Compaction {
             horizon: self.horizon,
             index_bytes: None,
             kept: Vec::new(),
+            stuck: BTreeSet::new(),
             dropped_deletes: Vec::new(),
         };
         match self.rewrite(may_go_on) {
@@ -99,6 +106,7 @@ impl Compaction {
                 rewritten.file = Some(rewriting.file);
                 rewritten.horizon = rewriting.horizon;
                 rewritten.kept = rewriting.kept;
+                rewritten.stuck = rewriting.stuck;
                 rewritten.dropped_deletes = rewriting.dropped_deletes;
                 rewritten.index_bytes = self.write_index(&rewritten.kept).ok();
             }
@@ -161,7 +169,7 @@ impl<'a> Rewriting<'a> {
             kept: Vec::new(),
             dropped_deletes: Vec::new(),
             horizon: plan.horizon,
-            kept_dead: BTreeSet::new(),
+            stuck: BTreeSet::new(),
             others: HashMap::new(),
             commits: HashMap::new(),
         }
@@ -188,8 +196,8 @@ impl<'a> Rewriting<'a> {
         let mut scan = Scan::new(&*source.file, self.plan.shared.log, SEGMENT_HEADER_BYTES)?;
         loop {
             match scan.next()? {
-                Found::Record { entry, head } => {
-                    let Some(pin) = self.is_needed(source, &entry, &head)? else {
+                Found::Record { entry, .. } => {
+                    let Some(pin) = self.is_needed(source, &entry)? else {
                         continue;
                     };
                     if !may_go_on(entry.bytes()) {
@@ -207,12 +215,7 @@ impl<'a> Rewriting<'a> {
     }
 
     /// Whether a record must be copied; and what its readers hold.
-    fn is_needed(
-        &mut self,
-        source: &Segment,
-        entry: &Entry,
-        head: &Head,
-    ) -> io::Result<Option<Lsn>> {
+    fn is_needed(&mut self, source: &Segment, entry: &Entry) -> io::Result<Option<Lsn>> {
         match entry.kind {
             Kind::Epoch => Ok(Some(entry.lsn)),
             Kind::Abort => Ok(None),
@@ -220,13 +223,12 @@ impl<'a> Rewriting<'a> {
             Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete => {
                 let place = Place::new(entry.kind, source.number, entry.start);
                 let live = self.plan.shared.index.contains(&entry.id, place);
-                let expired = entry.kind == Kind::Delete
-                    && head.time_ms.saturating_add(DELETE_RECORD_LIFE_MS) <= self.plan.now_ms;
+                let expired = is_expired(entry, self.plan.now_ms);
                 if live && !expired {
                     return Ok(Some(entry.lsn));
                 }
                 if entry.supersedes > Lsn::ZERO && self.is_there(entry.supersedes)? {
-                    self.kept_dead.insert(entry.lsn);
+                    self.stuck.insert(entry.lsn);
                     return Ok(Some(entry.lsn));
                 }
                 if live {
@@ -259,7 +261,7 @@ impl<'a> Rewriting<'a> {
     /// Whether an older record is still in the log after this rewriting.
     fn is_there(&mut self, lsn: Lsn) -> io::Result<bool> {
         if lsn >= self.plan.first {
-            return Ok(self.kept_dead.contains(&lsn));
+            return Ok(self.stuck.contains(&lsn));
         }
         let Some(segment) = self.plan.shared.segment_of(lsn) else {
             return Ok(false);

@@ -66,8 +66,8 @@ impl<'a> Loader<'a> {
         for (at, mut piece) in pieces.into_iter().enumerate() {
             let successor = firsts.get(at + 1).copied();
             self.report.segments += 1;
-            let items = self.items(&mut piece)?;
-            self.add_segment(&piece, successor)?;
+            let (items, index_bytes) = self.items(&mut piece)?;
+            self.add_segment(&piece, successor, index_bytes)?;
             if self.cut.is_none() {
                 self.load_items(items, successor, visit)?;
             }
@@ -75,38 +75,44 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// A segment's items, from its index file if it has one that is whole.
-    fn items(&mut self, piece: &mut Surveyed) -> Result<Vec<Item>, OpenError> {
+    /// A segment's items, from its index file if it has one that is whole; and the length of that
+    /// file. One that is not whole is removed, so that it is made again.
+    fn items(&mut self, piece: &mut Surveyed) -> Result<(Vec<Item>, Option<u64>), OpenError> {
+        let opening = self.opening;
         if let Some(items) = piece.items.take() {
             self.report.scanned += 1;
-            return Ok(items);
+            self.remove_index(piece.name)?;
+            return Ok((items, None));
         }
-        let opening = self.opening;
         let index = SegmentIndex::load(&**opening.disk, opening.dir, opening.log, piece.name);
         match opening.disk("read an index file", index)? {
             Some(index) => {
                 let commit = index.commit;
-                Ok(index
-                    .entries
-                    .into_iter()
-                    .map(|entry| Item::Record(entry, commit))
-                    .collect())
+                let records = index.entries.into_iter();
+                let items = records.map(|entry| Item::Record(entry, commit)).collect();
+                Ok((items, self.index_bytes(piece.name)?))
             }
             None => {
                 self.report.scanned += 1;
-                opening.scan(piece)
+                self.remove_index(piece.name)?;
+                Ok((opening.scan(piece)?, None))
             }
         }
     }
 
-    fn add_segment(&mut self, piece: &Surveyed, successor: Option<Lsn>) -> Result<(), OpenError> {
+    fn add_segment(
+        &mut self,
+        piece: &Surveyed,
+        successor: Option<Lsn>,
+        index_bytes: Option<u64>,
+    ) -> Result<(), OpenError> {
         let opening = self.opening;
         let length = opening.disk("measure a segment", piece.file.len())?;
         let number = self.log.take_number();
         let segment = Arc::new(Segment::new(number, piece.name, Arc::clone(&piece.file)));
         let mut state = SegmentState::empty(segment);
         state.length = state.length.max(length);
-        state.index_bytes = self.index_bytes(piece.name)?;
+        state.index_bytes = index_bytes;
         match piece.header {
             Some(header) => {
                 self.log.horizon = self.log.horizon.max(header.horizon);
@@ -131,6 +137,14 @@ impl<'a> Loader<'a> {
         }
     }
 
+    fn remove_index(&self, name: SegmentName) -> Result<(), OpenError> {
+        if self.index_bytes(name)?.is_none() {
+            return Ok(());
+        }
+        let removed = self.opening.disk.remove(&name.index_path(self.opening.dir));
+        self.opening.disk("remove a damaged index file", removed)
+    }
+
     /// A damaged segment header, or one that a crash left unwritten, is written again: name,
     /// records and successor tell all that stands there.
     fn mend_header(&mut self, piece: &Surveyed, successor: Option<Lsn>) -> Result<(), OpenError> {
@@ -144,9 +158,14 @@ impl<'a> Loader<'a> {
                 .map_or(Lsn::ZERO, Lsn::previous),
             horizon: self.log.horizon,
         };
-        let written = piece.file.write_at(&header.encode(), 0);
-        self.opening.disk("mend a segment header", written)?;
-        self.opening.disk("sync a segment", piece.file.sync_data())
+        match piece.file.write_at(&header.encode(), 0) {
+            // It is not needed to serve: a later start, with room, mends it.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+            written => {
+                self.opening.disk("mend a segment header", written)?;
+                self.opening.disk("sync a segment", piece.file.sync_data())
+            }
+        }
     }
 
     fn load_items(

@@ -117,6 +117,7 @@ impl Opening<'_> {
         loader.load(surveyed, visit)?;
         let (mut log, report) = loader.finish()?;
         self.disk("sync the folder", self.disk.sync_dir(self.dir))?;
+        log.shared.set_committed(commit);
         log.begin_or_resume().map_err(OpenError::Begin)?;
         Ok((log, report))
     }
@@ -135,6 +136,7 @@ impl Opening<'_> {
             synced: Lsn::ZERO,
             buffer: Vec::new(),
             buffer_at: 0,
+            closed: false,
             reserved: 0,
             unsynced: sync::Unsynced::default(),
             poison: None,
@@ -159,7 +161,14 @@ impl Log {
                 self.reserved = last.end;
                 Ok(())
             }
-            _ => self.roll(self.appended.lsn.next()),
+            // On a full disk the new segment waits for the first append that finds room.
+            _ => match self.roll(self.appended.lsn.next()) {
+                Err(AppendError::Full { .. }) if !self.segments.is_empty() => {
+                    self.closed = true;
+                    Ok(())
+                }
+                other => other,
+            },
         }
     }
 }

@@ -53,7 +53,10 @@ fn append(state: &mut SegmentState, kind: Kind, payload: u64) -> Entry {
 fn a_segment_begins_with_its_header_and_covers_nothing() {
     let state = state();
     assert_eq!(state.last, Lsn(9));
-    assert_eq!((state.end, state.length), (SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES));
+    assert_eq!(
+        (state.end, state.length),
+        (SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES)
+    );
     assert_eq!((state.live, state.dead, state.holes), (0, 0, 0));
     assert_eq!(state.index_bytes, None);
 }
@@ -126,7 +129,10 @@ fn close(share: f64, expected: f64) -> bool {
 #[test]
 fn the_droppable_share_is_of_what_is_not_a_hole_yet() {
     let mut state = state();
-    assert!(close(state.droppable_share(NOW_MS), 0.0), "an empty segment");
+    assert!(
+        close(state.droppable_share(NOW_MS), 0.0),
+        "an empty segment"
+    );
     let small: Vec<Entry> = (0..10)
         .map(|_| append(&mut state, Kind::Put, 1_000))
         .collect();

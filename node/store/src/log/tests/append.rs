@@ -14,7 +14,10 @@ const LARGE: usize = PUNCHED_BYTES_MIN as usize;
 fn each_record_starts_where_the_one_before_ends() {
     let mut bench = Bench::of(WIDE);
     let mut end = SEGMENT_HEADER_BYTES;
-    for (at, length) in [0, 1, 500, LARGE - 1, LARGE, 7, 300_000, 9].into_iter().enumerate() {
+    for (at, length) in [0, 1, 500, LARGE - 1, LARGE, 7, 300_000, 9]
+        .into_iter()
+        .enumerate()
+    {
         let entry = bench.append(length);
         assert_eq!((entry.lsn, entry.start), (Lsn(at as u64 + 1), end));
         assert_eq!(entry.lengths.payload, length as u64);
@@ -52,7 +55,7 @@ fn small_records_wait_in_the_buffer_until_it_is_written() {
     for _ in 0..5 {
         bench.append(1_000);
     }
-    assert_eq!(bench.written(), []);
+    assert_eq!(bench.written(), Vec::<u64>::new());
     assert_eq!(bench.log.shared.written(), Lsn::ZERO);
     bench.log.write_buffer().expect("a healthy disk");
     assert_eq!(bench.written(), [1, 2, 3, 4, 5]);
@@ -68,7 +71,7 @@ fn a_large_payload_is_written_at_once_with_all_before_it() {
     let mut bench = Bench::new();
     bench.append(100);
     bench.append(LARGE - 1);
-    assert_eq!(bench.written(), []);
+    assert_eq!(bench.written(), Vec::<u64>::new());
     bench.append(LARGE);
     assert_eq!(bench.written(), [1, 2, 3]);
     assert_eq!(bench.log.shared.written(), Lsn(3));

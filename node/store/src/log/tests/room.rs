@@ -52,7 +52,11 @@ fn space_is_reserved_ahead_in_steps() {
         lengths.push(length);
     }
     lengths.dedup();
-    assert!(lengths.len() <= 8, "it was reserved {} times", lengths.len());
+    assert!(
+        lengths.len() <= 8,
+        "it was reserved {} times",
+        lengths.len()
+    );
     assert_eq!(bench.log.active().length, *lengths.last().expect("some"));
 }
 
@@ -68,7 +72,10 @@ fn a_log_goes_on_to_a_new_segment_before_the_old_one_is_too_long() {
     for pair in segments.windows(2) {
         let [old, new] = pair else { continue };
         assert!(old.end <= GEOMETRY.segment_bytes);
-        assert!(old.end + 20_000 > GEOMETRY.segment_bytes - 1_000, "too early");
+        assert!(
+            old.end + 20_000 > GEOMETRY.segment_bytes - 1_000,
+            "too early"
+        );
         assert_eq!(old.last.next(), new.segment.name.first);
         assert_eq!(old.segment.sealed_at(), Some(old.last));
         assert_eq!(new.segment.name.generation, 0);
@@ -130,7 +137,11 @@ fn a_refusal_breaks_nothing() {
     assert_eq!(bench.log.appended().lsn, Lsn(found_room));
     assert!(bench.log.check().is_ok());
     bench.disk.set_capacity(None);
-    assert_eq!(bench.append(3_000).lsn, Lsn(found_room + 1), "no lsn is lost");
+    assert_eq!(
+        bench.append(3_000).lsn,
+        Lsn(found_room + 1),
+        "no lsn is lost"
+    );
     bench.sync();
     let lsns: Vec<u64> = (1..=found_room + 1).collect();
     assert_eq!(bench.written(), lsns);

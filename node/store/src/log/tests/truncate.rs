@@ -44,7 +44,9 @@ fn appending_goes_on_at_the_cut() {
     }
     let end = bench.written_end_of(4);
     bench.log.truncate_after(Lsn(4)).expect("a healthy disk");
-    let next = bench.log.append(&record(2, 5, body(9, 70_000)), Room::Control);
+    let next = bench
+        .log
+        .append(&record(2, 5, body(9, 70_000)), Room::Control);
     assert_eq!(next.expect("there is room").1.start, end);
     bench.sync();
     assert_eq!(bench.written(), [1, 2, 3, 4, 5]);
@@ -82,9 +84,13 @@ fn later_segments_go_whole_with_their_index_files() {
     assert_eq!(bench.log.active().segment.sealed_at(), None);
     assert_eq!(bench.written(), [1, 2, 3]);
     assert!(quarantined(&bench).len() >= 3, "{:?}", quarantined(&bench));
-    assert!(bench.log.shared.segment_of(Lsn(30)).is_some_and(|segment| {
-        segment.name == bench.log.active().segment.name
-    }));
+    assert!(
+        bench
+            .log
+            .shared
+            .segment_of(Lsn(30))
+            .is_some_and(|segment| { segment.name == bench.log.active().segment.name })
+    );
 }
 
 // If this fails, an operator cannot get back what a change of leaders took away.
@@ -184,7 +190,7 @@ fn the_epochs_that_began_above_a_cut_are_forgotten() {
     assert_eq!(bench.log.appended(), end(1, 2));
     bench.log.truncate_after(Lsn(0)).expect("a healthy disk");
     assert_eq!(bench.log.appended(), end(0, 0));
-    assert_eq!(bench.written(), []);
+    assert_eq!(bench.written(), Vec::<u64>::new());
 }
 
 // If this fails, a truncation that failed half-way is taken for one that was done.

@@ -102,7 +102,10 @@ fn records_above_the_commit_are_pending() {
     assert_eq!(stage.store.usage().contents, 2);
     stage.begin(2);
     let again = stage.store.delete(crate::stage::id(0), None, stage.now_ms);
-    assert!(again.expect("deleted").repeated, "the pending delete decides");
+    assert!(
+        again.expect("deleted").repeated,
+        "the pending delete decides"
+    );
     assert_eq!(stage.update(1, &body(11, 50)).version, 3);
     stage.settle();
     assert!(matches!(stage.read(0), Err(ReadError::Deleted)));

@@ -32,7 +32,10 @@ fn rewritten() -> (Stage, Vec<(String, Vec<u8>)>, u64, u64) {
         stage.delete(n);
     }
     stage.settle_durably();
-    let old = ["0000000000000001-00000000.seg", "0000000000000001-00000000.idx"];
+    let old = [
+        "0000000000000001-00000000.seg",
+        "0000000000000001-00000000.idx",
+    ];
     let before = old.map(|name| (name.to_owned(), contents(&stage.disk, &dir().join(name))));
     stage.upkeep();
     for name in old {
@@ -112,7 +115,7 @@ fn a_damaged_index_file_is_made_again() {
         assert_eq!((recovery.scanned, recovery.damaged), (2, 0), "byte {at}");
         assert_reads(&stage, 0..all, 10_000);
         stage.upkeep();
-        assert_eq!(contents(&stage.disk, &path), whole, "byte {at}");
+        assert!(contents(&stage.disk, &path) == whole, "byte {at}");
         assert_eq!(stage.restart().scanned, 1, "byte {at}");
     }
 }
@@ -149,7 +152,9 @@ fn appending_goes_on_in_the_last_segment_unless_it_has_an_index_file() {
     stage.restart();
     assert_eq!(stage.store.log.active().segment.name, last);
     let disk = stage.disk.kill();
-    disk.remove(&last.path(dir())).expect("it is there");
+    for path in [last.path(dir()), dir().join("commit")] {
+        disk.remove(&path).expect("it is there");
+    }
     stage.restart_on(disk);
     let begun = stage.store.log.active().segment.name;
     assert_eq!(begun.first, last.first, "behind the one with an index file");

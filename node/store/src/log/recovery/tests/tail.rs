@@ -117,7 +117,10 @@ fn zeros_to_the_end_are_the_end() {
     let recovery = stage.restart();
     assert_eq!(recovery.quarantined_bytes + recovery.damaged, 0);
     let length = contents(&stage.disk, &path).len() as u64;
-    assert!(length > stage.store.log.active().end + 10_000, "it is reserved");
+    assert!(
+        length > stage.store.log.active().end + 10_000,
+        "it is reserved"
+    );
     assert_eq!(quarantine(&stage), Vec::<String>::new());
     stage.lead();
     stage.put(2, &body(2, 700));

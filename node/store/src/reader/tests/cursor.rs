@@ -1,0 +1,204 @@
+//! Walks over the log from any position, before and after it was compacted.
+
+use wire::Lsn;
+
+use super::{compacted, half_deleted};
+use crate::stage::{Stage, body};
+use crate::{Change, Cursor, How, ReadError};
+
+/// The lsns that a cursor still gives; what it covers only grows, and is never beyond the next.
+fn rest(cursor: &mut Cursor) -> Vec<u64> {
+    let mut lsns = Vec::new();
+    let mut covered = cursor.covered();
+    while let Some(committed) = cursor.next_change().expect("healthy") {
+        let lsn = committed.position.lsn;
+        assert!(lsn > covered, "{lsn} was covered by {covered}");
+        assert_eq!(cursor.covered(), lsn);
+        covered = lsn;
+        lsns.push(lsn.0);
+    }
+    assert!(cursor.covered() >= covered);
+    lsns
+}
+
+// If this fails, the catalog misses changes, or is told of them twice.
+#[test]
+fn a_cursor_from_any_lsn_gives_all_that_follow() {
+    let (stage, _) = half_deleted();
+    let end = stage.store.positions().committed.0;
+    for after in 0..=end + 2 {
+        let mut cursor = stage.store.reader().cursor(Lsn(after));
+        assert_eq!(rest(&mut cursor), (after + 1..=end).collect::<Vec<u64>>());
+        assert_eq!(cursor.covered(), Lsn(after.max(end)));
+    }
+}
+
+// If this fails, a position of the catalog in a compacted stretch leads nowhere.
+#[test]
+fn a_cursor_covers_what_was_compacted() {
+    let (stage, _) = compacted();
+    let end = stage.store.positions().committed.0;
+    let there = stage.lsns();
+    assert!((there.len() as u64) < end, "something was compacted");
+    for after in 0..=end {
+        let mut cursor = stage.store.reader().cursor(Lsn(after));
+        let expected: Vec<u64> = there.iter().copied().filter(|lsn| *lsn > after).collect();
+        assert_eq!(rest(&mut cursor), expected, "after {after}");
+        assert_eq!(cursor.covered(), Lsn(end), "after {after}");
+    }
+}
+
+// If this fails, the catalog learns of contents that a change of leaders takes back.
+#[test]
+fn changes_end_at_the_commit_and_records_at_what_is_written() {
+    let mut stage = Stage::new();
+    stage.put(1, &body(1, 10));
+    stage.settle();
+    stage.put(2, &body(2, 10));
+    stage.sync();
+    stage.put(3, &body(3, 10));
+    let reader = stage.store.reader();
+    assert_eq!(rest(&mut reader.cursor(Lsn::ZERO)), [1, 2]);
+    assert_eq!(rest(&mut reader.records(Lsn::ZERO)), [1, 2, 3]);
+    let job = stage.store.flush().expect("healthy");
+    assert!(job.is_some(), "the buffer is written");
+    assert_eq!(rest(&mut reader.records(Lsn::ZERO)), [1, 2, 3, 4]);
+}
+
+// If this fails, a lister or a follower must begin anew after each batch.
+#[test]
+fn a_cursor_at_the_end_goes_on_when_there_is_more() {
+    let mut stage = Stage::new();
+    let mut changes = stage.store.reader().cursor(Lsn::ZERO);
+    let mut records = stage.store.reader().records(Lsn::ZERO);
+    let mut seen = (Vec::new(), Vec::new());
+    let mut n = 0;
+    while stage.store.log.segments.len() < 3 {
+        n += 1;
+        stage.put(n, &body(n, 10_000));
+        if n % 3 == 0 {
+            stage.settle();
+        }
+        seen.0.extend(rest(&mut changes));
+        seen.1.extend(rest(&mut records));
+    }
+    stage.settle();
+    seen.0.extend(rest(&mut changes));
+    seen.1.extend(rest(&mut records));
+    let all: Vec<u64> = (1..=n + 1).collect();
+    assert_eq!(seen, (all.clone(), all), "over the borders of segments");
+}
+
+// If this fails, a walk that is under way misses changes when the log is compacted under it.
+#[test]
+fn a_cursor_goes_on_over_a_compaction() {
+    for read_before in [0, 1, 10, 30, 60] {
+        let (mut stage, _) = half_deleted();
+        let before = stage.lsns();
+        let mut cursor = stage.store.reader().cursor(Lsn::ZERO);
+        for _ in 0..read_before {
+            cursor.next_change().expect("healthy").expect("more");
+        }
+        let covered = cursor.covered().0;
+        stage.upkeep();
+        let after = stage.lsns();
+        let got = rest(&mut cursor);
+        for lsn in after.iter().filter(|lsn| **lsn > covered) {
+            assert!(got.contains(lsn), "{lsn} is missed");
+        }
+        assert!(got.iter().all(|lsn| before.contains(lsn)));
+        assert_eq!(cursor.covered(), stage.store.positions().committed);
+    }
+}
+
+// If this fails, a follower is sent a payload that is given back, or never gets past it.
+#[test]
+fn a_record_whose_payload_is_gone_is_told_and_passed() {
+    let mut stage = Stage::new();
+    stage.put(1, &body(1, 100));
+    let large = stage.put(2, &body(2, 100_000)).lsn;
+    stage.put(3, &body(3, 100));
+    stage.delete(2);
+    stage.settle();
+    stage.upkeep();
+    assert!(stage.store.usage().space.holes > 0);
+    let mut cursor = stage.store.reader().records(Lsn::ZERO);
+    let mut lsns = Vec::new();
+    let mut gone = Vec::new();
+    loop {
+        match cursor.next_record() {
+            Ok(Some(record)) => lsns.push(record.head.lsn),
+            Ok(None) => break,
+            Err(ReadError::Damaged { .. }) => gone.push(cursor.covered()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!(gone, [large]);
+    assert_eq!(lsns, [Lsn(1), Lsn(2), Lsn(4), Lsn(5)]);
+    let mut changes = stage.store.reader().cursor(Lsn::ZERO);
+    assert_eq!(rest(&mut changes), [1, 2, 3, 4, 5], "heads are all there");
+}
+
+// If this fails, one damaged record ends the listing of a shard.
+#[test]
+fn a_damaged_record_is_passed() {
+    let mut stage = Stage::new();
+    for n in 0..6 {
+        stage.put(n, &body(n, 100));
+    }
+    stage.settle_durably();
+    stage.flip(Lsn(3), 24);
+    stage.flip(Lsn(4), 24);
+    for _ in 0..2 {
+        let mut cursor = stage.store.reader().cursor(Lsn::ZERO);
+        assert_eq!(rest(&mut cursor), [1, 2, 5, 6, 7]);
+        assert_eq!(cursor.covered(), Lsn(7));
+        stage.restart();
+    }
+}
+
+// If this fails, the operation log shows other changes than were made.
+#[test]
+fn changes_read_from_the_log_are_those_told_at_the_commit() {
+    let mut stage = Stage::without_epoch();
+    stage.begin(1);
+    stage.put(1, &body(1, 100));
+    stage.upload(2, &body(2, 100_000), 70_000);
+    stage.update(1, &body(3, 10));
+    let change = crate::Describe {
+        content_type: Some("text/plain".to_owned()),
+        ..crate::Describe::default()
+    };
+    let described = stage.store.describe(crate::stage::id(1), change, None, 7);
+    described.expect("it is live");
+    stage.delete(2);
+    let open = stage.begin_upload(3, &body(4, 10), 10, How::Create);
+    stage.store.abort(open.expect("new"), 8).expect("room");
+    let told = stage.settle();
+    assert_eq!(told.len(), 10);
+    let mut cursor = stage.store.reader().cursor(Lsn::ZERO);
+    for expected in told {
+        let read = cursor.next_change().expect("healthy");
+        assert_eq!(read, Some(expected));
+    }
+    assert_eq!(cursor.next_change().expect("healthy"), None);
+}
+
+// If this fails, a new replica is sent other records than the log has.
+#[test]
+fn records_of_a_compacted_log_are_whole() {
+    let (stage, contents) = compacted();
+    let mut cursor = stage.store.reader().records(Lsn::ZERO);
+    let mut puts = 0;
+    while let Some(record) = cursor.next_record().expect("healthy") {
+        if record.head.kind == crate::Kind::Put && record.head.supersedes == Lsn::ZERO {
+            puts += 1;
+        }
+        let copy = crate::Record::from_bytes(&record.to_bytes(), crate::stage::LOG);
+        assert_eq!(copy.as_ref(), Ok(&record));
+    }
+    assert!(puts >= contents / 2);
+    let epoch = stage.store.reader().cursor(Lsn::ZERO).next_change();
+    let first = epoch.expect("healthy").expect("it is never compacted");
+    assert_eq!(first.change, Change::Epoch);
+}

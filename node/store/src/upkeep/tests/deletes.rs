@@ -1,0 +1,216 @@
+//! How long deletes are kept, and what must not come back when they go.
+
+use wire::limits::DELETE_RECORD_LIFE_MS;
+use wire::{Lsn, Position};
+
+use super::{generations, in_first, sealed};
+use crate::ReadError;
+use crate::stage::{NOW_MS, Stage, body, dir};
+
+fn horizon(stage: &Stage) -> Lsn {
+    stage.store.positions().horizon
+}
+
+/// Contents that were all deleted, puts and deletes in full segments; the number of contents, and
+/// the lsn of the last delete in a full segment.
+fn all_deleted() -> (Stage, u64, Lsn) {
+    let mut stage = Stage::new();
+    let contents = 200;
+    for n in 0..contents {
+        stage.put(n, &body(n, 3_000));
+        stage.delete(n);
+        if n % 10 == 0 {
+            stage.settle();
+        }
+    }
+    stage.settle_durably();
+    stage.upkeep();
+    let last = stage.store.log.active().segment.name.first.previous();
+    (stage, contents, last)
+}
+
+// If this fails, a retry that comes within a week stores a deleted content again.
+#[test]
+fn a_delete_is_kept_for_seven_days() {
+    let (mut stage, contents, _) = all_deleted();
+    stage.now_ms = NOW_MS + DELETE_RECORD_LIFE_MS - 1;
+    stage.upkeep();
+    assert_eq!(horizon(&stage), Lsn::ZERO);
+    for n in 0..contents {
+        assert!(matches!(stage.read(n), Err(ReadError::Deleted)), "{n}");
+    }
+}
+
+// If this fails, deletes take space for ever, or a catalog that missed them is not told so.
+#[test]
+fn after_seven_days_a_delete_goes_and_the_horizon_rises_to_it() {
+    let (mut stage, contents, last) = all_deleted();
+    stage.now_ms = NOW_MS + DELETE_RECORD_LIFE_MS;
+    let before = stage.store.usage();
+    stage.upkeep();
+    let risen = horizon(&stage);
+    assert!(risen > Lsn::ZERO && risen <= last, "{risen}, {last}");
+    for _ in 0..2 {
+        for n in 0..contents {
+            let read = stage.read(n).expect_err("it is gone");
+            assert!(matches!(read, ReadError::NotFound | ReadError::Deleted));
+            // The delete of content n is the record 2·n + 3.
+            let dropped = Lsn(2 * n + 3) <= risen;
+            assert_eq!(matches!(read, ReadError::NotFound), dropped, "{n}");
+        }
+        assert_eq!(stage.store.usage().contents, 0);
+        assert!(stage.store.usage().space.live < before.space.live);
+        stage.assert_accounts();
+        stage.settle_durably();
+        stage.restart();
+        assert_eq!(horizon(&stage), risen, "a restart knows it");
+    }
+}
+
+// If this fails, a restart brings contents back that were deleted a week ago.
+#[test]
+fn a_delete_outlives_the_record_that_it_ended() {
+    let (mut stage, contents) = sealed(3);
+    // A few of the first segment, which stays as it is; their deletes fill the log's end.
+    let deleted: Vec<u64> = (0..in_first(&stage)).step_by(6).collect();
+    for n in &deleted {
+        stage.delete(*n);
+    }
+    let filled = stage.fill(contents, 5);
+    for n in contents..filled {
+        stage.delete(n);
+    }
+    let end = stage.fill(filled, 6);
+    stage.upkeep();
+    stage.now_ms = NOW_MS + DELETE_RECORD_LIFE_MS;
+    stage.upkeep();
+    assert_eq!(generations(&stage)[0], 0, "the first is as it was");
+    stage.settle_durably();
+    stage.restart();
+    for n in &deleted {
+        assert!(matches!(stage.read(*n), Err(ReadError::Deleted)), "{n}");
+    }
+    for n in contents..filled {
+        assert!(stage.read(n).is_err(), "{n} came back");
+    }
+    for n in filled..end {
+        assert_eq!(stage.read(n).expect("live"), body(n, 10_000));
+    }
+    stage.assert_accounts();
+}
+
+// If this fails, a node rewrites the same segment again and again, and does nothing else.
+#[test]
+fn deletes_that_must_stay_do_not_make_their_segment_worth_rewriting() {
+    let mut stage = Stage::new();
+    // A quarter of the first segments' contents are deleted: not enough to rewrite those.
+    let contents = stage.fill(0, 8);
+    for n in (0..contents).filter(|n| n % 4 == 0) {
+        stage.delete(n);
+    }
+    // The deletes' own segment is filled up with contents that stay in it as a small share.
+    let rest = stage.store.log.active().segment.name;
+    let mut n = contents;
+    while stage.store.log.active().segment.name == rest {
+        stage.put(n, &body(n, 3_000));
+        stage.delete(n);
+        stage.settle();
+        n += 1;
+    }
+    stage.settle_durably();
+    stage.upkeep();
+    stage.now_ms = NOW_MS + DELETE_RECORD_LIFE_MS;
+    stage.upkeep();
+    let generations = generations(&stage);
+    stage.upkeep();
+    assert_eq!(
+        generations,
+        self::generations(&stage),
+        "nothing is left to do"
+    );
+    for n in (0..contents).filter(|n| n % 4 == 0) {
+        assert!(matches!(stage.read(n), Err(ReadError::Deleted)), "{n}");
+    }
+    stage.assert_accounts();
+}
+
+// If this fails, an update that was itself replaced is dropped, and a restart serves the version
+// before it.
+#[test]
+fn a_dead_update_outlives_the_version_that_it_replaced() {
+    let (mut stage, contents) = sealed(2);
+    // Updates of the first segment's contents, and their deletes, in later segments.
+    let updated: Vec<u64> = (0..in_first(&stage)).step_by(5).collect();
+    for n in &updated {
+        stage.update(*n, &body(1_000 + n, 9_000));
+    }
+    let end = stage.fill(contents, 4);
+    for n in &updated {
+        stage.delete(*n);
+    }
+    for n in contents..end {
+        stage.delete(n);
+    }
+    stage.fill(end, 5);
+    stage.now_ms = NOW_MS + DELETE_RECORD_LIFE_MS;
+    stage.upkeep();
+    stage.settle_durably();
+    for _ in 0..2 {
+        for n in &updated {
+            assert!(matches!(stage.read(*n), Err(ReadError::Deleted)), "{n}");
+        }
+        stage.assert_accounts();
+        stage.restart();
+    }
+}
+
+// If this fails, a follower that is behind the horizon is told that it is complete.
+#[test]
+fn the_horizon_stands_in_the_headers_of_all_later_segments() {
+    let (mut stage, _, _) = all_deleted();
+    stage.now_ms = NOW_MS + DELETE_RECORD_LIFE_MS;
+    stage.upkeep();
+    let risen = horizon(&stage);
+    let segments = stage.store.log.segments.len();
+    stage.now_ms = NOW_MS;
+    stage.fill(5_000, segments + 1);
+    let state = stage.store.log.active();
+    let page = crate::stage::contents(&stage.disk, &state.segment.name.path(dir()));
+    let header = crate::segment::header::SegmentHeader::decode(&page[..4096], crate::stage::LOG);
+    assert_eq!(header.expect("intact").horizon, risen);
+}
+
+// If this fails, a catalog at a position that was compacted believes that the shard was replaced.
+#[test]
+fn epochs_are_never_compacted() {
+    let mut stage = Stage::new();
+    let mut n = 0;
+    for _ in 0..20 {
+        stage.lead();
+        for _ in 0..10 {
+            stage.put(n, &body(n, 5_000));
+            stage.delete(n);
+            n += 1;
+        }
+    }
+    stage.settle_durably();
+    let epochs = stage.store.epochs().to_vec();
+    let positions: Vec<Position> = epochs
+        .iter()
+        .map(|start| Position {
+            epoch: start.epoch,
+            lsn: start.first,
+        })
+        .collect();
+    stage.now_ms = NOW_MS + DELETE_RECORD_LIFE_MS;
+    stage.upkeep();
+    assert!(stage.store.usage().space.compacted > 500_000);
+    for _ in 0..2 {
+        assert_eq!(stage.store.epochs(), epochs);
+        for position in &positions {
+            assert!(stage.store.contains(*position), "{position}");
+        }
+        stage.settle_durably();
+        stage.restart();
+    }
+}

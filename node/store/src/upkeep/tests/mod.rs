@@ -1,0 +1,49 @@
+//! What is due when, and what it leaves behind.
+
+mod compaction;
+mod deletes;
+mod punch;
+mod seal;
+
+use super::{Chore, ChoreError, Work};
+use crate::stage::Stage;
+
+/// The chores that are due, by name.
+fn due(stage: &mut Stage) -> (Vec<&'static str>, Vec<Chore>) {
+    let chores = stage.store.chores(stage.now_ms);
+    let named = chores.iter().map(|chore| match chore.0 {
+        Work::Seal(_) => "seal",
+        Work::Punch(_) => "punch",
+        Work::Compact(_) => "compact",
+    });
+    (named.collect(), chores)
+}
+
+/// Runs chores to their end, and takes their outcomes.
+fn carry_out(stage: &mut Stage, chores: Vec<Chore>) -> Result<(), ChoreError> {
+    let mut outcome = Ok(());
+    for chore in chores {
+        let done = chore.run(&mut |_| true);
+        outcome = outcome.and(stage.store.finish(done));
+    }
+    outcome
+}
+
+/// A log of these many segments, the full ones with index files; and its contents' number.
+fn sealed(segments: usize) -> (Stage, u64) {
+    let mut stage = Stage::new();
+    let contents = stage.fill(0, segments);
+    stage.upkeep();
+    (stage, contents)
+}
+
+/// The contents that the first segment holds.
+fn in_first(stage: &Stage) -> u64 {
+    stage.store.log.segments[1].segment.name.first.0 - 2
+}
+
+/// The generations of the segments.
+fn generations(stage: &Stage) -> Vec<u32> {
+    let states = stage.store.log.segments.iter();
+    states.map(|state| state.segment.name.generation).collect()
+}
