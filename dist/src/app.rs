@@ -1,6 +1,6 @@
 //! The whole distributor: its parts put together, started and stopped.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,9 +11,9 @@ use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::{App, HttpServer, web};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
-use wire::NodeName;
 use wire::limits::REFUSED_BODY_TIME_MAX;
 use wire::membership::ServiceRole;
+use wire::{NodeName, Position, ShardNo};
 
 use crate::catalog::{self, Catalog, Database, Identity, OpenError, QueryError, Sighting};
 use crate::config::Config;
@@ -123,7 +123,8 @@ pub(crate) async fn start_on(
     let url = format!("http://{}", reachable(bound));
     let shared = Arc::new(Shared::new(config, gate, database, identity, &url)?);
     shared.tick().await;
-    let ticking = tokio::spawn(tick(Arc::clone(&shared)));
+    let begun = shared.positions().await?;
+    let ticking = tokio::spawn(tick(Arc::clone(&shared), begun));
     let serve = serve(listener, Arc::clone(&shared));
     let server = serve.map_err(|source| StartError::Bind {
         bind: bound,
@@ -176,12 +177,21 @@ fn serve(
     Ok(server)
 }
 
-async fn tick(shared: Arc<Shared>) {
+/// Ticks for ever. Once, when a session has passed, looks whether the catalog of `begun` had gone
+/// back while no distributor ran.
+async fn tick(shared: Arc<Shared>, begun: BTreeMap<ShardNo, Position>) {
     let mut tick = tokio::time::interval(shared.session / TICKS_PER_SESSION);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looked = false;
     loop {
         tick.tick().await;
         shared.tick().await;
+        if !looked {
+            looked = shared.renew_behind(&begun).await.unwrap_or_else(|error| {
+                tracing::warn!(error, "positions are compared later");
+                false
+            });
+        }
     }
 }
 
@@ -222,8 +232,8 @@ impl Shared {
         identity: Identity,
         url: &str,
     ) -> Result<Self, StartError> {
-        let peer = Peer::new(config.access.cluster_key.clone())
-            .map_err(|error| StartError::Client(error.to_string()))?;
+        let peer =
+            Peer::new(&config.access).map_err(|error| StartError::Client(error.to_string()))?;
         let (peer, metrics) = (Arc::new(peer), Arc::new(Metrics::new()));
         let members = Arc::new(Members::new(config.session));
         let Database {
@@ -315,6 +325,27 @@ impl Shared {
         self.metrics
             .controller
             .set(i64::from(self.controller.in_office()));
+    }
+
+    /// The catalog's position in each shard.
+    async fn positions(&self) -> Result<BTreeMap<ShardNo, Position>, QueryError> {
+        let totals = self.catalog.totals().await?;
+        Ok(totals
+            .iter()
+            .map(|each| (each.shard, each.listed))
+            .collect())
+    }
+
+    async fn renew_behind(&self, begun: &BTreeMap<ShardNo, Position>) -> Result<bool, String> {
+        if !self.catalog_up() || !self.controller.in_office() {
+            return Ok(false);
+        }
+        let now = self.positions().await.map_err(|error| error.to_string())?;
+        let renewed = self
+            .controller
+            .renew_behind(begun, &now, &self.lister.heard())
+            .await;
+        renewed.map_err(|error| error.to_string())
     }
 
     async fn exchange(&self) -> Result<(), String> {

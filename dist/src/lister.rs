@@ -3,8 +3,8 @@
 //! It owns the queue of batches and the order in which the catalog sees them. It must not know SQL
 //! or HTTP.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
@@ -46,6 +46,7 @@ struct Batch {
 /// The queue's entrance.
 pub(crate) struct Lister {
     queue: mpsc::Sender<Batch>,
+    heard: Mutex<BTreeSet<ShardNo>>,
 }
 
 impl Lister {
@@ -60,7 +61,10 @@ impl Lister {
             }
             .run(waiting),
         );
-        Lister { queue }
+        Lister {
+            queue,
+            heard: Mutex::default(),
+        }
     }
 
     /// Lists a node's parts: at most one for each shard. Durable when it returns; if the caller
@@ -69,6 +73,7 @@ impl Lister {
         &self,
         parts: Vec<ListingPart>,
     ) -> Result<Vec<ListingOutcome>, ListError> {
+        self.remember(&parts);
         let (answer, outcome) = oneshot::channel();
         let batch = Batch {
             parts,
@@ -81,6 +86,22 @@ impl Lister {
         outcome
             .await
             .unwrap_or_else(|_| Err(ListError::Unavailable("the distributor stops".to_owned())))
+    }
+
+    /// The shards of which anything was sent since the start.
+    pub(crate) fn heard(&self) -> BTreeSet<ShardNo> {
+        self.heard
+            .lock()
+            .expect("no thread panics while it holds the shards")
+            .clone()
+    }
+
+    fn remember(&self, parts: &[ListingPart]) {
+        let mut heard = self
+            .heard
+            .lock()
+            .expect("no thread panics while it holds the shards");
+        heard.extend(parts.iter().map(|part| part.shard));
     }
 }
 

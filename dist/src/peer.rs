@@ -12,6 +12,8 @@ use wire::membership::NodesAnswer;
 use wire::stats::NodeStats;
 use wire::{ContentId, routes};
 
+use crate::config::Access;
+
 /// A node that needs longer for its statistics is not used.
 const STATS_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -55,6 +57,8 @@ pub(crate) struct Change {
 pub(crate) struct Peer {
     client: reqwest::Client,
     cluster_key: Option<String>,
+    /// What clients send: without a cluster key, nodes take a distributor for one.
+    access_key: Option<String>,
 }
 
 impl Peer {
@@ -62,7 +66,7 @@ impl Peer {
     ///
     /// # Errors
     /// When the system gives no randomness or no certificates.
-    pub(crate) fn new(cluster_key: Option<String>) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(access: &Access) -> Result<Self, reqwest::Error> {
         // Another part of the process may have installed it already; then that one serves.
         rustls::crypto::ring::default_provider()
             .install_default()
@@ -75,7 +79,8 @@ impl Peer {
             .build()?;
         Ok(Peer {
             client,
-            cluster_key,
+            cluster_key: access.cluster_key.clone(),
+            access_key: access.access_key.clone(),
         })
     }
 
@@ -166,6 +171,9 @@ impl Peer {
             .header(routes::REQUEST_ID_HEADER, request_id);
         if let Some(key) = &self.cluster_key {
             request = request.header(routes::CLUSTER_KEY_HEADER, key);
+        }
+        if let Some(key) = &self.access_key {
+            request = request.bearer_auth(key);
         }
         request
     }

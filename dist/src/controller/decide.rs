@@ -9,7 +9,7 @@ use uuid::Uuid;
 use wire::limits::SHARD_BYTES_MAX;
 use wire::membership::{Heartbeat, ReplicaReport};
 use wire::shard::{Leader, Member, ShardRecord, ShardState};
-use wire::{Epoch, NodeName, ShardNo};
+use wire::{Epoch, NodeName, Position, ShardNo};
 
 /// What is known of one node.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub enum Reason {
     Lost,
     /// A node leads no open shard.
     Made,
+    /// The catalog went back, and the leader does not know it.
+    Behind,
 }
 
 /// Decides. At most one change for each shard; ask again when they are made.
@@ -78,6 +80,37 @@ pub fn decide(situation: Situation<'_>) -> Vec<Change> {
         changes.extend(make(situation));
     }
     changes
+}
+
+/// Shards whose catalog stands still behind its leader's commit, although the leader lists nothing:
+/// the catalog comes from an old backup, and the leader thinks that it has everything. In a new
+/// epoch it asks.
+///
+/// `before` and `now` are the catalog's positions a session apart; `heard` are the shards of which
+/// something was listed meanwhile.
+pub(crate) fn behind(
+    situation: Situation<'_>,
+    before: &BTreeMap<ShardNo, Position>,
+    now: &BTreeMap<ShardNo, Position>,
+    heard: &BTreeSet<ShardNo>,
+) -> Vec<Change> {
+    let position = |positions: &BTreeMap<ShardNo, Position>, shard| {
+        positions.get(&shard).copied().unwrap_or_default()
+    };
+    let still = situation.records.values().filter(|record| {
+        !heard.contains(&record.shard)
+            && position(before, record.shard) == position(now, record.shard)
+    });
+    let changes = still.filter_map(|record| {
+        let leader = record.leader.as_ref()?;
+        let seen = situation.nodes.get(&leader.member.node)?;
+        let report = report_of(&seen.heartbeat, &leader.member)?;
+        let process = seen.heartbeat.incarnation;
+        let lists = seen.alive && leader.incarnation == process;
+        (lists && report.committed > position(now, record.shard).lsn)
+            .then(|| changed(record, Reason::Behind, |next| elect(next, process)))
+    });
+    changes.collect()
 }
 
 /// Whether a node holds a newer record than the register, and did not send it along.

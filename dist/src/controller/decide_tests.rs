@@ -1,6 +1,6 @@
 //! One test for each rule of the controller.
 
-use super::{Change, Reason, Seen, Situation, decide, wants_records};
+use super::{Change, Reason, Seen, Situation, behind, decide, wants_records};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 use wire::limits::SHARD_BYTES_MAX;
@@ -322,4 +322,57 @@ fn an_offer_under_which_a_shard_was_made_counts_as_held() {
     assert_eq!(world.apply(), [Reason::Made]);
     world.hear("node1", heartbeat(1, 10));
     assert_eq!(world.apply(), []);
+}
+
+// If this fails, a catalog from an old backup never shows what was stored since in a shard that
+// nobody writes to, or a shard that is being listed loses its leader's epoch.
+#[test]
+fn a_catalog_that_stands_still_behind_a_silent_leader_is_asked_for_again() {
+    let mut world = World::with_shard("node1");
+    world.heartbeat("node1").replicas[0].committed = Lsn(9);
+    let listed = |lsn| {
+        let position = Position {
+            epoch: Epoch(1),
+            lsn: Lsn(lsn),
+        };
+        BTreeMap::from([(ShardNo(1), position)])
+    };
+    let decide = |world: &World, before, now, heard: &[ShardNo]| {
+        let World {
+            records,
+            nodes,
+            may_make,
+        } = world;
+        let situation = Situation {
+            records,
+            nodes,
+            may_make: *may_make,
+        };
+        behind(
+            situation,
+            &listed(before),
+            &listed(now),
+            &heard.iter().copied().collect(),
+        )
+    };
+    let changes = decide(&world, 4, 4, &[]);
+    assert_eq!((changes.len(), changes[0].reason), (1, Reason::Behind));
+    assert_eq!(
+        (changes[0].record.epoch, changes[0].record.version),
+        (Epoch(2), 2)
+    );
+    assert!(
+        decide(&world, 4, 5, &[]).is_empty(),
+        "another distributor lists it"
+    );
+    assert!(
+        decide(&world, 4, 4, &[ShardNo(1)]).is_empty(),
+        "it is being listed here"
+    );
+    assert!(decide(&world, 9, 9, &[]).is_empty(), "all is listed");
+    world.heartbeat("node1").incarnation = Uuid::from_u128(77);
+    assert!(
+        decide(&world, 4, 4, &[]).is_empty(),
+        "its next epoch comes anyway"
+    );
 }

@@ -5,6 +5,7 @@
 
 mod decide;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,13 +13,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 use wire::membership::Heartbeat;
+use wire::{Position, ShardNo};
 
 use crate::catalog::Identity;
 use crate::coordinator::{Coordinator, CoordinatorError};
 use crate::members::Members;
 
-pub(crate) use decide::wants_records;
 pub use decide::{Change, Reason, Seen, Situation, decide};
+pub(crate) use decide::{behind, wants_records};
 
 /// Decisions can follow from each other: a full shard is closed, then another one is made.
 const ROUNDS_MAX: usize = 4;
@@ -120,6 +122,37 @@ impl Controller {
     /// Whether the register knows less than this heartbeat's node.
     pub(crate) fn wants_records(&self, heartbeat: &Heartbeat) -> bool {
         wants_records(&self.members.records(), heartbeat)
+    }
+
+    /// Begins new epochs in shards whose catalog went back, if in office for a session: then every
+    /// node that lives has reported. True when that was done, and need not be done again.
+    ///
+    /// # Errors
+    /// When the coordinator does not answer.
+    pub(crate) async fn renew_behind(
+        &self,
+        before: &BTreeMap<ShardNo, Position>,
+        now: &BTreeMap<ShardNo, Position>,
+        heard: &BTreeSet<ShardNo>,
+    ) -> Result<bool, CoordinatorError> {
+        let office = self.office.lock().await;
+        let in_office = office.is_some_and(|office| {
+            let at = Instant::now();
+            at < office.until && at.saturating_duration_since(office.since) >= self.session
+        });
+        if !in_office {
+            return Ok(false);
+        }
+        let (records, nodes) = (self.members.records(), self.members.seen(Instant::now()));
+        let situation = Situation {
+            records: &records,
+            nodes: &nodes,
+            may_make: false,
+        };
+        for change in behind(situation, before, now, heard) {
+            self.change(change).await?;
+        }
+        Ok(true)
     }
 
     /// Gives the office back.

@@ -147,8 +147,7 @@ pub async fn rebuild(
 }
 
 async fn refuse_beside(config: &Config, distributors: &[String]) -> Result<(), RebuildError> {
-    let peer = Peer::new(config.access.cluster_key.clone())
-        .map_err(|error| StartError::Client(error.to_string()))?;
+    let peer = Peer::new(&config.access).map_err(|error| StartError::Client(error.to_string()))?;
     for url in distributors {
         if let Ok(answer) = peer.cluster(url).await {
             return Err(RebuildError::Alive {

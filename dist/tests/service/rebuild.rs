@@ -312,3 +312,27 @@ async fn an_old_backup_rolls_forward() {
     assert_eq!(ids, [&json!(row(1, 2).id), &json!(row(1, 3).id)]);
     dist.stop().await;
 }
+
+// If this fails, what was stored after the backup is not shown until somebody writes to its shard.
+#[tokio::test]
+async fn a_leader_that_thinks_all_is_listed_is_made_to_ask() {
+    let fresh = Fresh::sqlite();
+    let dist = Service::start(config(&fresh.url)).await;
+    let mut node = FakeNode::start("node1").await;
+    let shard = node.join(&dist).await;
+    let part = upserts(shard.0, Position::default(), at(1, 1), [row(shard.0, 1)]);
+    dist.list(vec![part]).await;
+    dist.stop().await;
+
+    // What the backup does not know of.
+    node.heartbeat.replicas[0].committed = Lsn(2);
+    let dist = Service::start(config(&fresh.url)).await;
+    dist.until(async || {
+        node.beat(&dist).await;
+        dist.json("/shards").await["shards"][0]["epoch"] == 2
+    })
+    .await;
+    let (_, told) = dist.list(vec![ask(shard.0)]).await;
+    assert_eq!(told["parts"][0]["listed"]["lsn"], 1);
+    dist.stop().await;
+}
