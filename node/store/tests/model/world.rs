@@ -118,7 +118,12 @@ impl World {
         let next = self.appended() + 1;
         match self.store.begin_epoch(Epoch(self.epoch), self.now_ms) {
             Ok(lsn) => assert_eq!(lsn, Lsn(next), "an epoch begins with one record"),
-            Err(AppendError::Full { .. }) => return self.unless_stopped(),
+            // Without an epoch nobody leads, and nothing more can be asked.
+            Err(AppendError::Full { .. }) => {
+                self.unless_stopped()?;
+                self.disk.set_capacity(None);
+                return self.begin_epoch();
+            }
             Err(AppendError::Poisoned(reason)) => return Err(reason.into()),
         }
         self.uploads.clear();
