@@ -166,6 +166,11 @@ async fn a_form_updates_the_content_that_it_names() {
     );
     assert_eq!(cluster.bytes(0, stored.id).await, b"new");
 
+    let other = cluster.store(0, b"other").await.id.to_string();
+    let twice = form(&[("name=id", other.as_bytes()), file]);
+    let twice = post(&cluster, Method::PUT, &path, twice).await;
+    assert_eq!(error(twice).await.code, Code::MalformedRequest);
+
     let nameless = post(&cluster, Method::PUT, "/update", form(&[file])).await;
     assert_eq!(error(nameless).await.code, Code::MalformedRequest);
     let two = post(&cluster, Method::PUT, &path, form(&[file, file])).await;

@@ -47,6 +47,8 @@ pub(in crate::http) struct Form {
     request: HttpRequest,
     intent: Intent,
     wait: Wait,
+    /// The content that the path names.
+    named: Option<ContentId>,
     /// What the fields said of the files after them.
     id: Option<ContentId>,
     collection: Option<String>,
@@ -66,7 +68,7 @@ struct Received {
 }
 
 impl Form {
-    /// A form that makes contents, or replaces the one that `id` names.
+    /// A form that makes contents or replaces one; `id` is that of the path, for the first file.
     ///
     /// # Errors
     /// When the request's query cannot be read.
@@ -82,6 +84,7 @@ impl Form {
             request: request.clone(),
             intent,
             wait: target::wait(&query)?,
+            named: id,
             id,
             collection: query.get("collection")?.map(str::to_owned),
             attributes: None,
@@ -131,7 +134,7 @@ impl Form {
             self.commit_received().await;
             match field.name() {
                 Some("file") => self.read_file(&mut field).await?,
-                Some("id") => self.id = Some(text(&mut field, "id").await?.parse()?),
+                Some("id") => self.read_id(&text(&mut field, "id").await?)?,
                 Some("collection") => {
                     self.collection = Some(text(&mut field, "collection").await?);
                 }
@@ -143,6 +146,16 @@ impl Form {
             }
         }
         self.commit_received().await;
+        Ok(())
+    }
+
+    fn read_id(&mut self, text: &str) -> Result<(), ApiError> {
+        let id = text.parse()?;
+        if self.named.is_some_and(|named| named != id) {
+            let message = "the field `id` names another content than the path";
+            return Err(ApiError::malformed(message));
+        }
+        self.id = Some(id);
         Ok(())
     }
 
