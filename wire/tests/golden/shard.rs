@@ -1,0 +1,87 @@
+//! Shard records, and who they say leads.
+
+use wire::shard::{ChangeShard, ShardChanged, ShardRecord, ShardState};
+
+use super::{SHARD_RECORD, golden, member, node, refused, shard_record, uuid};
+
+// If this fails, a node that was updated cannot read the record that it obeys, and serves nothing.
+#[test]
+fn a_record() {
+    golden(&shard_record(), SHARD_RECORD);
+    let nobody = ShardRecord {
+        leader: None,
+        degraded: true,
+        state: ShardState::Closed,
+        ..shard_record()
+    };
+    let flat: String = SHARD_RECORD.lines().map(str::trim_start).collect();
+    let (before, rest) = flat.split_once(r#""leader":"#).expect("a leader");
+    let (_, after) = rest.split_once(r#","in_sync""#).expect("a set");
+    let text = format!(r#"{before}"leader":null,"in_sync"{after}"#)
+        .replace("false", "true")
+        .replace("open", "closed");
+    golden(&nobody, &text);
+}
+
+// If this fails, half a record is obeyed.
+#[test]
+fn no_field_of_a_record_is_optional_but_the_leader() {
+    let whole = serde_json::to_value(shard_record()).expect("it can be written");
+    let fields = whole.as_object().expect("an object");
+    for field in fields.keys() {
+        let mut less = fields.clone();
+        less.remove(field);
+        let text = serde_json::to_string(&less).expect("it can be written");
+        if field == "leader" {
+            let read: ShardRecord = serde_json::from_str(&text).expect("nobody leads");
+            assert_eq!(read.leader, None);
+        } else {
+            refused::<ShardRecord>(&text, &format!("missing field `{field}`"));
+        }
+    }
+    let half_open = SHARD_RECORD.replace(r#""open""#, r#""ajar""#);
+    refused::<ShardRecord>(&half_open, "unknown variant");
+}
+
+// If this fails, two distributors change one record at once.
+#[test]
+fn a_change_and_its_answer() {
+    let change = ChangeShard {
+        record: shard_record(),
+    };
+    golden(&change, &format!(r#"{{"record":{SHARD_RECORD}}}"#));
+    let answer = ShardChanged {
+        changed: false,
+        record: shard_record(),
+    };
+    golden(
+        &answer,
+        &format!(r#"{{"changed":false,"record":{SHARD_RECORD}}}"#),
+    );
+}
+
+// If this fails, a process leads on in an epoch of the one before it, or another node does.
+#[test]
+fn a_leader_is_a_process_on_a_node() {
+    let record = shard_record();
+    assert!(record.is_led_by(&node("node1"), uuid(5)));
+    assert!(
+        !record.is_led_by(&node("node1"), uuid(6)),
+        "another process"
+    );
+    assert!(!record.is_led_by(&node("node2"), uuid(5)), "another node");
+    let nobody = ShardRecord {
+        leader: None,
+        ..record
+    };
+    assert!(!nobody.is_led_by(&node("node1"), uuid(5)));
+}
+
+// If this fails, a node opens a directory that is no replica of the shard.
+#[test]
+fn a_member_is_found_by_its_node() {
+    let record = shard_record();
+    assert_eq!(record.member_on(&node("node1")), Some(&member("node1", 1)));
+    assert_eq!(record.member_on(&node("node2")), Some(&member("node2", 2)));
+    assert_eq!(record.member_on(&node("node3")), None);
+}
