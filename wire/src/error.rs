@@ -196,7 +196,10 @@ impl Code {
 
     /// Whether the failed request may have changed something all the same.
     pub fn may_have_changed(self) -> bool {
-        matches!(self, Code::Internal | Code::NodeUnreachable | Code::Uncertain | Code::InProgress)
+        matches!(
+            self,
+            Code::Internal | Code::NodeUnreachable | Code::Uncertain | Code::InProgress
+        )
     }
 }
 
@@ -249,7 +252,11 @@ mod tests {
             .map(|code| serde_json::to_string(code).expect("serialises"))
             .collect();
         assert_eq!(words[0], "\"malformed_id\"");
-        assert!(words.iter().all(|w| w.trim_matches('"').chars().all(|c| c.is_ascii_lowercase() || c == '_')));
+        assert!(words.iter().all(|w| {
+            w.trim_matches('"')
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c == '_')
+        }));
         let distinct: std::collections::BTreeSet<_> = words.iter().collect();
         assert_eq!(distinct.len(), Code::ALL.len());
     }
@@ -260,7 +267,11 @@ mod tests {
         for code in Code::ALL {
             assert!((400..600).contains(&code.status()));
             if code.may_have_changed() {
-                assert_ne!(code.retry(), Retry::Never, "{code:?} leaves the client in the dark");
+                assert_ne!(
+                    code.retry(),
+                    Retry::Never,
+                    "{code:?} leaves the client in the dark"
+                );
             }
         }
     }

@@ -214,7 +214,10 @@ mod tests {
             "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633".parse::<ContentId>(),
             Err(ParseIdError::Version(4))
         );
-        assert_eq!("c9a646d39c614cb7bfcdee2522c8f633".parse(), Err::<ContentId, _>(ParseIdError::Malformed));
+        assert_eq!(
+            "c9a646d39c614cb7bfcdee2522c8f633".parse(),
+            Err::<ContentId, _>(ParseIdError::Malformed)
+        );
         assert_eq!(
             "01943e3f-0000-8001-1000-000000000000".parse(),
             Err::<ContentId, _>(ParseIdError::Malformed)
@@ -227,8 +230,14 @@ mod tests {
         let day = 24 * 60 * 60 * 1000;
         let id = ContentId::mint(ShardNo(1), 10 * day, 7);
         assert_eq!(id.check_new(11 * day), Ok(()));
-        assert_eq!(id.check_new(11 * day + 1), Err(RefuseNewId::TooOld(day + 1)));
+        assert_eq!(
+            id.check_new(11 * day + 1),
+            Err(RefuseNewId::TooOld(day + 1))
+        );
         assert_eq!(id.check_new(10 * day - 5 * 60 * 1000), Ok(()));
-        assert_eq!(id.check_new(10 * day - 300_001), Err(RefuseNewId::TooNew(300_001)));
+        assert_eq!(
+            id.check_new(10 * day - 300_001),
+            Err(RefuseNewId::TooNew(300_001))
+        );
     }
 }

@@ -71,7 +71,10 @@ pub fn check_content_type(value: &str) -> Result<(), RefuseName> {
     if value.contains('/') {
         Ok(())
     } else {
-        Err(RefuseName::Form { what, expected: "a type and a subtype, like image/png" })
+        Err(RefuseName::Form {
+            what,
+            expected: "a type and a subtype, like image/png",
+        })
     }
 }
 
@@ -96,12 +99,17 @@ pub fn check_attributes(json: &str) -> Result<(), RefuseName> {
     }
     serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json)
         .map(|_| ())
-        .map_err(|_| RefuseName::Form { what, expected: "a JSON object" })
+        .map_err(|_| RefuseName::Form {
+            what,
+            expected: "a JSON object",
+        })
 }
 
 fn check_label(what: &'static str, name: &str, max: usize) -> Result<(), RefuseName> {
     check_length(what, name, max)?;
-    check_characters(what, name, |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+    check_characters(what, name, |c| {
+        c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
+    })
 }
 
 fn check_length(what: &'static str, text: &str, max: usize) -> Result<(), RefuseName> {
@@ -136,7 +144,9 @@ impl NodeName {
 
     /// Whether the name belongs to a distributor: `dist`, `dist1`, `dist2`…
     pub fn is_distributor(&self) -> bool {
-        self.0.strip_prefix("dist").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
+        self.0
+            .strip_prefix("dist")
+            .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
     }
 }
 
@@ -169,7 +179,14 @@ mod tests {
     // If this fails, a hostile name reaches a header, a terminal or the database.
     #[test]
     fn hostile_file_names_are_refused() {
-        for name in ["", "a\0b", "a\r\nSet-Cookie: x", "\u{7f}", "\u{85}", &"x".repeat(1025)] {
+        for name in [
+            "",
+            "a\0b",
+            "a\r\nSet-Cookie: x",
+            "\u{7f}",
+            "\u{85}",
+            &"x".repeat(1025),
+        ] {
             assert!(check_file_name(name).is_err(), "{name:?} was accepted");
         }
     }
@@ -177,7 +194,14 @@ mod tests {
     // If this fails, people cannot store files under the names they have.
     #[test]
     fn ordinary_and_odd_file_names_are_kept() {
-        for name in ["a.png", "../../x", "C:\\x", "été 🎉.txt", "a\"b;c", &"x".repeat(1024)] {
+        for name in [
+            "a.png",
+            "../../x",
+            "C:\\x",
+            "été 🎉.txt",
+            "a\"b;c",
+            &"x".repeat(1024),
+        ] {
             assert_eq!(check_file_name(name), Ok(()));
         }
     }
@@ -195,7 +219,11 @@ mod tests {
     // If this fails, nodes.yml takes a storage node for a distributor.
     #[test]
     fn distributors_are_told_by_their_names() {
-        let named = |name: &str| name.parse::<NodeName>().expect("a valid name").is_distributor();
+        let named = |name: &str| {
+            name.parse::<NodeName>()
+                .expect("a valid name")
+                .is_distributor()
+        };
         assert!(named("dist") && named("dist2"));
         assert!(!named("node1") && !named("distant"));
         assert!("Node 1".parse::<NodeName>().is_err());

@@ -61,8 +61,8 @@ impl NodesFile {
     /// # Errors
     /// When the text is not YAML of this form; the error names key and value.
     pub fn read(text: &str) -> Result<Self, ReadNodesError> {
-        let file: NodesFile =
-            serde_saphyr::from_str(text).map_err(|error| ReadNodesError::Form(error.to_string()))?;
+        let file: NodesFile = serde_saphyr::from_str(text)
+            .map_err(|error| ReadNodesError::Form(error.to_string()))?;
         for (name, service) in &file.nodes {
             service.check(name)?;
         }
@@ -103,18 +103,26 @@ impl ServiceAddress {
 
     fn check(&self, name: &NodeName) -> Result<(), ReadNodesError> {
         let fail = |key, message: &str| {
-            Err(ReadNodesError::Value { name: name.clone(), key, message: message.to_owned() })
+            Err(ReadNodesError::Value {
+                name: name.clone(),
+                key,
+                message: message.to_owned(),
+            })
         };
         if self.host.is_empty() || self.host.contains(['/', ' ', '@']) {
-            return fail("host", &format!("`{}` is not a host name or an address", self.host));
+            return fail(
+                "host",
+                &format!("`{}` is not a host name or an address", self.host),
+            );
         }
         if self.port == 0 {
             return fail("port", "0 is not a port that others could reach");
         }
         match &self.public_url {
-            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
-                fail("public_url", &format!("`{url}` does not begin with http:// or https://"))
-            }
+            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => fail(
+                "public_url",
+                &format!("`{url}` does not begin with http:// or https://"),
+            ),
             _ => Ok(()),
         }
     }
@@ -142,10 +150,16 @@ mod tests {
         let cases = [
             ("nodes: {dist: {host: a, port: 0}}", "dist: port: 0"),
             ("nodes: {dist: {host: a/b, port: 1}}", "dist: host: `a/b`"),
-            ("nodes: {dist: {host: a, port: 1, public_url: x}}", "dist: public_url: `x`"),
+            (
+                "nodes: {dist: {host: a, port: 1, public_url: x}}",
+                "dist: public_url: `x`",
+            ),
             ("nodes: {node1: {host: a, port: 1}}", "names no distributor"),
             ("nodes: {dist: {host: a, prot: 1}}", "prot"),
-            ("nodes: {Dist: {host: a, port: 1}}", "the node's name contains"),
+            (
+                "nodes: {Dist: {host: a, port: 1}}",
+                "the node's name contains",
+            ),
             ("nodes: {dist: {host: a, port: 70000}}", "70000"),
             ("node", ""),
         ];

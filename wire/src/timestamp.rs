@@ -22,7 +22,9 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let time: jiff::Timestamp = text.parse().map_err(|_| ParseTimestampError)?;
-        u64::try_from(time.as_millisecond()).map(Timestamp).map_err(|_| ParseTimestampError)
+        u64::try_from(time.as_millisecond())
+            .map(Timestamp)
+            .map_err(|_| ParseTimestampError)
     }
 }
 
@@ -57,7 +59,10 @@ mod tests {
         let time = Timestamp(1_769_860_800_123);
         assert_eq!(time.to_string(), "2026-01-31T12:00:00.123Z");
         let json = serde_json::to_string(&time).expect("serialises");
-        assert_eq!(serde_json::from_str::<Timestamp>(&json).expect("reads back"), time);
+        assert_eq!(
+            serde_json::from_str::<Timestamp>(&json).expect("reads back"),
+            time
+        );
         assert_eq!(Timestamp(u64::MAX).to_string(), "9999-12-30T21:59:59.999Z");
     }
 }
