@@ -42,7 +42,10 @@ impl Server {
         let log_path = data.join("server.log");
         let mut command = Command::new("/bin/sh");
         let folder = data.parent().unwrap_or(data);
-        command.args(["-c", GUARD, "guard"]).arg(folder).arg(binaries.path("postgres"));
+        command
+            .args(["-c", GUARD, "guard"])
+            .arg(folder)
+            .arg(binaries.path("postgres"));
         command.arg("-D").arg(data).args(["-p", &port.to_string()]);
         command.args([
             "-c",

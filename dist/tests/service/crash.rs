@@ -1,7 +1,7 @@
 //! The distributor is killed in the middle of listing, again and again.
 
-use crate::fake_node::FakeNode;
 use crate::program::{dist, free_port, serve};
+use crate::support::fake_node::FakeNode;
 use crate::support::{Fresh, Service, ask, at, row, upserts};
 use rand::Rng;
 use std::process::Child;

@@ -1,6 +1,6 @@
 //! The HTTP interface, on both databases.
 
-use crate::fake_node::FakeNode;
+use crate::support::fake_node::FakeNode;
 use crate::support::{Fresh, Service, answer, ask, at, config, follow, row, upserts};
 use serde_json::json;
 use uuid::Uuid;

@@ -1,7 +1,7 @@
 //! The catalog goes away in the middle of work, and comes back.
 
-use crate::chaos_proxy::ChaosProxy;
-use crate::fake_node::FakeNode;
+use crate::support::chaos_proxy::ChaosProxy;
+use crate::support::fake_node::FakeNode;
 use crate::support::{Fresh, Service, ask, at, brief, config, row, upserts};
 use dist::catalog::open;
 use pgtest::Postgres;

@@ -1,6 +1,6 @@
 //! The catalog is lost, or comes from an old backup.
 
-use crate::fake_node::FakeNode;
+use crate::support::fake_node::FakeNode;
 use crate::support::{Fresh, SESSION, Service, answer, ask, at, config, follow, row, upserts};
 use dist::{Progress, Rebuild, RebuildError};
 use serde_json::json;

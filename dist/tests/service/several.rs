@@ -1,6 +1,6 @@
 //! Several distributors before one database.
 
-use crate::fake_node::FakeNode;
+use crate::support::fake_node::FakeNode;
 use crate::support::{Fresh, Service, ask, at, config, row, upserts};
 use serde_json::json;
 use wire::Position;

@@ -1,5 +1,8 @@
 //! What the tests of the distributor share: fresh databases of both kinds.
 
+pub(crate) mod chaos_proxy;
+pub(crate) mod fake_node;
+
 use dist::catalog::{Database, open};
 use pgtest::Postgres;
 use serde_json::Value;
