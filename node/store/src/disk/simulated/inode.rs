@@ -1,6 +1,7 @@
 //! One simulated file: what a reader sees now, what a power loss would leave for certain, and the
 //! changes in between. It knows no names and no faults.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -179,8 +180,15 @@ impl Inode {
                 self.now.copy_page(page, &self.durable);
             }
         }
-        self.now.set_len(self.now.len());
         self.unsynced.clear();
+        // A length is the file system's own record: it is not dropped, and waits for a sync.
+        let len = self.now.len();
+        self.now.set_len(len);
+        match self.durable.len().cmp(&len) {
+            Ordering::Less => self.unsynced.push(Change::Grow { len }),
+            Ordering::Equal => {}
+            Ordering::Greater => self.unsynced.push(Change::Cut { len }),
+        }
     }
 
     /// The file after a power loss.
