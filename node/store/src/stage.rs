@@ -287,11 +287,11 @@ impl Stage {
     /// The segment file that holds the record of this lsn, and the record's place in it.
     pub(crate) fn place_of(&self, lsn: Lsn) -> Option<(PathBuf, Entry)> {
         let states = self.store.log.segments.iter();
-        let found = states.filter_map(|state| {
+        let mut found = states.filter_map(|state| {
             let entry = Scan::find(&*state.segment.file, LOG, lsn).expect("a healthy disk")?;
             Some((state.segment.name.path(dir()), entry))
         });
-        found.last()
+        found.next_back()
     }
 
     /// Inverts a bit of the record of this lsn, `at` bytes behind its start.

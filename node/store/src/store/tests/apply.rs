@@ -7,6 +7,9 @@ use crate::record::Kind;
 use crate::stage::{NOW_MS, Stage, body, id};
 use crate::{Change, Committed, Describe, ReadError};
 
+/// What is done with a store.
+type Step<'a> = &'a dyn Fn(&mut Stage);
+
 fn rename(stage: &mut Stage, n: u64, name: &str) {
     let change = Describe {
         filename: Some(name.to_owned()),
@@ -111,7 +114,7 @@ fn only_synced_records_are_committed() {
 #[test]
 fn contents_are_counted() {
     let mut stage = Stage::new();
-    let steps: [(&dyn Fn(&mut Stage), u64); 8] = [
+    let steps: [(Step<'_>, u64); 8] = [
         (&|stage| drop(stage.put(1, &body(1, 10))), 1),
         (&|stage| drop(stage.upload(2, &body(2, 100), 60)), 2),
         (&|stage| drop(stage.update(1, &body(3, 10))), 2),
@@ -136,7 +139,7 @@ fn contents_are_counted() {
 #[test]
 fn the_index_leads_to_the_data_and_the_last_describe() {
     let mut stage = Stage::new();
-    let states: [(&dyn Fn(&mut Stage), &[Kind]); 7] = [
+    let states: [(Step<'_>, &[Kind]); 7] = [
         (&|stage| drop(stage.put(1, &body(1, 10))), &[Kind::Put]),
         (&|stage| rename(stage, 1, "b"), &[Kind::Put, Kind::Describe]),
         (&|stage| rename(stage, 1, "c"), &[Kind::Put, Kind::Describe]),
@@ -223,16 +226,16 @@ fn the_chunks_of_a_superseded_content_are_dead() {
 #[test]
 fn ids_of_the_same_hash_are_told_apart_by_their_records() {
     let mut stage = Stage::new();
-    stage.put(1, &body(1, 100));
     stage.put(2, &body(2, 100));
     stage.settle();
     let index = &stage.store.shared.index;
-    let other = index
-        .find(&id(2).bytes())
-        .iter()
-        .next()
-        .expect("it is live");
-    index.insert(&id(1).bytes(), other);
+    let other = index.find(&id(2).bytes()).iter().next();
+    index.insert(&id(1).bytes(), other.expect("it is live"));
+    assert!(matches!(stage.read(1), Err(ReadError::NotFound)));
+    stage.put(1, &body(1, 100));
+    stage.settle();
+    assert_eq!(stage.store.usage().contents, 2);
+    assert_eq!(stage.store.usage().space.dead, 0);
     assert_eq!(stage.read(1).expect("live"), body(1, 100));
     rename(&mut stage, 1, "b");
     stage.update(1, &body(3, 100));

@@ -197,7 +197,7 @@ fn an_upload_is_closed_with_all_its_bytes() {
 fn uploads_that_run_beside_each_other_keep_apart() {
     let mut stage = Stage::new();
     let bodies: Vec<_> = (0..5).map(|n| body(n, 100_000)).collect();
-    let mut uploads = vec![Lsn::ZERO; 5];
+    let mut uploads = [Lsn::ZERO; 5];
     for (round, from) in (0..100_000).step_by(9_000).enumerate() {
         for (n, bytes) in bodies.iter().enumerate() {
             let part = bytes.slice(from..bytes.len().min(from + 9_000));
