@@ -8,5 +8,4 @@ mod model;
 mod outage;
 mod program;
 mod rebuild;
-mod several;
 mod support;
