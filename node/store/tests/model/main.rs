@@ -57,7 +57,13 @@ impl Report {
     }
 
     fn try_seed(&mut self, seed: u64) {
-        for stop in 0..=operations(seed) {
+        let whole = catch_unwind(|| operations(seed));
+        let Ok(operations) = whole else {
+            self.failures
+                .push(format!("seed {seed} fails without a crash"));
+            return;
+        };
+        for stop in 0..=operations {
             let crashes = (0..CRASHES).map(|crash| seed << 40 ^ stop << 16 ^ crash);
             self.try_stop(seed, stop, crashes);
             if self.failures.len() >= FAILURES_MAX {

@@ -1,10 +1,12 @@
 //! Power losses that found what others did not think of; each is told by its test's name.
 
+use std::sync::Arc;
+
 use store::disk::Disk;
-use store::{AppendError, ChangeError, How, ReadError};
+use store::{AppendError, ChangeError, How, ReadError, Store};
 use wire::Lsn;
 
-use crate::stage::{Stage, segments, some_bytes};
+use crate::stage::{GEOMETRY, LOG, Stage, dir, segments, some_bytes};
 
 const SEEDS: u64 = 200;
 
@@ -172,4 +174,56 @@ fn a_segment_header_that_is_missing_on_a_full_disk_does_not_stop_the_replica() {
     let mut stage = stage.restart();
     stage.lead();
     assert_eq!(stage.read(kept).expect("its record is intact"), bytes);
+}
+
+// If this fails, a process that is killed while it rewrites a segment, and a power loss while it
+// starts again, cost all contents of that segment: the old file is gone, and the new one's name.
+#[test]
+fn a_rewritten_segment_is_not_lost_between_a_kill_and_a_power_loss() {
+    let mut stage = Stage::new();
+    let mut ids = Vec::new();
+    while segments(&stage.disk).len() < 2 {
+        ids.push(stage.append(&some_bytes(40_000, ids.len() as u64)).0);
+    }
+    stage.settle();
+    for id in ids.iter().skip(1).step_by(2) {
+        stage.delete(*id);
+    }
+    stage.settle_known();
+    for at in 0..60 {
+        let mut killed = stage.on(stage.disk.kill());
+        killed.disk.stop_after(killed.disk.operations() + at);
+        while !killed.disk.stopped() {
+            let chores = killed.store.chores(killed.now_ms);
+            if chores.is_empty() {
+                break;
+            }
+            for chore in chores {
+                // It comes to nothing when the process is killed.
+                drop(killed.store.finish(chore.run(&mut |_| true)));
+            }
+        }
+        for recovery in 0..10 {
+            let disk = killed.disk.kill();
+            disk.stop_after(recovery);
+            drop(Store::open_with(
+                Arc::new(disk.clone()),
+                &dir(),
+                LOG,
+                GEOMETRY,
+            ));
+            for seed in 0..8 {
+                let mut after = stage.on(disk.crash(seed));
+                after.lead();
+                for (number, id) in ids.iter().enumerate().step_by(6) {
+                    let bytes = after.read(*id).expect("it is live");
+                    assert_eq!(
+                        bytes,
+                        some_bytes(40_000, number as u64),
+                        "{at}, {recovery}, {seed}"
+                    );
+                }
+            }
+        }
+    }
 }
