@@ -70,6 +70,11 @@ impl Opening<'_> {
                     && name.first <= header.last
             })
         };
+        if found.iter().any(|piece| replaced(piece.name)) {
+            // A killed process may not have made the rewritten segment's name durable: before that,
+            // what it replaces must stay.
+            self.disk("sync the folder", self.disk.sync_dir(self.dir))?;
+        }
         let mut kept = Vec::new();
         for mut piece in found {
             if replaced(piece.name) {
