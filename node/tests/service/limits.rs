@@ -115,17 +115,31 @@ async fn what_is_too_large_is_refused_at_once() {
 #[tokio::test]
 async fn measures_count_what_happened() {
     let cluster = Cluster::start(1).await;
-    let stored = cluster.store(0, &noise(10_000, 14)).await;
+    // Waits for its listing, however slow: only what is waited for is measured.
+    let path = format!("/store/{}?wait=listed", cluster.mint(0).await);
+    let upload = cluster.ask(Method::PUT, 0, &path).body(noise(10_000, 14));
+    let stored = receipt(upload.send().await.expect("answers")).await;
     cluster.bytes(0, stored.id).await;
-    let text = cluster.get(0, "/metrics").await.text().await.expect("text");
-    for line in [
+    let lines = [
         "acequia_node_received_bytes_total 10000",
         "acequia_node_sent_bytes_total 10000",
         "acequia_node_requests_total{route=\"/store/{id}\",method=\"PUT\",status=\"200\"} 1",
         "acequia_node_shards_led 1",
         "acequia_node_listing_seconds_count 1",
-    ] {
-        assert!(text.contains(line), "{line} is missing in\n{text}");
+    ];
+    // An answer may be read before the request that it answers is counted.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let text = cluster.get(0, "/metrics").await.text().await.expect("text");
+        let missing: Vec<_> = lines.iter().filter(|line| !text.contains(**line)).collect();
+        if missing.is_empty() {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{missing:?} is missing in\n{text}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let stats = cluster.stats(0).await;
     assert_eq!(
