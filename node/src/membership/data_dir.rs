@@ -104,6 +104,8 @@ impl DataDir {
         fs::create_dir_all(&shards).map_err(at(&shards))?;
         let lock = lock(root)?;
         durable::sync_parent(&shards).map_err(at(root))?;
+        // A process that was killed may have named a replica's folder without making that durable.
+        durable::sync_parent(&shards.join("replica")).map_err(at(&shards))?;
         let identity = Identity::claim(root, node)?;
         let mut dir = DataDir {
             root: root.to_owned(),
