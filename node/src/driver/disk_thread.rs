@@ -294,9 +294,12 @@ impl DiskThread {
             replica.standing = Standing::Poisoned;
             replica.epoch_start = None;
         }
-        replica.lose();
         self.around.feed.resigned(shard);
+        // Whoever is told of the loss must find it in the table already.
         self.publish(shard);
+        if let Some(replica) = self.replicas.get_mut(&shard) {
+            replica.lose();
+        }
     }
 
     pub(super) fn publish(&mut self, shard: ShardNo) {
