@@ -90,6 +90,14 @@ impl Options {
         }
     }
 
+    /// Threads that serve HTTP, for each service: one process shares its cores among them. With more
+    /// threads than cores, each wakes for less, and a change more of threads costs more than it
+    /// gives.
+    fn workers(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        (cores / (usize::from(self.nodes) + 1)).max(1)
+    }
+
     /// The address of the service that is `offset` places after the distributor.
     fn address(&self, offset: u16) -> Result<SocketAddr, StartError> {
         let Options { port, nodes, .. } = *self;

@@ -139,6 +139,7 @@ impl Running {
             distributors: vec![self.dist.url().to_owned()],
             access: node::AccessConfig::default(),
             cors_origins: vec![self.dist.url().to_owned()],
+            workers: self.options.workers(),
         };
         let started = node::start(config).await;
         started.map_err(|source| StartError::Node {
@@ -157,5 +158,6 @@ fn distributor(options: &Options) -> Result<dist::Config, StartError> {
         access: dist::Access::default(),
         session: options.session,
         poll: dist::POLL_DEFAULT,
+        workers: options.workers(),
     })
 }

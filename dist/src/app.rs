@@ -121,11 +121,12 @@ pub(crate) async fn start_on(
         source,
     })?;
     let url = format!("http://{}", reachable(bound));
+    let workers = config.workers;
     let shared = Arc::new(Shared::new(config, gate, database, identity, &url)?);
     shared.tick().await;
     let begun = shared.positions().await?;
     let ticking = tokio::spawn(tick(Arc::clone(&shared), begun));
-    let serve = serve(listener, Arc::clone(&shared));
+    let serve = serve(listener, workers, Arc::clone(&shared));
     let server = serve.map_err(|source| StartError::Bind {
         bind: bound,
         source,
@@ -154,9 +155,9 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
 
 fn serve(
     listener: std::net::TcpListener,
+    workers: usize,
     shared: Arc<Shared>,
 ) -> std::io::Result<actix_web::dev::Server> {
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let data = web::Data::from(shared);
     let app = move || {
         App::new()
@@ -166,7 +167,7 @@ fn serve(
             .configure(http::routes)
     };
     let server = HttpServer::new(app)
-        .workers(cores.clamp(2, 8))
+        .workers(workers)
         .disable_signals()
         .keep_alive(KEEP_ALIVE)
         .tcp_nodelay(true)
@@ -259,7 +260,7 @@ impl Shared {
             identity,
             gate,
             controller,
-            lister: Lister::start(Arc::clone(&catalog), Arc::clone(&metrics)),
+            lister: Lister::new(Arc::clone(&catalog), Arc::clone(&metrics)),
             poller: Poller::new(Arc::clone(&members), Arc::clone(&peer), config.poll),
             catalog,
             coordinator,

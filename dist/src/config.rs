@@ -26,6 +26,8 @@ pub struct Config {
     pub session: Duration,
     /// How often nodes are asked for their statistics.
     pub poll: Duration,
+    /// Threads that serve HTTP.
+    pub workers: usize,
 }
 
 /// The keys, and what works without one.

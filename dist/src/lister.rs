@@ -4,10 +4,10 @@
 //! or HTTP.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use wire::ShardNo;
 use wire::limits::LISTING_OPERATIONS_MAX;
 use wire::listing::{ListedOperation, ListingOutcome, ListingPart, ListingStep};
@@ -43,28 +43,33 @@ struct Batch {
     answer: oneshot::Sender<Result<Vec<ListingOutcome>, ListError>>,
 }
 
-/// The queue's entrance.
-pub(crate) struct Lister {
-    queue: mpsc::Sender<Batch>,
+/// The queue and its entrance. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Lister(Arc<Inner>);
+
+struct Inner {
+    catalog: Arc<dyn Catalog>,
+    metrics: Arc<Metrics>,
+    queue: Mutex<Queue>,
     heard: Mutex<BTreeSet<ShardNo>>,
 }
 
+#[derive(Default)]
+struct Queue {
+    /// In order of arrival.
+    waiting: VecDeque<Batch>,
+    /// Whether a turn runs, which lists whatever waits.
+    is_served: bool,
+}
+
 impl Lister {
-    /// Starts the task that lists; it ends when the lister is dropped.
-    pub(crate) fn start(catalog: Arc<dyn Catalog>, metrics: Arc<Metrics>) -> Self {
-        let (queue, waiting) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(
-            Task {
-                catalog,
-                metrics,
-                held: VecDeque::new(),
-            }
-            .run(waiting),
-        );
-        Lister {
-            queue,
+    pub(crate) fn new(catalog: Arc<dyn Catalog>, metrics: Arc<Metrics>) -> Self {
+        Lister(Arc::new(Inner {
+            catalog,
+            metrics,
+            queue: Mutex::default(),
             heard: Mutex::default(),
-        }
+        }))
     }
 
     /// Lists a node's parts: at most one for each shard. Durable when it returns; if the caller
@@ -73,84 +78,115 @@ impl Lister {
         &self,
         parts: Vec<ListingPart>,
     ) -> Result<Vec<ListingOutcome>, ListError> {
-        self.remember(&parts);
+        lock(&self.0.heard).extend(parts.iter().map(|part| part.shard));
         let (answer, outcome) = oneshot::channel();
-        let batch = Batch {
+        self.enter(Batch {
             parts,
             arrived: Instant::now(),
             answer,
-        };
-        self.queue
-            .try_send(batch)
-            .map_err(|_| ListError::Overloaded)?;
+        })?;
         outcome
             .await
             .unwrap_or_else(|_| Err(ListError::Unavailable("the distributor stops".to_owned())))
     }
 
+    /// The turn runs on the thread of whoever finds the queue unserved: one thread less has to be
+    /// woken for each transaction.
+    fn enter(&self, batch: Batch) -> Result<(), ListError> {
+        let mut queue = lock(&self.0.queue);
+        if queue.waiting.len() >= WAITING_MAX {
+            return Err(ListError::Overloaded);
+        }
+        queue.waiting.push_back(batch);
+        if !std::mem::replace(&mut queue.is_served, true) {
+            let turn = Turn {
+                lister: Arc::clone(&self.0),
+                is_over: false,
+            };
+            tokio::spawn(turn.run());
+        }
+        Ok(())
+    }
+
     /// The shards of which anything was sent since the start.
     pub(crate) fn heard(&self) -> BTreeSet<ShardNo> {
-        self.heard
-            .lock()
-            .expect("no thread panics while it holds the shards")
-            .clone()
-    }
-
-    fn remember(&self, parts: &[ListingPart]) {
-        let mut heard = self
-            .heard
-            .lock()
-            .expect("no thread panics while it holds the shards");
-        heard.extend(parts.iter().map(|part| part.shard));
+        lock(&self.0.heard).clone()
     }
 }
 
-struct Task {
-    catalog: Arc<dyn Catalog>,
-    metrics: Arc<Metrics>,
-    /// Batches that could not go into the last transaction: it had a part of one of their shards.
-    held: VecDeque<Batch>,
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no thread panics while it holds this")
 }
 
-impl Task {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Batch>) {
-        loop {
-            let first = match self.held.pop_front() {
-                Some(batch) => batch,
-                None => match waiting.recv().await {
-                    Some(batch) => batch,
-                    None => return,
-                },
-            };
-            let merged = self.gather(first, &mut waiting);
-            self.list(merged).await;
-        }
-    }
-
+impl Queue {
     /// The first batch, and all that wait and name none of its shards, in order of arrival.
-    fn gather(&mut self, first: Batch, waiting: &mut mpsc::Receiver<Batch>) -> Vec<Batch> {
-        let mut shards: HashSet<ShardNo> = first.parts.iter().map(|part| part.shard).collect();
-        let mut operations = count(&first);
-        let mut merged = vec![first];
-        let mut earlier = std::mem::take(&mut self.held);
-        while operations < OPERATIONS_MAX {
-            let Some(batch) = earlier.pop_front().or_else(|| waiting.try_recv().ok()) else {
-                break;
-            };
-            if batch.parts.iter().any(|part| shards.contains(&part.shard)) {
-                // Its shards are taken from now on too, or a later batch would overtake it.
-                shards.extend(batch.parts.iter().map(|part| part.shard));
-                self.held.push_back(batch);
-            } else {
+    fn gather(&mut self) -> Vec<Batch> {
+        let mut shards: HashSet<ShardNo> = HashSet::new();
+        let mut operations = 0;
+        let mut merged = Vec::new();
+        let mut later = VecDeque::new();
+        while operations < OPERATIONS_MAX
+            && let Some(batch) = self.waiting.pop_front()
+        {
+            let is_free = |part: &ListingPart| !shards.contains(&part.shard);
+            let goes = batch.parts.iter().all(is_free);
+            // The shards of one that waits are taken too, or a later batch would overtake it.
+            shards.extend(batch.parts.iter().map(|part| part.shard));
+            if goes {
                 operations += count(&batch);
-                shards.extend(batch.parts.iter().map(|part| part.shard));
                 merged.push(batch);
+            } else {
+                later.push_back(batch);
             }
         }
-        self.held.extend(earlier);
+        later.append(&mut self.waiting);
+        self.waiting = later;
         merged
     }
+}
 
+/// The one who lists, until nothing waits.
+struct Turn {
+    lister: Arc<Inner>,
+    is_over: bool,
+}
+
+impl Turn {
+    async fn run(mut self) {
+        loop {
+            // What has arrived while the last transaction ran is read first, and goes together.
+            tokio::task::yield_now().await;
+            let Some(merged) = self.next() else { return };
+            self.lister.list(merged).await;
+        }
+    }
+
+    fn next(&mut self) -> Option<Vec<Batch>> {
+        let mut queue = lock(&self.lister.queue);
+        let merged = queue.gather();
+        if merged.is_empty() {
+            queue.is_served = false;
+            self.is_over = true;
+            return None;
+        }
+        Some(merged)
+    }
+}
+
+/// Cut short, by a panic or the end of its thread: the next one who comes finds nobody served.
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let mut queue = lock(&self.lister.queue);
+        queue.is_served = false;
+        // Whoever waits is told so, as the answers go with the batches.
+        queue.waiting.clear();
+    }
+}
+
+impl Inner {
     async fn list(&self, mut merged: Vec<Batch>) {
         let shards: Vec<Vec<ShardNo>> = merged
             .iter()

@@ -121,16 +121,16 @@ fn part(shard: u16, lsn: u64) -> ListingPart {
     }
 }
 
-fn lister(catalog: &Arc<Slow>) -> Arc<Lister> {
+fn lister(catalog: &Arc<Slow>) -> Lister {
     let catalog: Arc<dyn Catalog> = Arc::<Slow>::clone(catalog);
-    Arc::new(Lister::start(catalog, Arc::new(Metrics::new())))
+    Lister::new(catalog, Arc::new(Metrics::new()))
 }
 
 type Listing = tokio::task::JoinHandle<Result<Vec<ListingOutcome>, ListError>>;
 
 /// Sends a batch, and lets it reach the queue.
-async fn send(lister: &Arc<Lister>, parts: Vec<ListingPart>) -> Listing {
-    let lister = Arc::clone(lister);
+async fn send(lister: &Lister, parts: Vec<ListingPart>) -> Listing {
+    let lister = lister.clone();
     let listing = tokio::spawn(async move { lister.list(parts).await });
     for _ in 0..10 {
         tokio::task::yield_now().await;

@@ -13,6 +13,9 @@ use tracing_subscriber::EnvFilter;
 /// What a shell expects of a program that was called wrongly.
 const USAGE: u8 = 2;
 
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let (task, settings) = match cli::read() {
         Ok(read) => read,

@@ -84,11 +84,12 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         .map_err(|error| StartError::Bind(config.bind, error))?;
     let urls = Urls::of(&config, bound)?;
     let url = urls.bound.clone();
+    let workers = config.workers;
     let opened = tokio::task::spawn_blocking(move || open(config, access, urls)).await;
     let (node, parts) = opened
         .map_err(|error| StartError::Open(error.into()))?
         .map_err(StartError::Open)?;
-    let server = serve(listener, node).map_err(|error| StartError::Bind(bound, error))?;
+    let server = serve(listener, workers, node).map_err(|error| StartError::Bind(bound, error))?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
     tracing::info!(url, "serves");
@@ -250,7 +251,7 @@ fn node(name: wire::NodeName, cors_origins: Vec<String>, access: Access, shared:
     }
 }
 
-fn serve(listener: TcpListener, node: Node) -> std::io::Result<Server> {
+fn serve(listener: TcpListener, workers: usize, node: Node) -> std::io::Result<Server> {
     let node = web::Data::new(node);
     let app = move || {
         App::new()
@@ -259,6 +260,7 @@ fn serve(listener: TcpListener, node: Node) -> std::io::Result<Server> {
             .service(http::service())
     };
     Ok(HttpServer::new(app)
+        .workers(workers)
         .disable_signals()
         .keep_alive(KEEP_ALIVE)
         .tcp_nodelay(true)
@@ -299,6 +301,7 @@ mod tests {
             distributors: Vec::new(),
             access: AccessConfig::default(),
             cors_origins: Vec::new(),
+            workers: 1,
         }
     }
 

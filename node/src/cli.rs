@@ -157,6 +157,7 @@ impl Flags {
             distributors: self.distributors(environment, file.as_ref())?,
             access: access(environment)?,
             cors_origins: origins(file.as_ref()),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
             name,
         })
     }

@@ -26,6 +26,8 @@ pub struct Config {
     pub access: AccessConfig,
     /// Origins whose pages may use the data routes; `*` means all.
     pub cors_origins: Vec<String>,
+    /// Threads that serve HTTP.
+    pub workers: usize,
 }
 
 /// The keys, and what works without one.

@@ -14,6 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long a health check waits for its answer.
 const HEALTH_TIME_MAX: Duration = Duration::from_secs(2);
 
+#[global_allocator]
+static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let flags = Flags::parse();
     let variable = |name: &str| std::env::var(name).ok();

@@ -230,6 +230,7 @@ async fn what_was_acknowledged_survives_a_kill() {
         access: dist::Access::default(),
         session: Duration::from_millis(600),
         poll: Duration::from_millis(50),
+        workers: 1,
     })
     .await
     .expect("the distributor starts");

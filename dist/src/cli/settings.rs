@@ -102,6 +102,7 @@ impl Settings {
             },
             session: SESSION_DEFAULT,
             poll: POLL_DEFAULT,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
             name: name.clone(),
         };
         let nodes = file

@@ -105,6 +105,9 @@ impl DiskThread {
                 None
             }
         };
+        // Whoever woke this thread may be about to send more: what comes with the first shares its
+        // sync.
+        std::thread::yield_now();
         let now_ms = clock::now_ms();
         self.abort_abandoned(now_ms);
         let (mut next, mut taken) = (first, 0);

@@ -86,6 +86,7 @@ async fn without_a_rule_for_strangers_reads_are_guarded_too() {
             anonymous: Anonymous::None,
         },
         cors_origins: Vec::new(),
+        workers: 1,
     })
     .await
     .expect("starts");

@@ -68,6 +68,7 @@ async fn a_data_directory_is_one_nodes_and_one_process_s() {
         distributors: Vec::new(),
         access: node::AccessConfig::default(),
         cors_origins: Vec::new(),
+        workers: 1,
     };
     let refused = |config| async {
         node::start(config)

@@ -79,6 +79,7 @@ impl Cluster {
             distributors: vec![self.dist_url()],
             access: AccessConfig::default(),
             cors_origins: vec!["http://page.example".to_owned()],
+            workers: 2,
         }
     }
 
@@ -96,6 +97,7 @@ impl Cluster {
             access: dist::Access::default(),
             session: Duration::from_millis(600),
             poll: Duration::from_millis(100),
+            workers: 1,
         })
         .await
         .expect("the distributor starts");

@@ -155,6 +155,7 @@ pub(crate) fn config(database_url: &str) -> dist::Config {
         access: dist::Access::default(),
         session: SESSION,
         poll: Duration::from_millis(50),
+        workers: 2,
     }
 }
 

@@ -7,6 +7,7 @@
 mod account;
 pub(crate) mod epochs;
 pub(crate) mod marker;
+mod prefill;
 pub(crate) mod recovery;
 mod roll;
 mod sync;
@@ -66,6 +67,8 @@ pub(crate) struct Log {
     closed: bool,
     /// How far space is reserved in the active segment.
     reserved: u64,
+    /// How far the active segment was filled with zeros, ahead of small appends.
+    prefilled: u64,
     unsynced: sync::Unsynced,
     poison: Option<Poisoned>,
     next_number: u32,
@@ -177,7 +180,9 @@ impl Log {
         let buffer = std::mem::take(&mut self.buffer);
         let at = self.buffer_at;
         self.buffer_at += buffer.len() as u64;
-        let written = self.write(&buffer, at);
+        let written = self
+            .prefill(at, buffer.len() as u64)
+            .and_then(|()| self.write(&buffer, at));
         self.buffer = buffer;
         self.buffer.clear();
         if written.is_ok() {

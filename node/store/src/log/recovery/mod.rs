@@ -138,6 +138,7 @@ impl Opening<'_> {
             buffer_at: 0,
             closed: false,
             reserved: 0,
+            prefilled: 0,
             unsynced: sync::Unsynced::default(),
             poison: None,
             next_number: 0,

@@ -3,6 +3,7 @@
 mod account;
 mod append;
 mod marker;
+mod prefill;
 mod room;
 mod sync;
 mod truncate;
