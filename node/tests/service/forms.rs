@@ -73,6 +73,35 @@ async fn one_file_is_answered_with_its_receipt() {
     cluster.stop().await;
 }
 
+// If this fails, browsers do not know what to do with what `curl -F` and `curl -T` stored.
+#[tokio::test]
+async fn a_type_that_nobody_told_is_that_of_the_file_name() {
+    let cluster = Cluster::start(1).await;
+    let file = "name=file; filename=README.md";
+    let octets = format!("{file}\r\nContent-Type: application/octet-stream");
+    for part in [file, octets.as_str()] {
+        let stored = receipt(store(&cluster, &[(part, b"# Title")]).await).await;
+        let read = cluster.get(0, &format!("/retrieve/{}", stored.id)).await;
+        assert_eq!(read.headers()["content-type"], "text/markdown", "{part}");
+    }
+    for (sent, kept) in [
+        (None, "text/markdown"),
+        (Some("application/octet-stream"), "text/markdown"),
+        (Some("text/plain"), "text/plain"),
+    ] {
+        let path = format!("/store/{}?filename=README.md", cluster.mint(0).await);
+        let request = cluster.ask(Method::PUT, 0, &path).body("# Title");
+        let request = match sent {
+            Some(sent) => request.header("content-type", sent),
+            None => request,
+        };
+        let stored = receipt(request.send().await.expect("answers")).await;
+        let read = cluster.get(0, &format!("/retrieve/{}", stored.id)).await;
+        assert_eq!(read.headers()["content-type"], kept, "{sent:?}");
+    }
+    cluster.stop().await;
+}
+
 // If this fails, one bad file of a form loses the others, or hides behind them.
 #[tokio::test]
 async fn several_files_have_an_outcome_each_in_their_order() {

@@ -3,6 +3,7 @@
 use actix_web::http::header::{
     CONTENT_DISPOSITION, CONTENT_TYPE, ContentDisposition, DispositionParam, HeaderMap,
 };
+use mime_guess::mime::APPLICATION_OCTET_STREAM;
 use wire::name::{check_attributes, check_collection, check_content_type, check_file_name};
 
 use crate::driver::upload::Described;
@@ -13,7 +14,7 @@ use crate::http::error::ApiError;
 pub(super) struct Names {
     /// The file's name.
     pub(super) filename: Option<String>,
-    /// Its media type.
+    /// Its media type, as it was sent.
     pub(super) content_type: Option<String>,
     /// Its collection.
     pub(super) collection: Option<String>,
@@ -50,7 +51,8 @@ impl Names {
     }
 
     /// Checks the names and fills in what is absent: from the version that is replaced if there is
-    /// one, else the id as file name, and a type by the file name's ending.
+    /// one, else the id as file name. A type that was not told ([`told`]) is that of the replaced
+    /// version while the file keeps its name, else the one that the name's ending suggests.
     ///
     /// # Errors
     /// When a name cannot be stored.
@@ -66,7 +68,11 @@ impl Names {
         check_file_name(&filename)?;
         let content_type = self
             .content_type
-            .or_else(|| replaced.map(|content| content.content_type.clone()))
+            .filter(|content_type| told(content_type))
+            .or_else(|| {
+                let same_name = replaced.filter(|content| content.filename == filename);
+                same_name.map(|content| content.content_type.clone())
+            })
             .unwrap_or_else(|| guess(&filename));
         check_content_type(&content_type)?;
         if let Some(collection) = &self.collection {
@@ -109,6 +115,15 @@ fn filename(disposition: &ContentDisposition) -> Result<Option<String>, ApiError
     }
 }
 
+/// Whether a media type tells more than that there are bytes. Programs send
+/// `application/octet-stream` for endings that they do not know, `curl -F` for instance for `.md`.
+fn told(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    !essence
+        .trim()
+        .eq_ignore_ascii_case(APPLICATION_OCTET_STREAM.essence_str())
+}
+
 fn guess(filename: &str) -> String {
     mime_guess::from_path(filename)
         .first_or_octet_stream()
@@ -149,6 +164,65 @@ mod tests {
         assert!(named(b"form-data; filename=\"\xff\xfe\"").is_err());
         assert!(named(b"form-data; filename*=UTF-8''%ff").is_err());
         assert!(named(b"form-data; filename=\"open").is_err());
+    }
+
+    // If this fails, browsers download what `curl -F` and `curl -T` stored instead of showing it.
+    #[test]
+    fn a_type_that_tells_nothing_gives_way_to_the_file_name() {
+        let stored = |filename: &str, content_type: Option<&str>| {
+            let names = Names {
+                filename: Some(filename.to_owned()),
+                content_type: content_type.map(str::to_owned),
+                ..Names::default()
+            };
+            let described = names.describe(&"id", None);
+            described.expect("is fine").content_type
+        };
+        let nothing = [
+            None,
+            Some("application/octet-stream"),
+            Some("Application/Octet-Stream; charset=binary"),
+        ];
+        for sent in nothing {
+            assert_eq!(stored("README.md", sent), "text/markdown", "{sent:?}");
+            assert_eq!(stored("x.zzz", sent), "application/octet-stream");
+        }
+        assert_eq!(stored("a.md", Some("text/plain")), "text/plain");
+    }
+
+    // If this fails, an update without a type makes a picture of a page, or the other way round.
+    #[test]
+    fn an_update_without_a_type_keeps_it_as_long_as_the_name() {
+        let replaced = store::Content {
+            id: wire::ContentId::mint(wire::ShardNo(1), 1, 1),
+            version: 1,
+            filename: "a.txt".to_owned(),
+            content_type: "text/x-special".to_owned(),
+            collection: None,
+            attributes: None,
+            size: 0,
+            checksum: wire::Checksum([0; 32]),
+            created_ms: 1,
+            updated_ms: 1,
+            created_size: 0,
+            created_checksum: wire::Checksum([0; 32]),
+            base_checksum: None,
+        };
+        let updated = |filename: Option<&str>, content_type: Option<&str>| {
+            let names = Names {
+                filename: filename.map(str::to_owned),
+                content_type: content_type.map(str::to_owned),
+                ..Names::default()
+            };
+            let described = names.describe(&"id", Some(&replaced));
+            described.expect("is fine").content_type
+        };
+        for sent in [None, Some("application/octet-stream")] {
+            assert_eq!(updated(None, sent), "text/x-special");
+            assert_eq!(updated(Some("a.txt"), sent), "text/x-special");
+            assert_eq!(updated(Some("a.png"), sent), "image/png");
+        }
+        assert_eq!(updated(None, Some("text/plain")), "text/plain");
     }
 
     // If this fails, hostile names reach the disk, headers and the catalog.
