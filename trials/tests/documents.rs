@@ -48,6 +48,31 @@ fn every_code_stands_in_the_document_with_what_it_means() {
     );
 }
 
+/// All Rust files under a folder of the repository, as one text.
+fn sources(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).expect("a folder of the repository");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let texts = paths.map(|path| match path.extension() {
+        Some(ending) if ending == "rs" => std::fs::read_to_string(&path).expect("a source file"),
+        _ if path.is_dir() => sources(&path),
+        _ => String::new(),
+    });
+    texts.collect()
+}
+
+// If this fails, someone who writes a client prepares for an error that nobody sends.
+#[test]
+fn every_code_is_one_that_a_service_sends() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let services = ["node/src", "dist/src"].map(|folder| sources(&root.join(folder)));
+    for code in Code::ALL {
+        let name = format!("Code::{code:?}");
+        let ends_there = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric());
+        let is_used = |text: &String| text.split(&name).skip(1).any(ends_there);
+        assert!(services.iter().any(is_used), "no service sends {name}");
+    }
+}
+
 /// The flags and environment variables that a program's `--help` names.
 fn settings(program: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let binaries = Binaries::for_tests().expect("the services build");

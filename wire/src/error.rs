@@ -43,8 +43,6 @@ pub enum Code {
     ShardClosed,
     /// The content was deleted; its id is never used again.
     Deleted,
-    /// The request needs a Content-Length.
-    LengthRequired,
     /// `If-Match` names another version than the current one.
     PreconditionFailed,
     /// The body, or one of its parts, is over its limit.
@@ -88,7 +86,7 @@ pub enum Retry {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Code; 32] = [
+    pub const ALL: [Code; 31] = [
         Code::MalformedId,
         Code::MalformedRequest,
         Code::MalformedMultipart,
@@ -106,7 +104,6 @@ impl Code {
         Code::InProgress,
         Code::ShardClosed,
         Code::Deleted,
-        Code::LengthRequired,
         Code::PreconditionFailed,
         Code::TooLarge,
         Code::RangeNotSatisfiable,
@@ -140,7 +137,6 @@ impl Code {
             Code::TooSlow => 408,
             Code::Conflict | Code::InProgress | Code::ShardClosed | Code::WrongCluster => 409,
             Code::Deleted => 410,
-            Code::LengthRequired => 411,
             Code::PreconditionFailed => 412,
             Code::TooLarge => 413,
             Code::RangeNotSatisfiable => 416,
@@ -172,7 +168,6 @@ impl Code {
             | Code::MethodNotAllowed
             | Code::Conflict
             | Code::Deleted
-            | Code::LengthRequired
             | Code::PreconditionFailed
             | Code::TooLarge
             | Code::RangeNotSatisfiable

@@ -4,7 +4,7 @@ use wire::error::Retry;
 use wire::{Code, ErrorBody};
 
 /// Code, word, status, retry, and whether something may have changed.
-const TABLE: [(Code, &str, u16, Retry, bool); 32] = [
+const TABLE: [(Code, &str, u16, Retry, bool); 31] = [
     (Code::MalformedId, "malformed_id", 400, Retry::Never, false),
     (
         Code::MalformedRequest,
@@ -71,13 +71,6 @@ const TABLE: [(Code, &str, u16, Retry, bool); 32] = [
         false,
     ),
     (Code::Deleted, "deleted", 410, Retry::Never, false),
-    (
-        Code::LengthRequired,
-        "length_required",
-        411,
-        Retry::Never,
-        false,
-    ),
     (
         Code::PreconditionFailed,
         "precondition_failed",

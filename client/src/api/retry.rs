@@ -56,7 +56,6 @@ pub fn remedy(code: Code) -> Remedy {
         | Code::MethodNotAllowed
         | Code::Conflict
         | Code::Deleted
-        | Code::LengthRequired
         | Code::PreconditionFailed
         | Code::TooLarge
         | Code::RangeNotSatisfiable

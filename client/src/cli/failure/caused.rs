@@ -55,7 +55,6 @@ pub fn kind_of(code: Code) -> Kind {
         | Code::IdRefused
         | Code::NoRoute
         | Code::MethodNotAllowed
-        | Code::LengthRequired
         | Code::TooLarge
         | Code::RangeNotSatisfiable
         | Code::Internal

@@ -64,7 +64,6 @@ fn of_code(code: Code) -> Option<&'static str> {
         | Code::MalformedMultipart
         | Code::NoFile
         | Code::IdRefused
-        | Code::LengthRequired
         | Code::TooLarge
         | Code::RangeNotSatisfiable => None,
     }
