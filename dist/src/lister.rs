@@ -15,7 +15,7 @@ use wire::listing::{ListedOperation, ListingOutcome, ListingPart, ListingStep};
 use crate::catalog::{Catalog, QueryError};
 use crate::metrics::Metrics;
 
-/// Batches that may wait: one in flight for each node, and room for as many nodes as one
+/// Batches that may wait: two on their way from each node, and room for as many nodes as one
 /// distributor can serve.
 const WAITING_MAX: usize = 256;
 

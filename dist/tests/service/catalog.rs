@@ -33,17 +33,27 @@ fn start() -> Position {
     Position::default()
 }
 
-fn live(shard: u16, at: Position, first: bool, rows: Vec<ContentRow>) -> ListingPart {
+fn live(
+    shard: u16,
+    (after, at): (Position, Position),
+    first: bool,
+    rows: Vec<ContentRow>,
+) -> ListingPart {
     ListingPart {
         shard: ShardNo(shard),
-        step: ListingStep::Live { at, first, rows },
+        step: ListingStep::Live {
+            after,
+            at,
+            first,
+            rows,
+        },
     }
 }
 
-fn live_end(shard: u16, at: Position, rows: u64) -> ListingPart {
+fn live_end(shard: u16, (after, at): (Position, Position), rows: u64) -> ListingPart {
     ListingPart {
         shard: ShardNo(shard),
-        step: ListingStep::LiveEnd { at, rows },
+        step: ListingStep::LiveEnd { after, at, rows },
     }
 }
 
@@ -237,7 +247,7 @@ async fn a_refused_row_is_listed_as_unlistable(fresh: Fresh) {
 
     let mut in_walk = row(1, 50);
     in_walk.filename = String::new();
-    let walk = [live(1, at(2, 60), true, vec![in_walk.clone(), row(1, 51)])];
+    let walk = [live(1, (at(1, 40), at(2, 60)), true, vec![in_walk.clone(), row(1, 51)])];
     let outcomes = catalog.list(&walk).await.expect("shown");
     assert_eq!(
         (outcomes[0].applied, &outcomes[0].unlistable[..]),
@@ -245,7 +255,7 @@ async fn a_refused_row_is_listed_as_unlistable(fresh: Fresh) {
     );
     assert!(
         catalog
-            .list(&[live_end(1, at(2, 60), 2)])
+            .list(&[live_end(1, (at(1, 40), at(2, 60)), 2)])
             .await
             .expect("ended")[0]
             .applied
@@ -265,16 +275,24 @@ async fn walks_replace_a_shard(fresh: Fresh) {
     updated.version = 2;
     updated.size = 5;
     let end = at(4, 80);
-    let shown = [live(1, end, true, vec![updated.clone(), row(1, 20)])];
+    let shown = [live(
+        1,
+        (at(1, 9), end),
+        true,
+        vec![updated.clone(), row(1, 20)],
+    )];
     let outcomes = catalog.list(&shown).await.expect("shown");
     assert_eq!(brief(&outcomes), [(1, true, at(1, 9))]);
     check_totals(&catalog).await;
-    let more = [live(1, end, false, vec![row(1, 21)]), ask(2)];
+    let more = [live(1, (at(1, 9), end), false, vec![row(1, 21)]), ask(2)];
     assert_eq!(
         brief(&catalog.list(&more).await.expect("shown")),
         [(1, true, at(1, 9)), (2, true, at(1, 2))]
     );
-    let outcomes = catalog.list(&[live_end(1, end, 3)]).await.expect("ended");
+    let outcomes = catalog
+        .list(&[live_end(1, (at(1, 9), end), 3)])
+        .await
+        .expect("ended");
     assert_eq!(brief(&outcomes), [(1, true, end)]);
     let mut expected = vec![updated, row(1, 20), row(1, 21), row(2, 1)];
     expected.sort_by_key(|row| row.id);
@@ -296,32 +314,46 @@ async fn an_interrupted_walk_changes_no_position(fresh: Fresh) {
         assert_eq!(brief(&outcomes), [(1, false, at(1, 2))], "{why}");
     };
     not_applied(
-        live(1, at(2, 9), false, vec![row(1, 2)]),
+        live(1, (at(1, 2), at(2, 9)), false, vec![row(1, 2)]),
         "no walk was begun",
     )
     .await;
-    not_applied(live_end(1, at(2, 9), 0), "no walk was begun").await;
+    not_applied(live_end(1, (at(1, 2), at(2, 9)), 0), "no walk was begun").await;
     catalog
-        .list(&[live(1, at(2, 9), true, vec![row(1, 2)])])
+        .list(&[live(1, (at(1, 2), at(2, 9)), true, vec![row(1, 2)])])
         .await
         .expect("shown");
-    not_applied(live(1, at(2, 10), false, vec![row(1, 3)]), "another walk").await;
-    not_applied(live_end(1, at(2, 9), 2), "a part was lost").await;
-    not_applied(live_end(1, at(2, 10), 1), "another walk").await;
+    not_applied(
+        live(1, (at(1, 2), at(2, 10)), false, vec![row(1, 3)]),
+        "another walk",
+    )
+    .await;
+    not_applied(live_end(1, (at(1, 2), at(2, 9)), 2), "a part was lost").await;
+    not_applied(live_end(1, (at(1, 2), at(2, 10)), 1), "another walk").await;
     assert_eq!(all(&catalog).await, [row(1, 1), row(1, 2)]);
 
     // Begun anew, it forgets what it had shown.
     catalog
-        .list(&[live(1, at(2, 11), true, vec![row(1, 3)])])
+        .list(&[live(1, (at(1, 2), at(2, 11)), true, vec![row(1, 3)])])
         .await
         .expect("shown");
     assert!(
         catalog
-            .list(&[live_end(1, at(2, 11), 1)])
+            .list(&[live_end(1, (at(1, 2), at(2, 11)), 1)])
             .await
             .expect("ended")[0]
             .applied
     );
+    assert_eq!(all(&catalog).await, [row(1, 3)]);
+    // What a node gave up long ago may still arrive, and shows nothing any more.
+    let late = [
+        live(1, (at(1, 2), at(2, 9)), true, vec![row(1, 2)]),
+        live_end(1, (at(1, 2), at(2, 11)), 1),
+    ];
+    for part in late {
+        let outcomes = catalog.list(&[part]).await.expect("an answer");
+        assert_eq!(brief(&outcomes), [(1, false, at(2, 11))]);
+    }
     assert_eq!(all(&catalog).await, [row(1, 3)]);
     check_totals(&catalog).await;
 }

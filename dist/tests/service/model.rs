@@ -54,8 +54,15 @@ impl Model {
                 }
                 matches
             }
-            ListingStep::Live { at, first, rows } => shard.show(*at, *first, rows),
-            ListingStep::LiveEnd { at, rows } => shard.end(*at, *rows),
+            ListingStep::Live {
+                after,
+                at,
+                first,
+                rows,
+            } => *after == shard.listed && shard.show(*at, *first, rows),
+            ListingStep::LiveEnd { after, at, rows } => {
+                *after == shard.listed && shard.end(*at, *rows)
+            }
         };
         (applied, shard.listed)
     }
@@ -147,33 +154,37 @@ impl Sender {
         let listed = known.map_or(Position::default(), |shard| shard.listed);
         let walk = known.and_then(|shard| shard.walk.as_ref());
         let (name, seen) = walk.map_or((at(9, 9), 0), |(name, seen)| (*name, seen.len() as u64));
+        // One in ten was given up long ago.
+        let after = match self.random.random_range(0..10) {
+            0 => self.position(),
+            _ => listed,
+        };
         let step = match self.random.random_range(0..10) {
             0 => ListingStep::Ask,
             1 => ListingStep::Live {
+                after,
                 at: self.position(),
                 first: true,
                 rows: self.contents(shard),
             },
             2 | 3 => ListingStep::Live {
+                after,
                 at: name,
                 first: false,
                 rows: self.contents(shard),
             },
             4 => ListingStep::LiveEnd {
+                after,
                 at: name,
                 rows: seen,
             },
             5 => ListingStep::LiveEnd {
+                after,
                 at: name,
                 rows: seen + self.random.random_range(0..2),
             },
-            6 => ListingStep::Follow {
-                after: self.position(),
-                upto: self.position(),
-                operations: self.operations(shard),
-            },
             _ => ListingStep::Follow {
-                after: listed,
+                after,
                 upto: self.position(),
                 operations: self.operations(shard),
             },

@@ -22,6 +22,9 @@ const QUEUE_MAX: usize = 16 * 1024;
 /// How long a log that could not be read is left alone.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
+/// How long a distributor that left a part out of its answer is not sent another.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// How often the catalog is moved over records that are no operations of its own.
 const MOVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -31,6 +34,8 @@ pub(super) struct ShardListing {
     place: Place,
     queue: Queue,
     waiting: Waiting,
+    /// Parts that were sent and not answered yet.
+    on_the_way: Chain,
     /// Where the log was read to, for a catalog that is behind what is in memory.
     cursor: Option<Cursor>,
     moved_at: Instant,
@@ -49,10 +54,20 @@ enum Place {
 }
 
 struct Walk {
+    /// Where the catalog was when the walk began.
+    after: Position,
     at: Position,
     live: LiveWalk,
     rows: u64,
     begun: bool,
+}
+
+/// Parts on their way, each beginning where the one before it ends.
+#[derive(Default)]
+struct Chain {
+    parts: usize,
+    /// Where the catalog will be when it has taken them all; none if nobody can tell.
+    end: Option<Position>,
 }
 
 /// Changes after `after`, up to and including `upto`, in the order of the log.
@@ -75,6 +90,7 @@ impl ShardListing {
                 changes: VecDeque::new(),
             },
             waiting: Waiting::default(),
+            on_the_way: Chain::default(),
             cursor: None,
             moved_at: Instant::now(),
             blocked_until: None,
@@ -101,7 +117,36 @@ impl ShardListing {
         {
             return Ok(None);
         }
-        let step = match &mut self.place {
+        let step = match self.on_the_way.parts {
+            0 => self.next_step(budget)?,
+            _ => self.chained_step(budget),
+        };
+        let shard = self.view.shard;
+        Ok(step.map(|step| {
+            self.moved_at = Instant::now();
+            self.on_the_way.parts += 1;
+            self.on_the_way.end = match &step {
+                ListingStep::Follow { upto, .. } => Some(*upto),
+                ListingStep::Ask | ListingStep::Live { .. } | ListingStep::LiveEnd { .. } => None,
+            };
+            ListingPart { shard, step }
+        }))
+    }
+
+    /// What follows the parts on their way, without waiting for their outcome: the next changes in
+    /// memory. Should one of those parts not be applied, this one is not either.
+    fn chained_step(&mut self, budget: &mut Budget) -> Option<ListingStep> {
+        let end = self.on_the_way.end?;
+        match self.place {
+            Place::At(_) if end.lsn >= self.queue.after => {
+                self.queue.follow(end, &self.view, false, budget)
+            }
+            Place::At(_) | Place::Unknown | Place::Walk(_) => None,
+        }
+    }
+
+    fn next_step(&mut self, budget: &mut Budget) -> Result<Option<ListingStep>, ReadError> {
+        Ok(match &mut self.place {
             Place::Unknown => Some(ListingStep::Ask),
             Place::At(position) if position.lsn < self.queue.after => {
                 let position = *position;
@@ -112,14 +157,7 @@ impl ShardListing {
                 self.queue.follow(*position, &self.view, move_on, budget)
             }
             Place::Walk(walk) => Some(walk.next(budget)?),
-        };
-        if step.is_some() {
-            self.moved_at = Instant::now();
-        }
-        Ok(step.map(|step| ListingPart {
-            shard: self.view.shard,
-            step,
-        }))
+        })
     }
 
     /// The next step of a catalog that is behind what is in memory; none if the log gives nothing
@@ -161,6 +199,12 @@ impl ShardListing {
 
     /// Goes on from where the catalog says it is, and answers who waited for that.
     pub(super) fn settle(&mut self, outcome: &ListingOutcome, metrics: &Metrics) {
+        self.on_the_way.parts -= 1;
+        if self.on_the_way.parts > 0 && !outcome.applied {
+            // Those behind it do not apply either; the last of them tells where the catalog is.
+            self.place = Place::Unknown;
+            return;
+        }
         let was_walk = matches!(self.place, Place::Walk(_));
         let walks_on = match &self.place {
             Place::Walk(walk) => outcome.applied && outcome.listed != walk.at,
@@ -182,6 +226,7 @@ impl ShardListing {
             );
             let live = self.view.reader.live(at.lsn);
             self.place = Place::Walk(Walk {
+                after: outcome.listed,
                 at,
                 live,
                 rows: 0,
@@ -206,9 +251,17 @@ impl ShardListing {
         }
     }
 
-    /// The batch did not arrive, or its answer did not: ask, as it may have been applied.
+    /// The part did not arrive, or its outcome did not: ask, as it may have been applied.
     pub(super) fn lost(&mut self) {
+        self.on_the_way.parts -= 1;
         self.place = Place::Unknown;
+    }
+
+    /// The answer was silent about the part: the distributor is not as it should be, and is not
+    /// asked again at once.
+    pub(super) fn unanswered(&mut self) {
+        self.lost();
+        self.blocked_until = Some(Instant::now() + ASK_AGAIN_AFTER);
     }
 
     /// The log could not be read.
@@ -268,6 +321,8 @@ impl Queue {
             && let Some(committed) = self.changes.pop_front()
         {
             if committed.position.lsn <= after.lsn {
+                // Gone from memory: a catalog that goes back behind it follows the log.
+                self.after = committed.position.lsn;
                 continue;
             }
             last = committed.position;
@@ -305,12 +360,14 @@ impl Walk {
         let first = !std::mem::replace(&mut self.begun, true);
         if rows.is_empty() && !first {
             return Ok(ListingStep::LiveEnd {
+                after: self.after,
                 at: self.at,
                 rows: self.rows,
             });
         }
         self.rows += rows.len() as u64;
         Ok(ListingStep::Live {
+            after: self.after,
             at: self.at,
             first,
             rows,

@@ -52,8 +52,15 @@ impl Catalog {
                 }
                 agrees
             }
-            ListingStep::Live { at, first, rows } => self.show(*at, *first, rows),
-            ListingStep::LiveEnd { at, rows } => self.end_walk(*at, *rows),
+            ListingStep::Live {
+                after,
+                at,
+                first,
+                rows,
+            } => *after == self.at && self.show(*at, *first, rows),
+            ListingStep::LiveEnd { after, at, rows } => {
+                *after == self.at && self.end_walk(*at, *rows)
+            }
         };
         let (shard, listed) = (part.shard, self.at);
         ListingOutcome {
@@ -228,34 +235,89 @@ impl Rig {
         self.measure();
     }
 
-    /// One batch on its way, which may be lost, or its answer.
-    fn exchange(&mut self, catalog: &mut Catalog, losses: u32) -> bool {
-        let mut budget = Budget::default();
-        let Some(part) = self.listing.next_part(&mut budget).expect("reads") else {
-            return false;
-        };
-        let lost = |rig: &mut Rig| rig.random.random_ratio(losses, 10);
-        if lost(self) {
-            self.listing.lost();
-            return true;
+    /// One step of a part: it is sent, reaches the catalog, or its outcome reaches the node. Parts
+    /// may overtake each other on their way there; each, or its outcome, may be lost (`losses` in
+    /// ten times), and what was given up may still arrive. False when nothing is left to do.
+    fn exchange(&mut self, way: &mut Way, catalog: &mut Catalog, losses: u32) -> bool {
+        let mut lost = self.random.random_ratio(losses, 10);
+        match self.random.random_range(0..4) {
+            0 if losses > 0 && !way.strays.is_empty() => {
+                catalog.apply(&way.strays.remove(0));
+                return true;
+            }
+            0 | 1 if way.parts.len() < 2 && self.send(way) => return true,
+            _ => {}
         }
-        let outcome = catalog.apply(&part);
-        if lost(self) {
-            self.listing.lost();
-        } else {
-            self.listing.settle(&outcome, &Metrics::default());
+        let place = self.random.random_range(0..way.parts.len().max(1));
+        match way.parts.get_mut(place) {
+            Some((part, fate @ Fate::Sent)) => {
+                *fate = if std::mem::take(&mut lost) {
+                    way.strays.push(part.clone());
+                    Fate::Lost
+                } else {
+                    Fate::Answered(catalog.apply(part))
+                };
+            }
+            Some(_) => self.receive(way, lost),
+            None => return self.send(way),
         }
         true
     }
+
+    fn send(&mut self, way: &mut Way) -> bool {
+        let mut budget = Budget::default();
+        let part = self.listing.next_part(&mut budget).expect("reads");
+        way.parts
+            .extend(part.clone().map(|part| (part, Fate::Sent)));
+        part.is_some()
+    }
+
+    /// The outcome of the part that was sent first.
+    fn receive(&mut self, way: &mut Way, lost: bool) {
+        match way.parts.pop_front() {
+            Some((_, Fate::Answered(outcome))) if !lost => {
+                self.listing.settle(&outcome, &Metrics::default());
+            }
+            Some((_, Fate::Answered(_) | Fate::Lost)) => self.listing.lost(),
+            Some(sent) => way.parts.push_front(sent),
+            None => {}
+        }
+    }
+
+    /// Without losses, until nothing is left to do; returns how many steps that took.
+    fn finish(&mut self, way: &mut Way, catalog: &mut Catalog) -> usize {
+        way.strays.clear();
+        let mut steps = 0;
+        while self.exchange(way, catalog, 0) || !way.parts.is_empty() {
+            steps += 1;
+            assert!(steps < 2_000, "it never ends");
+        }
+        steps
+    }
+}
+
+/// What is between a node and its distributor.
+#[derive(Default)]
+struct Way {
+    parts: VecDeque<(ListingPart, Fate)>,
+    /// Given up by the node, and on their way all the same.
+    strays: Vec<ListingPart>,
+}
+
+enum Fate {
+    Sent,
+    Lost,
+    Answered(ListingOutcome),
 }
 
 // If this fails, the catalog misses contents, shows deleted ones, or never catches up.
 #[test]
 fn every_catalog_comes_to_show_what_lives() {
-    let mut walked = 0;
+    let (mut walked, mut chained) = (0, 0);
     for seed in 0..150 {
         let mut rig = Rig::new(seed);
         let (mut catalog, mut backup) = (Catalog::default(), Catalog::default());
+        let mut way = Way::default();
         for _ in 0..40 {
             for _ in 0..rig.random.random_range(0..12) {
                 rig.change();
@@ -266,23 +328,26 @@ fn every_catalog_comes_to_show_what_lives() {
                 1 => catalog = backup.clone(),
                 2 => catalog = Catalog::default(),
                 3 => rig.compact(),
-                4 => rig.listing = ShardListing::new(Arc::clone(&rig.view)),
+                4 => {
+                    rig.listing = ShardListing::new(Arc::clone(&rig.view));
+                    way.strays.extend(way.parts.drain(..).map(|(part, _)| part));
+                }
                 _ => {}
             }
-            for _ in 0..rig.random.random_range(0..4) {
-                rig.exchange(&mut catalog, 2);
+            for _ in 0..rig.random.random_range(0..12) {
+                rig.exchange(&mut way, &mut catalog, 2);
                 walked += usize::from(catalog.walk.is_some());
+                chained += usize::from(way.parts.len() > 1);
             }
         }
-        let mut rounds = 0;
-        while rig.exchange(&mut catalog, 0) {
-            rounds += 1;
-            assert!(rounds < 100, "seed {seed}: it never ends");
-        }
-        assert_eq!(catalog.rows, rig.live, "seed {seed}");
+        // A catalog that went back is noticed at the next change.
+        rig.change();
+        rig.commit();
+        rig.finish(&mut way, &mut catalog);
+        assert!(catalog.rows == rig.live, "seed {seed}");
         // The end is told when there has been nothing else to tell for a while.
         rig.listing.moved_at = Instant::now().checked_sub(MOVE_EVERY).expect("is past");
-        rig.exchange(&mut catalog, 0);
+        rig.finish(&mut way, &mut catalog);
         assert_eq!(
             catalog.at.lsn,
             rig.store.positions().committed,
@@ -294,14 +359,15 @@ fn every_catalog_comes_to_show_what_lives() {
         walked > 10,
         "no catalog ever had to be shown everything: {walked}"
     );
+    assert!(chained > 100, "two were on their way {chained} times");
 }
 
 // If this fails, a node whose catalog is away for long runs out of memory.
 #[test]
 fn changes_beyond_the_queue_are_read_from_the_log() {
     let mut rig = Rig::new(1);
-    let mut catalog = Catalog::default();
-    while rig.exchange(&mut catalog, 0) {}
+    let (mut way, mut catalog) = (Way::default(), Catalog::default());
+    rig.finish(&mut way, &mut catalog);
     for _ in 0..QUEUE_MAX / 100 + 10 {
         for _ in 0..100 {
             rig.change();
@@ -309,10 +375,59 @@ fn changes_beyond_the_queue_are_read_from_the_log() {
         rig.commit();
     }
     assert!(rig.listing.queue.changes.len() <= QUEUE_MAX);
-    let mut batches = 0;
-    while rig.exchange(&mut catalog, 0) {
-        batches += 1;
-    }
+    let steps = rig.finish(&mut way, &mut catalog);
     assert_eq!(catalog.rows, rig.live);
-    assert!((8..30).contains(&batches), "{batches} batches");
+    // Each batch is sent, reaches the catalog, and is answered.
+    assert!((3 * 8..3 * 30).contains(&steps), "{steps} steps");
+}
+
+// If this fails, each change waits for two transactions of the catalog, or overtakes another.
+#[test]
+fn changes_in_memory_follow_what_is_on_its_way() {
+    let mut rig = Rig::new(2);
+    let (mut way, mut catalog) = (Way::default(), Catalog::default());
+    rig.finish(&mut way, &mut catalog);
+    let mut next = |rig: &mut Rig| {
+        rig.change();
+        rig.commit();
+        let part = rig.listing.next_part(&mut Budget::default());
+        part.expect("reads").expect("there is news")
+    };
+    let (first, second) = (next(&mut rig), next(&mut rig));
+    let metrics = Metrics::default();
+    rig.listing.settle(&catalog.apply(&first), &metrics);
+    assert_eq!(rig.view.gauge.listed(), catalog.at.lsn);
+    rig.listing.settle(&catalog.apply(&second), &metrics);
+    assert_eq!(catalog.rows, rig.live);
+    assert_eq!(rig.listing.unlisted(), 0);
+
+    // Behind one that was lost nothing is sent before all are back, and the catalog is asked.
+    let (_, fourth) = (next(&mut rig), next(&mut rig));
+    rig.listing.lost();
+    rig.change();
+    rig.commit();
+    let behind = rig
+        .listing
+        .next_part(&mut Budget::default())
+        .expect("reads");
+    assert_eq!(behind, None);
+    let refused = catalog.apply(&fourth);
+    assert!(!refused.applied);
+    rig.listing.settle(&refused, &metrics);
+    rig.finish(&mut way, &mut catalog);
+    assert_eq!(catalog.rows, rig.live);
+}
+
+// If this fails, a distributor that leaves a part out of its answer is asked without a pause.
+#[test]
+fn a_part_that_was_left_out_of_the_answer_waits() {
+    let mut rig = Rig::new(3);
+    let ask = rig.listing.next_part(&mut Budget::default());
+    assert!(ask.expect("reads").is_some());
+    rig.listing.unanswered();
+    let again = rig.listing.next_part(&mut Budget::default());
+    assert_eq!(again.expect("reads"), None);
+    rig.listing.blocked_until = Some(Instant::now());
+    let again = rig.listing.next_part(&mut Budget::default());
+    assert!(again.expect("reads").is_some());
 }

@@ -1,12 +1,13 @@
 //! The task that sends batches, on a thread and a runtime of its own.
 
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesOrdered;
 use rand::Rng;
 use tokio::sync::watch;
 use wire::listing::{ListingBatch, ListingOutcomes, ListingPart};
@@ -15,6 +16,7 @@ use wire::{NodeName, ShardNo, routes};
 use super::batch::Budget;
 use super::feed::{Entry, Feed};
 use super::shard::ShardListing;
+use crate::driver::table::ReplicaView;
 use crate::membership::distributors::{CallError, Distributors};
 use crate::metrics::Metrics;
 
@@ -29,6 +31,10 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// How often the task looks around when nothing wakes it.
 const TICK: Duration = Duration::from_millis(500);
+
+/// Batches on their way at the same time. With two, the next one is at the distributor when its
+/// transaction ends, and a change waits for one transaction instead of up to two.
+const ON_THE_WAY_MAX: usize = 2;
 
 /// How long a node that stops waits for its last changes to be listed. Whatever is not, is listed
 /// after the next start.
@@ -84,6 +90,7 @@ impl Lister {
             feed: parts.feed,
             distributors: Arc::new(distributors),
             shards: BTreeMap::new(),
+            terms: 0,
             retry: None,
             stopped,
             metrics: parts.metrics,
@@ -108,39 +115,50 @@ struct Task {
     node: NodeName,
     feed: Arc<Feed>,
     distributors: Arc<Distributors>,
-    shards: BTreeMap<ShardNo, ShardListing>,
+    shards: BTreeMap<ShardNo, Led>,
+    /// Counts the listings that were begun.
+    terms: u64,
     /// When the catalog is tried again, and how long the pause before that was.
     retry: Option<(Instant, Duration)>,
     stopped: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
 }
 
-type InFlight = Pin<Box<dyn Future<Output = Result<ListingOutcomes, CallError>>>>;
+/// A shard's listing, and which one: a shard can be led again while an old batch is on its way.
+struct Led {
+    term: u64,
+    listing: ShardListing,
+}
+
+/// The parts of a batch on its way: each one's shard and term.
+type Sent = Vec<(ShardNo, u64)>;
+
+type OnTheWay = FuturesOrdered<BoxFuture<'static, (Sent, Result<ListingOutcomes, CallError>)>>;
 
 impl Task {
     async fn run(mut self) {
-        let mut in_flight: Option<InFlight> = None;
+        let mut on_the_way = OnTheWay::new();
         let mut last_words = None;
         loop {
             self.absorb();
-            if in_flight.is_none() {
-                in_flight = self.next_batch().map(|parts| self.send(parts));
+            while on_the_way.len() < ON_THE_WAY_MAX
+                && let Some(parts) = self.next_batch()
+            {
+                on_the_way.push_back(self.send(parts));
             }
             let now = Instant::now();
             if *self.stopped.borrow() {
                 let end = *last_words.get_or_insert(now + LAST_WORDS);
-                if in_flight.is_none() || now >= end {
+                if on_the_way.is_empty() || now >= end {
                     return;
                 }
             }
-            let wake_at = self.next_deadline(now, in_flight.is_some());
+            let is_full = on_the_way.len() == ON_THE_WAY_MAX;
+            let wake_at = self.next_deadline(now, is_full);
             tokio::select! {
                 biased;
-                result = answer(&mut in_flight) => {
-                    in_flight = None;
-                    self.settle(result);
-                }
-                () = self.feed.news(), if in_flight.is_none() => {}
+                Some((sent, result)) = on_the_way.next() => self.settle(&sent, result),
+                () = self.feed.news(), if !is_full => {}
                 () = tokio::time::sleep_until(wake_at.into()) => {}
             }
             self.expire();
@@ -150,15 +168,10 @@ impl Task {
     fn absorb(&mut self) {
         for entry in self.feed.take() {
             match entry {
-                Entry::Leads(view) => {
-                    let before = self.shards.insert(view.shard, ShardListing::new(view));
-                    before.into_iter().for_each(ShardListing::end);
-                }
+                Entry::Leads(view) => self.lead(view),
                 Entry::Resigned(shard) => {
-                    self.shards
-                        .remove(&shard)
-                        .into_iter()
-                        .for_each(ShardListing::end);
+                    let led = self.shards.remove(&shard);
+                    led.into_iter().for_each(|led| led.listing.end());
                 }
                 Entry::Committed {
                     shard,
@@ -166,7 +179,7 @@ impl Task {
                     changes,
                     waiting,
                 } => match self.shards.get_mut(&shard) {
-                    Some(listing) => listing.committed(upto, changes, waiting),
+                    Some(led) => led.listing.committed(upto, changes, waiting),
                     None => waiting
                         .into_iter()
                         .for_each(|one| one.answer(wire::content::Status::Pending)),
@@ -174,10 +187,24 @@ impl Task {
             }
         }
         if self.feed.is_away() {
-            self.shards.values_mut().for_each(ShardListing::hurry);
+            self.listings().for_each(ShardListing::hurry);
         }
-        let unlisted = self.shards.values().map(ShardListing::unlisted).sum();
+        let unlisted = self.listings().map(|listing| listing.unlisted()).sum();
         self.metrics.unlisted.set(unlisted);
+    }
+
+    fn lead(&mut self, view: Arc<ReplicaView>) {
+        self.terms += 1;
+        let led = Led {
+            term: self.terms,
+            listing: ShardListing::new(Arc::clone(&view)),
+        };
+        let before = self.shards.insert(view.shard, led);
+        before.into_iter().for_each(|led| led.listing.end());
+    }
+
+    fn listings(&mut self) -> impl Iterator<Item = &mut ShardListing> {
+        self.shards.values_mut().map(|led| &mut led.listing)
     }
 
     fn next_batch(&mut self) -> Option<Vec<ListingPart>> {
@@ -186,7 +213,7 @@ impl Task {
         }
         let mut budget = Budget::default();
         let mut parts = Vec::new();
-        for (shard, listing) in &mut self.shards {
+        for (shard, Led { listing, .. }) in &mut self.shards {
             if budget.is_spent() {
                 break;
             }
@@ -201,33 +228,69 @@ impl Task {
         (!parts.is_empty()).then_some(parts)
     }
 
-    fn send(&self, parts: Vec<ListingPart>) -> InFlight {
+    fn send(
+        &self,
+        parts: Vec<ListingPart>,
+    ) -> BoxFuture<'static, (Sent, Result<ListingOutcomes, CallError>)> {
         let distributors = Arc::clone(&self.distributors);
+        let term = |shard| self.shards.get(shard).map_or(0, |led| led.term);
+        let sent = parts.iter().map(|part| (part.shard, term(&part.shard)));
+        let sent = sent.collect();
         let batch = ListingBatch {
             node: self.node.clone(),
             parts,
         };
         Box::pin(async move {
-            distributors
+            let answer = distributors
                 .post(|base| format!("{base}{}", routes::CONTENT), &batch)
-                .await
+                .await;
+            (sent, answer)
         })
     }
 
-    fn settle(&mut self, result: Result<ListingOutcomes, CallError>) {
+    fn settle(&mut self, sent: &[(ShardNo, u64)], result: Result<ListingOutcomes, CallError>) {
         match result {
             Ok(outcomes) => {
                 self.retry = None;
                 if self.feed.set_away(false) {
                     tracing::info!("the catalog answers again");
                 }
-                for outcome in &outcomes.parts {
-                    if let Some(listing) = self.shards.get_mut(&outcome.shard) {
-                        listing.settle(outcome, &self.metrics);
+                self.settle_parts(sent, &outcomes);
+            }
+            Err(error) => {
+                for (shard, term) in sent {
+                    if let Some(led) = self.led(*shard, *term) {
+                        led.lost();
                     }
                 }
+                self.catalog_away(&error);
             }
-            Err(error) => self.catalog_away(&error),
+        }
+    }
+
+    /// The listing that sent a part, if it still lists.
+    fn led(&mut self, shard: ShardNo, term: u64) -> Option<&mut ShardListing> {
+        let led = self.shards.get_mut(&shard).filter(|led| led.term == term);
+        led.map(|led| &mut led.listing)
+    }
+
+    fn settle_parts(&mut self, sent: &[(ShardNo, u64)], outcomes: &ListingOutcomes) {
+        for (shard, term) in sent {
+            let metrics = Arc::clone(&self.metrics);
+            let Some(listing) = self.led(*shard, *term) else {
+                continue;
+            };
+            match outcomes
+                .parts
+                .iter()
+                .find(|outcome| outcome.shard == *shard)
+            {
+                Some(outcome) => listing.settle(outcome, &metrics),
+                None => {
+                    tracing::error!(%shard, "a distributor's answer left out a part");
+                    listing.unanswered();
+                }
+            }
         }
     }
 
@@ -238,10 +301,7 @@ impl Task {
                 "the catalog is away"
             );
         }
-        for listing in self.shards.values_mut() {
-            listing.lost();
-            listing.hurry();
-        }
+        self.listings().for_each(ShardListing::hurry);
         let pause = self
             .retry
             .map_or(RETRY_FIRST, |(_, pause)| (pause * 2).min(RETRY_MAX));
@@ -251,15 +311,13 @@ impl Task {
 
     fn expire(&mut self) {
         let now = Instant::now();
-        self.shards
-            .values_mut()
-            .for_each(|listing| listing.expire(now));
+        self.listings().for_each(|listing| listing.expire(now));
     }
 
-    fn next_deadline(&self, now: Instant, in_flight: bool) -> Instant {
-        // While a batch is under way nothing wakes the task but its answer; those who come
+    fn next_deadline(&self, now: Instant, is_full: bool) -> Instant {
+        // While no more batches may be sent nothing wakes the task but an answer; those who come
         // meanwhile are looked at often enough for their own deadlines.
-        let tick = if in_flight {
+        let tick = if is_full {
             wire::limits::LISTING_WAIT / 5
         } else {
             TICK
@@ -267,20 +325,12 @@ impl Task {
         let expiry = self
             .shards
             .values()
-            .filter_map(ShardListing::deadline)
+            .filter_map(|led| led.listing.deadline())
             .min();
         let retry = self.retry.map(|(at, _)| at).filter(|at| *at > now);
         [expiry, retry]
             .into_iter()
             .flatten()
             .fold(now + tick, Instant::min)
-    }
-}
-
-/// Completes with the answer of the batch under way; never, if there is none.
-async fn answer(in_flight: &mut Option<InFlight>) -> Result<ListingOutcomes, CallError> {
-    match in_flight {
-        Some(batch) => batch.await,
-        None => std::future::pending().await,
     }
 }

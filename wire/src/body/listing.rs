@@ -48,6 +48,9 @@ pub enum ListingStep {
     /// Contents that are live at `at`: sent when the catalog's position is not in the leader's
     /// history, or lies below its horizon. The catalog upserts them and remembers having seen them.
     Live {
+        /// Where the catalog must be for this to apply, which no part of a walk but its end moves:
+        /// what was given up and arrives late shows nothing old.
+        after: Position,
         /// The leader's commit when the walk began; names the walk.
         at: Position,
         /// Whether this is the walk's first part: forget what was seen before.
@@ -58,6 +61,8 @@ pub enum ListingStep {
     /// The walk is over: rows of the shard that it did not show are deleted, and the catalog's
     /// position becomes `at`.
     LiveEnd {
+        /// Where the catalog must be for this to apply.
+        after: Position,
         /// The walk's name.
         at: Position,
         /// How many rows the walk showed; a walk that lost a part is begun again.

@@ -29,19 +29,27 @@ fn every_step() {
         ),
     );
     let live = ListingStep::Live {
+        after: position(1, 2),
         at: position(3, 9),
         first: true,
         rows: vec![row()],
     };
     golden(
         &live,
-        &format!(r#"{{"live":{{"at":{{"epoch":3,"lsn":9}},"first":true,"rows":[{ROW}]}}}}"#),
+        &format!(
+            r#"{{"live":{{"after":{{"epoch":1,"lsn":2}},"at":{{"epoch":3,"lsn":9}},
+            "first":true,"rows":[{ROW}]}}}}"#
+        ),
     );
     let end = ListingStep::LiveEnd {
+        after: position(1, 2),
         at: position(3, 9),
         rows: 1,
     };
-    golden(&end, r#"{"live_end":{"at":{"epoch":3,"lsn":9},"rows":1}}"#);
+    golden(
+        &end,
+        r#"{"live_end":{"after":{"epoch":1,"lsn":2},"at":{"epoch":3,"lsn":9},"rows":1}}"#,
+    );
 }
 
 // If this fails, a step that this version does not know is taken for another one.

@@ -55,12 +55,19 @@ impl PostgresCatalog {
     ) -> Result<Option<(bool, Position)>, QueryError> {
         let step = match &part.step {
             ListingStep::Ask | ListingStep::Follow { .. } => return Ok(None),
-            ListingStep::Live { at, first, rows } => Step::Show {
+            ListingStep::Live {
+                after,
+                at,
+                first,
+                rows,
+            } => Step::Show {
+                after: *after,
                 at: *at,
                 first: *first,
                 rows: rows.as_slice(),
             },
-            ListingStep::LiveEnd { at, rows } => Step::End {
+            ListingStep::LiveEnd { after, at, rows } => Step::End {
+                after: *after,
                 at: *at,
                 rows: *rows,
             },
@@ -75,16 +82,14 @@ impl PostgresCatalog {
         for (row, status) in &shown {
             columns.push(row, *status)?;
         }
-        let at = (
-            to_column(step.at().epoch.0, "epoch")?,
-            to_column(step.at().lsn.0, "lsn")?,
-        );
+        let (after, at) = (columns_of(step.after())?, columns_of(step.at())?);
         let mut held = self.lister.hold().await?;
         let connection = held.connection();
         let outcome = within(LISTING_TIME_MAX, async {
             let mut transaction = connection.begin().await?;
             let before = lock(&mut transaction, shard).await?;
             let applied = match step {
+                _ if before != after => false,
                 Step::Show { first, .. } => {
                     show(&mut transaction, shard, at, first, &columns).await?
                 }
@@ -109,17 +114,29 @@ impl PostgresCatalog {
 #[derive(Clone, Copy)]
 enum Step<'a> {
     Show {
+        after: Position,
         at: Position,
         first: bool,
         rows: &'a [ContentRow],
     },
     End {
+        after: Position,
         at: Position,
         rows: u64,
     },
 }
 
+fn columns_of(at: Position) -> Result<(i64, i64), QueryError> {
+    Ok((to_column(at.epoch.0, "epoch")?, to_column(at.lsn.0, "lsn")?))
+}
+
 impl<'a> Step<'a> {
+    fn after(&self) -> Position {
+        match self {
+            Step::Show { after, .. } | Step::End { after, .. } => *after,
+        }
+    }
+
     fn at(&self) -> Position {
         match self {
             Step::Show { at, .. } | Step::End { at, .. } => *at,

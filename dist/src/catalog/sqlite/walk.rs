@@ -49,9 +49,11 @@ pub(super) async fn walk(
     part: &ListingPart,
     marked: &BTreeSet<ContentId>,
 ) -> Result<Option<(bool, Position)>, QueryError> {
-    let at = match &part.step {
+    let (after, at) = match &part.step {
         ListingStep::Ask | ListingStep::Follow { .. } => return Ok(None),
-        ListingStep::Live { at, .. } | ListingStep::LiveEnd { at, .. } => *at,
+        ListingStep::Live { after, at, .. } | ListingStep::LiveEnd { after, at, .. } => {
+            (*after, *at)
+        }
     };
     let mut transaction = connection
         .begin_with("begin immediate")
@@ -64,6 +66,7 @@ pub(super) async fn walk(
         at: columns_of(at)?,
     };
     let (applied, listed) = match &part.step {
+        _ if before != after => (false, before),
         ListingStep::Live { first, rows, .. } => (walk.show(*first, rows, marked).await?, before),
         ListingStep::LiveEnd { rows, .. } => {
             let ended = walk.end(*rows).await?;
