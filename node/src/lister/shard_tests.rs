@@ -387,7 +387,7 @@ fn changes_in_memory_follow_what_is_on_its_way() {
     let mut rig = Rig::new(2);
     let (mut way, mut catalog) = (Way::default(), Catalog::default());
     rig.finish(&mut way, &mut catalog);
-    let mut next = |rig: &mut Rig| {
+    let next = |rig: &mut Rig| {
         rig.change();
         rig.commit();
         let part = rig.listing.next_part(&mut Budget::default());
