@@ -4,14 +4,15 @@ use crate::tidy::finding::Finding;
 use crate::tidy::tree::{Document, Tree};
 
 /// What a crate's product code may use of the workspace. A crate that is not here may use nothing.
-const MAY_USE: [(&str, &[&str]); 10] = [
+const MAY_USE: [(&str, &[&str]); 11] = [
     ("wire", &[]),
     ("store", &["wire"]),
     ("replica", &["wire"]),
-    ("node", &["wire", "store", "replica"]),
-    ("dist", &["wire"]),
+    ("service", &["wire"]),
+    ("node", &["wire", "service", "store", "replica"]),
+    ("dist", &["wire", "service"]),
     ("client", &["wire"]),
-    ("cluster", &["wire", "node", "dist"]),
+    ("cluster", &["wire", "service", "node", "dist"]),
     ("sim", &["wire", "store", "replica", "dist"]),
     ("trials", &["wire", "client", "cluster", "pgtest"]),
     ("pgtest", &[]),

@@ -1,0 +1,16 @@
+//! What every service does the same way at its start and at its door: settings, keys, the address
+//! that it listens on, its log, the signals that end it, the health check beside it.
+//!
+//! It knows the vocabulary of `wire`, and neither the distributor, nor the node, nor any HTTP
+//! library.
+
+pub mod access;
+pub mod address;
+pub mod environment;
+pub mod flags;
+pub mod given;
+pub mod health;
+pub mod log;
+pub mod program;
+pub mod settings;
+pub mod signals;
