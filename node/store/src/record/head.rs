@@ -43,6 +43,9 @@ pub(crate) const FORMAT_AT: usize = 4;
 /// Where the log id stands.
 pub(crate) const LOG_AT: usize = 8;
 
+/// Where the lsn stands.
+pub(crate) const LSN_AT: usize = 16;
+
 /// Where the content's id stands.
 pub(crate) const ID_AT: usize = 40;
 
@@ -103,12 +106,17 @@ pub enum DecodeHeadError {
     #[error("the record's checksum is wrong")]
     Checksum,
     /// Written by a version that this one does not know.
-    #[error("format version {format}, kind {kind}, codec {codec} is unknown to this version")]
+    #[error(
+        "format version {format}, kind {kind}, flags {flags:#04x}, codec {codec} is unknown to \
+         this version"
+    )]
     Unknown {
         /// The format version.
         format: u8,
         /// The kind.
         kind: u8,
+        /// The flags.
+        flags: u8,
         /// The codec.
         codec: u8,
     },
@@ -169,12 +177,14 @@ impl Head {
                 DecodeHeadError::Foreign
             });
         }
-        let (format, kind, codec) = (bytes[4], bytes[5], bytes[7]);
-        let known = Kind::from_number(kind).filter(|_| format == FORMAT && codec == 0);
+        let (format, kind, flags, codec) = (bytes[4], bytes[5], bytes[6], bytes[7]);
+        let is_known = format == FORMAT && flags == 0 && codec == 0;
+        let known = Kind::from_number(kind).filter(|_| is_known);
         let Some(kind) = known else {
             return Err(DecodeHeadError::Unknown {
                 format,
                 kind,
+                flags,
                 codec,
             });
         };
@@ -182,7 +192,7 @@ impl Head {
         let head = Head {
             kind,
             log,
-            lsn: Lsn(u64_at(bytes, 16)),
+            lsn: Lsn(u64_at(bytes, LSN_AT)),
             epoch: Epoch(u64_at(bytes, 24)),
             commit: Lsn(u64_at(bytes, 32)),
             id: bytes[ID_AT..ID_AT + 16].try_into().expect("16 bytes"),

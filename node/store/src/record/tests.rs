@@ -175,29 +175,33 @@ fn a_record_ends_exactly_where_its_header_says() {
 
 // If this fails, an older program guesses at records that it cannot understand.
 #[test]
-fn unknown_formats_kinds_and_codecs_are_named() {
+fn unknown_formats_kinds_flags_and_codecs_are_named() {
     let known = header(&record(b"m", &body(5, 10)));
     let unknown = |at: usize, value: u8| {
         let mut bytes = known;
         bytes[at] = value;
         Head::decode(&bytes, LOG)
     };
-    let refused = |format, kind, codec| {
+    let refused = |format, kind, flags, codec| {
         Err(DecodeHeadError::Unknown {
             format,
             kind,
+            flags,
             codec,
         })
     };
-    assert_eq!(unknown(4, 2), refused(2, 1, 0));
-    assert_eq!(unknown(4, 0), refused(0, 1, 0));
-    assert_eq!(unknown(5, 8), refused(1, 8, 0));
-    assert_eq!(unknown(5, 0), refused(1, 0, 0));
-    assert_eq!(unknown(7, 1), refused(1, 1, 1));
-    let text = unknown(5, 9).expect_err("reserved").to_string();
+    assert_eq!(unknown(4, 2), refused(2, 1, 0, 0));
+    assert_eq!(unknown(4, 0), refused(0, 1, 0, 0));
+    assert_eq!(unknown(5, 8), refused(1, 8, 0, 0));
+    assert_eq!(unknown(5, 0), refused(1, 0, 0, 0));
+    for bit in 0..8 {
+        assert_eq!(unknown(6, 1 << bit), refused(1, 1, 1 << bit, 0));
+    }
+    assert_eq!(unknown(7, 1), refused(1, 1, 0, 1));
+    let text = unknown(6, 9).expect_err("reserved").to_string();
     assert_eq!(
         text,
-        "format version 1, kind 9, codec 0 is unknown to this version"
+        "format version 1, kind 1, flags 0x09, codec 0 is unknown to this version"
     );
 }
 

@@ -10,8 +10,14 @@
 //! 48  8  supersedes
 //! 56  4  length of the payload
 //! 60  1  kind
-//! 61  3  zero
+//! 61  1  flags, as in the header
+//! 62  1  codec, as in the header
+//! 63  1  zero
 //! ```
+//!
+//! This version writes zeros from 61 on. It takes an entry that has something else there for that
+//! of a record which it does not know: the index file counts for nothing then, and reading the
+//! segment itself tells what it is.
 
 use wire::{Epoch, Lsn};
 
@@ -22,6 +28,9 @@ use crate::record::layout::{ALIGN, Lengths};
 
 /// An entry's length in an index file, in bytes.
 pub(crate) const ENTRY_BYTES: usize = 64;
+
+/// Where the kind stands, and behind it what else a reader must know.
+const KIND_AT: usize = 60;
 
 /// A record's place and what recovery needs of its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,13 +95,14 @@ impl Entry {
         out[40..48].copy_from_slice(&self.time_ms.to_le_bytes());
         out[48..56].copy_from_slice(&self.supersedes.0.to_le_bytes());
         out[56..60].copy_from_slice(&payload.to_le_bytes());
-        out[60] = self.kind as u8;
+        out[KIND_AT] = self.kind as u8;
         out
     }
 
-    /// Reads an entry; none when its kind is unknown.
+    /// Reads an entry; none when its record's kind, flags or codec are unknown.
     pub(crate) fn decode(bytes: &[u8; ENTRY_BYTES]) -> Option<Entry> {
-        let kind = Kind::from_number(bytes[60])?;
+        let is_known = bytes[KIND_AT + 1..].iter().all(|&byte| byte == 0);
+        let kind = Kind::from_number(bytes[KIND_AT]).filter(|_| is_known)?;
         let upload = u64_at(bytes, 32);
         let (upload, epoch) = if kind == Kind::Epoch {
             (0, upload)
@@ -142,6 +152,11 @@ mod tests {
                 kind,
             };
             prop_assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+            for at in KIND_AT..ENTRY_BYTES {
+                let mut later = entry.encode();
+                later[at] |= 0x40;
+                prop_assert_eq!(Entry::decode(&later), None, "byte {}", at);
+            }
         }
     }
 }

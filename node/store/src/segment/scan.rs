@@ -8,8 +8,8 @@ use super::entry::Entry;
 use super::header::SEGMENT_HEADER_BYTES;
 use crate::disk::File;
 use crate::record::head::{
-    DecodeHeadError, FORMAT, FORMAT_AT, HEADER_BYTES, Head, ID_AT, LOG_AT, MAGIC, SUPERSEDES_AT,
-    u64_at,
+    DecodeHeadError, FORMAT, FORMAT_AT, HEADER_BYTES, Head, ID_AT, LOG_AT, LSN_AT, MAGIC,
+    SUPERSEDES_AT, u64_at,
 };
 use crate::record::layout::{ALIGN, Lengths};
 
@@ -127,9 +127,9 @@ impl<'a> Scan<'a> {
         Ok(found)
     }
 
-    /// After damage at `start`: goes on to the next intact record with an lsn above `after`, and
-    /// returns its start and lsn; none when there is none. Headers that are passed over, damaged,
-    /// are added to `suspects`.
+    /// After damage at `start`: goes on to the next intact record with an lsn above `after`, be it
+    /// one of a later version, and returns its start and lsn; none when there is none. Headers that
+    /// are passed over, damaged, are added to `suspects`.
     ///
     /// # Errors
     /// As the disk gives them.
@@ -143,16 +143,31 @@ impl<'a> Scan<'a> {
         let mut at = start + ALIGN;
         while at + HEADER_BYTES as u64 <= self.end {
             if self.bytes(at, MAGIC.len())? == MAGIC
-                && let Found::Record { entry, .. } = self.look(at)?
-                && entry.lsn > after
+                && let Some(lsn) = self.intact(at)?
+                && lsn > after
             {
                 self.at = at;
-                return Ok(Some((at, entry.lsn)));
+                return Ok(Some((at, lsn)));
             }
             suspects.extend(self.suspect(at)?);
             at += ALIGN;
         }
         Ok(None)
+    }
+
+    /// The lsn of the record at `at` whose checksum is right, whether or not this version knows
+    /// what it is; none when there is no such record.
+    fn intact(&mut self, at: u64) -> io::Result<Option<Lsn>> {
+        let unknown = match self.look(at)? {
+            Found::Record { entry, .. } => return Ok(Some(entry.lsn)),
+            Found::Damage(DecodeHeadError::Unknown { .. }) => self.bytes(at, HEADER_BYTES)?,
+            Found::End | Found::Damage(_) => return Ok(None),
+        };
+        let lsn = Lsn(u64_at(unknown, LSN_AT));
+        let lengths = unknown.first_chunk().and_then(Head::lengths_in);
+        Ok(lengths
+            .is_some_and(|lengths| self.is_intact(at, lengths))
+            .then_some(lsn))
     }
 
     fn look(&mut self, at: u64) -> io::Result<Found> {
@@ -182,7 +197,8 @@ impl<'a> Scan<'a> {
         })
     }
 
-    /// Tells a record of a later version from one whose format, kind or codec byte is damaged.
+    /// Tells a record of a later version from one whose format, kind, flags or codec byte is
+    /// damaged.
     fn unknown_or_damaged(
         &mut self,
         at: u64,

@@ -97,8 +97,14 @@ fn an_intact_record_out_of_order_is_not_taken() {
 
 // If this fails, an older program reads a newer log, misses what it does not know, and writes on.
 #[test]
-fn an_unknown_version_or_kind_stops_the_replica_and_says_why() {
-    for (at, value, told) in [(4, 2, "2"), (5, 8, "8"), (7, 1, "1")] {
+fn an_unknown_version_kind_flag_or_codec_stops_the_replica_and_says_why() {
+    for (at, value, told) in [
+        (4, 2, "format version 2"),
+        (5, 8, "kind 8"),
+        (6, 1, "flags 0x01"),
+        (6, 0x80, "flags 0x80"),
+        (7, 1, "codec 1"),
+    ] {
         let mut stage = Stage::new();
         let (_, outcome) = stage.append(&some_bytes(2_000, 1));
         stage.settle_known();
@@ -111,6 +117,45 @@ fn an_unknown_version_or_kind_stops_the_replica_and_says_why() {
             "{text}"
         );
         assert!(text.contains(".seg") && !text.contains('\n'), "{text}");
+    }
+}
+
+// If this fails, an older program that is started by mistake cuts off what a newer one stored, or
+// calls it damaged, and the newer one finds it so.
+#[test]
+fn what_a_later_version_wrote_is_neither_cut_nor_called_damaged() {
+    let mut stage = Stage::new();
+    let (_, committed) = stage.append(&some_bytes(2_000, 1));
+    stage.settle_known();
+    let (_, pending) = stage.append(&some_bytes(2_000, 2));
+    stage.sync();
+    let damage = |stage: &Stage, lsn| {
+        let (path, start) = stage.find_record(lsn);
+        write(stage, &path, start + 24, &[0xff]);
+    };
+    for (later, damaged) in [
+        (committed.lsn, None),
+        (pending.lsn, None),
+        (pending.lsn, Some(committed.lsn)),
+        (pending.lsn, Some(pending.lsn.previous())),
+    ] {
+        let stage = stage.on(stage.disk.kill());
+        reseal(&stage, later, |head| head[6] = 1);
+        if let Some(damaged) = damaged {
+            damage(&stage, damaged);
+        }
+        let error = open_error(&stage);
+        assert!(matches!(error, OpenError::Record { .. }), "{error:?}");
+        let disk = stage.disk.kill();
+        let before: Vec<_> = segments(&stage.disk)
+            .iter()
+            .map(|path| contents(&stage.disk, path))
+            .collect();
+        let opened = Store::open_with(Arc::new(disk.clone()), &dir(), LOG, GEOMETRY);
+        opened.expect_err("it still must not be opened");
+        let after = segments(&disk);
+        let after: Vec<_> = after.iter().map(|path| contents(&disk, path)).collect();
+        assert!(before == after, "{later}, {damaged:?}");
     }
 }
 

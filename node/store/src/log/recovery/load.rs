@@ -94,8 +94,10 @@ impl<'a> Loader<'a> {
             }
             None => {
                 self.report.scanned += 1;
+                // Before anything goes: a segment of a later version must stay as it is.
+                let items = opening.scan(piece)?;
                 self.remove_index(piece.name)?;
-                Ok((opening.scan(piece)?, None))
+                Ok((items, None))
             }
         }
     }

@@ -219,7 +219,7 @@ fn every_damaged_header_on_the_way_is_suspected() {
 #[test]
 fn a_later_version_is_told_from_a_damaged_byte() {
     let tape = Tape::with(&[1, 2, 3]);
-    for (at, bits) in [(4, 0x02), (5, 0x08), (7, 0x40)] {
+    for (at, bits) in [(4, 0x02), (5, 0x08), (6, 0x01), (7, 0x40)] {
         tape.flip(1, at, bits);
         let (_, end) = tape.walk();
         assert!(
@@ -241,6 +241,23 @@ fn a_later_version_is_told_from_a_damaged_byte() {
     ));
 }
 
+// If this fails, what a newer program stored behind a damaged record is passed over, and cut off.
+#[test]
+fn a_scan_goes_on_behind_damage_at_a_later_versions_record() {
+    let tape = Tape::with(&[1, 2, 3, 4]);
+    tape.flip(1, 24, 1);
+    let mut later = record(3, body(3, 500)).head_bytes.to_vec();
+    later[6] = 1;
+    let sum = crate::checksum::crc32c(&[&later[..124], &later[128..]].concat());
+    later[124..128].copy_from_slice(&sum.to_le_bytes());
+    tape.write(&later, tape.entries[2].start);
+    let (third, fourth) = (tape.entries[2], tape.entries[3]);
+    assert_eq!(tape.behind(1, 1).0, Some((third.start, Lsn(3))));
+    assert_eq!(tape.behind(1, 3).0, Some((fourth.start, Lsn(4))), "stale");
+    tape.flip(2, 125, 1);
+    assert_eq!(tape.behind(1, 1).0, Some((fourth.start, Lsn(4))), "damaged");
+}
+
 // If this fails, a format that keeps its checksum elsewhere is read as damage, and cut off.
 #[test]
 fn a_later_format_is_unknown_whatever_its_checksum() {
@@ -251,6 +268,7 @@ fn a_later_format_is_unknown_whatever_its_checksum() {
     let unknown = DecodeHeadError::Unknown {
         format: 3,
         kind: 1,
+        flags: 0,
         codec: 0,
     };
     assert!(

@@ -3,8 +3,11 @@
 use wire::Lsn;
 
 use super::{assert_reads, sealed, stored};
+use crate::checksum::crc32c;
 use crate::disk::Disk;
-use crate::disk::simulated::{Failure, Operation};
+use crate::disk::simulated::{Failure, Operation, SimulatedDisk};
+use crate::record::head::u64_at;
+use crate::segment::entry::ENTRY_BYTES;
 use crate::segment::index_file::SegmentIndex;
 use crate::segment::name::SegmentName;
 use crate::stage::{LOG, Stage, body, contents, dir, names, open, write_file};
@@ -118,6 +121,54 @@ fn a_damaged_index_file_is_made_again() {
         assert!(contents(&stage.disk, &path) == whole, "byte {at}");
         assert_eq!(stage.restart().scanned, 1, "byte {at}");
     }
+}
+
+// If this fails, an older program serves records that it does not understand, as an index file made
+// by the newer one hides what is new in them.
+#[test]
+fn an_index_file_that_tells_of_what_is_unknown_counts_for_nothing() {
+    let (mut stage, all) = sealed(3);
+    let name = names(&stage.disk, ".idx").remove(0);
+    let path = dir().join(&name);
+    let whole = contents(&stage.disk, &path);
+    let mut later = whole.clone();
+    let last = later.len() - ENTRY_BYTES;
+    later[last + 61] = 1;
+    for (sum_at, covered) in [(56, 64..later.len()), (60, 0..60)] {
+        let sum = crc32c(&later[covered]).to_le_bytes();
+        later[sum_at..sum_at + 4].copy_from_slice(&sum);
+    }
+    let replace = |disk: &SimulatedDisk| {
+        disk.remove(&path).expect("it is there");
+        write_file(disk, &path, &later);
+    };
+    let lsn = u64_at(&whole[last..], 0);
+    let (segment, entry) = stage.place_of(Lsn(lsn)).expect("it is told of");
+
+    let disk = stage.disk.kill();
+    replace(&disk);
+    let mut head = contents(&disk, &segment)[entry.start as usize..].to_vec();
+    head.truncate(entry.lengths.head() as usize);
+    head[6] = 1;
+    let sum = crc32c(&[&head[..124], &head[128..]].concat());
+    head[124..128].copy_from_slice(&sum.to_le_bytes());
+    let file = disk.open(&segment).expect("it is there");
+    file.write_at(&head, entry.start).expect("a healthy disk");
+    file.sync_data().expect("a healthy disk");
+    let error = open(&disk).expect_err("a record is of a later version");
+    assert!(
+        matches!(error, OpenError::Record { offset, .. } if offset == entry.start),
+        "{error:?}"
+    );
+    assert!(contents(&disk, &path) == later, "it stays as it is");
+
+    // The record itself is one of ours: the index file is made again.
+    let disk = stage.disk.kill();
+    replace(&disk);
+    assert_eq!(stage.restart_on(disk).scanned, 2);
+    assert_reads(&stage, 0..all, 10_000);
+    stage.upkeep();
+    assert!(contents(&stage.disk, &path) == whole);
 }
 
 // If this fails, an index file that lies about its segment is believed.
