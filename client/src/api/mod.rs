@@ -40,9 +40,10 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long an exchange with a small answer may take.
 const SMALL_EXCHANGE_MAX: Duration = Duration::from_secs(30);
 
-/// How long a transfer may stand still: longer than any sync or leader change takes, short enough
-/// to notice a dead peer.
-const STALL_MAX: Duration = Duration::from_secs(60);
+/// How long a transfer may go without a byte in either direction: longer than a network needs to
+/// send lost packets again, or a node to find another leader; shorter than [`retry::PATIENCE`], so
+/// that a call whose peer fell silent still has the time to ask another one.
+const STALL_MAX: Duration = Duration::from_secs(15);
 
 /// A connection pool to one cluster; clones share it.
 #[derive(Clone, Debug)]

@@ -5,12 +5,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use wire::Checksum;
 
 use super::meter::Meter;
+use super::upload::Pieces;
 
 /// What is read at once: large enough for the disk, small enough that many uploads fit in memory.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -46,7 +47,7 @@ pub enum SourceError {
 /// One reading of a source: the body to send, and what will be known of it.
 pub(super) struct Opened {
     /// The bytes, counted as they are taken.
-    pub(super) body: reqwest::Body,
+    body: Pieces,
     /// Their number.
     pub(super) size: u64,
     hash: Hash,
@@ -115,8 +116,8 @@ impl Opened {
     }
 
     /// Takes the body, leaving an empty one.
-    pub(super) fn take_body(&mut self) -> reqwest::Body {
-        std::mem::replace(&mut self.body, reqwest::Body::from(Bytes::new()))
+    pub(super) fn take_body(&mut self) -> Pieces {
+        std::mem::replace(&mut self.body, stream::empty().boxed())
     }
 }
 
@@ -128,7 +129,7 @@ fn in_memory(bytes: Bytes, meter: &Meter) -> Opened {
         Ok::<_, io::Error>(bytes)
     });
     Opened {
-        body: reqwest::Body::wrap_stream(pieces),
+        body: pieces.boxed(),
         size,
         hash,
     }
@@ -146,9 +147,8 @@ async fn open_file(path: PathBuf, meter: &Meter) -> Result<Opened, SourceError> 
         Looked::Large(file, size) => {
             let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
             let read = tokio::task::spawn_blocking(move || read_pieces(file, size, &sender));
-            let body = reqwest::Body::wrap_stream(counted(receiver, meter.clone()));
             Ok(Opened {
-                body,
+                body: counted(receiver, meter.clone()).boxed(),
                 size,
                 hash: Hash::Coming { read, path },
             })

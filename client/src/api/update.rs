@@ -11,7 +11,6 @@ use wire::{Checksum, Code, ContentId, routes};
 use super::Client;
 use super::catalog::etag;
 use super::error::RequestError;
-use super::exchange::read_json;
 use super::meter::Meter;
 use super::place::LeaderError;
 use super::retry::Remedy;
@@ -130,13 +129,8 @@ impl Client {
             let mut opened = upload.source.open(meter).await?;
             let request = describe(self.request(Method::PUT, &url), &upload.metadata)
                 .header(IF_MATCH, etag(base))
-                .header(CONTENT_LENGTH, opened.size)
-                .body(opened.take_body());
-            let answer = match self.send_moving(request, &url, meter).await {
-                Ok(response) => read_json::<Receipt>(response, &url).await,
-                Err(error) => Err(error),
-            };
-            let error = match answer {
+                .header(CONTENT_LENGTH, opened.size);
+            let error = match self.send_body(request, &url, opened.take_body()).await {
                 Ok(receipt) => return verified(receipt, opened.checksum().await?),
                 Err(error) => error,
             };

@@ -1,21 +1,26 @@
 //! Uploads: of what can be read again, with retries under one id; and of what cannot, once.
 
+mod flow;
+
 use std::io;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder};
 use wire::content::Receipt;
 use wire::placement::Place;
 use wire::{Checksum, ContentId, routes};
 
+use super::Client;
 use super::error::RequestError;
 use super::exchange::read_json;
 use super::meter::Meter;
 use super::retry::Remedy;
 use super::source::{Opened, Source, SourceError};
-use super::{Client, STALL_MAX};
+use flow::Flow;
+
+pub(super) use flow::Pieces;
 
 /// What is said of an upload beside its bytes. What is absent an update leaves as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,10 +93,7 @@ impl Client {
         let mut uncertain = false;
         loop {
             let mut opened = upload.source.open(meter).await?;
-            let error = match self
-                .put(&target, &upload.metadata, &mut opened, meter)
-                .await
-            {
+            let error = match self.put(&target, &upload.metadata, &mut opened).await {
                 Ok(receipt) => return verified(receipt, opened.checksum().await?),
                 Err(error) => error,
             };
@@ -127,13 +129,9 @@ impl Client {
         });
         let request = self
             .request(Method::POST, &place.uri)
-            .header(CONTENT_TYPE, form.content_type())
-            .body(reqwest::Body::wrap_stream(form.body(hashed)));
-        let sent = self.send_moving(request, &place.uri, meter).await;
-        let answer = match sent {
-            Ok(response) => read_json::<Receipt>(response, &place.uri).await,
-            Err(error) => Err(error),
-        };
+            .header(CONTENT_TYPE, form.content_type());
+        let body = form.body(hashed).boxed();
+        let answer = self.send_body(request, &place.uri, body).await;
         let receipt = answer.map_err(|error| {
             let uncertain = error.may_have_changed();
             Target::of(place).failed(error, uncertain)
@@ -148,17 +146,11 @@ impl Client {
         target: &Target,
         metadata: &Metadata,
         opened: &mut Opened,
-        meter: &Meter,
     ) -> Result<Receipt, RequestError> {
         let request = self.request(Method::PUT, &target.url);
-        let request = describe(request, metadata)
-            .header(CONTENT_LENGTH, opened.size)
-            .body(opened.take_body());
-        read_json(
-            self.send_moving(request, &target.url, meter).await?,
-            &target.url,
-        )
-        .await
+        let request = describe(request, metadata).header(CONTENT_LENGTH, opened.size);
+        self.send_body(request, &target.url, opened.take_body())
+            .await
     }
 
     async fn next_target(
@@ -193,28 +185,17 @@ impl Client {
         }
     }
 
-    /// Sends a request whose body counts on `meter`, for as long as something moves.
-    pub(super) async fn send_moving(
+    /// Sends a request with this body and reads its receipt, for as long as something moves.
+    pub(super) async fn send_body(
         &self,
         request: RequestBuilder,
         url: &str,
-        meter: &Meter,
-    ) -> Result<Response, RequestError> {
-        let send = self.send(request, url);
-        tokio::pin!(send);
-        loop {
-            let before = meter.bytes();
-            match tokio::time::timeout(STALL_MAX, &mut send).await {
-                Ok(outcome) => return outcome,
-                Err(_) if meter.bytes() != before => {}
-                Err(_) => {
-                    return Err(RequestError::Stalled {
-                        url: url.to_owned(),
-                        after: STALL_MAX,
-                    });
-                }
-            }
-        }
+        body: Pieces,
+    ) -> Result<Receipt, RequestError> {
+        let flow = Flow::new();
+        let request = request.body(reqwest::Body::wrap_stream(flow.watch(body)));
+        let exchange = async { read_json(self.send(request, url).await?, url).await };
+        flow.or_stalled(exchange, url).await
     }
 }
 
