@@ -95,6 +95,7 @@ pub struct Attempts<'a> {
     since: Instant,
     made: u32,
     answered: bool,
+    furthest: u64,
 }
 
 impl<'a> Attempts<'a> {
@@ -106,6 +107,7 @@ impl<'a> Attempts<'a> {
             since: Instant::now(),
             made: 0,
             answered: false,
+            furthest: 0,
         }
     }
 
@@ -116,11 +118,16 @@ impl<'a> Attempts<'a> {
         self
     }
 
-    /// Something moved: patience and waits begin anew.
-    pub fn progressed(&mut self) {
-        self.since = Instant::now();
-        self.made = 0;
-        self.answered = true;
+    /// An attempt transferred so many bytes before it failed. When that is further than any before
+    /// it came, patience and waits begin anew: a long transfer may break late, and as often as it
+    /// comes further.
+    pub fn came_to(&mut self, bytes: u64) {
+        if bytes > self.furthest {
+            self.furthest = bytes;
+            self.since = Instant::now();
+            self.made = 0;
+            self.answered = true;
+        }
     }
 
     /// Waits for the next attempt's time; false, at once, when there should be none.
@@ -201,7 +208,7 @@ mod tests {
 
     // If this fails, a call never ends while the cluster is busy.
     #[tokio::test(start_paused = true)]
-    async fn patience_ends_and_progress_renews_it() {
+    async fn patience_ends_and_only_what_comes_further_renews_it() {
         let budget = Budget::default();
         let error = refused(Code::NoLeader, None);
         let mut attempts = Attempts::new(&budget, Duration::from_secs(10));
@@ -212,8 +219,11 @@ mod tests {
             spent > Duration::from_secs(7) && spent <= Duration::from_secs(10),
             "{spent:?}"
         );
-        attempts.progressed();
-        assert!(attempts.again(&error).await);
+        for (bytes, again) in [(0, false), (1, true), (1, false), (2, true)] {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            attempts.came_to(bytes);
+            assert_eq!(attempts.again(&error).await, again, "{bytes} bytes");
+        }
     }
 
     // If this fails, a mistyped address is retried as long as a node's restart takes, or a node's

@@ -135,6 +135,7 @@ impl Client {
                 Err(error) => error,
             };
             uncertain |= error.may_have_changed();
+            attempts.came_to(meter.bytes());
             let remedy = error.remedy();
             if remedy == Remedy::GiveUp || !attempts.again(&error).await {
                 return Err(failed(id, error, uncertain));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use client::bench::chunked::Chunked;
 use rustls::pki_types::pem::PemObject;
@@ -18,6 +18,8 @@ use wire::{Checksum, Code, ContentId, ErrorBody, ShardNo};
 pub(crate) enum Fault {
     /// The connection closes without an answer, and nothing is done.
     Drop,
+    /// The connection closes without an answer after this time, and nothing is done.
+    DropAfter(Duration),
     /// It is done, and the connection closes without an answer.
     DoAndDrop,
     /// An error answer.
@@ -225,6 +227,10 @@ impl Fake {
         let closed = || Err(io::ErrorKind::ConnectionAborted.into());
         match fault {
             Some(Fault::Drop) => closed(),
+            Some(Fault::DropAfter(time)) => {
+                std::thread::sleep(time);
+                closed()
+            }
             Some(Fault::DoAndDrop) => {
                 self.handle(request, None);
                 closed()

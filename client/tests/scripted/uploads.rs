@@ -1,7 +1,9 @@
 //! Uploads that meet failures.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use client::api::{Client, Metadata, Meter, Source, Upload, UploadError};
+use client::api::{Client, Condition, Metadata, Meter, Source, Upload, UploadError};
 use futures_util::stream;
 use wire::{Code, content::Receipt};
 
@@ -24,7 +26,7 @@ async fn upload(client: &Client, bytes: &[u8]) -> Result<Receipt, UploadError> {
 }
 
 fn impatient(fake: &Fake) -> Client {
-    patient_client(fake, None, std::time::Duration::from_secs(1))
+    patient_client(fake, None, Duration::from_secs(1))
 }
 
 /// The ids that uploads were sent under.
@@ -164,7 +166,7 @@ async fn retry_after_is_waited_for() {
     fake.fail("PUT /store/", Fault::RetryAfter(1));
     let begun = std::time::Instant::now();
     upload(&client_of(&fake), b"x").await.expect("uploads");
-    assert!(begun.elapsed() >= std::time::Duration::from_secs(1));
+    assert!(begun.elapsed() >= Duration::from_secs(1));
 }
 
 // If this fails, the client hammers the cluster with what can never succeed.
@@ -204,6 +206,31 @@ async fn when_patience_ends_the_user_learns_what_is_known() {
     }
     let error = upload(&impatient(&fake), b"x").await.expect_err("lost");
     assert!(matches!(error, UploadError::Uncertain { .. }), "{error}");
+}
+
+// If this fails, a large upload is given up on when its connection breaks late, as if it had been
+// tried again all the time.
+#[tokio::test]
+async fn a_transfer_that_took_long_is_tried_again_when_it_breaks() {
+    let fake = Fake::start();
+    let long = Duration::from_millis(1_200);
+    fake.fail("PUT /store/", Fault::DropAfter(long));
+    let receipt = upload(&impatient(&fake), b"x").await.expect("uploads");
+    fake.fail("PUT /update/", Fault::DropAfter(long));
+    let (id, meter) = (receipt.id, Meter::default());
+    impatient(&fake)
+        .update(id, &upload_of(b"y"), Condition::Any, &meter)
+        .await
+        .expect("updates");
+    assert_eq!(fake.content(id).expect("stored").bytes, b"y");
+
+    // What comes no further than before is not tried for ever.
+    for _ in 0..20 {
+        fake.fail("PUT /store/", Fault::DropAfter(long));
+    }
+    let error = upload(&impatient(&fake), b"x").await.expect_err("lost");
+    assert!(matches!(error, UploadError::Uncertain { .. }), "{error}");
+    assert_eq!(ids(&fake).len(), 2 + 2);
 }
 
 // If this fails, an error page of a proxy is taken for a receipt, or ends in a panic.
