@@ -79,6 +79,9 @@ pub enum UploadError {
 impl Client {
     /// Uploads and returns the receipt, whose hash was compared with that of the bytes read.
     ///
+    /// The hash is made while the bytes are sent, so none is sent along (`Repr-Digest`): a file is
+    /// read once, and bytes that changed on their way are an error here ([`UploadError::Mismatch`]).
+    ///
     /// Failures that may pass are retried. An attempt that may have been stored is repeated under
     /// its own id only, so that nothing is ever stored twice; one that certainly was not may go to
     /// another node under a new id. Dropping the future abandons the upload: nothing half-sent is

@@ -150,3 +150,20 @@ async fn a_delete_is_repeated_and_names_its_condition() {
         format!("\"{}\"", hash(b"old").hex())
     );
 }
+
+// If this fails, bytes that changed on their way count as the new version.
+#[tokio::test]
+async fn a_receipt_for_other_bytes_than_the_updates_is_an_error() {
+    let fake = Fake::start();
+    let id = fake.put("x", b"old");
+    let receipt = serde_json::json!({
+        "id": id, "message": "", "filename": "x", "version": 2, "size": 1,
+        "checksum": hash(b"other bytes"), "nodes": [], "degraded": false, "status": "OK",
+    });
+    let text: &'static str = receipt.to_string().leak();
+    fake.fail("PUT /update/", Fault::Foreign(200, text));
+    let error = update(&client_of(&fake), id, b"mine", Condition::Any)
+        .await
+        .expect_err("another hash");
+    assert!(matches!(error, UpdateError::Mismatch { .. }), "{error}");
+}
