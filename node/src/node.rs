@@ -100,8 +100,21 @@ impl Node {
         };
         for replica in self.handle.table().replicas().values() {
             add_replica(&mut stats, replica);
+            if self.lists(replica) {
+                stats.unlisted += unlisted(replica);
+            }
         }
         stats
+    }
+
+    /// Whether it is this node that has the replica's changes listed: also before it leads again
+    /// after a restart, and after the log failed.
+    fn lists(&self, replica: &ReplicaView) -> bool {
+        let record = replica.record.as_ref();
+        let leader = record.and_then(|record| record.leader.as_ref());
+        leader.is_some_and(|leader| {
+            leader.member.node == self.name && leader.member.replica == replica.replica
+        })
     }
 
     /// Shards whose log failed.
@@ -136,10 +149,11 @@ fn add_replica(stats: &mut NodeStats, replica: &ReplicaView) {
     stats.contents += measures.usage.contents;
     stats.space.add(&measures.usage.space);
     stats.damaged += measures.usage.damaged;
-    if leads {
-        stats.unlisted += measures
-            .committed
-            .0
-            .saturating_sub(replica.gauge.listed().0);
-    }
+}
+
+/// Committed records that the catalog is not known to have: after a restart all of them, until it
+/// was asked.
+fn unlisted(replica: &ReplicaView) -> u64 {
+    let committed = replica.gauge.measures().committed.0;
+    committed.saturating_sub(replica.gauge.listed().0)
 }

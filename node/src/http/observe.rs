@@ -26,6 +26,7 @@ pub(super) async fn metrics(request: HttpRequest) -> Result<HttpResponse, ApiErr
     node.metrics.storage_bytes.set(stats.storage);
     node.metrics.max_storage_bytes.set(stats.max_storage);
     node.metrics.shards_led.set(stats.shards_led);
+    node.metrics.unlisted.set(stats.unlisted);
     node.metrics.shards_poisoned.set(node.poisoned());
     let text = node
         .metrics

@@ -54,6 +54,44 @@ async fn a_node_works_on_without_its_distributor_and_lists_later() {
     cluster.stop().await;
 }
 
+/// What `/metrics` says of the records that are not listed.
+async fn unlisted_metric(cluster: &Cluster) -> u64 {
+    let text = cluster.get(0, "/metrics").await.text().await.expect("text");
+    let mut values = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("acequia_node_unlisted "));
+    let value = values.next().and_then(|value| value.parse().ok());
+    value.expect("it is measured")
+}
+
+// If this fails, an operator believes that the catalog has everything, although nobody has asked it.
+#[tokio::test]
+async fn what_is_not_known_to_be_listed_after_a_restart_counts_as_unlisted() {
+    let mut cluster = Cluster::start(1).await;
+    let stored = cluster.store(0, b"bytes").await;
+    cluster
+        .until("it is known to be listed", || async {
+            cluster.stats(0).await.unlisted == 0
+        })
+        .await;
+    assert!(cluster.listed(stored.id).await.is_some());
+    cluster.stop_dist().await;
+    cluster.stop_node(0).await;
+    cluster.start_node(0).await;
+    assert!(cluster.stats(0).await.unlisted > 0);
+    assert!(unlisted_metric(&cluster).await > 0);
+
+    cluster.start_dist().await;
+    cluster
+        .until("the catalog was asked", || async {
+            let leads = cluster.stats(0).await.shards_led > 0;
+            leads && unlisted_metric(&cluster).await == 0
+        })
+        .await;
+    assert_eq!(cluster.stats(0).await.unlisted, 0);
+    cluster.stop().await;
+}
+
 async fn put(cluster: &Cluster, id: ContentId) -> Response {
     let request = cluster
         .ask(Method::PUT, 0, &format!("/store/{id}"))
