@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use service::program::cores;
 use wire::NodeName;
 use wire::limits::SESSION_DEFAULT;
 
@@ -94,8 +95,7 @@ impl Options {
     /// threads than cores, each wakes for less, and a change more of threads costs more than it
     /// gives.
     fn workers(&self) -> usize {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        (cores / (usize::from(self.nodes) + 1)).max(1)
+        (cores() / (usize::from(self.nodes) + 1)).max(1)
     }
 
     /// The address of the service that is `offset` places after the distributor.

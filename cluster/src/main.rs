@@ -1,6 +1,6 @@
 //! `cargo run --release`: a whole cluster on this machine, until Ctrl-C.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,8 +8,10 @@ use anyhow::Context;
 use bytesize::ByteSize;
 use clap::Parser;
 use cluster::{Options, Running};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use service::given::Given;
+use service::log;
+use service::program::{ended, misused};
+use service::signals::StopSignals;
 
 /// Acequia on one machine: a distributor and storage nodes in one process
 #[derive(Parser)]
@@ -39,22 +41,14 @@ struct Arguments {
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("cluster: {error:#}");
-            ExitCode::FAILURE
-        }
+    let arguments = Arguments::parse();
+    match log::start(&Given::new("--log", arguments.log.as_str())) {
+        Ok(()) => ended("cluster", run(arguments)),
+        Err(error) => misused("cluster", &error),
     }
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&arguments.log).context("--log")?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
     let options = Options {
         data: arguments.data,
         port: arguments.port,
@@ -70,20 +64,15 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// Runs the cluster until SIGINT or SIGTERM.
 async fn serve(options: Options) -> anyhow::Result<()> {
     // Listened to from the start, so that a signal during the start is not lost.
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
+    let mut stop = StopSignals::listen().context("cannot listen to signals")?;
     let cluster = tokio::select! {
         // Its message is a whole line already; its sources would say the same again.
         started = cluster::start(options) => started.map_err(|error| anyhow::anyhow!("{error}"))?,
-        _ = interrupt.recv() => return Ok(()),
-        _ = terminate.recv() => return Ok(()),
+        () = stop.received() => return Ok(()),
     };
     // A closed standard output (`| head -1`) is no reason to stop serving.
     drop(std::io::stdout().write_all(greeting(&cluster).as_bytes()));
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    stop.received().await;
     drop(std::io::stdout().write_all(b"stopping\n"));
     cluster.stop().await;
     Ok(())

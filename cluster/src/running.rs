@@ -137,7 +137,7 @@ impl Running {
             data_dir: self.options.data.join(name.as_str()),
             max_storage: self.options.max_storage,
             distributors: vec![self.dist.url().to_owned()],
-            access: node::AccessConfig::default(),
+            access: node::Access::default(),
             cors_origins: vec![self.dist.url().to_owned()],
             workers: self.options.workers(),
         };

@@ -1,7 +1,6 @@
 //! The whole distributor: its parts put together, started and stopped.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,6 +8,8 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::{App, HttpServer, web};
+use service::access::{AccessError, Gate};
+use service::address::{ListenError, listen, reachable};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 use wire::limits::REFUSED_BODY_TIME_MAX;
@@ -19,7 +20,6 @@ use crate::catalog::{self, Catalog, Database, Identity, OpenError, QueryError, S
 use crate::config::Config;
 use crate::controller::Controller;
 use crate::coordinator::{Coordinator, CoordinatorError};
-use crate::gate::{AccessError, Gate};
 use crate::http;
 use crate::lister::Lister;
 use crate::members::{Members, Poller};
@@ -52,13 +52,8 @@ pub enum StartError {
     #[error(transparent)]
     Coordinator(#[from] CoordinatorError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {bind}: {source}")]
-    Bind {
-        /// The address.
-        bind: SocketAddr,
-        /// The system's reason.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The client for calls to nodes cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(String),
@@ -112,14 +107,7 @@ pub(crate) async fn start_on(
     database: Database,
 ) -> Result<Running, StartError> {
     let identity = database.catalog.identify(Uuid::new_v4()).await?;
-    let listener = std::net::TcpListener::bind(config.bind).map_err(|source| StartError::Bind {
-        bind: config.bind,
-        source,
-    })?;
-    let bound = listener.local_addr().map_err(|source| StartError::Bind {
-        bind: config.bind,
-        source,
-    })?;
+    let (listener, bound) = listen(config.bind)?;
     let url = format!("http://{}", reachable(bound));
     let workers = config.workers;
     let shared = Arc::new(Shared::new(config, gate, database, identity, &url)?);
@@ -127,9 +115,9 @@ pub(crate) async fn start_on(
     let begun = shared.positions().await?;
     let ticking = tokio::spawn(tick(Arc::clone(&shared), begun));
     let serve = serve(listener, workers, Arc::clone(&shared));
-    let server = serve.map_err(|source| StartError::Bind {
-        bind: bound,
-        source,
+    let server = serve.map_err(|reason| ListenError {
+        address: bound,
+        reason,
     })?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
@@ -141,16 +129,6 @@ pub(crate) async fn start_on(
         serving,
         ticking,
     })
-}
-
-/// Every address of this machine is also reached through its loopback.
-fn reachable(bound: SocketAddr) -> SocketAddr {
-    let ip = match bound.ip() {
-        IpAddr::V4(v4) if v4.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(v6) if v6.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        other => other,
-    };
-    SocketAddr::new(ip, bound.port())
 }
 
 fn serve(

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use service::access::Access;
 use wire::NodeName;
 
 /// How often nodes are asked for their statistics, unless told otherwise.
@@ -28,38 +29,4 @@ pub struct Config {
     pub poll: Duration,
     /// Threads that serve HTTP.
     pub workers: usize,
-}
-
-/// The keys, and what works without one.
-#[derive(Clone, Default)]
-pub struct Access {
-    /// Guards every call between services.
-    pub cluster_key: Option<String>,
-    /// Guards the routes of clients.
-    pub access_key: Option<String>,
-    /// What works without a key.
-    pub anonymous: Anonymous,
-}
-
-/// What clients may do without a key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Anonymous {
-    /// Nothing.
-    #[default]
-    None,
-    /// Read.
-    Read,
-    /// Read and change.
-    Write,
-}
-
-// Keys stay out of logs, whatever is printed.
-impl std::fmt::Debug for Access {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Access")
-            .field("cluster_key", &self.cluster_key.is_some())
-            .field("access_key", &self.access_key.is_some())
-            .field("anonymous", &self.anonymous)
-            .finish()
-    }
 }

@@ -8,7 +8,6 @@ pub mod catalog;
 mod config;
 pub mod controller;
 pub mod coordinator;
-mod gate;
 mod http;
 mod lister;
 mod members;
@@ -18,6 +17,6 @@ mod placement;
 mod rebuild;
 
 pub use app::{Running, StartError, start};
-pub use config::{Access, Anonymous, Config, POLL_DEFAULT};
-pub use gate::AccessError;
+pub use config::{Config, POLL_DEFAULT};
 pub use rebuild::{Progress, Rebuild, RebuildError, rebuild};
+pub use service::access::{Access, Anonymous};

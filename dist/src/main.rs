@@ -2,98 +2,68 @@
 
 mod cli;
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use anyhow::Context;
-use cli::{Settings, Task};
-use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-
-/// What a shell expects of a program that was called wrongly.
-const USAGE: u8 = 2;
+use anyhow::{Context, anyhow};
+use cli::{Order, Task};
+use service::given::Given;
+use service::program::{ended, misused, say};
+use service::signals::StopSignals;
+use service::{health, log};
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let (task, settings) = match cli::read() {
-        Ok(read) => read,
-        Err(error) => {
-            say(format_args!("dist: {error}"));
-            return ExitCode::from(USAGE);
-        }
+    let order = match cli::read() {
+        Ok(order) => order,
+        Err(error) => return misused("dist", &error),
     };
-    let outcome = match task {
-        Task::Health => cli::ask(settings.config.bind),
-        Task::Serve => log_to(&settings.log).and_then(|()| run(serve(settings))),
-        Task::Rebuild { adopt } => {
-            log_to(&settings.log).and_then(|()| run(rebuild(settings, adopt)))
-        }
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(format_args!("dist: {error:#}"));
-            ExitCode::FAILURE
-        }
+    let log = order.log.clone();
+    match order.task {
+        Task::Health => ended("dist", health::ask(order.config.bind)),
+        Task::Serve => run(&log, serve(order.config)),
+        Task::Rebuild { adopt } => run(&log, rebuild(order, adopt)),
     }
 }
 
-/// Writes a line to standard error. When that is closed, there is nobody left to tell.
-fn say(line: std::fmt::Arguments<'_>) {
-    writeln!(std::io::stderr(), "{line}").ok();
+fn run(log: &Given, task: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    if let Err(error) = log::start(log) {
+        return misused("dist", &error);
+    }
+    let runtime = tokio::runtime::Runtime::new().context("cannot start threads");
+    ended("dist", runtime.and_then(|runtime| runtime.block_on(task)))
 }
 
-fn run(task: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start threads")?
-        .block_on(task)
-}
-
-fn log_to(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("LOG: `{filter}`"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-    Ok(())
-}
-
-async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let running = dist::start(settings.config).await?;
-    stopped().await?;
+async fn serve(config: dist::Config) -> anyhow::Result<()> {
+    let mut stop = listen()?;
+    let running = tokio::select! {
+        // Its message is a whole line already; its sources would say the same again.
+        started = dist::start(config) => started.map_err(|error| anyhow!("{error}"))?,
+        () = stop.received() => return Ok(()),
+    };
+    stop.received().await;
     running.stop().await;
     Ok(())
 }
 
-async fn rebuild(settings: Settings, adopt: uuid::Uuid) -> anyhow::Result<()> {
+async fn rebuild(order: Order, adopt: uuid::Uuid) -> anyhow::Result<()> {
+    let mut stop = listen()?;
     let plan = dist::Rebuild {
         adopt,
-        nodes: settings.nodes,
-        distributors: settings.other_distributors,
+        nodes: order.nodes,
+        distributors: order.other_distributors,
     };
     tokio::select! {
-        outcome = dist::rebuild(settings.config, plan, |progress| say(format_args!("{progress}"))) => {
-            Ok(outcome?)
+        outcome = dist::rebuild(order.config, plan, |progress| say(progress)) => {
+            outcome.map_err(|error| anyhow!("{error}"))
         }
-        signal = stopped() => {
-            signal?;
+        () = stop.received() => {
             anyhow::bail!("interrupted; run it again, it goes on where it was")
         }
     }
 }
 
-/// Waits for SIGINT or SIGTERM.
-async fn stopped() -> anyhow::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+fn listen() -> anyhow::Result<StopSignals> {
+    StopSignals::listen().context("cannot listen to signals")
 }

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::{Method, StatusCode, header};
+use service::access::Access;
 use wire::content::ContentRow;
 use wire::error::ErrorBody;
 use wire::membership::NodesAnswer;
 use wire::stats::NodeStats;
 use wire::{ContentId, routes};
-
-use crate::config::Access;
 
 /// A node that needs longer for its statistics is not used.
 const STATS_TIME_MAX: Duration = Duration::from_secs(2);

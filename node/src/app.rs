@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::middleware::NormalizePath;
 use actix_web::{App, HttpServer, web};
+use service::access::{AccessError, Gate};
+use service::address::{ListenError, listen, reachable};
 use store::disk::FileSystem;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 use wire::limits::REFUSED_BODY_TIME_MAX;
 
-use crate::access::{Access, AccessError};
 use crate::config::Config;
 use crate::driver::admission::Admission;
 use crate::driver::{self, Driver};
@@ -41,11 +42,11 @@ const BLOCKING_THREADS_MAX: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The keys do not fit the address.
-    #[error("{0}")]
+    #[error(transparent)]
     Access(#[from] AccessError),
     /// The address cannot be listened on.
-    #[error("cannot listen on {0}: {1}")]
-    Bind(SocketAddr, #[source] std::io::Error),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// Nobody could be told where this node is.
     #[error("{0} is no address that others could be told: an internal or public URL is needed")]
     NoUrl(SocketAddr),
@@ -76,20 +77,19 @@ struct Parts {
 /// # Errors
 /// When the keys do not fit the address, the address or the data directory cannot be used.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    let access = Access::new(&config.access, config.bind)?;
-    let listener =
-        TcpListener::bind(config.bind).map_err(|error| StartError::Bind(config.bind, error))?;
-    let bound = listener
-        .local_addr()
-        .map_err(|error| StartError::Bind(config.bind, error))?;
+    let gate = Gate::new(&config.access, config.bind)?;
+    let (listener, bound) = listen(config.bind)?;
     let urls = Urls::of(&config, bound)?;
     let url = urls.bound.clone();
     let workers = config.workers;
-    let opened = tokio::task::spawn_blocking(move || open(config, access, urls)).await;
+    let opened = tokio::task::spawn_blocking(move || open(config, gate, urls)).await;
     let (node, parts) = opened
         .map_err(|error| StartError::Open(error.into()))?
         .map_err(StartError::Open)?;
-    let server = serve(listener, workers, node).map_err(|error| StartError::Bind(bound, error))?;
+    let server = serve(listener, workers, node).map_err(|reason| ListenError {
+        address: bound,
+        reason,
+    })?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
     tracing::info!(url, "serves");
@@ -143,16 +143,12 @@ struct Urls {
 
 impl Urls {
     fn of(config: &Config, bound: SocketAddr) -> Result<Self, StartError> {
-        let local = match bound.ip().is_unspecified() {
-            true => SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), bound.port()),
-            false => bound,
-        };
         let trimmed =
             |url: &Option<String>| url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
         let (internal, public) = (trimmed(&config.internal_url), trimmed(&config.public_url));
-        let url = format!("http://{local}");
-        let reachable = (!bound.ip().is_unspecified()).then(|| url.clone());
-        let internal = internal.or(reachable).or_else(|| public.clone());
+        let url = format!("http://{}", reachable(bound));
+        let told = (!bound.ip().is_unspecified()).then(|| url.clone());
+        let internal = internal.or(told).or_else(|| public.clone());
         let internal = internal.ok_or(StartError::NoUrl(bound))?;
         let public = public.unwrap_or_else(|| internal.clone());
         Ok(Urls {
@@ -166,7 +162,7 @@ impl Urls {
 /// Opens the data directory and starts everything but the HTTP server.
 fn open(
     config: Config,
-    access: Access,
+    gate: Gate,
     urls: Urls,
 ) -> Result<(Node, Parts), Box<dyn Error + Send + Sync>> {
     let dir = DataDir::open(&config.data_dir, &config.name)?;
@@ -206,7 +202,7 @@ fn open(
     let node = node(
         config.name,
         config.cors_origins,
-        access,
+        gate,
         Shared {
             handle,
             map,
@@ -232,7 +228,7 @@ struct Shared {
     gauges: Gauges,
 }
 
-fn node(name: wire::NodeName, cors_origins: Vec<String>, access: Access, shared: Shared) -> Node {
+fn node(name: wire::NodeName, cors_origins: Vec<String>, access: Gate, shared: Shared) -> Node {
     let Shared {
         handle,
         map,
@@ -288,7 +284,7 @@ fn line(error: &(dyn Error + Send + Sync)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::AccessConfig;
+    use service::access::Access;
 
     fn config(bind: &str) -> Config {
         Config {
@@ -299,7 +295,7 @@ mod tests {
             data_dir: "unused".into(),
             max_storage: None,
             distributors: Vec::new(),
-            access: AccessConfig::default(),
+            access: Access::default(),
             cors_origins: Vec::new(),
             workers: 1,
         }

@@ -12,29 +12,15 @@ impl Place {
 
     fn with_nodes(text: &str) -> Self {
         let place = Place::new();
-        std::fs::write(place.0.path().join(NODES_FILE), text).expect("writes");
+        std::fs::write(place.0.path().join("nodes.yml"), text).expect("writes");
         place
     }
 
     fn config(&self, flags: &[&str], variables: &[(&str, &str)]) -> Result<Config, SettingError> {
         let arguments = std::iter::once("node").chain(flags.iter().copied());
         let flags = Flags::try_parse_from(arguments).expect("flags that are understood");
-        let variable = |name: &str| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
-        };
-        flags.config(&Environment {
-            variable: &variable,
-            folder: self.0.path(),
-        })
-    }
-
-    fn refused(&self, flags: &[&str], variables: &[(&str, &str)]) -> String {
-        self.config(flags, variables)
-            .expect_err("is refused")
-            .to_string()
+        let environment = Environment::new(variables.iter().copied(), self.0.path());
+        flags.settings(&environment).map(|(config, _)| config)
     }
 }
 
@@ -78,19 +64,31 @@ fn flags_come_before_the_environment_before_the_file() {
 
     let variables = [
         ("NODE_NAME", "node2"),
-        ("PORT", "9102"),
+        ("DATA_DIR", "d"),
+        ("MAX_STORAGE", "1k"),
+        ("CLUSTER_KEY", "c"),
         ("DIST_URL", "http://a/, http://b"),
     ];
     let environment = place.config(&[], &variables).expect("reads");
-    assert_eq!(
-        (environment.name.as_str(), environment.bind.port()),
-        ("node2", 9102)
-    );
+    assert_eq!(environment.name.as_str(), "node2");
+    assert_eq!(environment.data_dir, place.0.path().join("d"));
+    assert_eq!(environment.max_storage, Some(1000));
+    assert_eq!(environment.access.cluster_key.as_deref(), Some("c"));
     assert_eq!(environment.distributors, ["http://a", "http://b"]);
 
-    let flags = ["--port", "9202", "--dist", "http://c", "--dist", "http://d"];
+    let flags = [
+        "--data",
+        "/e",
+        "--max-storage",
+        "2k",
+        "--dist",
+        "http://c",
+        "--dist",
+        "http://d",
+    ];
     let flags = place.config(&flags, &variables).expect("reads");
-    assert_eq!(flags.bind.port(), 9202);
+    assert_eq!(flags.data_dir, std::path::Path::new("/e"));
+    assert_eq!(flags.max_storage, Some(2000));
     assert_eq!(flags.distributors, ["http://c", "http://d"]);
 }
 
@@ -111,61 +109,45 @@ fn sizes_are_read_as_people_write_them() {
 // If this fails, a node starts with something else than was meant, or does not say what is wrong.
 #[test]
 fn a_bad_value_is_named_with_its_source() {
-    let place = Place::new();
     type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a str);
-    let cases: [Case<'_>; 8] = [
+    let cases: [Case<'_>; 4] = [
         (
-            &["--port", "x"],
+            &["--max-storage", "0"],
             &[],
-            "--port: `x` is not a port from 0 to 65535",
+            "--max-storage: `0` leaves no room",
         ),
-        (&[], &[("PORT", "70000")], "PORT: `70000` is not a port"),
-        (&["--name", "Node 1"], &[], "--name: `Node 1` is not a name"),
         (
             &[],
             &[("MAX_STORAGE", "much")],
             "MAX_STORAGE: `much` is not a size",
         ),
         (
-            &[],
-            &[("ANONYMOUS", "yes")],
-            "ANONYMOUS: `yes` is not none, read or write",
-        ),
-        (
             &["--dist", "a:1"],
             &[],
             "--dist: `a:1` does not begin with http",
         ),
-        (&["--host", "a host"], &[], "--host: `a host` is neither"),
         (
-            &["--nodes-file", "none.yml"],
             &[],
-            "--nodes-file: cannot read",
+            &[("DIST_URL", "http://a,b")],
+            "DIST_URL: `b` does not begin with http",
         ),
     ];
     for (flags, variables, expected) in cases {
-        let error = place.refused(flags, variables);
+        let refused = Place::new().config(flags, variables);
+        let error = refused.expect_err("is refused").to_string();
         assert!(error.starts_with(expected), "{error}");
         assert_eq!(error.lines().count(), 1);
     }
-    let broken = Place::with_nodes("nodes: {dist: {host: a, port: 0}}").refused(&[], &[]);
-    assert!(broken.contains("nodes.yml: dist: port: 0"), "{broken}");
 }
 
-// If this fails, keys can be read in the list of processes, or in a log.
+// If this fails, a variable that is not set, and passed on as an empty one, stops the start.
 #[test]
-fn keys_come_from_the_environment_and_are_not_printed() {
-    let variables = [
-        ("CLUSTER_KEY", "secret"),
-        ("ACCESS_KEY", "other"),
-        ("ANONYMOUS", "read"),
-    ];
-    let config = Place::new().config(&[], &variables).expect("reads");
-    assert_eq!(config.access.cluster_key.as_deref(), Some("secret"));
-    assert_eq!(config.access.anonymous, Anonymous::Read);
-    let printed = format!("{config:?}");
-    assert!(
-        !printed.contains("secret") && !printed.contains("other"),
-        "{printed}"
-    );
+fn an_empty_variable_is_not_set() {
+    let names = ["DATA_DIR", "MAX_STORAGE", "DIST_URL"];
+    let place = Place::new();
+    let config = place.config(&[], &names.map(|name| (name, "")));
+    let config = config.expect("is enough");
+    assert_eq!(config.data_dir, place.0.path().join("data/node1"));
+    assert_eq!(config.distributors, ["http://127.0.0.1:8000"]);
+    assert_eq!(config.max_storage, None);
 }

@@ -4,7 +4,6 @@
 //! [`start`] runs a node inside any process that has a tokio runtime; the program `node` is
 //! [`cli`] around it.
 
-pub mod access;
 mod app;
 pub mod cli;
 mod clock;
@@ -19,4 +18,7 @@ mod node;
 mod routing;
 
 pub use app::{Running, StartError, start};
-pub use config::{AccessConfig, Anonymous, Config};
+pub use config::Config;
+pub use service::access::{Access, Access as AccessConfig, Anonymous};
+
+use service::access;

@@ -1,63 +1,31 @@
 //! The program `node`.
 
-use std::io::{IsTerminal, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use clap::Parser;
+use anyhow::{Context, Result, anyhow};
 use node::Config;
-use node::cli::{Environment, Flags, Task};
-use tokio::signal::unix::{SignalKind, signal};
-
-/// How long a health check waits for its answer.
-const HEALTH_TIME_MAX: Duration = Duration::from_secs(2);
+use node::cli::{DEFAULTS, Flags, Task};
+use service::environment::Environment;
+use service::program::{ended, misused};
+use service::signals::StopSignals;
+use service::{flags, health, log};
 
 #[global_allocator]
 static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let flags = Flags::parse();
-    let variable = |name: &str| std::env::var(name).ok();
-    let folder = std::env::current_dir().unwrap_or_default();
-    let environment = Environment {
-        variable: &variable,
-        folder: &folder,
+    let flags: Flags = flags::read(&DEFAULTS);
+    let (config, filter) = match flags.settings(&Environment::of_process()) {
+        Ok(settings) => settings,
+        Err(error) => return misused("node", &error),
     };
-    let config = match flags.config(&environment) {
-        Ok(config) => config,
-        Err(error) => return fail(&error, 2),
-    };
-    let result = match flags.command {
-        Some(Task::Health) => ask_health(config.bind),
-        None => {
-            let filter = flags.log_filter(&environment);
-            start_log(&filter).and_then(|()| run(config))
-        }
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&format!("{error:#}"), 1),
+    if let Some(Task::Health) = flags.command {
+        return ended("node", health::ask(config.bind));
     }
-}
-
-fn fail(error: &dyn std::fmt::Display, code: u8) -> ExitCode {
-    // There is nobody left to tell when standard error is closed.
-    match writeln!(std::io::stderr(), "node: {error}") {
-        Ok(()) | Err(_) => ExitCode::from(code),
+    match log::start(&filter) {
+        Ok(()) => ended("node", run(config)),
+        Err(error) => misused("node", &error),
     }
-}
-
-fn start_log(filter: &str) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)
-        .with_context(|| format!("LOG: `{filter}` is not a filter"))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-    Ok(())
 }
 
 fn run(config: Config) -> Result<()> {
@@ -65,39 +33,14 @@ fn run(config: Config) -> Result<()> {
         .worker_threads(1)
         .enable_all()
         .build()
-        .context("cannot start")?;
+        .context("cannot start threads")?;
     runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("cannot await signals")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot await signals")?;
-        let running = node::start(config).await?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        let mut stop = StopSignals::listen().context("cannot listen to signals")?;
+        let started = node::start(config).await;
+        // Its message is a whole line already; its sources would say the same again.
+        let running = started.map_err(|error| anyhow!("{error}"))?;
+        stop.received().await;
         running.stop().await;
         Ok(())
     })
-}
-
-/// Asks the node at `bind` whether it lives.
-fn ask_health(bind: SocketAddr) -> Result<()> {
-    let ip = if bind.ip().is_unspecified() {
-        IpAddr::V4(Ipv4Addr::LOCALHOST)
-    } else {
-        bind.ip()
-    };
-    let address = SocketAddr::new(ip, bind.port());
-    let mut stream = TcpStream::connect_timeout(&address, HEALTH_TIME_MAX)
-        .with_context(|| format!("nobody listens on {address}"))?;
-    stream.set_read_timeout(Some(HEALTH_TIME_MAX))?;
-    stream.write_all(b"GET /health/live HTTP/1.0\r\nconnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream
-        .take(4096)
-        .read_to_string(&mut answer)
-        .context("the answer broke off")?;
-    match answer.lines().next() {
-        Some(line) if line.contains(" 200 ") => Ok(()),
-        line => bail!("the node answers {:?}", line.unwrap_or_default()),
-    }
 }

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use rand::Rng;
+use service::access::Gate;
 use wire::content::Receipt;
 use wire::stats::{NodeStats, Space};
 use wire::{ContentId, NodeName};
 
-use crate::access::Access;
 use crate::clock;
 use crate::driver::Handle;
 use crate::driver::command::Ack;
@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 /// A running node.
 pub(crate) struct Node {
     pub(crate) name: NodeName,
-    pub(crate) access: Access,
+    pub(crate) access: Gate,
     pub(crate) cors_origins: Vec<String>,
     pub(crate) handle: Handle,
     pub(crate) map: Map,

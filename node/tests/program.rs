@@ -87,9 +87,42 @@ fn a_failed_start_is_one_line_and_an_exit_code() {
     );
 
     let open = ["--host", "0.0.0.0", "--port", "0"];
-    let (code, text) = output(program(&folder).args(open));
-    assert_eq!((code, text.lines().count()), (Some(1), 1), "{text}");
-    assert!(text.starts_with("node: CLUSTER_KEY is needed"), "{text}");
+    let (code, text) = output(program(&folder).args(open).env("CLUSTER_KEY", ""));
+    let expected = "node: CLUSTER_KEY is needed to listen on 0.0.0.0:0, which is not loopback\n";
+    assert_eq!((code, text.as_str()), (Some(1), expected));
+}
+
+// If this fails, a variable that is not set, and passed on as an empty one, stops the start.
+#[test]
+fn an_empty_key_is_not_set() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = [("ACCESS_KEY", ""), ("CLUSTER_KEY", "")];
+    let process = Process::start(program(&folder).args(["--port", "0"]).envs(keys));
+    process.signal(Signal::TERM);
+    assert_eq!(process.end(), Some(0));
+}
+
+// If this fails, uploads are sent to the port of the nodes file, where nobody listens.
+#[tokio::test]
+async fn an_overridden_port_is_told_to_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = "nodes: {dist: {host: 127.0.0.1, port: 1}, node1: {host: 127.0.0.1, port: 2}}";
+    std::fs::write(folder.path().join("nodes.yml"), file).expect("writes");
+    let dist = distributor(&folder).await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let port = free.local_addr().expect("an address").port().to_string();
+    drop(free);
+    let arguments = ["--dist", dist.url(), "--log", "info"];
+    let process = Process::start(program(&folder).args(arguments).env("PORT", &port));
+    let story = Story {
+        http: client(),
+        dist: dist.url().to_owned(),
+        node: process.url.clone(),
+    };
+    story.used().await;
+    assert!(process.url.ends_with(&format!(":{port}")));
+    drop(process);
+    dist.stop().await;
 }
 
 // If this fails, container engines restart healthy nodes, or kill them when they stop.
@@ -137,6 +170,19 @@ impl Story {
             .await
             .ok()?;
         answer.json().await.ok()
+    }
+
+    /// Returns when the distributor sends uploads to the node, under the address it serves at.
+    async fn used(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self
+            .place()
+            .await
+            .is_some_and(|place| place.uri.starts_with(&self.node))
+        {
+            assert!(Instant::now() < deadline, "the node is not used");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     async fn change(&self, method: Method, path: String, body: Vec<u8>) -> Option<StatusCode> {
@@ -209,6 +255,28 @@ impl Story {
     }
 }
 
+async fn distributor(folder: &TempDir) -> dist::Running {
+    dist::start(dist::Config {
+        name: "dist".parse().expect("a name"),
+        bind: ([127, 0, 0, 1], 0).into(),
+        public_url: None,
+        database_url: format!("sqlite://{}", folder.path().join("catalog.db").display()),
+        access: dist::Access::default(),
+        session: Duration::from_millis(600),
+        poll: Duration::from_millis(50),
+        workers: 1,
+    })
+    .await
+    .expect("the distributor starts")
+}
+
+fn client() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client")
+}
+
 fn noise(length: usize, seed: u8) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new_keyed(&[seed; 32])
@@ -222,22 +290,8 @@ fn noise(length: usize, seed: u8) -> Vec<u8> {
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_kill() {
     let folder = tempfile::tempdir().expect("a folder");
-    let dist = dist::start(dist::Config {
-        name: "dist".parse().expect("a name"),
-        bind: ([127, 0, 0, 1], 0).into(),
-        public_url: None,
-        database_url: format!("sqlite://{}", folder.path().join("catalog.db").display()),
-        access: dist::Access::default(),
-        session: Duration::from_millis(600),
-        poll: Duration::from_millis(50),
-        workers: 1,
-    })
-    .await
-    .expect("the distributor starts");
-    let http = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .expect("a client");
+    let dist = distributor(&folder).await;
+    let http = client();
     let mut known: Vec<(ContentId, Known)> = Vec::new();
     for round in 0..6_u8 {
         let arguments = ["--port", "0", "--dist", dist.url(), "--log", "info"];
@@ -248,15 +302,7 @@ async fn what_was_acknowledged_survives_a_kill() {
             dist: dist.url().to_owned(),
             node,
         };
-        let deadline = Instant::now() + PATIENCE;
-        while !story
-            .place()
-            .await
-            .is_some_and(|place| place.uri.starts_with(&story.node))
-        {
-            assert!(Instant::now() < deadline, "the node is not used");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        story.used().await;
         for (id, known) in &known {
             story.check(*id, known).await;
         }

@@ -11,11 +11,9 @@ pub struct Defaults {
     pub port: u16,
 }
 
-#[expect(
-    missing_docs,
-    reason = "a comment here would replace the program's own in its help"
-)]
+/// The flags; a program's own stand beside them.
 #[derive(Clone, Debug, Default, Args)]
+#[group(skip)]
 pub struct Flags {
     /// The services by host and port [env: NODES_FILE] [default: nodes.yml, if it is there]
     #[arg(long, global = true, value_name = "FILE")]

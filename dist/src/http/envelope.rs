@@ -9,6 +9,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Data};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse};
+use service::access::Presented;
 use uuid::Uuid;
 use wire::routes::{CLUSTER_KEY_HEADER, REQUEST_ID_HEADER};
 
@@ -16,7 +17,6 @@ use super::body;
 use super::error::{ApiError, foreign};
 use super::policy::{need, origin};
 use crate::app::Shared;
-use crate::gate::Presented;
 use crate::metrics::{Metrics, RequestLabels, RouteLabels};
 
 /// A longer request id is replaced by one of ours.
@@ -107,18 +107,11 @@ fn request_id(headers: &HeaderMap) -> String {
 }
 
 fn presented(request: &ServiceRequest) -> Presented<'_> {
-    let header = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
-    let bearer = |value: &'static str, given: &'_ [u8]| {
-        given
-            .get(..value.len())
-            .is_some_and(|scheme| scheme.eq_ignore_ascii_case(value.as_bytes()))
-    };
-    Presented {
-        cluster_key: header(CLUSTER_KEY_HEADER),
-        access_key: header("authorization")
-            .filter(|given| bearer("Bearer ", given))
-            .map(|given| given["Bearer ".len()..].trim_ascii()),
-    }
+    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+    Presented::of(
+        header(CLUSTER_KEY_HEADER),
+        header(header::AUTHORIZATION.as_str()),
+    )
 }
 
 /// The caller's origin, if it is the one of our own pages.

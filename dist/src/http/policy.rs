@@ -1,8 +1,7 @@
 //! What each route asks of a caller, and whom a browser may call for: pure.
 
 use actix_web::http::Method;
-
-use crate::gate::Need;
+use service::access::Need;
 
 /// What a request to this path needs.
 pub(super) fn need(method: &Method, path: &str) -> Need {
@@ -59,8 +58,8 @@ pub(super) fn host_and_port(url: &str) -> Option<(String, u16)> {
 #[cfg(test)]
 mod tests {
     use super::{host_and_port, need, origin};
-    use crate::gate::Need;
     use actix_web::http::Method;
+    use service::access::Need;
 
     // If this fails, a stranger lists contents, moves shards, or is asked for a key to see health.
     #[test]

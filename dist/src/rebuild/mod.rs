@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use service::access::Gate;
 use uuid::Uuid;
 use wire::shard::ShardRecord;
 use wire::{Lsn, NodeName, Position, ShardNo};
@@ -16,7 +17,6 @@ use crate::app::{Running, StartError, start_on};
 use crate::catalog::{self, AdoptError, QueryError};
 use crate::config::Config;
 use crate::controller::Seen;
-use crate::gate::Gate;
 use crate::peer::Peer;
 
 /// How often progress is looked at.

@@ -65,14 +65,14 @@ fn mistakes_end_with_one_line_and_an_exit_code() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").port().to_string();
     let fresh = Fresh::sqlite();
-    let cases: [Mistake<'_>; 7] = [
+    let cases: [Mistake<'_>; 8] = [
         (&[("PORT", "x")], &[], 2, "dist: PORT: `x` is not a port"),
         (&[("ANONYMOUS", "all")], &[], 2, "dist: ANONYMOUS: `all`"),
         (
             &[],
             &["--nodes-file", "/nothing.yml"],
             2,
-            "dist: /nothing.yml: ",
+            "dist: --nodes-file: cannot read /nothing.yml: ",
         ),
         (
             &[],
@@ -82,6 +82,12 @@ fn mistakes_end_with_one_line_and_an_exit_code() {
         ),
         (
             &[("HOST", "0.0.0.0")],
+            &[],
+            1,
+            "dist: CLUSTER_KEY is needed",
+        ),
+        (
+            &[("HOST", "0.0.0.0"), ("CLUSTER_KEY", "")],
             &[],
             1,
             "dist: CLUSTER_KEY is needed",
@@ -133,6 +139,42 @@ async fn it_serves_tells_its_health_and_ends_cleanly() {
     terminate(&child);
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
     assert_eq!(health().status.code(), Some(1));
+}
+
+// If this fails, a variable that is not set, and passed on as an empty one, stops the start.
+#[tokio::test]
+async fn an_empty_key_is_not_set() {
+    let fresh = Fresh::sqlite();
+    let port = free_port().to_string();
+    let mut child = serve(
+        dist()
+            .args(["--port", &port, "--database-url", &fresh.url])
+            .envs([("ACCESS_KEY", ""), ("CLUSTER_KEY", "")]),
+    );
+    let client = Service::at(&format!("http://127.0.0.1:{port}"));
+    assert!(client.json("/nodes").await["nodes"]["dist"].is_object());
+    terminate(&child);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+// If this fails, clients are sent to the port of the nodes file, where nobody listens.
+#[tokio::test]
+async fn an_overridden_port_is_told_to_others() {
+    let fresh = Fresh::sqlite();
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = "nodes: {dist: {host: 127.0.0.1, port: 1}}";
+    std::fs::write(folder.path().join("nodes.yml"), file).expect("written");
+    let port = free_port().to_string();
+    let mut child = serve(
+        dist()
+            .current_dir(folder.path())
+            .envs([("PORT", &port), ("DATABASE_URL", &fresh.url)]),
+    );
+    let client = Service::at(&format!("http://127.0.0.1:{port}"));
+    let told = client.json("/nodes").await["nodes"]["dist"]["port"].to_string();
+    terminate(&child);
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    assert_eq!(told, port);
 }
 
 // If this fails, an interrupted rebuild looks as if it were complete.

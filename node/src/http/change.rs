@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use service::access::Need;
 use wire::content::Describe;
 use wire::limits::JSON_BYTES_MAX;
 use wire::name::{check_attributes, check_content_type, check_file_name};
@@ -13,7 +14,6 @@ use super::intake::{self, Body};
 use super::precondition;
 use super::query::Query;
 use super::{allow, content_id, frame};
-use crate::access::Need;
 use crate::driver::command::What;
 use crate::node::Node;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse};
+use service::access::Need;
 use store::{Change, Committed, ReadError};
 use wire::operation::{Operation, OperationKind};
 use wire::position::{Lsn, ShardNo};
@@ -13,7 +14,6 @@ use super::error::ApiError;
 use super::intake;
 use super::query::Query;
 use super::{allow, content_id, frame};
-use crate::access::Need;
 use crate::driver::table::ReplicaView;
 use crate::lister::row::row;
 

@@ -16,9 +16,9 @@ use actix_web::dev::HttpServiceFactory;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, web};
+use service::access::{Need, Presented};
 use wire::{Code, ContentId, routes};
 
-use crate::access::{Need, Presented};
 use crate::node::Node;
 use error::ApiError;
 
@@ -88,20 +88,11 @@ fn content_id(request: &HttpRequest) -> Result<ContentId, ApiError> {
 /// Checks the request's keys.
 fn allow(node: &Node, request: &HttpRequest, need: Need) -> Result<(), ApiError> {
     let header = |name| request.headers().get(name).map(|value| value.as_bytes());
-    let bearer = header(AUTHORIZATION.as_str()).and_then(|value| {
-        let (scheme, key) = value.split_at_checked(7)?;
-        scheme
-            .eq_ignore_ascii_case(b"bearer ")
-            .then_some(key.trim_ascii())
-    });
-    let cluster_key = header(routes::CLUSTER_KEY_HEADER);
-    if node.access.allows(
-        need,
-        Presented {
-            cluster_key,
-            access_key: bearer,
-        },
-    ) {
+    let presented = Presented::of(
+        header(routes::CLUSTER_KEY_HEADER),
+        header(AUTHORIZATION.as_str()),
+    );
+    if node.access.allows(need, presented) {
         Ok(())
     } else {
         Err(ApiError::new(Code::Unauthorized, "this route needs a key"))

@@ -3,11 +3,11 @@
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::{HttpRequest, HttpResponse};
+use service::access::Need;
 use wire::Code;
 
 use super::error::ApiError;
 use super::{allow, frame};
-use crate::access::Need;
 
 /// `GET /stats`.
 pub(super) async fn stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {

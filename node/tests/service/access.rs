@@ -1,6 +1,6 @@
 //! Keys.
 
-use node::{AccessConfig, Anonymous};
+use node::{Access, Anonymous};
 use reqwest::Method;
 use wire::{Code, ContentId, ShardNo};
 
@@ -10,7 +10,7 @@ use crate::support::Cluster;
 #[tokio::test]
 async fn every_route_asks_for_its_key() {
     let cluster = Cluster::start_with(1, |config| {
-        config.access = AccessConfig {
+        config.access = Access {
             cluster_key: None,
             access_key: Some("right".to_owned()),
             anonymous: Anonymous::Read,
@@ -80,7 +80,7 @@ async fn without_a_rule_for_strangers_reads_are_guarded_too() {
         data_dir: folder.path().join("node1"),
         max_storage: None,
         distributors: Vec::new(),
-        access: AccessConfig {
+        access: Access {
             cluster_key: Some("cluster".to_owned()),
             access_key: Some("right".to_owned()),
             anonymous: Anonymous::None,

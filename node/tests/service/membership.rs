@@ -66,7 +66,7 @@ async fn a_data_directory_is_one_nodes_and_one_process_s() {
         data_dir: dir.clone(),
         max_storage: None,
         distributors: Vec::new(),
-        access: node::AccessConfig::default(),
+        access: node::Access::default(),
         cors_origins: Vec::new(),
         workers: 1,
     };

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use node::{AccessConfig, Config};
+use node::{Access, Config};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -77,7 +77,7 @@ impl Cluster {
             public_url: None,
             max_storage: None,
             distributors: vec![self.dist_url()],
-            access: AccessConfig::default(),
+            access: Access::default(),
             cors_origins: vec!["http://page.example".to_owned()],
             workers: 2,
         }

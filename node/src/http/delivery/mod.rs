@@ -16,6 +16,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use rand::Rng;
+use service::access::Need;
 use store::{Content, OpenContent, ReadError};
 use wire::{Code, ContentId, routes};
 
@@ -23,7 +24,6 @@ use super::error::ApiError;
 use super::precondition::{self, Validators, Verdict};
 use super::query::Query;
 use super::{allow, content_id, frame};
-use crate::access::Need;
 use crate::driver::table::ReplicaView;
 use crate::node::Node;
 use crate::routing::Misrouted;

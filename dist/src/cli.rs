@@ -1,0 +1,187 @@
+//! The command line of the program `dist`.
+
+use clap::{Parser, Subcommand};
+use dist::{Config, POLL_DEFAULT};
+use service::environment::Environment;
+use service::flags::{self, Defaults, ENVIRONMENT};
+use service::given::{Given, SettingError};
+use service::program::cores;
+use service::settings::Settings;
+use uuid::Uuid;
+use wire::NodeName;
+use wire::limits::SESSION_DEFAULT;
+use wire::nodes_file::{NodesFile, ServiceAddress};
+
+const DEFAULTS: Defaults = Defaults {
+    name: "dist",
+    port: 8000,
+};
+
+const DATABASE_URL_DEFAULT: &str = "sqlite://data/catalog.db";
+
+/// The distributor of an Acequia cluster: answers "where?", and keeps the catalog of all content.
+#[derive(Parser)]
+#[command(name = "dist", version, after_help = ENVIRONMENT)]
+struct Flags {
+    #[command(flatten)]
+    service: flags::Flags,
+    /// sqlite://PATH or postgres://… [env: DATABASE_URL] [default: sqlite://data/catalog.db]
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Ask the distributor that runs here whether it is alive; for container health checks.
+    Health,
+    /// Fill an empty catalog from the nodes, after the old one was lost.
+    Rebuild {
+        /// The UUID of the cluster, as the nodes know it; a refused node's log line names it.
+        #[arg(long, value_name = "UUID")]
+        adopt: String,
+    },
+}
+
+/// What the program shall do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Serve until it is told to stop.
+    Serve,
+    /// Ask the one that serves.
+    Health,
+    /// Fill an empty catalog.
+    Rebuild {
+        /// Of this cluster.
+        adopt: Uuid,
+    },
+}
+
+/// Everything that the program needs.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// What to do.
+    pub(crate) task: Task,
+    /// How the distributor is started.
+    pub(crate) config: Config,
+    /// The filter of the log.
+    pub(crate) log: Given,
+    /// The nodes that the nodes file names.
+    pub(crate) nodes: Vec<NodeName>,
+    /// Base URIs of the other distributors that it names.
+    pub(crate) other_distributors: Vec<String>,
+}
+
+/// Reads the command line, the environment and the nodes file.
+///
+/// # Errors
+/// When a value cannot be used. A mistake in the command line's form ends the program at once,
+/// as `--help` does.
+pub(crate) fn read() -> Result<Order, SettingError> {
+    order(flags::read(&DEFAULTS), &Environment::of_process())
+}
+
+fn order(flags: Flags, environment: &Environment) -> Result<Order, SettingError> {
+    let task = match flags.command {
+        None => Task::Serve,
+        Some(Command::Health) => Task::Health,
+        Some(Command::Rebuild { adopt }) => Task::Rebuild {
+            adopt: Given::new("--adopt", adopt).parse("a UUID")?,
+        },
+    };
+    let settings = Settings::read(&flags.service, environment, &DEFAULTS)?;
+    let database_url = environment.given(
+        "--database-url",
+        flags.database_url.as_deref(),
+        "DATABASE_URL",
+    )?;
+    let file = settings.nodes_file.as_ref();
+    let nodes = file.into_iter().flat_map(NodesFile::storage_nodes);
+    let others = file
+        .into_iter()
+        .flat_map(NodesFile::distributors)
+        .filter(|(name, _)| **name != settings.name);
+    let url = |(_, address): (_, &ServiceAddress)| address.internal_url();
+    Ok(Order {
+        task,
+        nodes: nodes.map(|(name, _)| name.clone()).collect(),
+        other_distributors: others.map(url).collect(),
+        config: Config {
+            name: settings.name,
+            bind: settings.bind,
+            public_url: settings.public_url,
+            database_url: database_url
+                .map_or_else(|| DATABASE_URL_DEFAULT.to_owned(), |given| given.value),
+            access: settings.access,
+            session: SESSION_DEFAULT,
+            poll: POLL_DEFAULT,
+            workers: cores(),
+        },
+        log: settings.log,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    const FILE: &str = "nodes:
+  dist: {host: 127.0.0.1, port: 7000, public_url: https://files.example.com/}
+  dist2: {host: 127.0.0.1, port: 7001}
+  node1: {host: 127.0.0.1, port: 7002}
+";
+
+    fn read(words: &[&str], variables: &[(&str, &str)]) -> Result<Order, SettingError> {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("nodes.yml"), FILE).expect("written");
+        let flags = Flags::try_parse_from([&["dist"], words].concat()).expect("is understood");
+        let environment = Environment::new(variables.iter().copied(), folder.path());
+        order(flags, &environment)
+    }
+
+    // If this fails, a setting that is documented does nothing.
+    #[test]
+    fn settings_come_from_flags_variables_and_the_file() {
+        let file = read(&[], &[]).expect("is read");
+        assert_eq!(file.task, Task::Serve);
+        assert_eq!(file.config.name.as_str(), "dist");
+        assert_eq!(file.config.bind.to_string(), "127.0.0.1:7000");
+        let public_url = file.config.public_url.as_deref();
+        assert_eq!(public_url, Some("https://files.example.com"));
+        assert_eq!(file.config.database_url, "sqlite://data/catalog.db");
+        assert_eq!(file.nodes.len(), 1);
+        assert_eq!(file.other_distributors, ["http://127.0.0.1:7001"]);
+
+        let variables = [
+            ("NODE_NAME", "dist2"),
+            ("DATABASE_URL", "postgres://h/d"),
+            ("CLUSTER_KEY", "c"),
+            ("LOG", "debug"),
+        ];
+        let environment = read(&[], &variables).expect("is read");
+        assert_eq!(environment.config.name.as_str(), "dist2");
+        assert_eq!(environment.config.database_url, "postgres://h/d");
+        assert_eq!(environment.config.access.cluster_key.as_deref(), Some("c"));
+        assert_eq!(environment.log.value, "debug");
+        assert_eq!(environment.other_distributors, ["http://127.0.0.1:7000"]);
+
+        let flags = read(&["--database-url", "sqlite://x"], &variables).expect("is read");
+        assert_eq!(flags.config.database_url, "sqlite://x");
+    }
+
+    // If this fails, a program that was told to rebuild serves, or the other way round.
+    #[test]
+    fn tasks_are_read() {
+        Flags::command().debug_assert();
+        let health = read(&["health", "--port", "9"], &[]).expect("is read");
+        assert_eq!((health.task, health.config.bind.port()), (Task::Health, 9));
+        let uuid = "4f1c6b0e-9d0a-4c47-8a53-0d9b5f5c2a10";
+        let rebuild = read(&["rebuild", "--adopt", uuid], &[]).expect("is read");
+        let adopt = uuid.parse().expect("a UUID");
+        assert_eq!(rebuild.task, Task::Rebuild { adopt });
+        let error = read(&["rebuild", "--adopt", "x"], &[]).expect_err("is none");
+        assert_eq!(error.to_string(), "--adopt: `x` is not a UUID");
+    }
+}
