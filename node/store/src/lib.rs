@@ -20,8 +20,8 @@ mod reader;
 mod record;
 mod segment;
 mod shared;
-#[cfg(test)]
-mod stage;
+#[cfg(any(test, feature = "simulation"))]
+pub mod stage;
 mod store;
 mod upkeep;
 

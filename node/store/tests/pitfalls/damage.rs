@@ -5,13 +5,14 @@ use store::disk::Disk;
 use store::{How, ReadError};
 use wire::Lsn;
 
-use crate::stage::{Stage, contents, quarantined, segments, some_bytes};
+use crate::stage::{Stage, body, contents, quarantined, segments, stage};
 
 /// A part of a record, and an offset in it that is damaged.
-const HEADER_PARTS: [(&str, u64); 9] = [
+const HEADER_PARTS: [(&str, u64); 10] = [
     ("magic", 0),
     ("format", 4),
     ("kind", 5),
+    ("flags", 6),
     ("codec", 7),
     ("log id", 9),
     ("lsn", 16),
@@ -23,11 +24,11 @@ const HEADER_PARTS: [(&str, u64); 9] = [
 /// A store whose content number 2 of five is damaged at `at` bytes into its record, restarted; the
 /// ids and bytes of all five.
 fn with_damage_in_the_middle(at: u64) -> (Stage, Vec<(wire::ContentId, Bytes)>) {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let mut all = Vec::new();
     let mut damaged = Lsn::ZERO;
     for number in 0..5 {
-        let bytes = some_bytes(3_000 + number * 501, number as u64);
+        let bytes = body(number as u64, 3_000 + number * 501);
         let (id, outcome) = stage.append(&bytes);
         stage.settle();
         all.push((id, bytes));
@@ -41,7 +42,8 @@ fn with_damage_in_the_middle(at: u64) -> (Stage, Vec<(wire::ContentId, Bytes)>) 
         .disk
         .flip_bit(&path, start + at, 1)
         .expect("it is synced");
-    (stage.restart(), all)
+    stage.restart();
+    (stage, all)
 }
 
 fn assert_only_the_middle_is_damaged(
@@ -71,8 +73,8 @@ fn a_flipped_bit_in_a_header_at_or_below_the_commit_damages_one_content() {
         let (mut stage, all) = with_damage_in_the_middle(at);
         stage.lead();
         assert_only_the_middle_is_damaged(&mut stage, &all, part);
-        let after = stage.stored(&some_bytes(999, 9));
-        let mut stage = stage.restart();
+        let after = stage.stored(&body(9, 999));
+        stage.restart();
         stage.lead();
         assert_only_the_middle_is_damaged(&mut stage, &all, part);
         stage
@@ -98,11 +100,11 @@ fn damage_in_an_update_or_a_delete_never_brings_the_old_state_back() {
         .into_iter()
         .filter(|(part, _)| *part != "magic" && *part != "log id");
     for (part, at) in parts.chain([("time", 97), ("metadata", 140)]) {
-        let mut stage = Stage::new();
-        let ids = [1, 2].map(|seed| stage.stored(&some_bytes(2_000, seed)));
+        let mut stage = stage();
+        let ids = [1, 2].map(|seed| stage.stored(&body(seed, 2_000)));
         let update = How::Update { if_match: None };
         let updated = stage
-            .try_put(ids[0], &some_bytes(2_000, 3), update)
+            .try_put(ids[0], &body(3, 2_000), update)
             .expect("room");
         let deleted = stage.delete(ids[1]);
         stage.settle_known();
@@ -113,7 +115,7 @@ fn damage_in_an_update_or_a_delete_never_brings_the_old_state_back() {
                 .flip_bit(&path, start + at, 1)
                 .expect("it is synced");
         }
-        let mut stage = stage.restart();
+        stage.restart();
         stage.lead();
         for id in ids {
             match stage.read(id) {
@@ -145,8 +147,8 @@ fn a_flipped_bit_in_a_payload_is_never_served() {
 // If this fails, rot in one block of a large content makes all of it unreadable, or none.
 #[test]
 fn only_the_blocks_that_are_damaged_are_refused() {
-    let mut stage = Stage::new();
-    let bytes = some_bytes(200_000, 5);
+    let mut stage = stage();
+    let bytes = body(5, 200_000);
     let (id, outcome) = stage.append(&bytes);
     stage.settle();
     let (path, start) = stage.find_record(outcome.lsn);
@@ -176,30 +178,30 @@ fn only_the_blocks_that_are_damaged_are_refused() {
 // or forgets that something is missing.
 #[test]
 fn damage_in_the_last_committed_record_is_not_overwritten() {
-    let mut stage = Stage::new();
-    let first = stage.stored(&some_bytes(2_000, 1));
-    let bytes = some_bytes(2_000, 2);
+    let mut stage = stage();
+    let first = stage.stored(&body(1, 2_000));
+    let bytes = body(2, 2_000);
     let (last, outcome) = stage.append(&bytes);
     stage.settle();
     // Another record tells the commit, and is itself lost above it.
-    let (_, teller) = stage.append(&some_bytes(100, 3));
+    let (_, teller) = stage.append(&body(3, 100));
     stage.sync();
     let (path, start) = stage.find_record(outcome.lsn);
     stage
         .disk
         .flip_bit(&path, start + 20, 0)
         .expect("it is synced");
-    let (mut stage, recovery) = stage.restart_reporting();
+    let recovery = stage.restart();
     assert_eq!(recovery.damaged, 1);
     assert!(
         stage.store.positions().appended.lsn >= outcome.lsn,
         "its lsn is not given again"
     );
     assert!(teller.lsn > outcome.lsn);
-    stage.epoch(2);
-    let after = stage.stored(&some_bytes(2_000, 4));
+    stage.begin(2);
+    let after = stage.stored(&body(4, 2_000));
     stage.settle_known();
-    let stage = stage.restart();
+    stage.restart();
     assert!(
         matches!(stage.read(last), Err(ReadError::Damaged { .. })),
         "it is not forgotten"
@@ -208,7 +210,7 @@ fn damage_in_the_last_committed_record_is_not_overwritten() {
         .disk
         .flip_bit(&path, start + 20, 0)
         .expect("it is still there");
-    let stage = stage.restart();
+    stage.restart();
     assert_eq!(stage.read(last).expect("it was not overwritten"), bytes);
     stage.read(first).expect("intact");
     stage.read(after).expect("intact");
@@ -218,18 +220,18 @@ fn damage_in_the_last_committed_record_is_not_overwritten() {
 // evidence.
 #[test]
 fn damage_above_the_commit_is_cut_into_quarantine() {
-    let mut stage = Stage::new();
-    let kept = stage.stored(&some_bytes(2_000, 1));
-    let (intact, _) = stage.append(&some_bytes(2_000, 2));
-    let (torn, outcome) = stage.append(&some_bytes(2_000, 3));
-    let (behind, _) = stage.append(&some_bytes(2_000, 4));
+    let mut stage = stage();
+    let kept = stage.stored(&body(1, 2_000));
+    let (intact, _) = stage.append(&body(2, 2_000));
+    let (torn, outcome) = stage.append(&body(3, 2_000));
+    let (behind, _) = stage.append(&body(4, 2_000));
     stage.sync();
     let (path, start) = stage.find_record(outcome.lsn);
     stage
         .disk
         .flip_bit(&path, start + 1_000, 0)
         .expect("it is synced");
-    let (mut stage, recovery) = stage.restart_reporting();
+    let recovery = stage.restart();
     assert_eq!(stage.store.positions().appended.lsn, outcome.lsn.previous());
     assert_eq!(recovery.damaged, 0);
     assert!(recovery.quarantined_bytes >= 4_000, "{recovery:?}");
@@ -245,7 +247,7 @@ fn damage_above_the_commit_is_cut_into_quarantine() {
             "a cut content is not there"
         );
     }
-    let (mut stage, recovery) = stage.restart_reporting();
+    let recovery = stage.restart();
     stage.lead();
     assert_eq!(recovery.quarantined_bytes, 0, "the cut happens once");
     stage.read(intact).expect("committed");
@@ -254,14 +256,14 @@ fn damage_above_the_commit_is_cut_into_quarantine() {
 // If this fails, reserved space that was never written stops a replica, or makes a copy of zeros.
 #[test]
 fn a_zeroed_tail_is_the_end_of_the_log() {
-    let mut stage = Stage::new();
-    let kept = stage.stored(&some_bytes(2_000, 1));
+    let mut stage = stage();
+    let kept = stage.stored(&body(1, 2_000));
     let path = segments(&stage.disk).remove(0);
     let file = stage.disk.open(&path).expect("it is there");
     let length = file.len().expect("healthy");
     file.set_len(length + 300_000).expect("healthy");
     file.sync_data().expect("healthy");
-    let (mut stage, recovery) = stage.restart_reporting();
+    let recovery = stage.restart();
     stage.lead();
     assert_eq!((recovery.quarantined_bytes, recovery.damaged), (0, 0));
     assert!(quarantined(&stage.disk).is_empty());
@@ -271,8 +273,8 @@ fn a_zeroed_tail_is_the_end_of_the_log() {
 // If this fails, a node that lost the space behind the log's end to a crash does not start.
 #[test]
 fn a_log_that_ends_right_behind_its_last_record_goes_on() {
-    let mut stage = Stage::new();
-    let bytes = some_bytes(2_000, 1);
+    let mut stage = stage();
+    let bytes = body(1, 2_000);
     let (kept, outcome) = stage.append(&bytes);
     stage.settle();
     let (path, start) = stage.find_record(outcome.lsn);
@@ -285,13 +287,13 @@ fn a_log_that_ends_right_behind_its_last_record_goes_on() {
     let file = stage.disk.open(&path).expect("it is there");
     file.set_len(end as u64).expect("healthy");
     file.sync_data().expect("healthy");
-    let mut stage = stage.restart();
-    stage.epoch(2);
-    let after = stage.stored(&some_bytes(5_000, 2));
-    let stage = stage.restart();
+    stage.restart();
+    stage.begin(2);
+    let after = stage.stored(&body(2, 5_000));
+    stage.restart();
     assert_eq!(stage.store.positions().appended.lsn, Lsn(outcome.lsn.0 + 2));
     let mut stage = stage;
-    stage.epoch(3);
+    stage.begin(3);
     stage.settle();
     assert_eq!(stage.read(kept).expect("committed"), bytes);
     stage.read(after).expect("committed");
@@ -301,13 +303,14 @@ fn a_log_that_ends_right_behind_its_last_record_goes_on() {
 #[test]
 fn a_damaged_segment_header_costs_no_content() {
     for at in [0, 8, 12, 16, 24, 40, 4_095] {
-        let mut stage = Stage::new();
-        let bytes = some_bytes(2_000, 1);
+        let mut stage = stage();
+        let bytes = body(1, 2_000);
         let id = stage.stored(&bytes);
         stage.settle_known();
         let path = segments(&stage.disk).remove(0);
         stage.disk.flip_bit(&path, at, 2).expect("it is synced");
-        let stage = stage.restart().restart();
+        stage.restart();
+        stage.restart();
         assert_eq!(
             stage.read(id).expect("its record is intact"),
             bytes,
@@ -320,10 +323,10 @@ fn a_damaged_segment_header_costs_no_content() {
 // told 404 where another replica could serve.
 #[test]
 fn a_missing_segment_is_damage_of_all_it_held() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let mut ids = Vec::new();
     while segments(&stage.disk).len() < 4 {
-        ids.push(stage.stored(&some_bytes(60_000, ids.len() as u64)));
+        ids.push(stage.stored(&body(ids.len() as u64, 60_000)));
     }
     stage.settle_known();
     for lost in 0..3 {
@@ -334,7 +337,8 @@ fn a_missing_segment_is_damage_of_all_it_held() {
         if disk.open(&index).is_ok() {
             disk.remove(&index).expect("it is there");
         }
-        let mut now = stage.on(disk).restart();
+        let mut now = stage.on(disk);
+        now.restart();
         now.lead();
         let (mut damaged, mut served) = (0, 0);
         for id in &ids {

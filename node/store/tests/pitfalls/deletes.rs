@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use store::{Change, ChangeError, How, ReadError};
 use wire::Lsn;
 
-use crate::stage::{DAY_MS, Stage, segments, some_bytes};
+use crate::stage::{DAY_MS, Stage, body, segments, stage};
 
 /// Fills segments with small contents and deletes all but every tenth; returns the ids.
 fn mostly_deleted(stage: &mut Stage) -> Vec<wire::ContentId> {
     let mut ids = Vec::new();
     while segments(&stage.disk).len() < 3 {
         for _ in 0..20 {
-            ids.push(stage.append(&some_bytes(1_000, ids.len() as u64)).0);
+            ids.push(stage.append(&body(ids.len() as u64, 1_000)).0);
         }
         stage.settle();
     }
@@ -25,7 +25,7 @@ fn mostly_deleted(stage: &mut Stage) -> Vec<wire::ContentId> {
     // The deletes' own segment is sealed, too.
     let sealed = segments(&stage.disk).len();
     while segments(&stage.disk).len() <= sealed {
-        stage.stored(&some_bytes(60_000, 7));
+        stage.stored(&body(7, 60_000));
     }
     ids
 }
@@ -33,7 +33,7 @@ fn mostly_deleted(stage: &mut Stage) -> Vec<wire::ContentId> {
 // If this fails, a late retry of an upload, or a restored catalog, brings a deleted content back.
 #[test]
 fn delete_records_live_seven_days_and_then_the_horizon_rises() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let ids = mostly_deleted(&mut stage);
     stage.upkeep();
     assert_eq!(
@@ -54,7 +54,7 @@ fn delete_records_live_seven_days_and_then_the_horizon_rises() {
     stage.upkeep();
     let horizon = stage.store.positions().horizon;
     assert!(horizon > Lsn::ZERO && horizon <= stage.store.positions().committed);
-    let stage = stage.restart();
+    stage.restart();
     assert_eq!(
         stage.store.positions().horizon,
         horizon,
@@ -62,7 +62,7 @@ fn delete_records_live_seven_days_and_then_the_horizon_rises() {
     );
     for (number, id) in ids.iter().enumerate() {
         match stage.read(*id) {
-            Ok(bytes) => assert!(number % 10 == 0 && bytes == some_bytes(1_000, number as u64)),
+            Ok(bytes) => assert!(number % 10 == 0 && bytes == body(number as u64, 1_000)),
             Err(ReadError::NotFound | ReadError::Deleted) => assert_ne!(number % 10, 0),
             Err(error) => panic!("content {number} gives {error:?}"),
         }
@@ -72,9 +72,9 @@ fn delete_records_live_seven_days_and_then_the_horizon_rises() {
 // If this fails, the retry of an upload that arrives after its delete makes the content again.
 #[test]
 fn a_deleted_id_is_never_used_again() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let ids = mostly_deleted(&mut stage);
-    let bytes = some_bytes(1_000, 1);
+    let bytes = body(1, 1_000);
     for days in [0, 1, 6, 8, 30] {
         stage.now_ms += days * DAY_MS;
         stage.upkeep();
@@ -90,7 +90,7 @@ fn a_deleted_id_is_never_used_again() {
 // If this fails, a distributor misses deletes when the log was rewritten, or never gets to its end.
 #[test]
 fn a_walk_covers_what_was_compacted() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let ids = mostly_deleted(&mut stage);
     let walk = |stage: &Stage| {
         let mut cursor = stage.store.reader().cursor(Lsn::ZERO);
@@ -133,10 +133,10 @@ fn a_walk_covers_what_was_compacted() {
 // deleted.
 #[test]
 fn old_deletes_that_must_stay_are_not_rewritten_again_and_again() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let mut ids = Vec::new();
     while segments(&stage.disk).len() < 2 {
-        ids.push(stage.append(&some_bytes(1_000, ids.len() as u64)).0);
+        ids.push(stage.append(&body(ids.len() as u64, 1_000)).0);
     }
     stage.settle();
     // Too few for the first segment to be rewritten: what they delete stays there.
@@ -147,7 +147,7 @@ fn old_deletes_that_must_stay_are_not_rewritten_again_and_again() {
     // The rest of their own segment goes: large payloads are given back.
     let mut large = Vec::new();
     while segments(&stage.disk).len() < 3 {
-        large.push(stage.append(&some_bytes(100_000, 1)).0);
+        large.push(stage.append(&body(1, 100_000)).0);
     }
     stage.settle();
     for id in large {
@@ -169,9 +169,9 @@ fn old_deletes_that_must_stay_are_not_rewritten_again_and_again() {
 // If this fails, a restart says that less is committed than was, when the last of it was dropped.
 #[test]
 fn a_commit_is_known_after_its_record_was_dropped() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let ids: Vec<_> = (0..900)
-        .map(|seed| stage.append(&some_bytes(500, seed)).0)
+        .map(|seed| stage.append(&body(seed, 500)).0)
         .collect();
     assert_eq!(segments(&stage.disk).len(), 1);
     for id in ids {
@@ -181,7 +181,7 @@ fn a_commit_is_known_after_its_record_was_dropped() {
     let committed = stage.store.positions().committed;
     stage.now_ms += 8 * DAY_MS;
     // Too large for what is left: the segment is full behind the last delete.
-    stage.append(&some_bytes(1_000_000, 1));
+    stage.append(&body(1, 1_000_000));
     assert_eq!(segments(&stage.disk).len(), 2);
     stage.upkeep();
     assert_eq!(
@@ -189,7 +189,7 @@ fn a_commit_is_known_after_its_record_was_dropped() {
         committed,
         "its last delete was dropped"
     );
-    let stage = stage.restart();
+    stage.restart();
     let positions = stage.store.positions();
     assert!(positions.committed >= committed, "{positions:?}");
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use store::{DecodeRecordError, How, Record, ReplicateError};
 use wire::{Epoch, Lsn};
 
-use crate::stage::{LOG, Stage, contents, some_bytes};
+use crate::stage::{LOG, Stage, bare_stage, body, contents, stage};
 
 /// The bytes of a record as a frame carries them: head and payload, as docs/storage-format.md
 /// draws them, without the padding between.
@@ -29,17 +29,17 @@ fn record(stage: &Stage, lsn: u64) -> Record {
 
 /// A leader with contents of all kinds, and an empty follower.
 fn leader_and_follower() -> (Stage, Stage) {
-    let mut leader = Stage::new();
-    let first = leader.stored(&some_bytes(3_000, 1));
-    leader.stored_in_chunks(&some_bytes(250_000, 2), 100_000);
+    let mut leader = stage();
+    let first = leader.stored(&body(1, 3_000));
+    leader.stored_in_chunks(&body(2, 250_000), 100_000);
     let update = How::Update { if_match: None };
     leader
-        .try_put(first, &some_bytes(70_000, 3), update)
+        .try_put(first, &body(3, 70_000), update)
         .expect("there is room");
-    let gone = leader.stored(&some_bytes(100, 4));
+    let gone = leader.stored(&body(4, 100));
     leader.delete(gone);
     leader.settle();
-    (leader, Stage::without_epoch(LOG))
+    (leader, bare_stage())
 }
 
 // If this fails, a mirror holds other contents than its original.
@@ -58,7 +58,7 @@ fn a_follower_that_took_all_records_holds_the_same() {
         assert_eq!(frame(&leader, Lsn(lsn)), record(&leader, lsn).to_bytes());
     }
     follower.settle();
-    let mut follower = follower.restart();
+    follower.restart();
     assert_eq!(follower.store.positions().appended, end.appended);
     assert_eq!(follower.store.epochs(), leader.store.epochs());
     follower.store.commit_to(end.committed, &mut Vec::new());
@@ -120,10 +120,10 @@ fn a_follower_refuses_what_does_not_follow() {
         "a refusal appends nothing"
     );
 
-    let mut newer = Stage::without_epoch(LOG);
-    newer.epoch(7);
+    let mut newer = bare_stage();
+    newer.begin(7);
     newer.settle();
-    let mut later = Stage::without_epoch(LOG);
+    let mut later = bare_stage();
     later
         .store
         .replicate(record(&newer, 1), Lsn(1))
@@ -158,7 +158,7 @@ fn a_follower_gives_up_what_a_new_leader_does_not_have() {
         .expect("a healthy disk");
     assert!(!follower.store.contains(leader.store.positions().appended));
 
-    let mut other = Stage::without_epoch(LOG);
+    let mut other = bare_stage();
     other.now_ms += 1_000;
     for lsn in 1..=2 {
         other
@@ -166,8 +166,8 @@ fn a_follower_gives_up_what_a_new_leader_does_not_have() {
             .replicate(record(&leader, lsn), Lsn(lsn))
             .expect("in order");
     }
-    other.epoch(5);
-    let bytes = some_bytes(5_000, 9);
+    other.begin(5);
+    let bytes = body(9, 5_000);
     let id = other.stored(&bytes);
     for lsn in 3..=other.store.positions().appended.lsn.0 {
         follower
@@ -176,7 +176,7 @@ fn a_follower_gives_up_what_a_new_leader_does_not_have() {
             .expect("in order");
     }
     follower.settle();
-    let mut follower = follower.restart();
+    follower.restart();
     follower
         .store
         .commit_to(other.store.positions().committed, &mut Vec::new());
@@ -195,8 +195,8 @@ mod codec {
     use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
 
     fn example(len: usize, seed: u64) -> Bytes {
-        let mut stage = Stage::new();
-        let (_, outcome) = stage.append(&some_bytes(len, seed));
+        let mut stage = stage();
+        let (_, outcome) = stage.append(&body(seed, len));
         stage.sync();
         frame(&stage, outcome.lsn)
     }
@@ -210,7 +210,7 @@ mod codec {
             let bytes = example(len, seed);
             let record = Record::from_bytes(&bytes, LOG).expect("an intact record");
             prop_assert_eq!(record.to_bytes(), bytes);
-            prop_assert_eq!(record.payload.bytes(), &some_bytes(len, seed));
+            prop_assert_eq!(record.payload.bytes(), &body(seed, len));
         }
 
         // If this fails, a bit that flipped on the way is stored under a good checksum.

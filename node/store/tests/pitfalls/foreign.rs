@@ -6,7 +6,7 @@ use store::disk::Disk;
 use store::{OpenError, ReadError, Store};
 use wire::Lsn;
 
-use crate::stage::{GEOMETRY, LOG, Stage, contents, dir, segments, some_bytes};
+use crate::stage::{GEOMETRY, LOG, Stage, body, contents, dir, segments, stage};
 
 fn write(stage: &Stage, path: &std::path::Path, at: u64, bytes: &[u8]) {
     let file = stage.disk.open(path).expect("it is there");
@@ -24,7 +24,7 @@ fn record_bytes(stage: &Stage, lsn: Lsn) -> Vec<u8> {
 
 fn open_error(stage: &Stage) -> OpenError {
     let disk = Arc::new(stage.disk.kill());
-    Store::open_with(disk, &dir(), LOG, GEOMETRY).expect_err("it must not be opened")
+    Store::open_with(disk, dir(), LOG, GEOMETRY).expect_err("it must not be opened")
 }
 
 /// Puts the record's checksum right again after its header was changed.
@@ -46,11 +46,11 @@ fn reseal(stage: &Stage, lsn: Lsn, change: impl FnOnce(&mut [u8])) {
 // If this fails, what an earlier log left on the disk comes back as content.
 #[test]
 fn stale_bytes_of_another_log_never_parse() {
-    let mut other = Stage::of_log(LOG ^ 1);
-    let mut stage = Stage::new();
-    let mine = stage.stored(&some_bytes(2_000, 1));
-    other.stored(&some_bytes(2_000, 2));
-    let (ghost, outcome) = other.append(&some_bytes(2_000, 3));
+    let mut other = Stage::of(LOG ^ 1, GEOMETRY);
+    let mut stage = stage();
+    let mine = stage.stored(&body(1, 2_000));
+    other.stored(&body(2, 2_000));
+    let (ghost, outcome) = other.append(&body(3, 2_000));
     other.sync();
     let next = stage.store.positions().appended.lsn.next();
     assert_eq!(outcome.lsn, next, "it would follow");
@@ -62,9 +62,9 @@ fn stale_bytes_of_another_log_never_parse() {
     let end = (end as u64 + 1).next_multiple_of(8);
     assert!(end > last);
     write(&stage, &path, end, &record_bytes(&other, outcome.lsn));
-    let mut stage = stage.restart();
+    stage.restart();
     assert_eq!(stage.store.positions().appended.lsn, next.previous());
-    stage.epoch(2);
+    stage.begin(2);
     stage.settle();
     assert!(matches!(stage.read(ghost), Err(ReadError::NotFound)));
     stage.read(mine).expect("committed");
@@ -73,12 +73,12 @@ fn stale_bytes_of_another_log_never_parse() {
 // If this fails, records that a truncation cut come back behind newer ones.
 #[test]
 fn an_intact_record_out_of_order_is_not_taken() {
-    let mut stage = Stage::new();
-    stage.stored(&some_bytes(2_000, 1));
-    let (old, outcome) = stage.append(&some_bytes(2_000, 2));
+    let mut stage = stage();
+    stage.stored(&body(1, 2_000));
+    let (old, outcome) = stage.append(&body(2, 2_000));
     stage.settle();
     let stale = record_bytes(&stage, outcome.lsn);
-    stage.stored(&some_bytes(100, 3));
+    stage.stored(&body(3, 100));
     stage.delete(old);
     stage.settle_known();
     let path = segments(&stage.disk).remove(0);
@@ -88,9 +88,9 @@ fn an_intact_record_out_of_order_is_not_taken() {
         .expect("bytes");
     let appended = stage.store.positions().appended;
     write(&stage, &path, (end as u64 + 1).next_multiple_of(8), &stale);
-    let mut stage = stage.restart();
+    stage.restart();
     assert_eq!(stage.store.positions().appended, appended);
-    stage.epoch(2);
+    stage.begin(2);
     stage.settle();
     assert!(matches!(stage.read(old), Err(ReadError::Deleted)));
 }
@@ -105,8 +105,8 @@ fn an_unknown_version_kind_flag_or_codec_stops_the_replica_and_says_why() {
         (6, 0x80, "flags 0x80"),
         (7, 1, "codec 1"),
     ] {
-        let mut stage = Stage::new();
-        let (_, outcome) = stage.append(&some_bytes(2_000, 1));
+        let mut stage = stage();
+        let (_, outcome) = stage.append(&body(1, 2_000));
         stage.settle_known();
         reseal(&stage, outcome.lsn, |head| head[at] = value);
         let error = open_error(&stage);
@@ -124,10 +124,10 @@ fn an_unknown_version_kind_flag_or_codec_stops_the_replica_and_says_why() {
 // calls it damaged, and the newer one finds it so.
 #[test]
 fn what_a_later_version_wrote_is_neither_cut_nor_called_damaged() {
-    let mut stage = Stage::new();
-    let (_, committed) = stage.append(&some_bytes(2_000, 1));
+    let mut stage = stage();
+    let (_, committed) = stage.append(&body(1, 2_000));
     stage.settle_known();
-    let (_, pending) = stage.append(&some_bytes(2_000, 2));
+    let (_, pending) = stage.append(&body(2, 2_000));
     stage.sync();
     let damage = |stage: &Stage, lsn| {
         let (path, start) = stage.find_record(lsn);
@@ -151,7 +151,7 @@ fn what_a_later_version_wrote_is_neither_cut_nor_called_damaged() {
             .iter()
             .map(|path| contents(&stage.disk, path))
             .collect();
-        let opened = Store::open_with(Arc::new(disk.clone()), &dir(), LOG, GEOMETRY);
+        let opened = Store::open_with(Arc::new(disk.clone()), dir(), LOG, GEOMETRY);
         opened.expect_err("it still must not be opened");
         let after = segments(&disk);
         let after: Vec<_> = after.iter().map(|path| contents(&disk, path)).collect();
@@ -162,9 +162,9 @@ fn what_a_later_version_wrote_is_neither_cut_nor_called_damaged() {
 // If this fails, a folder that was mixed up with another is written to.
 #[test]
 fn a_segment_of_another_log_is_refused() {
-    let mut stage = Stage::new();
-    stage.stored(&some_bytes(2_000, 1));
-    let opened = Store::open_with(Arc::new(stage.disk.kill()), &dir(), LOG ^ 1, GEOMETRY);
+    let mut stage = stage();
+    stage.stored(&body(1, 2_000));
+    let opened = Store::open_with(Arc::new(stage.disk.kill()), dir(), LOG ^ 1, GEOMETRY);
     let error = opened.expect_err("it is another log");
     assert!(matches!(error, OpenError::Segment { .. }), "{error:?}");
 }

@@ -6,7 +6,7 @@ use store::disk::Disk;
 use store::{AppendError, ChangeError, How, ReadError, Store};
 use wire::Lsn;
 
-use crate::stage::{GEOMETRY, LOG, Stage, dir, segments, some_bytes};
+use crate::stage::{GEOMETRY, LOG, Stage, body, dir, segments, stage};
 
 const SEEDS: u64 = 200;
 
@@ -14,13 +14,13 @@ const SEEDS: u64 = 200;
 // that found no room, and was removed again, comes back and ends the log before them.
 #[test]
 fn a_segment_that_was_given_up_does_not_come_back() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let mut ids = Vec::new();
     let refused = loop {
         // Enough for what is reserved; not for another segment.
         stage.disk.set_capacity(Some(stage.disk.used() + 60_000));
-        let id = stage.id();
-        match stage.try_put(id, &some_bytes(50_000, 1), How::Create) {
+        let id = stage.mint();
+        match stage.try_put(id, &body(1, 50_000), How::Create) {
             Ok(_) => ids.push(id),
             Err(error) => break error,
         }
@@ -56,21 +56,22 @@ fn a_segment_that_was_given_up_does_not_come_back() {
 // ever.
 #[test]
 fn a_log_that_was_never_synced_is_empty_and_not_damaged() {
-    let mut stage = Stage::without_epoch(3);
-    stage.epoch(1);
+    let mut stage = Stage::bare(3, GEOMETRY);
+    stage.begin(1);
     while segments(&stage.disk).len() < 3 {
-        stage.append(&some_bytes(60_000, 1));
+        stage.append(&body(1, 60_000));
     }
     for seed in 0..SEEDS {
         let mut after = stage.on(stage.disk.crash(seed));
         assert_eq!(after.store.positions().committed, Lsn::ZERO);
         assert_eq!(after.store.usage().damaged, 0, "seed {seed}");
         after.now_ms += 1_000;
-        after.epoch(2);
+        after.begin(2);
         after.settle();
-        let bytes = some_bytes(1_000, seed);
+        let bytes = body(seed, 1_000);
         let id = after.stored(&bytes);
-        let mut again = after.restart();
+        after.restart();
+        let mut again = after;
         again.lead();
         assert_eq!(
             again.read(id).expect("it was acknowledged"),
@@ -84,26 +85,26 @@ fn a_log_that_was_never_synced_is_empty_and_not_damaged() {
 // If this fails, what readers saw as updated or deleted is back after one more restart.
 #[test]
 fn a_commit_that_a_restart_relied_on_is_not_forgotten_by_the_next() {
-    let mut stage = Stage::new();
-    let id = stage.stored(&some_bytes(2_000, 1));
+    let mut stage = stage();
+    let id = stage.stored(&body(1, 2_000));
     stage.delete(id);
     stage.settle();
     // The only record that tells this commit is torn, and so is cut.
-    let (_, teller) = stage.append(&some_bytes(2_000, 2));
+    let (_, teller) = stage.append(&body(2, 2_000));
     stage.sync();
     let (path, start) = stage.find_record(teller.lsn);
     stage
         .disk
         .flip_bit(&path, start + 1_000, 0)
         .expect("it is synced");
-    let stage = stage.restart();
+    stage.restart();
     let first = stage.store.positions();
     assert_eq!(first.appended.lsn, teller.lsn.previous());
     assert!(
         matches!(stage.read(id), Err(ReadError::Deleted)),
         "the restart knows the commit"
     );
-    let stage = stage.restart();
+    stage.restart();
     assert_eq!(stage.store.positions(), first);
     assert!(
         matches!(stage.read(id), Err(ReadError::Deleted)),
@@ -115,8 +116,8 @@ fn a_commit_that_a_restart_relied_on_is_not_forgotten_by_the_next() {
 // disk, where it should say that the disk is full.
 #[test]
 fn reserved_space_that_is_a_hole_after_a_restart_is_reserved_again() {
-    let mut stage = Stage::new();
-    let kept = stage.stored(&some_bytes(2_000, 1));
+    let mut stage = stage();
+    let kept = stage.stored(&body(1, 2_000));
     let path = segments(&stage.disk).remove(0);
     let file = stage.disk.open(&path).expect("it is there");
     let length = file.len().expect("healthy");
@@ -124,11 +125,11 @@ fn reserved_space_that_is_a_hole_after_a_restart_is_reserved_again() {
     file.sync_data().expect("healthy");
     drop(file);
     stage.disk.set_capacity(Some(stage.disk.used() + 8_192));
-    let mut stage = stage.restart();
-    stage.epoch(2);
+    stage.restart();
+    stage.begin(2);
     stage.settle();
-    let id = stage.id();
-    let refused = stage.try_put(id, &some_bytes(50_000, 2), How::Create);
+    let id = stage.mint();
+    let refused = stage.try_put(id, &body(2, 50_000), How::Create);
     let full = matches!(refused, Err(ChangeError::Append(AppendError::Full { .. })));
     assert!(full, "{refused:?}");
     stage.settle();
@@ -138,9 +139,9 @@ fn reserved_space_that_is_a_hole_after_a_restart_is_reserved_again() {
 // If this fails, a node does not start after a power loss because its disk is full.
 #[test]
 fn a_torn_tail_is_cut_on_a_full_disk_too() {
-    let mut stage = Stage::new();
-    let kept = stage.stored(&some_bytes(2_000, 1));
-    let (torn, outcome) = stage.append(&some_bytes(100_000, 2));
+    let mut stage = stage();
+    let kept = stage.stored(&body(1, 2_000));
+    let (torn, outcome) = stage.append(&body(2, 100_000));
     stage.sync();
     let (path, start) = stage.find_record(outcome.lsn);
     stage
@@ -148,7 +149,7 @@ fn a_torn_tail_is_cut_on_a_full_disk_too() {
         .flip_bit(&path, start + 50_000, 0)
         .expect("it is synced");
     stage.disk.set_capacity(Some(stage.disk.used()));
-    let mut stage = stage.restart();
+    stage.restart();
     stage.lead();
     stage.read(kept).expect("it was acknowledged");
     assert!(matches!(stage.read(torn), Err(ReadError::NotFound)));
@@ -158,8 +159,8 @@ fn a_torn_tail_is_cut_on_a_full_disk_too() {
 // not reach the disk.
 #[test]
 fn a_segment_header_that_is_missing_on_a_full_disk_does_not_stop_the_replica() {
-    let mut stage = Stage::new();
-    let bytes = some_bytes(2_000, 1);
+    let mut stage = stage();
+    let bytes = body(1, 2_000);
     let kept = stage.stored(&bytes);
     let path = segments(&stage.disk).remove(0);
     let file = stage.disk.open(&path).expect("it is there");
@@ -167,11 +168,11 @@ fn a_segment_header_that_is_missing_on_a_full_disk_does_not_stop_the_replica() {
     file.sync_data().expect("healthy");
     drop(file);
     stage.disk.set_capacity(Some(stage.disk.used()));
-    let mut stage = stage.restart();
+    stage.restart();
     stage.disk.set_capacity(None);
     stage.lead();
     assert_eq!(stage.read(kept).expect("its record is intact"), bytes);
-    let mut stage = stage.restart();
+    stage.restart();
     stage.lead();
     assert_eq!(stage.read(kept).expect("its record is intact"), bytes);
 }
@@ -180,10 +181,10 @@ fn a_segment_header_that_is_missing_on_a_full_disk_does_not_stop_the_replica() {
 // starts again, cost all contents of that segment: the old file is gone, and the new one's name.
 #[test]
 fn a_rewritten_segment_is_not_lost_between_a_kill_and_a_power_loss() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let mut ids = Vec::new();
     while segments(&stage.disk).len() < 2 {
-        ids.push(stage.append(&some_bytes(40_000, ids.len() as u64)).0);
+        ids.push(stage.append(&body(ids.len() as u64, 40_000)).0);
     }
     stage.settle();
     for id in ids.iter().skip(1).step_by(2) {
@@ -208,7 +209,7 @@ fn a_rewritten_segment_is_not_lost_between_a_kill_and_a_power_loss() {
             disk.stop_after(recovery);
             drop(Store::open_with(
                 Arc::new(disk.clone()),
-                &dir(),
+                dir(),
                 LOG,
                 GEOMETRY,
             ));
@@ -219,7 +220,7 @@ fn a_rewritten_segment_is_not_lost_between_a_kill_and_a_power_loss() {
                     let bytes = after.read(*id).expect("it is live");
                     assert_eq!(
                         bytes,
-                        some_bytes(40_000, number as u64),
+                        body(number as u64, 40_000),
                         "{at}, {recovery}, {seed}"
                     );
                 }

@@ -7,7 +7,7 @@ use std::thread;
 use store::{How, OpenContent, ReadError, Reader};
 use wire::{Checksum, ContentId};
 
-use crate::stage::{Stage, read_all, some_bytes};
+use crate::stage::{Stage, body, read_all, stage};
 
 const CONTENTS: usize = 24;
 const ROUNDS: u64 = 60;
@@ -75,7 +75,7 @@ fn churn(stage: &mut Stage, ids: &[ContentId]) {
             if number >= CONTENTS * 2 / 3 && round == 20 + number as u64 {
                 stage.delete(*id);
             } else if number < CONTENTS * 2 / 3 || round < 20 + number as u64 {
-                let bytes = some_bytes(size_of(number, round), seed);
+                let bytes = body(seed, size_of(number, round));
                 let update = How::Update { if_match: None };
                 stage.try_put(*id, &bytes, update).expect("there is room");
             }
@@ -98,9 +98,9 @@ fn size_of(number: usize, round: u64) -> usize {
 // or is told that its content is damaged or was never there.
 #[test]
 fn readers_on_other_threads_always_read_one_whole_version() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let ids: Vec<ContentId> = (0..CONTENTS)
-        .map(|n| stage.append(&some_bytes(size_of(n, 0), n as u64)).0)
+        .map(|n| stage.append(&body(n as u64, size_of(n, 0))).0)
         .collect();
     stage.settle();
     let tally = Arc::new(Tally::default());

@@ -2,7 +2,7 @@
 
 use store::ReadError;
 
-use crate::stage::{Stage, read_all, segments, some_bytes};
+use crate::stage::{Stage, body, read_all, segments, stage};
 
 const MIB: usize = 1 << 20;
 
@@ -19,8 +19,8 @@ fn assert_accounts_balance(stage: &Stage) {
 // space of deleted contents never comes back.
 #[test]
 fn a_reader_keeps_what_it_reads_until_it_lets_go_and_then_the_space_goes() {
-    let mut stage = Stage::new();
-    let bytes = some_bytes(10 * MIB, 1);
+    let mut stage = stage();
+    let bytes = body(1, 10 * MIB);
     let id = stage.stored_in_chunks(&bytes, MIB);
     let open = stage.store.reader().open(id).expect("it is live");
     let first = open.read(0, 1000).expect("it is live");
@@ -45,11 +45,11 @@ fn a_reader_keeps_what_it_reads_until_it_lets_go_and_then_the_space_goes() {
 // If this fails, an update in the middle of a download gives a mixture of both versions.
 #[test]
 fn a_reader_of_an_old_version_reads_it_to_its_end() {
-    let mut stage = Stage::new();
-    let old = some_bytes(500_000, 1);
+    let mut stage = stage();
+    let old = body(1, 500_000);
     let id = stage.stored(&old);
     let open = stage.store.reader().open(id).expect("it is live");
-    let new = some_bytes(400_000, 2);
+    let new = body(2, 400_000);
     let update = store::How::Update { if_match: None };
     stage.try_put(id, &new, update).expect("there is room");
     stage.settle();
@@ -63,12 +63,12 @@ fn a_reader_of_an_old_version_reads_it_to_its_end() {
 // deleted contents are lost with them.
 #[test]
 fn segments_full_of_dead_small_records_are_rewritten() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let mut ids = Vec::new();
     while segments(&stage.disk).len() < 4 {
         for _ in 0..20 {
             let seed = ids.len() as u64;
-            ids.push(stage.append(&some_bytes(3_000, seed)).0);
+            ids.push(stage.append(&body(seed, 3_000)).0);
         }
         stage.settle();
     }
@@ -88,7 +88,7 @@ fn segments_full_of_dead_small_records_are_rewritten() {
     let check = |stage: &Stage| {
         for (number, id) in ids.iter().enumerate() {
             match stage.read(*id) {
-                Ok(bytes) => assert_eq!(bytes, some_bytes(3_000, number as u64)),
+                Ok(bytes) => assert_eq!(bytes, body(number as u64, 3_000)),
                 Err(error) => {
                     assert!(
                         number % 2 == 0 && matches!(error, ReadError::Deleted),
@@ -99,8 +99,8 @@ fn segments_full_of_dead_small_records_are_rewritten() {
         }
     };
     check(&stage);
-    let mut stage = stage.restart();
-    stage.epoch(2);
+    stage.restart();
+    stage.begin(2);
     stage.settle();
     check(&stage);
     assert_accounts_balance(&stage);
@@ -109,9 +109,9 @@ fn segments_full_of_dead_small_records_are_rewritten() {
 // If this fails, every restart loses sight of space that was, or was not, given back.
 #[test]
 fn the_accounts_are_the_same_after_a_restart() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let ids: Vec<_> = (0..30)
-        .map(|n| stage.append(&some_bytes(40_000 + 9_000 * n, n as u64)).0)
+        .map(|n| stage.append(&body(n as u64, 40_000 + 9_000 * n)).0)
         .collect();
     stage.settle();
     for id in ids.iter().step_by(3) {
@@ -121,8 +121,8 @@ fn the_accounts_are_the_same_after_a_restart() {
     stage.settle();
     stage.upkeep();
     let before = stage.store.usage();
-    let mut stage = stage.restart();
-    stage.epoch(2);
+    stage.restart();
+    stage.begin(2);
     stage.settle();
     stage.upkeep();
     let after = stage.store.usage();

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use store::SyncJob;
 use wire::{ContentId, Lsn};
 
-use crate::stage::{Stage, segments, some_bytes};
+use crate::stage::{Stage, body, segments, stage};
 
 const SEEDS: u64 = 100;
 
@@ -14,7 +14,7 @@ fn fill_a_segment(stage: &mut Stage) -> (ContentId, Bytes, Lsn) {
     let (mut last, mut seed) = (None, 0);
     let before = segments(&stage.disk).len();
     loop {
-        let bytes = some_bytes(60_000, seed);
+        let bytes = body(seed, 60_000);
         let (id, outcome) = stage.append(&bytes);
         if segments(&stage.disk).len() > before {
             return last.expect("a segment holds more than one");
@@ -49,18 +49,18 @@ fn assert_survives(stage: &Stage, id: ContentId, bytes: &Bytes) {
 // that had its position before.
 #[test]
 fn a_sync_of_a_history_that_was_cut_says_nothing_of_the_new_one() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let committed = stage.store.positions().committed;
     for seed in 0..5 {
-        stage.append(&some_bytes(1_000, seed));
+        stage.append(&body(seed, 1_000));
     }
     let done = job(&mut stage).run();
     stage
         .store
         .truncate_after(committed)
         .expect("a healthy disk");
-    stage.epoch(2);
-    stage.append(&some_bytes(1_000, 9));
+    stage.begin(2);
+    stage.append(&body(9, 1_000));
     let synced = stage.store.synced(done).expect("a healthy disk");
     assert_eq!(synced, committed, "nothing of the new history was synced");
     assert!(stage.settle().len() > 1, "and then it is");
@@ -70,7 +70,7 @@ fn a_sync_of_a_history_that_was_cut_says_nothing_of_the_new_one() {
 // had not run yet took the full segment's file with it.
 #[test]
 fn what_is_called_synced_after_a_truncation_is_durable() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let (id, bytes, last) = fill_a_segment(&mut stage);
     let job = job(&mut stage);
     stage.store.truncate_after(last).expect("a healthy disk");
@@ -79,7 +79,7 @@ fn what_is_called_synced_after_a_truncation_is_durable() {
     if synced >= last {
         assert_survives(&stage, id, &bytes);
     }
-    stage.epoch(2);
+    stage.begin(2);
     let done = job.run();
     stage.store.synced(done).expect("a healthy disk");
     stage.settle();
@@ -90,7 +90,7 @@ fn what_is_called_synced_after_a_truncation_is_durable() {
 // before the truncation, or an index file hides it from the next start.
 #[test]
 fn a_chore_from_before_a_truncation_does_no_harm_after_it() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let (kept, kept_bytes, last) = fill_a_segment(&mut stage);
     stage.settle_known();
     let chores = stage.store.chores(stage.now_ms);
@@ -98,8 +98,8 @@ fn a_chore_from_before_a_truncation_does_no_harm_after_it() {
     let cut = stage.store.positions().committed;
     assert!(cut >= last);
     stage.store.truncate_after(cut).expect("a healthy disk");
-    stage.epoch(2);
-    let bytes = some_bytes(3_000, 77);
+    stage.begin(2);
+    let bytes = body(77, 3_000);
     let after = stage.stored(&bytes);
     for chore in chores {
         let done = chore.run(&mut |_| true);
@@ -113,15 +113,15 @@ fn a_chore_from_before_a_truncation_does_no_harm_after_it() {
 // If this fails, the same with a truncation right behind the full segment.
 #[test]
 fn a_chore_of_the_last_segment_that_stays_does_no_harm() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let (_, _, last) = fill_a_segment(&mut stage);
     stage.sync();
     stage.store.commit_to(last, &mut Vec::new());
     let chores = stage.store.chores(stage.now_ms);
     assert!(!chores.is_empty(), "a full segment is to be sealed");
     stage.store.truncate_after(last).expect("a healthy disk");
-    stage.epoch(2);
-    let bytes = some_bytes(3_000, 77);
+    stage.begin(2);
+    let bytes = body(77, 3_000);
     let after = stage.stored(&bytes);
     for chore in chores {
         let done = chore.run(&mut |_| true);
@@ -133,7 +133,7 @@ fn a_chore_of_the_last_segment_that_stays_does_no_harm() {
 // If this fails, a follower with a full disk cannot follow a new leader.
 #[test]
 fn a_truncation_needs_no_room() {
-    let mut stage = Stage::new();
+    let mut stage = stage();
     let (kept, bytes, last) = fill_a_segment(&mut stage);
     stage.sync();
     stage.store.commit_to(last, &mut Vec::new());
@@ -144,8 +144,8 @@ fn a_truncation_needs_no_room() {
         .expect("nothing new is kept");
     assert_eq!(stage.store.positions().appended.lsn, last);
     stage.disk.set_capacity(None);
-    stage.epoch(2);
-    let after = stage.stored(&some_bytes(3_000, 77));
+    stage.begin(2);
+    let after = stage.stored(&body(77, 3_000));
     stage.read(after).expect("there is room again");
     assert_survives(&stage, kept, &bytes);
 }

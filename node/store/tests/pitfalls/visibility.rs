@@ -1,16 +1,15 @@
 //! Only what is committed is seen; only what a committed record superseded goes.
 
+use store::stage::UPDATE;
 use store::{Change, Describe, How, ReadError};
 
-use crate::stage::{Stage, new_content, some_bytes};
-
-const UPDATE: How = How::Update { if_match: None };
+use crate::stage::{Stage, body, new_content, stage};
 
 // If this fails, a reader sees an upload that a change of leaders may undo.
 #[test]
 fn nothing_is_seen_before_it_is_committed() {
-    let mut stage = Stage::new();
-    let bytes = some_bytes(3_000, 1);
+    let mut stage = stage();
+    let bytes = body(1, 3_000);
     let (id, outcome) = stage.append(&bytes);
     let reader = stage.store.reader();
     let unseen = |stage: &Stage| {
@@ -45,13 +44,13 @@ fn nothing_is_seen_before_it_is_committed() {
 // readers get, or its undoing does.
 #[test]
 fn uncommitted_changes_leave_no_trace_when_they_are_truncated() {
-    let mut stage = Stage::new();
-    let old = some_bytes(200_000, 1);
+    let mut stage = stage();
+    let old = body(1, 200_000);
     let ids: Vec<_> = (0..3).map(|_| stage.append(&old).0).collect();
     stage.settle();
     let committed = stage.store.positions().committed;
     stage
-        .try_put(ids[0], &some_bytes(90_000, 2), UPDATE)
+        .try_put(ids[0], &body(2, 90_000), UPDATE)
         .expect("there is room");
     let change = Describe {
         filename: Some("other".to_owned()),
@@ -69,7 +68,7 @@ fn uncommitted_changes_leave_no_trace_when_they_are_truncated() {
             let open = stage.store.reader().open(*id).expect("it is live");
             assert_eq!(
                 (open.content().version, &*open.content().filename),
-                (1, "file.bin")
+                (1, "a.bin")
             );
             assert_eq!(crate::stage::read_all(&open).expect("it is whole"), old);
         }
@@ -81,12 +80,12 @@ fn uncommitted_changes_leave_no_trace_when_they_are_truncated() {
         .expect("a healthy disk");
     unchanged(&stage);
     assert_eq!(stage.store.positions().appended.lsn, committed);
-    stage.epoch(2);
+    stage.begin(2);
     stage.settle();
     stage.upkeep();
     unchanged(&stage);
-    let mut stage = stage.restart();
-    stage.epoch(3);
+    stage.restart();
+    stage.begin(3);
     stage.settle();
     unchanged(&stage);
     assert_eq!(stage.store.usage().contents, 3);
@@ -96,31 +95,31 @@ fn uncommitted_changes_leave_no_trace_when_they_are_truncated() {
 // that is not there, or a delete that never was.
 #[test]
 fn decisions_after_a_truncation_are_made_on_what_is_left() {
-    let mut stage = Stage::new();
-    let bytes = some_bytes(1_000, 1);
+    let mut stage = stage();
+    let bytes = body(1, 1_000);
     let kept = stage.stored(&bytes);
     let committed = stage.store.positions().committed;
-    let (undone, _) = stage.append(&some_bytes(1_000, 2));
+    let (undone, _) = stage.append(&body(2, 1_000));
     stage.delete(kept);
     stage.sync();
     stage
         .store
         .truncate_after(committed)
         .expect("a healthy disk");
-    stage.epoch(2);
-    let again = stage.try_put(undone, &some_bytes(1_000, 3), How::Create);
+    stage.begin(2);
+    let again = stage.try_put(undone, &body(3, 1_000), How::Create);
     assert_eq!(again.expect("the id is free again").version, 1);
-    let updated = stage.try_put(kept, &some_bytes(1_000, 4), UPDATE);
+    let updated = stage.try_put(kept, &body(4, 1_000), UPDATE);
     assert_eq!(updated.expect("it was not deleted").version, 2);
 }
 
 // If this fails, the pages of a content are given back while its successor can still be undone.
 #[test]
 fn a_payload_is_given_back_only_after_its_successor_is_committed() {
-    let mut stage = Stage::new();
-    let old = some_bytes(300_000, 1);
+    let mut stage = stage();
+    let old = body(1, 300_000);
     let id = stage.stored(&old);
-    let new = some_bytes(100, 2);
+    let new = body(2, 100);
     let outcome = stage.try_put(id, &new, UPDATE).expect("there is room");
     stage.sync();
     stage.upkeep();
@@ -143,10 +142,10 @@ fn a_payload_is_given_back_only_after_its_successor_is_committed() {
 #[test]
 fn a_power_loss_never_finds_a_hole_in_what_it_brings_back() {
     for seed in 0..200 {
-        let mut stage = Stage::new();
-        let old = some_bytes(150_000, 1);
+        let mut stage = stage();
+        let old = body(1, 150_000);
         let id = stage.stored(&old);
-        let new = some_bytes(70_000, 2);
+        let new = body(2, 70_000);
         let outcome = stage.try_put(id, &new, UPDATE).expect("there is room");
         stage.sync();
         stage.store.commit_to(outcome.lsn, &mut Vec::new());
@@ -155,7 +154,7 @@ fn a_power_loss_never_finds_a_hole_in_what_it_brings_back() {
         // Whatever of the commit is known again: what is visible is whole.
         let seen = stage.read(id).expect("version 1 or 2 is live");
         assert!(seen == old || seen == new, "seed {seed}");
-        stage.epoch(2);
+        stage.begin(2);
         stage.settle();
         assert_eq!(
             stage.read(id).expect("version 2 was acknowledged"),
@@ -168,11 +167,11 @@ fn a_power_loss_never_finds_a_hole_in_what_it_brings_back() {
 // If this fails, half an upload is a content.
 #[test]
 fn an_upload_in_chunks_is_seen_when_it_is_closed_and_committed_and_not_before() {
-    let mut stage = Stage::new();
-    let bytes = some_bytes(300_000, 1);
+    let mut stage = stage();
+    let bytes = body(1, 300_000);
     let id = stage.stored_in_chunks(&bytes, 100_000);
     assert_eq!(stage.read(id).expect("committed"), bytes);
-    let other = stage.id();
+    let other = stage.mint();
     let payload = store::Payload::new(bytes.slice(..100_000));
     let upload = stage
         .store
@@ -181,7 +180,7 @@ fn an_upload_in_chunks_is_seen_when_it_is_closed_and_committed_and_not_before() 
     stage.settle();
     assert!(matches!(stage.read(other), Err(ReadError::NotFound)));
     // A new epoch ends it.
-    stage.epoch(2);
+    stage.begin(2);
     stage.settle();
     let late = stage
         .store
