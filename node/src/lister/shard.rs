@@ -289,11 +289,6 @@ impl ShardListing {
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiting.deadline()
     }
-
-    /// Committed records that the catalog does not have.
-    pub(super) fn unlisted(&self) -> u64 {
-        self.queue.upto.0.saturating_sub(self.view.gauge.listed().0)
-    }
 }
 
 impl Queue {

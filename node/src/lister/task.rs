@@ -189,8 +189,6 @@ impl Task {
         if self.feed.is_away() {
             self.listings().for_each(ShardListing::hurry);
         }
-        let unlisted = self.listings().map(|listing| listing.unlisted()).sum();
-        self.metrics.unlisted.set(unlisted);
     }
 
     fn lead(&mut self, view: Arc<ReplicaView>) {
