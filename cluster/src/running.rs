@@ -155,6 +155,7 @@ fn distributor(options: &Options) -> Result<dist::Config, StartError> {
         bind: options.address(0)?,
         public_url: None,
         database_url: options.catalog(),
+        coordinator: None,
         access: dist::Access::default(),
         session: options.session,
         poll: dist::POLL_DEFAULT,

@@ -19,7 +19,7 @@ use wire::{NodeName, Position, ShardNo};
 use crate::catalog::{self, Catalog, Database, Identity, OpenError, QueryError, Sighting};
 use crate::config::Config;
 use crate::controller::Controller;
-use crate::coordinator::{Coordinator, CoordinatorError};
+use crate::coordinator::{Coordinator, CoordinatorError, ZooKeeperError, open_zookeeper};
 use crate::http;
 use crate::lister::Lister;
 use crate::members::{Members, Poller};
@@ -51,6 +51,9 @@ pub enum StartError {
     /// The coordinator failed.
     #[error(transparent)]
     Coordinator(#[from] CoordinatorError),
+    /// ZooKeeper cannot be used as the coordinator.
+    #[error(transparent)]
+    ZooKeeper(#[from] ZooKeeperError),
     /// The address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -77,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the catalog answered, and was that of this cluster, when it was last asked.
     catalog_up: AtomicBool,
+    /// Whether the coordinator answered when it was last asked.
+    coordinator_up: AtomicBool,
     /// Nodes of other clusters: refused, and named in the log already.
     strangers: Mutex<HashSet<NodeName>>,
 }
@@ -93,7 +98,8 @@ pub struct Running {
 /// Starts a distributor; returns when it accepts requests.
 ///
 /// # Errors
-/// When the keys do not suffice, the catalog does not answer, or the address is taken.
+/// When the keys do not suffice, the catalog or the coordinator does not answer, or the address is
+/// taken.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let gate = Gate::new(&config.access, config.bind)?;
     let database = catalog::open(&config.database_url).await?;
@@ -104,14 +110,19 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 pub(crate) async fn start_on(
     config: Config,
     gate: Gate,
-    database: Database,
+    mut database: Database,
 ) -> Result<Running, StartError> {
     let identity = database.catalog.identify(Uuid::new_v4()).await?;
+    if let Some(address) = &config.coordinator {
+        let cluster = identity.cluster;
+        database.coordinator = open_zookeeper(address, config.session, cluster).await?;
+    }
     let (listener, bound) = listen(config.bind)?;
     let url = format!("http://{}", reachable(bound));
     let workers = config.workers;
     let shared = Arc::new(Shared::new(config, gate, database, identity, &url)?);
-    shared.tick().await;
+    shared.exchange_once().await;
+    shared.decide_once().await;
     let begun = shared.positions().await?;
     let ticking = tokio::spawn(tick(Arc::clone(&shared), begun));
     let serve = serve(listener, workers, Arc::clone(&shared));
@@ -156,17 +167,35 @@ fn serve(
     Ok(server)
 }
 
-/// Ticks for ever. Once, when a session has passed, looks whether the catalog of `begun` had gone
-/// back while no distributor ran.
+/// Ticks for ever. The catalog and the coordinator, which may be two, do not wait for each other.
 async fn tick(shared: Arc<Shared>, begun: BTreeMap<ShardNo, Position>) {
-    let mut tick = tokio::time::interval(shared.session / TICKS_PER_SESSION);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tokio::join!(exchange(&shared), decide(&shared, &begun));
+}
+
+fn ticks(shared: &Shared) -> tokio::time::Interval {
+    let mut ticks = tokio::time::interval(shared.session / TICKS_PER_SESSION);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn exchange(shared: &Shared) {
+    let mut ticks = ticks(shared);
+    loop {
+        ticks.tick().await;
+        shared.exchange_once().await;
+    }
+}
+
+/// Once, when a session has passed, looks whether the catalog of `begun` had gone back while no
+/// distributor ran.
+async fn decide(shared: &Shared, begun: &BTreeMap<ShardNo, Position>) {
+    let mut ticks = ticks(shared);
     let mut looked = false;
     loop {
-        tick.tick().await;
-        shared.tick().await;
+        ticks.tick().await;
+        shared.decide_once().await;
         if !looked {
-            looked = shared.renew_behind(&begun).await.unwrap_or_else(|error| {
+            looked = shared.renew_behind(begun).await.unwrap_or_else(|error| {
                 tracing::warn!(error, "positions are compared later");
                 false
             });
@@ -246,6 +275,7 @@ impl Shared {
             peer,
             metrics,
             catalog_up: AtomicBool::new(true),
+            coordinator_up: AtomicBool::new(true),
             strangers: Mutex::default(),
         })
     }
@@ -291,7 +321,8 @@ impl Shared {
         }
     }
 
-    async fn tick(&self) {
+    /// Exchanges with the other distributors, by the catalog, what was heard of nodes.
+    async fn exchange_once(&self) {
         let outcome = self.exchange().await;
         let up = outcome.is_ok();
         let was_up = self.catalog_up.swap(up, Ordering::Relaxed);
@@ -301,6 +332,19 @@ impl Shared {
             _ => {}
         }
         self.metrics.catalog_up.set(i64::from(up));
+    }
+
+    /// Keeps or seeks the office, reads the register, and decides if in office.
+    async fn decide_once(&self) {
+        let outcome = self.controller.tick().await;
+        let up = outcome.is_ok();
+        let was_up = self.coordinator_up.swap(up, Ordering::Relaxed);
+        match outcome {
+            Ok(()) if !was_up => tracing::info!("the coordinator answers again"),
+            Err(error) if was_up => tracing::error!(%error, "nothing is decided for now"),
+            _ => {}
+        }
+        self.metrics.coordinator_up.set(i64::from(up));
         self.metrics
             .controller
             .set(i64::from(self.controller.in_office()));
@@ -349,10 +393,7 @@ impl Shared {
         for name in self.members.learn(others.collect(), now) {
             self.poller.watch(&name);
         }
-        self.controller
-            .tick()
-            .await
-            .map_err(|error| error.to_string())
+        Ok(())
     }
 
     fn sighting(&self) -> Sighting {

@@ -1,6 +1,7 @@
 //! The command line of the program `dist`.
 
 use clap::{Parser, Subcommand};
+use dist::coordinator::ZooKeeperAddress;
 use dist::{Config, POLL_DEFAULT};
 use service::environment::Environment;
 use service::flags::{self, Defaults, ENVIRONMENT};
@@ -28,6 +29,9 @@ struct Flags {
     /// sqlite://PATH or postgres://… [env: DATABASE_URL] [default: sqlite://data/catalog.db]
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
+    /// zookeeper://HOST:PORT,…/PATH [env: COORDINATOR] [default: the catalog's database]
+    #[arg(long, global = true, value_name = "URL")]
+    coordinator: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -96,6 +100,8 @@ fn order(flags: Flags, environment: &Environment) -> Result<Order, SettingError>
         flags.database_url.as_deref(),
         "DATABASE_URL",
     )?;
+    let coordinator =
+        environment.given("--coordinator", flags.coordinator.as_deref(), "COORDINATOR")?;
     let file = settings.nodes_file.as_ref();
     let nodes = file.into_iter().flat_map(NodesFile::storage_nodes);
     let others = file
@@ -113,6 +119,7 @@ fn order(flags: Flags, environment: &Environment) -> Result<Order, SettingError>
             public_url: settings.public_url,
             database_url: database_url
                 .map_or_else(|| DATABASE_URL_DEFAULT.to_owned(), |given| given.value),
+            coordinator: coordinator.as_ref().map(read_coordinator).transpose()?,
             access: settings.access,
             session: SESSION_DEFAULT,
             poll: POLL_DEFAULT,
@@ -120,6 +127,12 @@ fn order(flags: Flags, environment: &Environment) -> Result<Order, SettingError>
         },
         log: settings.log,
     })
+}
+
+/// The value itself is not repeated: it may hold a password.
+fn read_coordinator(given: &Given) -> Result<ZooKeeperAddress, SettingError> {
+    let address = given.value.parse::<ZooKeeperAddress>();
+    address.map_err(|error| SettingError::at(given.source.as_str(), error.to_string()))
 }
 
 #[cfg(test)]
@@ -151,24 +164,58 @@ mod tests {
         let public_url = file.config.public_url.as_deref();
         assert_eq!(public_url, Some("https://files.example.com"));
         assert_eq!(file.config.database_url, "sqlite://data/catalog.db");
+        assert_eq!(file.config.coordinator, None);
         assert_eq!(file.nodes.len(), 1);
         assert_eq!(file.other_distributors, ["http://127.0.0.1:7001"]);
 
         let variables = [
             ("NODE_NAME", "dist2"),
             ("DATABASE_URL", "postgres://h/d"),
+            ("COORDINATOR", "zookeeper://zk1,zk2:2182"),
             ("CLUSTER_KEY", "c"),
             ("LOG", "debug"),
         ];
         let environment = read(&[], &variables).expect("is read");
         assert_eq!(environment.config.name.as_str(), "dist2");
         assert_eq!(environment.config.database_url, "postgres://h/d");
+        let coordinator = environment.config.coordinator.expect("is given");
+        let expected = "zookeeper://zk1:2181,zk2:2182/acequia";
+        assert_eq!(coordinator.to_string(), expected);
         assert_eq!(environment.config.access.cluster_key.as_deref(), Some("c"));
         assert_eq!(environment.log.value, "debug");
         assert_eq!(environment.other_distributors, ["http://127.0.0.1:7000"]);
 
-        let flags = read(&["--database-url", "sqlite://x"], &variables).expect("is read");
+        let words = [
+            "--database-url",
+            "sqlite://x",
+            "--coordinator",
+            "zookeeper://zk/a",
+        ];
+        let flags = read(&words, &variables).expect("is read");
         assert_eq!(flags.config.database_url, "sqlite://x");
+        let coordinator = flags.config.coordinator.expect("is given");
+        assert_eq!(coordinator.to_string(), "zookeeper://zk:2181/a");
+    }
+
+    // If this fails, a typo elects two controllers, or stands in the log with its password.
+    #[test]
+    fn a_coordinator_that_is_none_is_refused() {
+        let cases = [
+            (
+                "etcd://u:secret@h",
+                "COORDINATOR: is not zookeeper://HOST:PORT,…/PATH",
+            ),
+            (
+                "zookeeper://u:secret@h:x",
+                "COORDINATOR: names the server `h:x`, which is",
+            ),
+        ];
+        for (value, expected) in cases {
+            let error = read(&[], &[("COORDINATOR", value)]).expect_err(value);
+            let message = error.to_string();
+            assert!(message.starts_with(expected), "{message}");
+            assert!(!message.contains("secret"), "{message}");
+        }
     }
 
     // If this fails, a program that was told to rebuild serves, or the other way round.

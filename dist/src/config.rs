@@ -7,6 +7,8 @@ use std::time::Duration;
 use service::access::Access;
 use wire::NodeName;
 
+use crate::coordinator::ZooKeeperAddress;
+
 /// How often nodes are asked for their statistics, unless told otherwise.
 pub const POLL_DEFAULT: Duration = Duration::from_secs(1);
 
@@ -21,6 +23,9 @@ pub struct Config {
     pub public_url: Option<String>,
     /// `sqlite://path` or `postgres://…`.
     pub database_url: String,
+    /// Where shard records are agreed and the controller is elected; by default in the catalog's
+    /// database.
+    pub coordinator: Option<ZooKeeperAddress>,
     /// Who may do what.
     pub access: Access,
     /// How long a node may be silent before it counts as dead.

@@ -46,6 +46,7 @@ pub(crate) struct Metrics {
     pub(crate) listing_delay_seconds: Histogram,
     pub(crate) places: Family<NodeLabels, Counter>,
     pub(crate) catalog_up: Gauge,
+    pub(crate) coordinator_up: Gauge,
     pub(crate) controller: Gauge,
     pub(crate) node_up: ByNode,
     pub(crate) node_storage_bytes: ByNode,
@@ -79,6 +80,7 @@ impl Metrics {
             listing_delay_seconds: seconds(),
             places: Family::default(),
             catalog_up: Gauge::default(),
+            coordinator_up: Gauge::default(),
             controller: Gauge::default(),
             node_up: Family::default(),
             node_storage_bytes: Family::default(),
@@ -139,6 +141,8 @@ impl Metrics {
         );
         let help = "Whether the catalog database answers";
         registry.register("catalog_up", help, self.catalog_up.clone());
+        let help = "Whether the coordinator answers";
+        registry.register("coordinator_up", help, self.coordinator_up.clone());
     }
 
     fn register_nodes(&mut self) {

@@ -104,6 +104,7 @@ fn distributor(database_url: String, access_key: Option<String>) -> dist::Config
         bind: ([127, 0, 0, 1], 0).into(),
         public_url: None,
         database_url,
+        coordinator: None,
         access: dist::Access {
             cluster_key: cluster_key(),
             access_key,

@@ -1,11 +1,13 @@
 //! The coordinator: where shard records are agreed, and the controller is elected.
 //!
-//! It must not know why a record changes, nor what a catalog is. The trait is free of SQL, so that
-//! a ZooKeeper one can stand beside the two of the catalog's database.
+//! It must not know why a record changes, nor what a catalog is. The trait is free of SQL: beside
+//! the two of the catalog's database stands one of ZooKeeper.
 
 mod postgres;
 mod sqlite;
+mod zookeeper;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -14,6 +16,7 @@ use wire::shard::{ShardChanged, ShardRecord};
 
 pub(crate) use postgres::PostgresCoordinator;
 pub(crate) use sqlite::SqliteCoordinator;
+pub use zookeeper::{ZooKeeperAddress, ZooKeeperAddressError, ZooKeeperError};
 
 /// Why the coordinator has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +80,20 @@ pub trait Coordinator: Send + Sync {
 
     /// Gives the office back, so that another one need not wait for the lease to run out.
     fn resign(&self, candidate: Uuid) -> BoxFuture<'_, Result<(), CoordinatorError>>;
+}
+
+/// Opens a coordinator in ZooKeeper for the leases of a `session`, and makes what is missing there.
+///
+/// # Errors
+/// When no server answers within ten seconds, when ZooKeeper grants no session that outlives such a
+/// lease, or when another cluster than this one keeps its records under the path.
+pub async fn open_zookeeper(
+    address: &ZooKeeperAddress,
+    session: Duration,
+    cluster: Uuid,
+) -> Result<Arc<dyn Coordinator>, ZooKeeperError> {
+    let coordinator = zookeeper::ZooKeeperCoordinator::open(address, session, cluster).await?;
+    Ok(Arc::new(coordinator))
 }
 
 fn check_order(expected: u64, record: &ShardRecord) -> Result<(), CoordinatorError> {

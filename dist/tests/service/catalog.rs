@@ -247,7 +247,12 @@ async fn a_refused_row_is_listed_as_unlistable(fresh: Fresh) {
 
     let mut in_walk = row(1, 50);
     in_walk.filename = String::new();
-    let walk = [live(1, (at(1, 40), at(2, 60)), true, vec![in_walk.clone(), row(1, 51)])];
+    let walk = [live(
+        1,
+        (at(1, 40), at(2, 60)),
+        true,
+        vec![in_walk.clone(), row(1, 51)],
+    )];
     let outcomes = catalog.list(&walk).await.expect("shown");
     assert_eq!(
         (outcomes[0].applied, &outcomes[0].unlistable[..]),

@@ -1,8 +1,8 @@
-//! The coordinator's contract: one suite for PostgreSQL and for SQLite; and several distributors
-//! before one database.
+//! The coordinator's contract: one suite for PostgreSQL, for SQLite and for ZooKeeper; and several
+//! distributors before one coordinator.
 
 use crate::support::fake_node::FakeNode;
-use crate::support::{Fresh, Service, ask, at, config, row, upserts};
+use crate::support::{Fresh, Service, ask, at, config, fresh_path, row, upserts};
 use dist::coordinator::{Coordinator, CoordinatorError};
 use serde_json::json;
 use std::sync::Arc;
@@ -10,8 +10,9 @@ use std::time::Duration;
 use uuid::Uuid;
 use wire::shard::{Leader, Member, ShardRecord, ShardState};
 use wire::{Epoch, Position, ShardNo};
+use zktest::ZooKeeper;
 
-crate::on_both_databases!(
+crate::on_every_coordinator!(
     a_change_needs_the_version_it_was_made_from,
     of_many_changes_at_once_one_is_made,
     a_newer_record_restores_an_older_one,
@@ -23,7 +24,7 @@ crate::on_both_databases!(
 
 const LONG: Duration = Duration::from_secs(60);
 
-fn record(shard: u16, version: u64) -> ShardRecord {
+pub(crate) fn record(shard: u16, version: u64) -> ShardRecord {
     let node = "node1".parse().expect("a name");
     let member = Member {
         node,
@@ -186,9 +187,10 @@ async fn an_office_given_back_is_free_at_once(fresh: Fresh) {
     assert!(next.number > term.number);
 }
 
-async fn second(fresh: &Fresh) -> Service {
+async fn named(name: &str, fresh: &Fresh) -> Service {
     let mut own = config(&fresh.url);
-    own.name = "dist2".parse().expect("a name");
+    own.name = name.parse().expect("a name");
+    own.coordinator.clone_from(&fresh.coordinator);
     Service::start(own).await
 }
 
@@ -206,13 +208,23 @@ async fn controllers(all: &[&Service]) -> usize {
     count
 }
 
+#[tokio::test]
+async fn distributors_on_postgres_know_the_same_and_one_decides() {
+    they_know_the_same_and_one_decides(Fresh::postgres()).await;
+}
+
+#[tokio::test]
+async fn distributors_on_zookeeper_know_the_same_and_one_decides() {
+    let mut fresh = Fresh::postgres();
+    fresh.coordinator = Some(fresh_path(ZooKeeper::shared()));
+    they_know_the_same_and_one_decides(fresh).await;
+}
+
 // If this fails, a second distributor knows nothing of the nodes that speak to the first, or both
 // make shards.
-#[tokio::test]
-async fn they_know_the_same_and_one_decides() {
-    let fresh = Fresh::postgres();
-    let first = Service::start(config(&fresh.url)).await;
-    let second = second(&fresh).await;
+async fn they_know_the_same_and_one_decides(fresh: Fresh) {
+    let first = named("dist", &fresh).await;
+    let second = named("dist2", &fresh).await;
     let mut here = FakeNode::start("node1").await;
     let mut there = FakeNode::start("node2").await;
     here.join(&first).await;

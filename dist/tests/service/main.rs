@@ -9,3 +9,5 @@ mod outage;
 mod program;
 mod rebuild;
 mod support;
+mod zookeeper;
+mod zookeeper_outage;

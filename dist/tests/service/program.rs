@@ -65,7 +65,7 @@ fn mistakes_end_with_one_line_and_an_exit_code() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").port().to_string();
     let fresh = Fresh::sqlite();
-    let cases: [Mistake<'_>; 8] = [
+    let cases: [Mistake<'_>; 10] = [
         (&[("PORT", "x")], &[], 2, "dist: PORT: `x` is not a port"),
         (&[("ANONYMOUS", "all")], &[], 2, "dist: ANONYMOUS: `all`"),
         (
@@ -97,6 +97,18 @@ fn mistakes_end_with_one_line_and_an_exit_code() {
             &[],
             1,
             "dist: the database at postgres://u@127.0.0.1:1/d cannot be reached",
+        ),
+        (
+            &[("COORDINATOR", "zk:2181")],
+            &[],
+            2,
+            "dist: COORDINATOR: is not zookeeper://HOST:PORT,…/PATH",
+        ),
+        (
+            &[("DATABASE_URL", &fresh.url)],
+            &["--coordinator", "zookeeper://127.0.0.1:1"],
+            1,
+            "dist: the coordinator at zookeeper://127.0.0.1:1/acequia cannot be reached: no server",
         ),
         (
             &[("DATABASE_URL", &fresh.url)],

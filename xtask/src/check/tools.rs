@@ -1,4 +1,5 @@
-//! Programs that the tests use and that cargo does not bring: PostgreSQL and download tools.
+//! Programs that the tests use and that cargo does not bring: PostgreSQL, ZooKeeper and download
+//! tools.
 
 use std::env;
 use std::fs;
@@ -15,10 +16,18 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 4] = [
+const TOOLS: [Tool; 6] = [
     Tool {
         program: "postgres",
         package: "postgresql",
+    },
+    Tool {
+        program: "java",
+        package: "default-jre-headless",
+    },
+    Tool {
+        program: "zookeeper.jar",
+        package: "zookeeper",
     },
     Tool {
         program: "curl",
@@ -50,14 +59,14 @@ pub(super) fn provide() -> anyhow::Result<bool> {
     let mut out = std::io::stdout().lock();
     for tool in TOOLS {
         if let Some(path) = find(tool.program) {
-            writeln!(out, "{:<10} {}", tool.program, path.display())?;
+            writeln!(out, "{:<13} {}", tool.program, path.display())?;
         }
     }
     for tool in &missing {
         let Tool { program, package } = tool;
         writeln!(
             out,
-            "{program:<10} missing: install the package `{package}` (Debian's name)"
+            "{program:<13} missing: install the package `{package}` (Debian's name)"
         )?;
     }
     Ok(missing.is_empty())
@@ -76,17 +85,25 @@ pub(super) fn check_dependencies() -> anyhow::Result<bool> {
 }
 
 fn missing_tools() -> Vec<&'static Tool> {
-    static ALL: [Tool; 4] = TOOLS;
+    static ALL: [Tool; 6] = TOOLS;
     ALL.iter()
         .filter(|tool| find(tool.program).is_none())
         .collect()
 }
 
-/// Where a program is: in PATH, or, for PostgreSQL's, where Debian keeps its versions.
+/// Where Debian keeps what runs in a Java machine.
+const JAVA_FOLDER: &str = "/usr/share/java";
+
+/// Where a program is: in PATH, or, for PostgreSQL's and Java's, where Debian keeps them.
 fn find(program: &str) -> Option<PathBuf> {
     let in_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>());
     let debian = postgres_folders(Path::new("/usr/lib/postgresql"));
-    let folders = in_path.unwrap_or_default().into_iter().chain(debian);
+    let java = PathBuf::from(JAVA_FOLDER);
+    let folders = in_path
+        .unwrap_or_default()
+        .into_iter()
+        .chain(debian)
+        .chain([java]);
     folders
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())

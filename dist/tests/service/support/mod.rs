@@ -1,20 +1,27 @@
-//! What the tests of the distributor share: fresh databases of both kinds.
+//! What the tests of the distributor share: fresh databases of both kinds, and fresh paths in
+//! ZooKeeper.
 
 pub(crate) mod chaos_proxy;
 pub(crate) mod fake_node;
 
 use dist::catalog::{Database, open};
+use dist::coordinator::{Coordinator, ZooKeeperAddress, open_zookeeper};
 use pgtest::Postgres;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use uuid::Uuid;
 use wire::content::ContentRow;
 use wire::listing::{ListedOperation, ListingBatch, ListingOutcome, ListingPart, ListingStep};
 use wire::{Checksum, ContentId, Epoch, Lsn, Position, ShardNo, Timestamp};
+use zktest::ZooKeeper;
 
 /// A fresh database, and what keeps it there.
 pub(crate) struct Fresh {
     pub(crate) url: String,
+    /// A fresh path, where the coordinator is not the database.
+    pub(crate) coordinator: Option<ZooKeeperAddress>,
     _folder: Option<TempDir>,
 }
 
@@ -25,7 +32,16 @@ impl Fresh {
         let url = format!("sqlite://{}", folder.path().join("catalog.db").display());
         Fresh {
             url,
+            coordinator: None,
             _folder: Some(folder),
+        }
+    }
+
+    /// The same with a path of the ZooKeeper that all tests share.
+    pub(crate) fn zookeeper() -> Self {
+        Fresh {
+            coordinator: Some(fresh_path(ZooKeeper::shared())),
+            ..Self::sqlite()
         }
     }
 
@@ -34,13 +50,42 @@ impl Fresh {
         let url = Postgres::shared()
             .fresh_database()
             .expect("a fresh database");
-        Fresh { url, _folder: None }
+        Fresh {
+            url,
+            coordinator: None,
+            _folder: None,
+        }
     }
 
     /// Opens it.
     pub(crate) async fn open(&self) -> Database {
-        open(&self.url).await.expect("the database opens")
+        let mut database = open(&self.url).await.expect("the database opens");
+        if let Some(address) = &self.coordinator {
+            database.coordinator = coordinator(address, LEASE_MAX).await;
+        }
+        database
     }
+}
+
+/// No lease of a test that opens its own coordinator is longer.
+const LEASE_MAX: Duration = Duration::from_secs(60);
+
+/// The cluster that keeps its records in ZooKeeper where no distributor runs.
+pub(crate) const CLUSTER: Uuid = Uuid::from_u128(7);
+
+/// A path that nobody used yet.
+pub(crate) fn fresh_path(zookeeper: &ZooKeeper) -> ZooKeeperAddress {
+    let path = zookeeper.fresh_path();
+    path.parse().expect("an address")
+}
+
+/// A coordinator for leases up to this length.
+pub(crate) async fn coordinator(
+    address: &ZooKeeperAddress,
+    lease_max: Duration,
+) -> Arc<dyn Coordinator> {
+    let opened = open_zookeeper(address, lease_max, CLUSTER).await;
+    opened.expect("the coordinator opens")
 }
 
 /// Runs each of the named suites, which take a [`Fresh`] database, on SQLite and on PostgreSQL.
@@ -58,6 +103,21 @@ macro_rules! on_both_databases {
             $(#[tokio::test]
             async fn $name() {
                 super::$name($crate::support::Fresh::postgres()).await;
+            })+
+        }
+    };
+}
+
+/// Runs each of the named suites, which take a [`Fresh`] database, on every coordinator.
+#[macro_export]
+macro_rules! on_every_coordinator {
+    ($($name:ident),+ $(,)?) => {
+        $crate::on_both_databases!($($name),+);
+
+        mod zookeeper {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::support::Fresh::zookeeper()).await;
             })+
         }
     };
@@ -152,6 +212,7 @@ pub(crate) fn config(database_url: &str) -> dist::Config {
         bind: "127.0.0.1:0".parse().expect("an address"),
         public_url: None,
         database_url: database_url.to_owned(),
+        coordinator: None,
         access: dist::Access::default(),
         session: SESSION,
         poll: Duration::from_millis(50),

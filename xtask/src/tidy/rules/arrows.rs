@@ -4,7 +4,7 @@ use crate::tidy::finding::Finding;
 use crate::tidy::tree::{Document, Tree};
 
 /// What a crate's product code may use of the workspace. A crate that is not here may use nothing.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("wire", &[]),
     ("store", &["wire"]),
     ("replica", &["wire"]),
@@ -14,8 +14,9 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("client", &["wire"]),
     ("cluster", &["wire", "service", "node", "dist"]),
     ("sim", &["wire", "store", "replica", "dist"]),
-    ("trials", &["wire", "client", "cluster", "pgtest"]),
+    ("trials", &["wire", "client", "cluster", "pgtest", "zktest"]),
     ("pgtest", &[]),
+    ("zktest", &[]),
 ];
 
 /// The cores: their tests, too, know nothing of the shells.
