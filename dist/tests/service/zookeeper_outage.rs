@@ -37,7 +37,11 @@ async fn check_away(coordinator: &Arc<dyn Coordinator>) {
 }
 
 async fn until_back(coordinator: &Arc<dyn Coordinator>) {
-    let wait = async { while coordinator.records().await.is_err() {} };
+    let wait = async {
+        while coordinator.records().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
     let back = tokio::time::timeout(Duration::from_secs(20), wait).await;
     back.expect("it comes back");
 }

@@ -45,14 +45,13 @@ struct Found {
 }
 
 /// What a candidate can do about an office.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
-    /// Take it.
-    Vacant,
-    /// Renew the lease of this term.
-    Held { found: Found },
-    /// Give it back first: it is this session's, and its lease ran out.
-    Lapsed,
+    /// Take it: nobody is in it, or its lease ran out, or it is the candidate's own from a session
+    /// that it lost.
+    Free,
+    /// Renew its lease.
+    Held,
     /// Nothing.
     Taken,
 }
@@ -98,23 +97,18 @@ impl Election {
         for _ in 0..TRIES_MAX {
             let found = look(&session).await?;
             let until = lease.as_ref().map(|lease| lease.until);
-            let term = match stand(found, session.owner(), candidate, until, asked) {
-                Standing::Taken => return Ok(None),
-                Standing::Lapsed => {
-                    give_back(&session).await?;
-                    *lease = None;
-                    None
-                }
-                Standing::Held { found } => {
-                    self.run(&mut lease, asked + duration);
-                    renew(&session, &found).await?
-                }
-                Standing::Vacant => {
-                    // Before it is known to be taken: without an answer it may be.
-                    *lease = None;
-                    self.run(&mut lease, asked + duration);
-                    take(&session, candidate).await?
-                }
+            let standing = match &found {
+                None => Standing::Free,
+                Some(found) => stand(found, session.owner(), candidate, until, asked),
+            };
+            if standing == Standing::Taken {
+                return Ok(None);
+            }
+            // Before it is known to be ours: without an answer it may be.
+            self.run(&mut lease, asked + duration);
+            let term = match found {
+                Some(found) if standing == Standing::Held => renew(&session, found).await?,
+                found => take(&session, candidate, found.as_ref()).await?,
             };
             if term.is_some() {
                 return Ok(term);
@@ -191,21 +185,23 @@ async fn watch(election: std::sync::Weak<Election>, first: Instant) {
     }
 }
 
-/// What `candidate` can do about the office at `now`, in the session `own`, whose lease runs
-/// `until` then.
+/// What `candidate` can do at `now` about the office that was `found`, in the session `own`, whose
+/// lease runs `until` then.
 fn stand(
-    found: Option<Found>,
+    found: &Found,
     own: i64,
     candidate: Uuid,
     until: Option<Instant>,
     now: Instant,
 ) -> Standing {
-    match found {
-        None => Standing::Vacant,
-        Some(found) if found.owner != own => Standing::Taken,
-        Some(_) if until.is_none_or(|until| until <= now) => Standing::Lapsed,
-        Some(found) if found.holder.candidate == candidate => Standing::Held { found },
-        Some(_) => Standing::Taken,
+    let same_session = found.owner == own;
+    let same_candidate = found.holder.candidate == candidate;
+    let runs = until.is_some_and(|until| now < until);
+    match (same_session, same_candidate) {
+        (true, true) if runs => Standing::Held,
+        (true, false) if runs => Standing::Taken,
+        (true, _) | (false, true) => Standing::Free,
+        (false, false) => Standing::Taken,
     }
 }
 
@@ -234,19 +230,31 @@ async fn look(session: &Session) -> Result<Option<Found>, CoordinatorError> {
     }))
 }
 
-/// Makes the office's node with the next term. None when another one was quicker.
-async fn take(session: &Session, candidate: Uuid) -> Result<Option<Term>, CoordinatorError> {
+/// Makes the office's node with the next term, in the place of the one that was `found`. None when
+/// another one was quicker.
+async fn take(
+    session: &Session,
+    candidate: Uuid,
+    found: Option<&Found>,
+) -> Result<Option<Term>, CoordinatorError> {
     const DOING: &str = "taking the office";
     let refused = |error| failed(DOING, &error);
     let (last, node_version) = last_term(session).await?;
+    if found.is_some_and(|found| found.holder.term != last) {
+        return Ok(None);
+    }
     let holder = Holder {
         candidate,
         term: last + 1,
     };
     let mut writer = session.client.new_multi_writer();
+    // Whoever takes the office moves the term's version: what was found is what is removed.
     let term = holder.term.to_string();
     let added = writer.add_set_data(CONTROLLER, term.as_bytes(), Some(node_version));
     added.map_err(refused)?;
+    if found.is_some() {
+        writer.add_delete(OFFICE, None).map_err(refused)?;
+    }
     let added = writer.add_create(OFFICE, &encode(&holder)?, &session.ephemeral());
     added.map_err(refused)?;
     match writer.commit().await {
@@ -254,7 +262,7 @@ async fn take(session: &Session, candidate: Uuid) -> Result<Option<Term>, Coordi
             number: holder.term,
         })),
         Err(MultiWriteError::OperationFailed {
-            source: Error::NodeExists | Error::BadVersion,
+            source: Error::NodeExists | Error::BadVersion | Error::NoNode,
             ..
         }) => Ok(None),
         Err(error) => Err(multi_failed(DOING, error)),
@@ -273,7 +281,7 @@ async fn last_term(session: &Session) -> Result<(u64, i32), CoordinatorError> {
 }
 
 /// Writes the office's node again: only a live session can. None when it is not there any more.
-async fn renew(session: &Session, found: &Found) -> Result<Option<Term>, CoordinatorError> {
+async fn renew(session: &Session, found: Found) -> Result<Option<Term>, CoordinatorError> {
     let data = encode(&found.holder)?;
     let written = session
         .client
@@ -298,4 +306,69 @@ async fn give_back(session: &Session) -> Result<(), CoordinatorError> {
 fn encode(holder: &Holder) -> Result<Vec<u8>, CoordinatorError> {
     serde_json::to_vec(holder)
         .map_err(|error| CoordinatorError::Failed(format!("{holder:?}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: i64 = 1;
+    const CANDIDATE: Uuid = Uuid::from_u128(1);
+
+    fn standing(owner: i64, holder: u128, lease_ms: Option<u64>) -> Standing {
+        let begun = Instant::now();
+        let found = Found {
+            holder: Holder {
+                candidate: Uuid::from_u128(holder),
+                term: 5,
+            },
+            owner,
+            node_version: 0,
+        };
+        let until = lease_ms.map(|millis| begun + Duration::from_millis(millis));
+        stand(
+            &found,
+            OWN,
+            CANDIDATE,
+            until,
+            begun + Duration::from_millis(100),
+        )
+    }
+
+    // If this fails, a candidate takes the office from one who holds it, or waits for itself.
+    #[test]
+    fn an_office_is_left_to_others_and_taken_from_oneself() {
+        assert_eq!(standing(OWN, 1, Some(101)), Standing::Held);
+        assert_eq!(
+            standing(OWN, 1, Some(100)),
+            Standing::Free,
+            "its lease ran out"
+        );
+        assert_eq!(
+            standing(OWN, 1, None),
+            Standing::Free,
+            "nobody knows of a lease"
+        );
+        assert_eq!(standing(OWN, 2, Some(101)), Standing::Taken);
+        assert_eq!(standing(OWN, 2, Some(100)), Standing::Free);
+        // In another session: ours before this one, or somebody else's. Our clock says nothing.
+        for lease_ms in [None, Some(100), Some(101)] {
+            assert_eq!(standing(2, 1, lease_ms), Standing::Free);
+            assert_eq!(standing(2, 2, lease_ms), Standing::Taken);
+        }
+    }
+
+    // If this fails, ZooKeeper gives the office away while its holder believes itself in it.
+    #[test]
+    fn a_session_outlives_a_lease_by_half_a_tick_at_least() {
+        for seconds in [1, 3, 30] {
+            let lease = Duration::from_secs(seconds);
+            let silence = silence_for(lease);
+            // No session is shorter than two ticks, so the longest tick is half of this one.
+            let half_a_tick = silence / 4;
+            let rounding = Duration::from_millis(1);
+            assert!(lease + half_a_tick <= silence + rounding, "{lease:?}");
+        }
+        assert_eq!(silence_for(Duration::from_secs(3)), Duration::from_secs(4));
+    }
 }

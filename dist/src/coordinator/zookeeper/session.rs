@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error, SessionState, Stat};
 
@@ -18,6 +18,10 @@ use crate::coordinator::CoordinatorError;
 
 /// How long opening may take, until something is there that can be used.
 const OPEN_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How long after the loss of a connection a call still waits for the next one. Longer waits help
+/// nobody: callers ask again.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// How long to wait before the next try to get a session.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
@@ -41,9 +45,16 @@ pub(super) struct Session {
     acls: Acls<'static>,
 }
 
+/// What there is at a moment.
+#[derive(Clone)]
+enum Present {
+    Connected(Session),
+    Lost { since: Instant },
+}
+
 /// The present session.
 pub(super) struct Sessions {
-    present: watch::Receiver<Option<Session>>,
+    present: watch::Receiver<Present>,
     keeper: JoinHandle<()>,
 }
 
@@ -75,20 +86,22 @@ impl Sessions {
                 detail: format!("no answer within {OPEN_TIME_MAX:?}"),
             })
         })?;
-        let (publish, present) = watch::channel(None);
+        let (publish, present) = watch::channel(lost());
         let keeper = tokio::spawn(keep(terms, first, publish));
         Ok(Sessions { present, keeper })
     }
 
-    /// The session, as soon as it is connected. Waits for ever if it never is.
+    /// The session, if it is connected or is so soon.
     pub(super) async fn connected(&self) -> Result<Session, CoordinatorError> {
+        let away = || CoordinatorError::Unavailable("there is no connection".to_owned());
         let mut present = self.present.clone();
         loop {
-            if let Some(session) = present.borrow_and_update().as_ref() {
-                return Ok(session.clone());
-            }
-            let gone = |_| CoordinatorError::Unavailable("nobody keeps a session".to_owned());
-            present.changed().await.map_err(gone)?;
+            let until = match &*present.borrow_and_update() {
+                Present::Connected(session) => return Ok(session.clone()),
+                Present::Lost { since } => *since + GRACE,
+            };
+            let changed = timeout_at(until, present.changed()).await;
+            changed.map_err(|_| away())?.map_err(|_| away())?;
         }
     }
 }
@@ -100,26 +113,33 @@ impl Drop for Sessions {
     }
 }
 
-async fn keep(terms: Terms, first: Client, publish: watch::Sender<Option<Session>>) {
+fn lost() -> Present {
+    Present::Lost {
+        since: Instant::now(),
+    }
+}
+
+async fn keep(terms: Terms, first: Client, publish: watch::Sender<Present>) {
     let mut client = first;
     let mut connection = 0;
     loop {
         let mut states = client.state_watcher();
         let mut state = states.peek_state();
         while !state.is_terminated() {
-            let connected = state == SessionState::SyncConnected;
-            connection += u64::from(connected);
-            publish.send_replace(connected.then(|| Session {
-                client: client.clone(),
-                connection,
-                acls: acls(&terms),
-            }));
-            if !connected {
+            if state == SessionState::SyncConnected {
+                connection += 1;
+                publish.send_replace(Present::Connected(Session {
+                    client: client.clone(),
+                    connection,
+                    acls: acls(&terms),
+                }));
+            } else {
+                publish.send_replace(lost());
                 tracing::warn!(place = %terms.address, "the connection to ZooKeeper is lost");
             }
             state = states.changed().await;
         }
-        publish.send_replace(None);
+        publish.send_replace(lost());
         tracing::warn!(place = %terms.address, %state, "the session with ZooKeeper ended");
         client = begin_again(&terms).await;
         tracing::info!(place = %terms.address, "there is a new session with ZooKeeper");
