@@ -5,6 +5,7 @@
 //! until the job that flush returned has run, and on the disk from then on.
 
 mod account;
+mod cache;
 pub(crate) mod epochs;
 pub(crate) mod marker;
 mod prefill;
@@ -167,7 +168,9 @@ impl Log {
         } else {
             self.write_buffer()?;
             self.buffer_at = entry.end();
-            self.write(record.payload.bytes(), payload_at)
+            self.write(record.payload.bytes(), payload_at)?;
+            self.drop_behind(&record.head, payload_at);
+            Ok(())
         }
     }
 
