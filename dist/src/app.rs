@@ -10,6 +10,7 @@ use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::{App, HttpServer, web};
 use service::access::{AccessError, Gate};
 use service::address::{ListenError, listen, reachable};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 use wire::limits::REFUSED_BODY_TIME_MAX;
@@ -103,26 +104,37 @@ pub struct Running {
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let gate = Gate::new(&config.access, config.bind)?;
     let database = catalog::open(&config.database_url).await?;
-    start_on(config, gate, database).await
+    let identity = database.catalog.identify(Uuid::new_v4()).await?;
+    let database = coordinated(&config, database, identity.cluster).await?;
+    start_on(config, gate, database, identity).await
+}
+
+/// Puts the coordinator that was chosen into the place of the database's own.
+pub(crate) async fn coordinated(
+    config: &Config,
+    mut database: Database,
+    cluster: Uuid,
+) -> Result<Database, StartError> {
+    if let Some(address) = &config.coordinator {
+        database.coordinator = open_zookeeper(address, config.session, cluster).await?;
+    }
+    Ok(database)
 }
 
 /// Starts a distributor on a database that is open already.
 pub(crate) async fn start_on(
     config: Config,
     gate: Gate,
-    mut database: Database,
+    database: Database,
+    identity: Identity,
 ) -> Result<Running, StartError> {
-    let identity = database.catalog.identify(Uuid::new_v4()).await?;
-    if let Some(address) = &config.coordinator {
-        let cluster = identity.cluster;
-        database.coordinator = open_zookeeper(address, config.session, cluster).await?;
-    }
     let (listener, bound) = listen(config.bind)?;
     let url = format!("http://{}", reachable(bound));
     let workers = config.workers;
     let shared = Arc::new(Shared::new(config, gate, database, identity, &url)?);
-    shared.exchange_once().await;
-    shared.decide_once().await;
+    if shared.exchange_once().await {
+        shared.decide_once().await;
+    }
     let begun = shared.positions().await?;
     let ticking = tokio::spawn(tick(Arc::clone(&shared), begun));
     let serve = serve(listener, workers, Arc::clone(&shared));
@@ -167,32 +179,38 @@ fn serve(
     Ok(server)
 }
 
-/// Ticks for ever. The catalog and the coordinator, which may be two, do not wait for each other.
+/// Ticks for ever. A coordinator that is not the catalog's database may be slow or away: the
+/// exchange does not wait for it.
 async fn tick(shared: Arc<Shared>, begun: BTreeMap<ShardNo, Position>) {
-    tokio::join!(exchange(&shared), decide(&shared, &begun));
+    let (exchanged, heard) = watch::channel(Instant::now());
+    tokio::join!(exchange(&shared, exchanged), decide(&shared, heard, &begun));
 }
 
-fn ticks(shared: &Shared) -> tokio::time::Interval {
+async fn exchange(shared: &Shared, exchanged: watch::Sender<Instant>) {
     let mut ticks = tokio::time::interval(shared.session / TICKS_PER_SESSION);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    ticks
-}
-
-async fn exchange(shared: &Shared) {
-    let mut ticks = ticks(shared);
     loop {
         ticks.tick().await;
-        shared.exchange_once().await;
+        if shared.exchange_once().await {
+            exchanged.send_replace(Instant::now());
+        }
     }
 }
 
-/// Once, when a session has passed, looks whether the catalog of `begun` had gone back while no
-/// distributor ran.
-async fn decide(shared: &Shared, begun: &BTreeMap<ShardNo, Position>) {
-    let mut ticks = ticks(shared);
+/// Decides after each exchange: without one, a node that speaks to another distributor would be
+/// taken for a silent one. Once, when a session has passed, looks whether the catalog of `begun`
+/// had gone back while no distributor ran.
+async fn decide(
+    shared: &Shared,
+    mut exchanged: watch::Receiver<Instant>,
+    begun: &BTreeMap<ShardNo, Position>,
+) {
+    let age_max = shared.session / TICKS_PER_SESSION;
     let mut looked = false;
-    loop {
-        ticks.tick().await;
+    while exchanged.changed().await.is_ok() {
+        if exchanged.borrow_and_update().elapsed() > age_max {
+            continue;
+        }
         shared.decide_once().await;
         if !looked {
             looked = shared.renew_behind(begun).await.unwrap_or_else(|error| {
@@ -321,8 +339,9 @@ impl Shared {
         }
     }
 
-    /// Exchanges with the other distributors, by the catalog, what was heard of nodes.
-    async fn exchange_once(&self) {
+    /// Exchanges with the other distributors, by the catalog, what was heard of nodes. Says whether
+    /// that went well.
+    async fn exchange_once(&self) -> bool {
         let outcome = self.exchange().await;
         let up = outcome.is_ok();
         let was_up = self.catalog_up.swap(up, Ordering::Relaxed);
@@ -332,6 +351,7 @@ impl Shared {
             _ => {}
         }
         self.metrics.catalog_up.set(i64::from(up));
+        up
     }
 
     /// Keeps or seeks the office, reads the register, and decides if in office.

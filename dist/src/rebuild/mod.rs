@@ -13,7 +13,7 @@ use uuid::Uuid;
 use wire::shard::ShardRecord;
 use wire::{Lsn, NodeName, Position, ShardNo};
 
-use crate::app::{Running, StartError, start_on};
+use crate::app::{Running, StartError, coordinated, start_on};
 use crate::catalog::{self, AdoptError, QueryError};
 use crate::config::Config;
 use crate::controller::Seen;
@@ -122,10 +122,13 @@ pub async fn rebuild(
     let database = catalog::open(&config.database_url)
         .await
         .map_err(StartError::from)?;
+    // First, so that a database in front of another cluster's records stays as it is.
+    let database = coordinated(&config, database, plan.adopt).await?;
     database.catalog.adopt(plan.adopt).await?;
+    let identity = database.catalog.identify(plan.adopt).await?;
     let session = config.session;
     let started = Instant::now();
-    let running = start_on(config, gate, database).await?;
+    let running = start_on(config, gate, database, identity).await?;
     let mut last = None;
     let outcome = loop {
         tokio::time::sleep(LOOK_EVERY).await;

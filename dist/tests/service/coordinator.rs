@@ -2,7 +2,7 @@
 //! distributors before one coordinator.
 
 use crate::support::fake_node::FakeNode;
-use crate::support::{Fresh, Service, ask, at, config, fresh_path, row, upserts};
+use crate::support::{Fresh, Service, ask, at, fresh_path, row, upserts};
 use dist::coordinator::{Coordinator, CoordinatorError};
 use serde_json::json;
 use std::sync::Arc;
@@ -188,9 +188,8 @@ async fn an_office_given_back_is_free_at_once(fresh: Fresh) {
 }
 
 async fn named(name: &str, fresh: &Fresh) -> Service {
-    let mut own = config(&fresh.url);
+    let mut own = fresh.config();
     own.name = name.parse().expect("a name");
-    own.coordinator.clone_from(&fresh.coordinator);
     Service::start(own).await
 }
 

@@ -2,6 +2,7 @@
 
 use crate::support::fake_node::FakeNode;
 use crate::support::{Fresh, SESSION, Service, answer, ask, at, config, follow, row, upserts};
+use dist::catalog::open;
 use dist::{Progress, Rebuild, RebuildError};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -15,6 +16,12 @@ crate::on_both_databases!(
     a_lost_catalog_is_filled_from_nodes,
     an_empty_database_waits_for_the_right_command,
     a_rebuild_is_refused_where_it_would_do_harm,
+    an_old_register_is_restored_from_nodes,
+);
+
+crate::on_zookeeper!(
+    a_lost_catalog_is_filled_from_nodes,
+    an_empty_database_waits_for_the_right_command,
     an_old_register_is_restored_from_nodes,
 );
 
@@ -66,7 +73,7 @@ async fn beat_on(node: FakeNode, dist: Service) {
 async fn a_lost_catalog_is_filled_from_nodes(fresh: Fresh) {
     let cluster = Uuid::new_v4();
     let (node, record) = orphan(cluster).await;
-    let mut own = config(&fresh.url);
+    let mut own = fresh.config();
     own.bind.set_port(free_port());
     let dist = Service::at(&format!("http://{}", own.bind));
     let plan = Rebuild {
@@ -120,7 +127,7 @@ async fn a_lost_catalog_is_filled_from_nodes(fresh: Fresh) {
     let text = last.to_string();
     assert_eq!(text, "3 contents listed, 1 of 1 shards complete");
 
-    let dist = Service::start(config(&fresh.url)).await;
+    let dist = Service::start(fresh.config()).await;
     assert_eq!(dist.json("/nodes").await["cluster"], cluster.to_string());
     assert_eq!(
         dist.json("/content").await["items"]
@@ -134,7 +141,7 @@ async fn a_lost_catalog_is_filled_from_nodes(fresh: Fresh) {
 // If this fails, an empty database in front of a full cluster is taken for the cluster's.
 async fn an_empty_database_waits_for_the_right_command(fresh: Fresh) {
     let (node, _) = orphan(Uuid::new_v4()).await;
-    let dist = Service::start(config(&fresh.url)).await;
+    let dist = Service::start(fresh.config()).await;
     let part = upserts(1, Position::default(), at(4, 2), [row(1, 1)]);
     let (status, error) = dist.list(vec![part.clone()]).await;
     assert_eq!(
@@ -156,7 +163,7 @@ async fn an_empty_database_waits_for_the_right_command(fresh: Fresh) {
 
 // If this fails, a rebuild by mistake mixes two clusters, or takes nodes from a living catalog.
 async fn a_rebuild_is_refused_where_it_would_do_harm(fresh: Fresh) {
-    let serving = Service::start(config(&fresh.url)).await;
+    let serving = Service::start(fresh.config()).await;
     let mut node = FakeNode::start("node1").await;
     node.join(&serving).await;
     let other = Fresh::sqlite();
@@ -172,7 +179,7 @@ async fn a_rebuild_is_refused_where_it_would_do_harm(fresh: Fresh) {
     );
     assert!(matches!(beside.await, Err(RebuildError::Alive { .. })));
     serving.stop().await;
-    let full = dist::rebuild(config(&fresh.url), plan(Vec::new()), |_| {}).await;
+    let full = dist::rebuild(fresh.config(), plan(Vec::new()), |_| {}).await;
     match full {
         Err(RebuildError::Adopt(error)) => {
             let text = error.to_string();
@@ -185,7 +192,7 @@ async fn a_rebuild_is_refused_where_it_would_do_harm(fresh: Fresh) {
 // If this fails, a register from an old backup sends a node back to an epoch that is over, or
 // gives the number of its shard to another one.
 async fn an_old_register_is_restored_from_nodes(fresh: Fresh) {
-    let dist = Service::start(config(&fresh.url)).await;
+    let dist = Service::start(fresh.config()).await;
     let mut node = FakeNode::start("node1").await;
     let shard = node.join(&dist).await;
     let mut newer: ShardRecord =
@@ -210,7 +217,7 @@ async fn an_old_register_is_restored_from_nodes(fresh: Fresh) {
         leader.member.replica = Uuid::from_u128(50);
     }
 
-    let dist = Service::start(config(&fresh.url)).await;
+    let dist = Service::start(fresh.config()).await;
     assert!(node.obey(&dist).await.want_records);
     assert_eq!(
         dist.json("/shards").await["shards"]
@@ -288,7 +295,7 @@ async fn an_old_backup_rolls_forward() {
     std::fs::rename(&backup, &path).expect("restored");
 
     // What a node does: it goes on where the catalog says that it is.
-    let dist = Service::start(config(&fresh.url)).await;
+    let dist = Service::start(fresh.config()).await;
     FakeNode::start("node1").await.beat(&dist).await;
     let batch = |part| ListingBatch {
         node: "node1".parse().expect("a name"),
@@ -317,7 +324,7 @@ async fn an_old_backup_rolls_forward() {
 #[tokio::test]
 async fn a_leader_that_thinks_all_is_listed_is_made_to_ask() {
     let fresh = Fresh::sqlite();
-    let dist = Service::start(config(&fresh.url)).await;
+    let dist = Service::start(fresh.config()).await;
     let mut node = FakeNode::start("node1").await;
     let shard = node.join(&dist).await;
     let part = upserts(shard.0, Position::default(), at(1, 1), [row(shard.0, 1)]);
@@ -326,7 +333,7 @@ async fn a_leader_that_thinks_all_is_listed_is_made_to_ask() {
 
     // What the backup does not know of.
     node.heartbeat.replicas[0].committed = Lsn(2);
-    let dist = Service::start(config(&fresh.url)).await;
+    let dist = Service::start(fresh.config()).await;
     dist.until(async || {
         node.beat(&dist).await;
         dist.json("/shards").await["shards"][0]["epoch"] == 2
@@ -335,4 +342,52 @@ async fn a_leader_that_thinks_all_is_listed_is_made_to_ask() {
     let (_, told) = dist.list(vec![ask(shard.0)]).await;
     assert_eq!(told["parts"][0]["listed"]["lsn"], 1);
     dist.stop().await;
+}
+
+// If this fails, a typo in COORDINATOR or DATABASE_URL puts a cluster's shards before another's
+// contents, or a lost catalog cannot be rebuilt where its shard records are still there.
+#[tokio::test]
+async fn an_empty_database_before_the_records_of_a_cluster_is_refused_until_it_adopts_it() {
+    let first = Fresh::zookeeper();
+    let dist = Service::start(first.config()).await;
+    let cluster = dist.running.as_ref().expect("it runs").cluster();
+    let mut node = FakeNode::start("node1").await;
+    let shard = node.join(&dist).await;
+    let record = dist.json(&format!("/shards/{}", shard.0)).await;
+    dist.stop().await;
+
+    let mut fresh = Fresh::sqlite();
+    fresh.coordinator.clone_from(&first.coordinator);
+    let refused = dist::start(fresh.config()).await.err().expect("is refused");
+    let text = refused.to_string();
+    let command = format!("dist rebuild --adopt {cluster}");
+    assert!(text.contains(&command) && !text.contains('\n'), "{text}");
+    let plan = |adopt: Uuid| Rebuild {
+        adopt,
+        nodes: vec![node.name.clone()],
+        distributors: Vec::new(),
+    };
+    let wrong = dist::rebuild(fresh.config(), plan(Uuid::from_u128(9)), |_| {}).await;
+    assert!(matches!(wrong, Err(RebuildError::Start(_))), "{wrong:?}");
+    let catalog = open(&fresh.url).await.expect("opens").catalog;
+    let identity = catalog.identify(cluster).await.expect("an answer");
+    assert_ne!(identity.cluster, Uuid::from_u128(9), "it adopted nothing");
+    catalog.close().await;
+    drop(catalog);
+
+    let mut own = fresh.config();
+    own.bind.set_port(free_port());
+    let dist = Service::at(&format!("http://{}", own.bind));
+    let rebuild = tokio::spawn(dist::rebuild(own, plan(cluster), |_| {}));
+    dist.until(async || dist.request("GET", "/health/live").send().await.is_ok())
+        .await;
+    let found = dist.json(&format!("/shards/{}", shard.0)).await;
+    assert_eq!(found["log"], record["log"], "as it was agreed on");
+    let beat = tokio::spawn(beat_on(node, dist));
+    let ended = tokio::time::timeout(Duration::from_secs(20), rebuild).await;
+    ended
+        .expect("it ends")
+        .expect("no panic")
+        .expect("complete");
+    beat.abort();
 }

@@ -1,9 +1,11 @@
 //! ZooKeeper goes away in the middle of work, and comes back.
 
 use crate::coordinator::record;
+use crate::support::chaos_proxy::ChaosProxy;
 use crate::support::fake_node::FakeNode;
 use crate::support::{Fresh, SESSION, Service, at, config, coordinator, fresh_path, row, upserts};
-use dist::coordinator::{Coordinator, CoordinatorError};
+use dist::coordinator::{Coordinator, CoordinatorError, open_zookeeper};
+use pgtest::Postgres;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -127,19 +129,13 @@ async fn a_server_that_stands_still_counts_as_away() {
     assert!(number(after) > number(before), "its lease ran out long ago");
 }
 
-async fn served(fresh: &Fresh) -> Service {
-    let mut own = config(&fresh.url);
-    own.coordinator.clone_from(&fresh.coordinator);
-    Service::start(own).await
-}
-
 // If this fails, uploads stop, or vanish from the list, when ZooKeeper is restarted.
 #[tokio::test]
 async fn a_distributor_goes_on_without_zookeeper_and_decides_again_with_it() {
     let mut zookeeper = ZooKeeper::start().expect("ZooKeeper starts");
     let mut fresh = Fresh::sqlite();
     fresh.coordinator = Some(fresh_path(&zookeeper));
-    let dist = served(&fresh).await;
+    let dist = Service::start(fresh.config()).await;
     let mut node = FakeNode::start("node1").await;
     let shard = node.join(&dist).await;
     let listed = dist.list(vec![upserts(
@@ -187,9 +183,42 @@ async fn a_distributor_goes_on_without_zookeeper_and_decides_again_with_it() {
     dist.stop().await;
 
     // The next process finds in ZooKeeper what was agreed.
-    let next = served(&fresh).await;
+    let next = Service::start(fresh.config()).await;
     assert_eq!(next.json("/shards").await["shards"], known["shards"]);
     next.stop().await;
+}
+
+// If this fails, a controller that does not hear what others hear takes living nodes for dead ones.
+#[tokio::test]
+async fn a_distributor_without_its_catalog_leaves_the_office() {
+    let fresh = Fresh::postgres();
+    let address = fresh_path(ZooKeeper::shared());
+    let mut proxy = ChaosProxy::before(Postgres::shared().port()).await;
+    let mut own = config(&proxy.through(&fresh.url));
+    own.coordinator = Some(address.clone());
+    let dist = Service::start(own).await;
+    let mut node = FakeNode::start("node1").await;
+    node.join(&dist).await;
+    let cluster = dist.running.as_ref().map(dist::Running::cluster);
+    let other = open_zookeeper(&address, SESSION, cluster.expect("it runs")).await;
+    let other = other.expect("the coordinator opens");
+    let campaign = async || other.campaign(CANDIDATE, SESSION).await.expect("an answer");
+    assert_eq!(campaign().await, None);
+
+    proxy.cut().await;
+    dist.until(async || campaign().await.is_some()).await;
+    other.resign(CANDIDATE).await.expect("an answer");
+    let mut late = FakeNode::start("node2").await;
+    late.obey(&dist).await;
+    assert!(late.heartbeat.replicas.is_empty());
+
+    proxy.restore().await;
+    dist.until(async || {
+        late.obey(&dist).await;
+        !late.heartbeat.replicas.is_empty()
+    })
+    .await;
+    dist.stop().await;
 }
 
 async fn metric(dist: &Service, line: &str) -> bool {

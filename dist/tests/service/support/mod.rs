@@ -57,6 +57,14 @@ impl Fresh {
         }
     }
 
+    /// A distributor before it.
+    pub(crate) fn config(&self) -> dist::Config {
+        dist::Config {
+            coordinator: self.coordinator.clone(),
+            ..config(&self.url)
+        }
+    }
+
     /// Opens it.
     pub(crate) async fn open(&self) -> Database {
         let mut database = open(&self.url).await.expect("the database opens");
@@ -113,7 +121,14 @@ macro_rules! on_both_databases {
 macro_rules! on_every_coordinator {
     ($($name:ident),+ $(,)?) => {
         $crate::on_both_databases!($($name),+);
+        $crate::on_zookeeper!($($name),+);
+    };
+}
 
+/// Runs each of the named suites on SQLite with the coordinator in ZooKeeper.
+#[macro_export]
+macro_rules! on_zookeeper {
+    ($($name:ident),+ $(,)?) => {
         mod zookeeper {
             $(#[tokio::test]
             async fn $name() {

@@ -13,14 +13,17 @@ const SQL_FOLDERS: [&str; 4] = [
     "trials/src/bench/",
 ];
 
+/// The folder that knows ZooKeeper.
+const ZOOKEEPER_FOLDER: [&str; 1] = ["dist/src/coordinator/zookeeper/"];
+
 /// Folders of the pure cores.
 const CORE_FOLDERS: [&str; 3] = ["node/store/src/", "node/replica/src/", "wire/src/"];
 
 /// What a pure core must not name in product code.
 const NOT_IN_CORES: [&str; 5] = ["SystemTime", "Instant", "tokio", "actix_web", "reqwest"];
 
-/// actix stays in `http/` and `app.rs`, SQL in the catalog and the coordinator; the cores know no
-/// clock, no thread and no runtime.
+/// actix stays in `http/` and `app.rs`, SQL in the catalog and the coordinator, ZooKeeper in its
+/// coordinator; the cores know no clock, no thread and no runtime.
 pub(crate) fn libraries(tree: &Tree) -> Vec<Finding> {
     tree.sources.iter().flat_map(check).collect()
 }
@@ -55,6 +58,9 @@ fn misplaced(path: &str, word: &str) -> Option<String> {
     }
     if word == "sqlx" && !is_under(path, &SQL_FOLDERS) {
         return Some("`sqlx` outside the catalog and the coordinator".to_owned());
+    }
+    if word == "zookeeper_client" && !is_under(path, &ZOOKEEPER_FOLDER) {
+        return Some(format!("`{word}` outside the coordinator in ZooKeeper"));
     }
     if NOT_IN_CORES.contains(&word) && is_under(path, &CORE_FOLDERS) {
         return Some(format!(
@@ -97,6 +103,15 @@ mod tests {
         assert_eq!(found("dist/src/http/content.rs", text), 1);
         assert_eq!(found("dist/src/catalog/sqlite.rs", text), 0);
         assert_eq!(found("dist/src/coordinator/sql.rs", text), 0);
+    }
+
+    // If this fails, a second part of the distributor depends on ZooKeeper being there.
+    #[test]
+    fn zookeeper_stays_in_its_coordinator() {
+        let text = "use zookeeper_client::Client;\n";
+        assert_eq!(found("dist/src/app.rs", text), 1);
+        assert_eq!(found("dist/src/coordinator/mod.rs", text), 1);
+        assert_eq!(found("dist/src/coordinator/zookeeper/session.rs", text), 0);
     }
 
     // If this fails, a core depends on time or threads, and no seed can repeat what it did.
