@@ -37,9 +37,6 @@ struct Arguments {
     log: String,
 }
 
-#[global_allocator]
-static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match log::start(&Given::new("--log", arguments.log.as_str())) {

@@ -11,9 +11,6 @@ use service::program::{ended, misused, say};
 use service::signals::StopSignals;
 use service::{health, log};
 
-#[global_allocator]
-static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let order = match cli::read() {
         Ok(order) => order,

@@ -10,9 +10,6 @@ use service::program::{ended, misused};
 use service::signals::StopSignals;
 use service::{flags, health, log};
 
-#[global_allocator]
-static GLOBAL: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let flags: Flags = flags::read(&DEFAULTS);
     let (config, filter) = match flags.settings(&Environment::of_process()) {

@@ -261,6 +261,7 @@ async fn distributor(folder: &TempDir) -> dist::Running {
         bind: ([127, 0, 0, 1], 0).into(),
         public_url: None,
         database_url: format!("sqlite://{}", folder.path().join("catalog.db").display()),
+        coordinator: None,
         access: dist::Access::default(),
         session: Duration::from_millis(600),
         poll: Duration::from_millis(50),

@@ -45,9 +45,13 @@ async fn check_without_catalog(dist: &Service, node: &FakeNode, known: wire::Con
     );
 }
 
-async fn until_away(dist: &Service) {
-    dist.until(async || dist.ask("GET", "/health/ready").await.0 == 503)
-        .await;
+/// Until the distributor knows that the catalog is away; the node lives on meanwhile.
+async fn until_away(dist: &Service, node: &FakeNode) {
+    dist.until(async || {
+        node.beat(dist).await;
+        dist.ask("GET", "/health/ready").await.0 == 503
+    })
+    .await;
 }
 
 // If this fails, uploads stop when the database is restarted, or the distributor must be.
@@ -59,7 +63,7 @@ async fn everything_but_the_catalog_goes_on_while_it_is_away() {
     let known = node.knows(shard, 1, 1);
     for round in 0..3 {
         proxy.cut().await;
-        until_away(&dist).await;
+        until_away(&dist, &node).await;
         check_without_catalog(&dist, &node, known).await;
         proxy.restore().await;
         dist.until(async || dist.ask("GET", "/health/ready").await.0 == 200)
@@ -157,7 +161,7 @@ async fn a_database_server_that_restarts_is_found_again() {
     dist.list(vec![upserts(1, position(0), position(1), [row(1, 1)])])
         .await;
     postgres.stop_server();
-    until_away(&dist).await;
+    until_away(&dist, &node).await;
     postgres.start_server().expect("starts again");
     dist.until(async || dist.ask("GET", "/content").await.0 == 200)
         .await;
@@ -175,12 +179,13 @@ async fn a_database_server_that_restarts_is_found_again() {
 async fn a_database_that_was_replaced_is_not_written_to() {
     let fresh = Fresh::postgres();
     let dist = Service::start(config(&fresh.url)).await;
-    FakeNode::start("node1").await.beat(&dist).await;
+    let node = FakeNode::start("node1").await;
+    node.beat(&dist).await;
     let name = fresh.url.rsplit('/').next().expect("a name");
     let postgres = Postgres::shared();
     let replace = "update cluster set uuid = '00000000-0000-4000-8000-000000000001'";
     postgres.query(name, replace).expect("replaced");
-    until_away(&dist).await;
+    until_away(&dist, &node).await;
     assert_eq!(
         dist.list(vec![upserts(1, position(0), position(1), [row(1, 1)])])
             .await

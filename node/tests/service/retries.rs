@@ -96,11 +96,12 @@ async fn an_upload_that_still_runs_is_not_disturbed() {
     let request = [head.as_bytes(), start].concat();
     let mut running = connect(&cluster.url(0), &request).await;
     cluster
-        .until("a second upload meets the first", || async {
-            let second = send(&cluster, "store", id, &noise(2 << 20, 10), None).await;
-            error(second).await.code == Code::InProgress
+        .until("the first has begun", || async {
+            cluster.stats(0).await.space.live > 1 << 20
         })
         .await;
+    let second = send(&cluster, "store", id, &noise(2 << 20, 10), None).await;
+    assert_eq!(error(second).await.code, Code::InProgress);
     tokio::io::AsyncWriteExt::write_all(&mut running, rest)
         .await
         .expect("sends");

@@ -94,6 +94,7 @@ impl Cluster {
             bind: self.dist_at,
             public_url: None,
             database_url: format!("sqlite://{}", catalog.display()),
+            coordinator: None,
             access: dist::Access::default(),
             session: Duration::from_millis(600),
             poll: Duration::from_millis(100),
