@@ -14,7 +14,7 @@ pub mod position;
 pub mod routes;
 pub mod timestamp;
 
-pub use body::{content, listing, membership, operation, placement, shard, stats};
+pub use body::{content, listing, membership, operation, placement, replication, shard, stats};
 pub use checksum::Checksum;
 pub use error::{Code, ErrorBody};
 pub use id::ContentId;

@@ -1,9 +1,7 @@
 //! The controller: assigns leaders and makes shards, while it is in office.
 //!
-//! `decide` is pure; this shell reads the register, carries decisions out by compare-and-set, and
-//! keeps the office. It must not know SQL or HTTP.
-
-mod decide;
+//! The crate `controller` decides; this shell reads the register, carries decisions out by
+//! compare-and-set, and keeps the office. It must not know SQL or HTTP.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,8 +17,11 @@ use crate::catalog::Identity;
 use crate::coordinator::{Coordinator, CoordinatorError};
 use crate::members::Members;
 
-pub use decide::{Change, Reason, Seen, Situation, decide};
-pub(crate) use decide::{behind, wants_records};
+pub(crate) use controller::Seen;
+use controller::{Change, Policy, Situation, behind, decide, wants_records};
+
+/// How many replicas each shard has.
+const COPIES: u8 = 1;
 
 /// Decisions can follow from each other: a full shard is closed, then another one is made.
 const ROUNDS_MAX: usize = 4;
@@ -147,7 +148,10 @@ impl Controller {
         let situation = Situation {
             records: &records,
             nodes: &nodes,
+            draining: &BTreeSet::new(),
             may_make: false,
+            may_judge: true,
+            policy: Policy::of(COPIES),
         };
         for change in behind(situation, before, now, heard) {
             self.change(change).await?;
@@ -175,7 +179,10 @@ impl Controller {
             let changes = decide(Situation {
                 records: &records,
                 nodes: &nodes,
+                draining: &BTreeSet::new(),
                 may_make,
+                may_judge: waited,
+                policy: Policy::of(COPIES),
             });
             if changes.is_empty() {
                 return Ok(());

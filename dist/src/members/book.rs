@@ -158,12 +158,13 @@ impl Members {
     pub(crate) fn seen(&self, now: Instant) -> BTreeMap<NodeName, Seen> {
         let state = self.read();
         let seen = state.nodes.iter().map(|(name, node)| {
-            let alive = now.saturating_duration_since(node.heard) < self.session;
+            let silent = now.saturating_duration_since(node.heard);
             (
                 name.clone(),
                 Seen {
                     heartbeat: node.heartbeat.clone(),
-                    alive,
+                    alive: silent < self.session,
+                    silent_ms: u64::try_from(silent.as_millis()).unwrap_or(u64::MAX),
                 },
             )
         });

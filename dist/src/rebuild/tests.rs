@@ -59,6 +59,7 @@ fn seen(committed: u64) -> Seen {
     Seen {
         heartbeat,
         alive: true,
+        silent_ms: 0,
     }
 }
 
@@ -87,6 +88,7 @@ fn complete_is_when_every_leader_is_listed_up_to_its_commit() {
 fn a_silent_node_is_waited_for() {
     let silent = Seen {
         alive: false,
+        silent_ms: 5_000,
         ..seen(10)
     };
     let waiting = progress(Some(silent), 10, &[]);

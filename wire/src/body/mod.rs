@@ -7,5 +7,6 @@ pub mod listing;
 pub mod membership;
 pub mod operation;
 pub mod placement;
+pub mod replication;
 pub mod shard;
 pub mod stats;

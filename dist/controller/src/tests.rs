@@ -1,7 +1,7 @@
 //! One test for each rule of the controller.
 
-use super::{Change, Reason, Seen, Situation, behind, decide, wants_records};
-use std::collections::BTreeMap;
+use super::{Change, Policy, Reason, Seen, Situation, behind, decide, wants_records};
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use wire::limits::SHARD_BYTES_MAX;
 use wire::membership::{Heartbeat, ReplicaReport};
@@ -60,6 +60,7 @@ impl World {
             Seen {
                 heartbeat,
                 alive: true,
+                silent_ms: 0,
             },
         );
     }
@@ -73,7 +74,10 @@ impl World {
         decide(Situation {
             records,
             nodes,
+            draining: &BTreeSet::new(),
             may_make: *may_make,
+            may_judge: *may_make,
+            policy: Policy::of(1),
         })
     }
 
@@ -266,11 +270,11 @@ fn a_restored_record_waits_for_all_its_replicas() {
     let mut world = World::default();
     world.hear("node1", holding);
     assert_eq!(world.apply(), [Reason::Restored]);
-    assert_eq!(
-        world.records[&ShardNo(1)],
-        record,
-        "as it was, in the epoch that it had"
-    );
+    let restored = &world.records[&ShardNo(1)];
+    assert_eq!((restored.epoch, restored.version), (record.epoch, 2));
+    assert_eq!(restored.leader, None, "nobody leads until all were heard");
+    assert_eq!(restored.replicas, record.replicas);
+    assert_eq!(world.apply(), []);
 }
 
 // If this fails, a node can overwrite the record of a shard that is none of its own.
@@ -346,7 +350,10 @@ fn a_catalog_that_stands_still_behind_a_silent_leader_is_asked_for_again() {
         let situation = Situation {
             records,
             nodes,
+            draining: &BTreeSet::new(),
             may_make: *may_make,
+            may_judge: *may_make,
+            policy: Policy::of(1),
         };
         behind(
             situation,

@@ -1,0 +1,119 @@
+//! Who leads: a living member of the set, else of those eligible, else nobody.
+
+use std::cmp::Reverse;
+
+use uuid::Uuid;
+use wire::shard::{Leader, Member, ShardRecord, ShardState};
+
+use crate::bugs::Bug;
+use crate::{Change, Reason, Situation, changed, close};
+
+/// The next epoch, if the leader is dead or another process. If nobody can lead, the record stays
+/// as it is, and the shard waits.
+pub(crate) fn elect(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
+    let Some(leader) = &record.leader else {
+        return elect_after_restoring(situation, record);
+    };
+    match (
+        situation.alive(&leader.member.node),
+        situation.holder(&leader.member),
+    ) {
+        (Some(_), Some((heartbeat, _))) if heartbeat.incarnation == leader.incarnation => None,
+        (Some(_), Some(_)) => candidate(situation, record),
+        // Not made yet is not lost: the node makes it when it hears of the record.
+        (Some(seen), None) if seen.heartbeat.offer == leader.member.replica => None,
+        (Some(_), None) => candidate(situation, record).or_else(|| lost(situation, record)),
+        (None, _) if situation.may_judge => candidate(situation, record),
+        (None, _) => None,
+    }
+}
+
+/// The register went back, and the record was restored without a leader: someone who was not heard
+/// may know of a later one.
+fn elect_after_restoring(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
+    let all_heard = record
+        .replicas
+        .iter()
+        .all(|member| situation.holder(member).is_some());
+    let elects = all_heard || situation.policy.bugs.has(Bug::ElectUnheard);
+    elects.then(|| candidate(situation, record)).flatten()
+}
+
+fn lost(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
+    let is_open = record.state == ShardState::Open;
+    (situation.may_make && is_open).then(|| changed(record, Reason::Lost, close))
+}
+
+/// Elects the best candidate; none if there is nobody, or if someone better may only not have been
+/// heard yet.
+fn candidate(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
+    let unheard = |member: &Member| situation.alive(&member.node).is_none();
+    if !situation.may_judge && record.in_sync.iter().any(unheard) {
+        return None;
+    }
+    let eligible = if situation.policy.bugs.has(Bug::ElectOutside) {
+        &record.replicas
+    } else {
+        &record.eligible
+    };
+    let (member, incarnation) =
+        best(situation, &record.in_sync).or_else(|| best(situation, eligible))?;
+    Some(changed(record, Reason::Elected, |next| {
+        take_office(situation, next, (member, incarnation));
+    }))
+}
+
+/// The least damaged, then the one with the most: it has fewest to catch up with.
+fn best(situation: Situation<'_>, members: &[Member]) -> Option<(Member, Uuid)> {
+    let living = members.iter().filter_map(|member| {
+        let (heartbeat, report) = situation.holder(member)?;
+        Some((member, heartbeat.incarnation, report))
+    });
+    let best = living.min_by_key(|(member, _, report)| {
+        let end = report.end;
+        let drains = situation.draining.contains(&member.node);
+        (
+            drains,
+            report.damaged,
+            Reverse((end.epoch, end.lsn)),
+            (*member).clone(),
+        )
+    });
+    best.map(|(member, incarnation, _)| (member.clone(), incarnation))
+}
+
+/// The elected leads in the next epoch, with the living members of the old set. If those are too
+/// few to commit, the others still have all that is committed, and stay eligible.
+fn take_office(
+    situation: Situation<'_>,
+    record: &mut ShardRecord,
+    (member, incarnation): (Member, Uuid),
+) {
+    let bugs = situation.policy.bugs;
+    let old = record.in_sync.iter().chain(&record.eligible).cloned();
+    let old: Vec<Member> = old.collect();
+    if record.in_sync.contains(&member) {
+        record
+            .in_sync
+            .retain(|other| *other == member || situation.holder(other).is_some());
+    } else {
+        record.in_sync = vec![member.clone()];
+    }
+    let is_small = record.in_sync.len() < usize::from(record.min_in_sync) && !record.degraded;
+    record.eligible = if is_small || bugs.has(Bug::EligibleAfterElection) {
+        let others = old.into_iter();
+        others
+            .filter(|other| !record.in_sync.contains(other))
+            .collect()
+    } else {
+        Vec::new()
+    };
+    record.degraded |= is_small && bugs.has(Bug::ElectionDegrades);
+    if !bugs.has(Bug::SameEpoch) {
+        record.epoch = record.epoch.next();
+    }
+    record.leader = Some(Leader {
+        member,
+        incarnation,
+    });
+}

@@ -1,0 +1,191 @@
+//! What the controller decides: pure, from what it knows to changes of shard records.
+//!
+//! No I/O, no clock, no randomness: the same situation gives the same changes. Each change is a
+//! compare-and-set, so a controller that was deposed without knowing it changes nothing twice.
+//! `docs/replication.md` has the rules.
+
+mod behind;
+mod bugs;
+mod elect;
+mod make;
+mod repair;
+mod restore;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::membership::{Heartbeat, ReplicaReport};
+use wire::shard::{Member, ShardRecord, ShardState};
+use wire::{NodeName, ShardNo};
+
+pub use behind::behind;
+pub use bugs::{Bug, Bugs};
+pub use restore::wants_records;
+
+/// A node may be silent for so long before its replicas are made anew elsewhere, in milliseconds:
+/// longer than a restart of its machine takes.
+pub const REPAIR_DELAY_MS: u64 = 10 * 60 * 1000;
+
+/// What is known of one node.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What it last said.
+    pub heartbeat: Heartbeat,
+    /// Whether it was heard within a session.
+    pub alive: bool,
+    /// How long ago it was heard, in milliseconds.
+    pub silent_ms: u64,
+}
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How many replicas each shard shall have, 1 to 5.
+    pub copies: u8,
+    /// A silent node's replicas are made anew after so long, in milliseconds.
+    pub repair_delay_ms: u64,
+    /// Bugs that a simulator switched on.
+    pub bugs: Bugs,
+}
+
+impl Policy {
+    /// The policy of so many copies.
+    pub fn of(copies: u8) -> Policy {
+        Policy {
+            copies,
+            repair_delay_ms: REPAIR_DELAY_MS,
+            bugs: Bugs::default(),
+        }
+    }
+
+    /// The fewest members of a set that commit: with one copy one, else two.
+    pub fn min_in_sync(&self) -> u8 {
+        self.copies.clamp(1, 2)
+    }
+}
+
+/// What the controller knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// The register.
+    pub records: &'a BTreeMap<ShardNo, ShardRecord>,
+    /// Every node that was ever heard.
+    pub nodes: &'a BTreeMap<NodeName, Seen>,
+    /// The nodes that shall hold nothing.
+    pub draining: &'a BTreeSet<NodeName>,
+    /// Whether new shards may be numbered: on a fresh catalog at once, otherwise after a session,
+    /// when every node that lives has said which shards it holds.
+    pub may_make: bool,
+    /// Whether a silent node may be called dead: after a whole session in office with the register
+    /// at hand.
+    pub may_judge: bool,
+    /// What is wanted.
+    pub policy: Policy,
+}
+
+/// One change of one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The version that the register must have; 0 for none.
+    pub expected: u64,
+    /// The record as it shall be.
+    pub record: ShardRecord,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Why a record changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// A node holds a newer record than the register: the register went back in time.
+    Restored,
+    /// The leader is dead, or its process is another one than before.
+    Elected,
+    /// The shard is full.
+    Full,
+    /// The leader does not hold its replica any more, and nobody else can lead.
+    Lost,
+    /// A node leads no open shard.
+    Made,
+    /// The catalog went back, and the leader does not know it.
+    Behind,
+    /// The shard has fewer replicas than it shall have.
+    Added,
+    /// The shard has more replicas than it shall have.
+    Removed,
+}
+
+/// Decides. At most one change for each shard; ask again when they are made.
+pub fn decide(situation: Situation<'_>) -> Vec<Change> {
+    let restored = restore::restore(situation);
+    let rolled_back: BTreeSet<ShardNo> = restored
+        .iter()
+        .map(|change| change.record.shard)
+        .chain(restore::unreported(situation))
+        .collect();
+    let settled: Vec<&ShardRecord> = situation
+        .records
+        .values()
+        .filter(|record| !rolled_back.contains(&record.shard))
+        .collect();
+    let mut changes: Vec<Change> = settled
+        .iter()
+        .filter_map(|record| elect::elect(situation, record).or_else(|| full(situation, record)))
+        .collect();
+    let changed: BTreeSet<ShardNo> = changes.iter().map(|change| change.record.shard).collect();
+    let rest = settled
+        .iter()
+        .filter(|record| !changed.contains(&record.shard));
+    let rest: Vec<&ShardRecord> = rest.copied().collect();
+    let mut offers = make::Offers::new(situation);
+    changes.extend(repair::repair(situation, &rest, &mut offers));
+    changes.extend(restored);
+    if situation.may_make && rolled_back.is_empty() {
+        changes.extend(make::make(situation, &mut offers));
+    }
+    changes
+}
+
+/// Closes a shard whose log is full.
+fn full(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
+    let leader = record.leader.as_ref()?;
+    let report = situation.holder(&leader.member)?.1;
+    let full = report.bytes >= wire::limits::SHARD_BYTES_MAX && record.state == ShardState::Open;
+    full.then(|| changed(record, Reason::Full, close))
+}
+
+fn close(record: &mut ShardRecord) {
+    record.state = ShardState::Closed;
+}
+
+fn changed(record: &ShardRecord, reason: Reason, change: impl FnOnce(&mut ShardRecord)) -> Change {
+    let mut next = record.clone();
+    change(&mut next);
+    next.version += 1;
+    Change {
+        expected: record.version,
+        record: next,
+        reason,
+    }
+}
+
+fn report_of<'a>(heartbeat: &'a Heartbeat, member: &Member) -> Option<&'a ReplicaReport> {
+    heartbeat
+        .replicas
+        .iter()
+        .find(|report| report.replica == member.replica)
+}
+
+impl<'a> Situation<'a> {
+    /// What a living node says of a replica that it holds. A halted replica is not reported.
+    fn holder(&self, member: &Member) -> Option<(&'a Heartbeat, &'a ReplicaReport)> {
+        let seen = self.alive(&member.node)?;
+        Some((&seen.heartbeat, report_of(&seen.heartbeat, member)?))
+    }
+
+    fn alive(&self, node: &NodeName) -> Option<&'a Seen> {
+        self.nodes.get(node).filter(|seen| seen.alive)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! New shards, and the offers under which nodes make replicas.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+use wire::membership::Heartbeat;
+use wire::shard::{Leader, Member, ShardRecord, ShardState};
+use wire::{Epoch, NodeName, ShardNo};
+
+use crate::{Change, Reason, Seen, Situation, report_of};
+
+/// Each living node offers one UUID at a time; it is taken once.
+pub(crate) struct Offers {
+    taken: BTreeSet<Uuid>,
+}
+
+impl Offers {
+    pub(crate) fn new(situation: Situation<'_>) -> Offers {
+        let members = situation
+            .records
+            .values()
+            .flat_map(|record| &record.replicas);
+        Offers {
+            taken: members.map(|member| member.replica).collect(),
+        }
+    }
+
+    /// The member that this node would make; none if its offer is taken already.
+    pub(crate) fn take(&mut self, node: &NodeName, seen: &Seen) -> Option<Member> {
+        let replica = seen.heartbeat.offer;
+        self.taken.insert(replica).then(|| Member {
+            node: node.clone(),
+            replica,
+        })
+    }
+}
+
+/// Living nodes that may hold more, those with the most room first.
+pub(crate) fn by_room<'a>(situation: Situation<'a>) -> Vec<(&'a NodeName, &'a Seen)> {
+    let usable = situation.nodes.iter();
+    let usable = usable.filter(|(name, seen)| seen.alive && !situation.draining.contains(*name));
+    let mut nodes: Vec<(&NodeName, &Seen)> = usable.collect();
+    nodes.sort_by_key(|(name, seen)| (load(&seen.heartbeat), (*name).clone()));
+    nodes
+}
+
+/// What a node holds, in bytes; a replica counts for something even while it is empty.
+pub(crate) fn load(heartbeat: &Heartbeat) -> u64 {
+    let held = heartbeat.replicas.iter();
+    held.map(|report| report.bytes.max(1)).sum()
+}
+
+/// A new shard for each living node that leads no open one.
+pub(crate) fn make(situation: Situation<'_>, offers: &mut Offers) -> Vec<Change> {
+    let mut number = highest_number(situation);
+    let mut changes = Vec::new();
+    let needy: Vec<&NodeName> = by_room(situation)
+        .into_iter()
+        .filter(|(name, seen)| !has_open(situation, name, &seen.heartbeat))
+        .map(|(name, _)| name)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    // Leaders first: each leads under its own offer, and what is left holds copies.
+    let mut leaders = Vec::new();
+    for name in needy {
+        let seen = &situation.nodes[name];
+        if let Some(member) = offers.take(name, seen) {
+            leaders.push((member, seen));
+        }
+    }
+    for (leader, seen) in leaders {
+        let Some(next) = number.checked_add(1) else {
+            break;
+        };
+        number = next;
+        changes.push(new_shard(
+            situation,
+            ShardNo(number),
+            (leader, seen),
+            offers,
+        ));
+    }
+    changes
+}
+
+/// The highest number that the register or any node knows: a number is never used twice.
+fn highest_number(situation: Situation<'_>) -> u16 {
+    let reports = situation
+        .nodes
+        .values()
+        .flat_map(|seen| &seen.heartbeat.replicas);
+    let reported = reports.map(|report| report.shard.0);
+    let recorded = situation.records.keys().map(|shard| shard.0);
+    recorded.chain(reported).max().unwrap_or(0)
+}
+
+/// Whether a node has an open shard to take uploads for: one that it leads, or, with mirrors, one
+/// whose first replica it holds, whoever leads at present.
+fn has_open(situation: Situation<'_>, name: &NodeName, heartbeat: &Heartbeat) -> bool {
+    let holds = |member: &Member| {
+        member.node == *name
+            && (heartbeat.offer == member.replica || report_of(heartbeat, member).is_some())
+    };
+    situation.records.values().any(|record| {
+        let leads = record
+            .leader
+            .as_ref()
+            .is_some_and(|leader| holds(&leader.member));
+        record.state == ShardState::Open && (leads || record.replicas.first().is_some_and(holds))
+    })
+}
+
+fn new_shard(
+    situation: Situation<'_>,
+    shard: ShardNo,
+    (member, seen): (Member, &Seen),
+    offers: &mut Offers,
+) -> Change {
+    let mut replicas = vec![member.clone()];
+    for (name, other) in by_room(situation) {
+        if replicas.len() < usize::from(situation.policy.copies) && *name != member.node {
+            replicas.extend(offers.take(name, other));
+        }
+    }
+    let record = ShardRecord {
+        shard,
+        log: log_id(member.replica),
+        epoch: Epoch(1),
+        leader: Some(Leader {
+            member: member.clone(),
+            incarnation: seen.heartbeat.incarnation,
+        }),
+        in_sync: vec![member],
+        eligible: Vec::new(),
+        replicas,
+        min_in_sync: situation.policy.min_in_sync(),
+        degraded: false,
+        state: ShardState::Open,
+        version: 1,
+    };
+    Change {
+        expected: 0,
+        record,
+        reason: Reason::Made,
+    }
+}
+
+/// The replica's UUID is new and random, and so is half of it folded onto the other.
+fn log_id(replica: Uuid) -> u64 {
+    let (high, low) = replica.as_u64_pair();
+    match high ^ low {
+        0 => 1,
+        id => id,
+    }
+}

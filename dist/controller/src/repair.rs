@@ -1,0 +1,160 @@
+//! As many replicas as there shall be: new ones for those that are gone for good, and none too many.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use wire::NodeName;
+use wire::shard::{Member, ShardRecord};
+
+use crate::make::{Offers, by_room, load};
+use crate::{Change, Reason, Situation, changed};
+
+/// Copies under way to one node at a time: more would only share its disk.
+const COPIES_PER_NODE_MAX: usize = 2;
+
+/// Copies under way in the cluster at a time: what is left of the network is the clients'.
+const COPIES_MAX: usize = 8;
+
+/// Adds and removes replicas, the shards with the fewest copies first.
+pub(crate) fn repair(
+    situation: Situation<'_>,
+    records: &[&ShardRecord],
+    offers: &mut Offers,
+) -> Vec<Change> {
+    if !situation.may_judge || is_outage(situation) {
+        return Vec::new();
+    }
+    let mut records: Vec<&ShardRecord> = records
+        .iter()
+        .copied()
+        .filter(|r| r.leader.is_some())
+        .collect();
+    records.sort_by_key(|record| (record.in_sync.len(), record.shard));
+    let mut under_way = copies_under_way(situation);
+    let mut changes = Vec::new();
+    for record in records {
+        let change = add(situation, record, (offers, &mut under_way));
+        changes.extend(change.or_else(|| remove(situation, record)));
+    }
+    changes
+}
+
+/// Over a third of the nodes look dead: more likely it is the network, and copying makes it worse.
+fn is_outage(situation: Situation<'_>) -> bool {
+    let dead = situation.nodes.values().filter(|seen| !seen.alive).count();
+    dead * 3 > situation.nodes.len()
+}
+
+/// Copies that are not in sync yet, by the node that makes them.
+fn copies_under_way(situation: Situation<'_>) -> BTreeMap<NodeName, usize> {
+    let mut under_way = BTreeMap::new();
+    for record in situation.records.values() {
+        let joining = record
+            .replicas
+            .iter()
+            .filter(|member| !record.in_sync.contains(member));
+        for member in joining.filter(|member| counts(situation, member)) {
+            *under_way.entry(member.node.clone()).or_default() += 1;
+        }
+    }
+    under_way
+}
+
+/// Whether a replica is one of those that there shall be: not on a node that drains, or is gone for
+/// longer than the repair delay.
+fn counts(situation: Situation<'_>, member: &Member) -> bool {
+    let seen = situation.nodes.get(&member.node);
+    let may_return = |seen: &crate::Seen| {
+        let replaced = seen.alive
+            && seen.heartbeat.offer != member.replica
+            && crate::report_of(&seen.heartbeat, member).is_none();
+        (seen.alive || seen.silent_ms < situation.policy.repair_delay_ms) && !replaced
+    };
+    seen.is_some_and(may_return) && !situation.draining.contains(&member.node)
+}
+
+/// Whether a replica outside of the sets is not on its living node any more: the disk was replaced,
+/// and the node may take a new one.
+fn is_lost(situation: Situation<'_>, record: &ShardRecord, member: &Member) -> bool {
+    let leads = record
+        .leader
+        .as_ref()
+        .is_some_and(|leader| leader.member == *member);
+    let is_named = record.in_sync.contains(member) || record.eligible.contains(member);
+    let is_gone = situation.alive(&member.node).is_some_and(|seen| {
+        seen.heartbeat.offer != member.replica
+            && crate::report_of(&seen.heartbeat, member).is_none()
+    });
+    is_gone && !leads && !is_named
+}
+
+fn add(
+    situation: Situation<'_>,
+    record: &ShardRecord,
+    (offers, under_way): (&mut Offers, &mut BTreeMap<NodeName, usize>),
+) -> Option<Change> {
+    // Only from a leader can a new replica learn what it shall hold.
+    situation.holder(&record.leader.as_ref()?.member)?;
+    let counting = record
+        .replicas
+        .iter()
+        .filter(|member| counts(situation, member));
+    let enough = counting.count() >= usize::from(situation.policy.copies);
+    if enough || under_way.values().sum::<usize>() >= COPIES_MAX {
+        return None;
+    }
+    let has_one = |name: &NodeName| record.member_on(name).is_some();
+    let busy = |name: &NodeName| under_way.get(name).copied().unwrap_or(0) >= COPIES_PER_NODE_MAX;
+    let (name, member) = by_room(situation)
+        .into_iter()
+        .filter(|(name, _)| !has_one(name) && !busy(name))
+        .find_map(|(name, seen)| Some((name, offers.take(name, seen)?)))?;
+    *under_way.entry(name.clone()).or_default() += 1;
+    Some(changed(record, Reason::Added, |next| {
+        next.replicas.push(member);
+        next.min_in_sync = situation.policy.min_in_sync();
+    }))
+}
+
+/// One replica too many, when those that count are all in sync: one that does not count leaves
+/// first, then the one on the fullest node; never the leader.
+fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
+    if let Some(lost) = record
+        .replicas
+        .iter()
+        .find(|member| is_lost(situation, record, member))
+    {
+        return Some(changed(record, Reason::Removed, |next| {
+            next.replicas.retain(|member| member != lost);
+        }));
+    }
+    let copies = usize::from(situation.policy.copies);
+    let leads = |member: &Member| record.leader.as_ref().is_some_and(|l| l.member == *member);
+    let counting = record
+        .replicas
+        .iter()
+        .filter(|member| counts(situation, member));
+    let (mut kept, mut in_sync) = (0, 0);
+    for member in counting {
+        kept += 1;
+        in_sync += usize::from(record.in_sync.contains(member));
+    }
+    if record.replicas.len() <= copies || in_sync < copies || in_sync < kept || record.degraded {
+        return None;
+    }
+    let others = record.replicas.iter().filter(|member| !leads(member));
+    let leaving = others.min_by_key(|member| {
+        let seen = situation.nodes.get(&member.node);
+        let load = seen.map_or(u64::MAX, |seen| load(&seen.heartbeat));
+        (counts(situation, member), Reverse(load), (*member).clone())
+    })?;
+    let stays = record.in_sync.iter().filter(|member| *member != leaving);
+    let enough = stays.count() >= usize::from(record.min_in_sync);
+    enough.then(|| {
+        changed(record, Reason::Removed, |next| {
+            next.replicas.retain(|member| member != leaving);
+            next.in_sync.retain(|member| member != leaving);
+            next.eligible.clear();
+        })
+    })
+}

@@ -1,0 +1,74 @@
+//! Deliberate protocol bugs: the simulator switches one on and must notice. Without the feature
+//! `bugs` none can be switched on, and the compiler removes every trace of them.
+
+/// A bug in the protocol, named for the rule that it breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bug {
+    /// A follower acknowledges what it has not synced.
+    AckBeforeSync,
+    /// While a change is under way, only the proposed set counts.
+    QuorumWithoutOld,
+    /// A follower cuts its log to its commit at each new epoch.
+    TruncateToCommit,
+    /// Messages of other epochs are heard.
+    OtherEpochHeard,
+    /// A restarted leader leads on in its old epoch.
+    EpochReused,
+    /// Acknowledgements of an earlier attempt are counted.
+    OldAttemptCounted,
+    /// A follower is let into the set when it says hello.
+    GrowAtHello,
+    /// The set grows before the set has synced the epoch's first record.
+    GrowBeforeEpoch,
+    /// `eligible` survives degrading.
+    EligibleWhileDegraded,
+    /// Who leaves a set that still commits stays eligible.
+    EligibleBesideQuorum,
+    /// A set below `min_in_sync` commits.
+    CommitBelowMin,
+    /// Records of earlier epochs are committed by counting.
+    CommitBeforeEpoch,
+    /// An elected leader answers before its epoch's first record is committed.
+    ElectedAnswers,
+    /// A leader serves reads although it heard from nobody.
+    ReadUnheard,
+    /// A follower serves reads although it heard from nobody.
+    FollowerReadUnheard,
+    /// A follower is let in without its history being compared.
+    FollowUnchecked,
+    /// A follower below the horizon goes on.
+    HorizonIgnored,
+    /// A proposal without an answer is taken for refused.
+    UnknownIsNo,
+    /// A record of a lower version is obeyed.
+    OlderRecordObeyed,
+    /// A follower acknowledges before it was let in.
+    AckUninvited,
+    /// A cut goes below the commit.
+    CutBelowCommit,
+}
+
+/// The bugs that are switched on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bugs {
+    #[cfg(feature = "bugs")]
+    only: Option<Bug>,
+}
+
+impl Bugs {
+    /// This bug alone.
+    #[cfg(feature = "bugs")]
+    pub fn only(bug: Bug) -> Bugs {
+        Bugs { only: Some(bug) }
+    }
+
+    #[cfg(feature = "bugs")]
+    pub(crate) fn has(self, bug: Bug) -> bool {
+        self.only == Some(bug)
+    }
+
+    #[cfg(not(feature = "bugs"))]
+    pub(crate) const fn has(self, _: Bug) -> bool {
+        false
+    }
+}

@@ -1,0 +1,502 @@
+//! One replica: what it knows, its role, and where each event goes.
+
+use std::collections::BTreeSet;
+
+use uuid::Uuid;
+use wire::replication::{Envelope, Hello, Message};
+use wire::shard::{Leader as LeaderOf, Member, ShardRecord};
+use wire::{Epoch, Lsn, NodeName};
+
+use crate::bugs::{Bug, Bugs};
+use crate::event::{Effect, Event, Halt};
+use crate::follower::Follower;
+use crate::leader::Leader;
+use crate::log::LogState;
+use crate::record::supersedes;
+
+/// Which replica this is, and as which process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The replica.
+    pub member: Member,
+    /// The node's process.
+    pub incarnation: Uuid,
+}
+
+/// What a replica does at present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has nobody to follow.
+    Idle,
+    /// It follows a leader; whether it was let in.
+    Following {
+        /// Whether it takes records.
+        is_in: bool,
+    },
+    /// It leads, once its epoch's first record is committed.
+    Elected(Epoch),
+    /// It leads.
+    Leading(Epoch),
+    /// It stopped.
+    Halted(Halt),
+}
+
+/// The state machine of one replica.
+#[derive(Clone, Debug)]
+pub struct Core {
+    me: Identity,
+    session_ms: u64,
+    bugs: Bugs,
+    record: Option<ShardRecord>,
+    log: LogState,
+    links: BTreeSet<NodeName>,
+    role: Role,
+    /// Counts the attempts of this process to be let in.
+    attempt: u64,
+    free_bytes: u64,
+    now_ms: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Role {
+    Idle,
+    Following(Follower),
+    Leading(Box<Leader>),
+    Halted(Halt),
+}
+
+/// An attempt of a follower to be let in, and what was last heard in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Talk {
+    pub(crate) attempt: u64,
+    /// When the other one sent what was last heard, by its own clock.
+    pub(crate) echo_ms: u64,
+}
+
+/// What a role sees of the replica around it.
+pub(crate) struct Around<'a> {
+    pub(crate) me: &'a Identity,
+    pub(crate) record: &'a ShardRecord,
+    pub(crate) log: &'a LogState,
+    pub(crate) links: &'a BTreeSet<NodeName>,
+    pub(crate) session_ms: u64,
+    pub(crate) free_bytes: u64,
+    pub(crate) now_ms: u64,
+    pub(crate) bugs: Bugs,
+}
+
+impl Around<'_> {
+    /// A message of this shard and epoch.
+    pub(crate) fn send(&self, to: &NodeName, talk: Talk, message: Message) -> Effect {
+        let envelope = Envelope {
+            shard: self.record.shard,
+            epoch: self.record.epoch,
+            attempt: talk.attempt,
+            sent_ms: self.now_ms,
+            echo_ms: talk.echo_ms,
+            message,
+        };
+        Effect::Send {
+            to: to.clone(),
+            envelope,
+        }
+    }
+
+    /// How this replica asks to be let in.
+    pub(crate) fn hello(&self) -> Message {
+        Message::Hello(Hello {
+            replica: self.me.member.replica,
+            incarnation: self.me.incarnation,
+            version: self.record.version,
+            last: self.log.appended,
+            checksum: None,
+            consistent_from: self.log.consistent_from,
+        })
+    }
+
+    fn hears(&self, epoch: Epoch) -> bool {
+        epoch == self.record.epoch || self.bugs.has(Bug::OtherEpochHeard)
+    }
+}
+
+impl Core {
+    /// A replica whose process just began, with its log as it was recovered, all of it durable. The
+    /// record that it has persisted is the first event.
+    pub fn new(me: Identity, session_ms: u64, log: LogState, bugs: Bugs) -> Core {
+        Core {
+            me,
+            session_ms,
+            bugs,
+            record: None,
+            log,
+            links: BTreeSet::new(),
+            role: Role::Idle,
+            attempt: 0,
+            free_bytes: 0,
+            now_ms: 0,
+        }
+    }
+
+    /// Takes one event. `now_ms` is a monotone clock's.
+    pub fn handle(&mut self, event: Event, now_ms: u64, out: &mut Vec<Effect>) {
+        self.now_ms = self.now_ms.max(now_ms);
+        if matches!(self.role, Role::Halted(_)) {
+            return;
+        }
+        if let Err(halt) = self.take(event, out) {
+            self.role = Role::Halted(halt.clone());
+            out.push(Effect::Halt(halt));
+        }
+    }
+
+    fn take(&mut self, event: Event, out: &mut Vec<Effect>) -> Result<(), Halt> {
+        match event {
+            Event::Record(record) => self.obey(record, out)?,
+            Event::Message {
+                from,
+                envelope,
+                checksum_here,
+            } => self.hear(&from, envelope, checksum_here, out)?,
+            Event::Appended(_) | Event::Synced(_) | Event::Horizon(_) | Event::Cut(_) => {
+                self.log_moved(event, out)?;
+            }
+            Event::Failed(reason) => return Err(Halt::Log(reason)),
+            Event::Space(bytes) => self.free_bytes = bytes,
+            Event::LinkUp(node) => {
+                self.links.insert(node);
+            }
+            Event::LinkDown(node) => self.unlink(&node, out),
+            Event::NotAppended => {
+                if let Some((Role::Following(follower), around)) = self.parts() {
+                    follower.leave(&around);
+                }
+            }
+            Event::NeedsCommit | Event::HandOver | Event::Unanswered => self.wish(&event),
+            Event::Tick => {}
+        }
+        self.proceed(out)
+    }
+
+    /// The own log is not what it was.
+    fn log_moved(&mut self, event: Event, out: &mut Vec<Effect>) -> Result<(), Halt> {
+        match event {
+            Event::Appended(position) => self.log.append(position),
+            Event::Synced(lsn) => self.log.synced = self.log.synced.max(lsn),
+            Event::Horizon(lsn) => self.log.horizon = self.log.horizon.max(lsn),
+            Event::Cut(log) => self.log = log,
+            _ => {}
+        }
+        match self.parts() {
+            Some((Role::Leading(leader), around)) => leader.log_moved(&around, out),
+            Some((Role::Following(follower), around)) => {
+                follower.log_moved(&around, out);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn wish(&mut self, event: &Event) {
+        let Some((Role::Leading(leader), around)) = self.parts() else {
+            return;
+        };
+        match event {
+            Event::NeedsCommit => leader.need_commit(),
+            Event::HandOver => leader.hand_over(&around),
+            Event::Unanswered => leader.unanswered(&around),
+            _ => {}
+        }
+    }
+
+    fn unlink(&mut self, node: &NodeName, out: &mut Vec<Effect>) {
+        self.links.remove(node);
+        match self.parts() {
+            Some((Role::Leading(leader), around)) => leader.unlink(node, &around, out),
+            Some((Role::Following(follower), _)) => follower.unlink(node),
+            _ => {}
+        }
+    }
+
+    /// A persisted record: obeyed if it is newer than what was obeyed before.
+    fn obey(&mut self, record: ShardRecord, out: &mut Vec<Effect>) -> Result<(), Halt> {
+        let is_newer = self
+            .record
+            .as_ref()
+            .is_none_or(|old| supersedes(&record, old));
+        if !is_newer && !self.bugs.has(Bug::OlderRecordObeyed) {
+            return Ok(());
+        }
+        self.record = Some(record);
+        self.take_role(out)
+    }
+
+    /// The role that the record gives.
+    fn take_role(&mut self, out: &mut Vec<Effect>) -> Result<(), Halt> {
+        let Some(record) = &self.record else {
+            return Ok(());
+        };
+        let leader = record.leader.clone();
+        let is_member = record.replicas.contains(&self.me.member);
+        let epoch = record.epoch;
+        match leader {
+            Some(leader) if self.is_me(&leader) => self.lead(epoch, out)?,
+            Some(leader) if is_member && leader.member != self.me.member => {
+                self.follow(leader, epoch, out);
+            }
+            _ => {
+                self.step_down(out);
+                self.role = Role::Idle;
+            }
+        }
+        if let Some((Role::Leading(leader), around)) = self.parts() {
+            leader.record_changed(&around, out);
+        }
+        Ok(())
+    }
+
+    /// Whether the leader is this very process: leadership ends with it.
+    fn is_me(&self, leader: &LeaderOf) -> bool {
+        leader.member == self.me.member
+            && (leader.incarnation == self.me.incarnation || self.bugs.has(Bug::EpochReused))
+    }
+
+    fn lead(&mut self, epoch: Epoch, out: &mut Vec<Effect>) -> Result<(), Halt> {
+        if matches!(&self.role, Role::Leading(leader) if leader.epoch() == epoch) {
+            return Ok(());
+        }
+        self.step_down(out);
+        let taken = self.log.appended.epoch;
+        let mut leader = Leader::new(epoch, self.now_ms);
+        if taken == epoch && self.bugs.has(Bug::EpochReused) {
+            leader.reuse(&self.log);
+        } else if taken >= epoch {
+            return Err(Halt::EpochTaken { epoch, log: taken });
+        } else {
+            out.push(Effect::BeginEpoch(epoch));
+        }
+        self.role = Role::Leading(Box::new(leader));
+        Ok(())
+    }
+
+    fn follow(&mut self, leader: LeaderOf, epoch: Epoch, out: &mut Vec<Effect>) {
+        if matches!(&self.role, Role::Following(follower) if follower.is_of(&leader, epoch)) {
+            return;
+        }
+        self.step_down(out);
+        if self.bugs.has(Bug::TruncateToCommit) && self.log.appended.lsn > self.log.committed {
+            out.push(Effect::TruncateAfter(self.log.committed));
+        }
+        self.role = Role::Following(Follower::new(leader, epoch));
+    }
+
+    fn step_down(&mut self, out: &mut Vec<Effect>) {
+        if let Role::Leading(leader) = &self.role {
+            leader.stop_streams(out);
+        }
+    }
+
+    fn hear(
+        &mut self,
+        from: &NodeName,
+        envelope: Envelope,
+        checksum_here: Option<u32>,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Halt> {
+        let version = self.record.as_ref().map_or(0, |record| record.version);
+        match &envelope.message {
+            Message::Refused(record) if record.version > version => {
+                out.push(Effect::Learn((**record).clone()));
+                return Ok(());
+            }
+            Message::Hello(hello) if hello.version > version => out.push(Effect::ReadRecord),
+            Message::Hello(hello) if hello.version < version => self.refuse(from, &envelope, out),
+            _ => {}
+        }
+        let Some((role, around)) = self.parts() else {
+            return Ok(());
+        };
+        if !around.hears(envelope.epoch) {
+            return Ok(());
+        }
+        match (role, &envelope.message) {
+            (Role::Leading(leader), Message::Hello(hello)) => {
+                let talk = Talk {
+                    attempt: envelope.attempt,
+                    echo_ms: envelope.sent_ms,
+                };
+                leader.hello(from, (talk, hello), checksum_here, (&around, out))
+            }
+            (Role::Leading(leader), Message::Ack { .. }) => leader.ack(from, &envelope, &around),
+            (Role::Following(follower), _) => {
+                let commit = follower.hear(from, envelope, &around, out)?;
+                self.commit_as_told(commit, out)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells a peer with an older record what is newer.
+    fn refuse(&self, to: &NodeName, envelope: &Envelope, out: &mut Vec<Effect>) {
+        if let Some(record) = &self.record
+            && envelope.epoch != record.epoch
+        {
+            out.push(Effect::Send {
+                to: to.clone(),
+                envelope: Envelope {
+                    message: Message::Refused(Box::new(record.clone())),
+                    ..envelope.clone()
+                },
+            });
+        }
+    }
+
+    /// A follower's commit is its leader's, as far as it has synced itself.
+    fn commit_as_told(&mut self, commit: Option<Lsn>, out: &mut Vec<Effect>) -> Result<(), Halt> {
+        match commit.map(|commit| commit.min(self.log.synced)) {
+            Some(commit) if commit > self.log.committed => self.commit_to(commit, out),
+            _ => Ok(()),
+        }
+    }
+
+    fn commit_to(&mut self, commit: Lsn, out: &mut Vec<Effect>) -> Result<(), Halt> {
+        let (from, synced) = (self.log.committed, self.log.synced);
+        if commit < from || commit > synced {
+            return Err(Halt::Commit {
+                from,
+                to: commit,
+                synced,
+            });
+        }
+        self.log.committed = commit;
+        out.push(Effect::CommitTo(commit));
+        Ok(())
+    }
+
+    /// What follows from what is known now.
+    fn proceed(&mut self, out: &mut Vec<Effect>) -> Result<(), Halt> {
+        let mut attempt = self.attempt;
+        let commit = match self.parts() {
+            Some((Role::Leading(leader), around)) => leader.commit_point(&around),
+            Some((Role::Following(follower), around)) => {
+                follower.proceed(&around, &mut attempt, out);
+                follower.commit()
+            }
+            _ => None,
+        };
+        self.attempt = attempt;
+        if matches!(self.role, Role::Following(_)) {
+            return self.commit_as_told(commit, out);
+        }
+        if let Some(commit) = commit.filter(|commit| *commit > self.log.committed) {
+            self.commit_to(commit, out)?;
+        }
+        if let Some((Role::Leading(leader), around)) = self.parts() {
+            leader.proceed(&around, out);
+        }
+        Ok(())
+    }
+
+    /// The role, and what it may see, if there is a record.
+    fn parts(&mut self) -> Option<(&mut Role, Around<'_>)> {
+        let around = Around {
+            me: &self.me,
+            record: self.record.as_ref()?,
+            log: &self.log,
+            links: &self.links,
+            session_ms: self.session_ms,
+            free_bytes: self.free_bytes,
+            now_ms: self.now_ms,
+            bugs: self.bugs,
+        };
+        Some((&mut self.role, around))
+    }
+
+    fn around(&self) -> Option<Around<'_>> {
+        Some(Around {
+            me: &self.me,
+            record: self.record.as_ref()?,
+            log: &self.log,
+            links: &self.links,
+            session_ms: self.session_ms,
+            free_bytes: self.free_bytes,
+            now_ms: self.now_ms,
+            bugs: self.bugs,
+        })
+    }
+
+    /// What this replica does at present.
+    pub fn standing(&self) -> Standing {
+        match &self.role {
+            Role::Idle => Standing::Idle,
+            Role::Following(follower) => Standing::Following {
+                is_in: follower.attempt_in().is_some(),
+            },
+            Role::Leading(leader) if leader.is_confirmed(&self.log) => {
+                Standing::Leading(leader.epoch())
+            }
+            Role::Leading(leader) => Standing::Elected(leader.epoch()),
+            Role::Halted(halt) => Standing::Halted(halt.clone()),
+        }
+    }
+
+    /// The record that this replica obeys.
+    pub fn record(&self) -> Option<&ShardRecord> {
+        self.record.as_ref()
+    }
+
+    /// How far this replica knows the log committed.
+    pub fn committed(&self) -> Lsn {
+        self.log.committed
+    }
+
+    /// Whether a write may be appended now. If only the set is too small, `NeedsCommit` helps.
+    pub fn may_write(&self) -> bool {
+        match (&self.role, self.around()) {
+            (Role::Leading(leader), Some(around)) => leader.may_write(&around),
+            _ => false,
+        }
+    }
+
+    /// Whether what is committed here may be served, as of `now_ms`: at the leader it is what is
+    /// committed, at a follower what was at most a session ago.
+    pub fn may_read(&self, now_ms: u64) -> bool {
+        match (&self.role, self.around()) {
+            (Role::Leading(leader), Some(around)) => leader.lease_ms(&around, now_ms) > 0,
+            (Role::Following(follower), Some(around)) => follower.may_read(&around, now_ms),
+            _ => false,
+        }
+    }
+
+    /// For how long a node that hears of this commit now may serve it.
+    pub fn lease_ms(&self, now_ms: u64) -> u64 {
+        match (&self.role, self.around()) {
+            (Role::Leading(leader), Some(around)) => leader.lease_ms(&around, now_ms),
+            _ => 0,
+        }
+    }
+
+    /// Whether the frames of a message are to be appended: they come from the leader, in answer to
+    /// the present attempt.
+    pub fn accepts(&self, from: &NodeName, envelope: &Envelope) -> bool {
+        let (Role::Following(follower), Some(around)) = (&self.role, self.around()) else {
+            return false;
+        };
+        around.hears(envelope.epoch) && follower.accepts(from, envelope.attempt, &around)
+    }
+
+    /// Whether the log may be compacted: not while a follower copies it from the beginning.
+    pub fn may_compact(&self) -> bool {
+        match &self.role {
+            Role::Leading(leader) => leader.may_compact(),
+            _ => true,
+        }
+    }
+
+    /// The least free space in the in-sync set, in bytes.
+    pub fn free_bytes(&self) -> u64 {
+        match (&self.role, self.around()) {
+            (Role::Leading(leader), Some(around)) => leader.free_bytes(&around),
+            _ => self.free_bytes,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What the leader knows of one follower.
+
+use uuid::Uuid;
+use wire::Lsn;
+use wire::replication::{Envelope, Hello, Message};
+use wire::shard::Member;
+
+use crate::core::Talk;
+use crate::{ACK_AGE_MS_MAX, LINK_GONE_MS};
+
+/// A follower, as its leader sees it in this epoch.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) member: Member,
+    /// Its last attempt, and what was heard in it.
+    talk: Talk,
+    incarnation: Uuid,
+    attached: bool,
+    /// When it was last not attached any more.
+    detached_ms: u64,
+    /// Durable there, in this epoch and attempt.
+    pub(crate) acked: Lsn,
+    /// Whether `acked` was said in this attempt.
+    pub(crate) has_acked: bool,
+    pub(crate) consistent_from: Lsn,
+    pub(crate) free_bytes: u64,
+    /// When something of it came in last.
+    heard_ms: u64,
+    /// When it was asked what it last answered, in this epoch: it obeyed the epoch then or later.
+    current_ms: Option<u64>,
+    /// An unacknowledged record, and since when it waits.
+    waiting: Option<(Lsn, u64)>,
+}
+
+impl Peer {
+    pub(crate) fn new(member: Member, now_ms: u64) -> Peer {
+        Peer {
+            member,
+            talk: Talk::default(),
+            incarnation: Uuid::nil(),
+            attached: false,
+            detached_ms: now_ms,
+            acked: Lsn::ZERO,
+            has_acked: false,
+            consistent_from: Lsn::ZERO,
+            free_bytes: u64::MAX,
+            heard_ms: now_ms,
+            current_ms: None,
+            waiting: None,
+        }
+    }
+
+    pub(crate) fn is_attached(&self) -> bool {
+        self.attached
+    }
+
+    pub(crate) fn talk(&self) -> Talk {
+        self.talk
+    }
+
+    pub(crate) fn incarnation(&self) -> Uuid {
+        self.incarnation
+    }
+
+    pub(crate) fn is_of(&self, attempt: u64) -> bool {
+        self.attached && self.talk.attempt == attempt
+    }
+
+    /// It said hello: what it acknowledged before proves nothing of the log that it has now.
+    pub(crate) fn greet(&mut self, talk: Talk, hello: &Hello, now_ms: u64) {
+        if self.attached {
+            self.detach(now_ms);
+        }
+        self.talk = talk;
+        self.incarnation = hello.incarnation;
+        self.consistent_from = hello.consistent_from.unwrap_or(Lsn::ZERO);
+        self.acked = Lsn::ZERO;
+        self.has_acked = false;
+    }
+
+    pub(crate) fn attach(&mut self, end: Lsn, now_ms: u64) {
+        self.attached = true;
+        self.heard_ms = now_ms;
+        self.waiting = Some((end, now_ms));
+    }
+
+    pub(crate) fn detach(&mut self, now_ms: u64) {
+        if self.attached {
+            self.attached = false;
+            self.detached_ms = now_ms;
+        }
+    }
+
+    pub(crate) fn appended(&mut self, end: Lsn, now_ms: u64) {
+        if end > self.acked {
+            self.waiting.get_or_insert((end, now_ms));
+        }
+    }
+
+    pub(crate) fn ack(&mut self, envelope: &Envelope, end: Lsn, now_ms: u64) {
+        let Message::Ack { synced, free_bytes } = envelope.message else {
+            return;
+        };
+        self.acked = self.acked.max(synced);
+        self.has_acked = true;
+        self.free_bytes = free_bytes;
+        self.heard_ms = now_ms;
+        self.talk.echo_ms = envelope.sent_ms;
+        if envelope.echo_ms > 0 {
+            self.current_ms = self.current_ms.max(Some(envelope.echo_ms));
+        }
+        if self.waiting.is_some_and(|(lsn, _)| self.acked >= lsn) {
+            self.waiting = (end > self.acked).then_some((end, now_ms));
+        }
+    }
+
+    /// The last time of which it is known that it obeyed this epoch then or later.
+    pub(crate) fn current_ms(&self) -> Option<u64> {
+        self.current_ms
+    }
+
+    /// Whether the set must go on without it.
+    pub(crate) fn is_gone(&self, now_ms: u64) -> bool {
+        if !self.attached {
+            return now_ms >= self.detached_ms + LINK_GONE_MS;
+        }
+        let waits_since = self.waiting.map(|(_, since)| since);
+        let silent = |since: u64| now_ms >= since + ACK_AGE_MS_MAX;
+        waits_since.is_some_and(silent) || silent(self.heard_ms)
+    }
+
+    /// Whether it copies the log from its beginning.
+    pub(crate) fn is_copying(&self) -> bool {
+        self.attached && self.acked < self.consistent_from
+    }
+}

@@ -1,0 +1,113 @@
+//! Changes of the shard record that a leader proposes, one at a time.
+
+use wire::shard::{Member, ShardRecord};
+
+use super::{Leader, Peer};
+use crate::RETRY_MS;
+use crate::bugs::Bug;
+use crate::core::Around;
+use crate::event::Effect;
+use crate::record::{can_commit, degraded, grown, handed_over, shrunk};
+
+/// A change that is under way. It may have been made until a record of its version, or of a later
+/// one, is known: until then it is repeated as it is, and both sets count.
+#[derive(Clone, Debug)]
+pub(crate) struct Proposal {
+    pub(crate) record: ShardRecord,
+    asked_ms: u64,
+}
+
+impl Leader {
+    /// A newer record is known: whether it is the proposed one or another, the proposal is decided.
+    pub(super) fn settle(&mut self, record: &ShardRecord) {
+        let decided = |proposal: &mut Proposal| record.version >= proposal.record.version;
+        self.proposal.take_if(decided);
+    }
+
+    /// Repeats the proposal under way when it is due, or makes the next one.
+    pub(super) fn propose(&mut self, around: &Around<'_>, out: &mut Vec<Effect>) {
+        if let Some(proposal) = &mut self.proposal {
+            if around.now_ms >= proposal.asked_ms + RETRY_MS {
+                proposal.asked_ms = around.now_ms;
+                out.push(Effect::Propose(proposal.record.clone()));
+            }
+            return;
+        }
+        if let Some(record) = self.next_record(around) {
+            out.push(Effect::Propose(record.clone()));
+            self.proposal = Some(Proposal {
+                record,
+                asked_ms: around.now_ms,
+            });
+        }
+    }
+
+    fn next_record(&self, around: &Around<'_>) -> Option<ShardRecord> {
+        self.start?;
+        if self.handover_until_ms.is_some() {
+            return self.successor(around);
+        }
+        let gone = self.gone(around);
+        if !gone.is_empty() {
+            return Some(shrunk(around.record, &gone, around.bugs));
+        }
+        if let Some(member) = self.joiner(around) {
+            return Some(grown(around.record, &member));
+        }
+        let degrades = self.commit_needed && !can_commit(around.record);
+        degrades.then(|| degraded(around.record, around.bugs))
+    }
+
+    /// The record in which a process that has everything leads.
+    fn successor(&self, around: &Around<'_>) -> Option<ShardRecord> {
+        let in_sync = around.record.in_sync.iter();
+        let mut peers = in_sync.filter_map(|member| self.peers.get(&member.node));
+        let end = around.log.appended.lsn;
+        let has_all = |peer: &&Peer| peer.is_attached() && peer.acked >= end;
+        let peer = peers.find(has_all)?;
+        Some(handed_over(around.record, &peer.member, peer.incarnation()))
+    }
+
+    /// The members that the set must go on without.
+    fn gone(&self, around: &Around<'_>) -> Vec<Member> {
+        let is_gone = |member: &&Member| {
+            **member != around.me.member
+                && self
+                    .peers
+                    .get(&member.node)
+                    .is_none_or(|peer| peer.is_gone(around.now_ms))
+        };
+        around
+            .record
+            .in_sync
+            .iter()
+            .filter(is_gone)
+            .cloned()
+            .collect()
+    }
+
+    /// A follower that may be taken into the set: it has acknowledged, in this epoch and attempt, up
+    /// to the commit, the epoch's first record, and where its copy is complete; and the whole set
+    /// has the epoch's first record.
+    fn joiner(&self, around: &Around<'_>) -> Option<Member> {
+        let bugs = around.bugs;
+        if !self.set_has_begun(around) && !bugs.has(Bug::GrowBeforeEpoch) {
+            return None;
+        }
+        let start = self.start?;
+        let floor = if bugs.has(Bug::GrowBeforeEpoch) {
+            around.log.committed
+        } else {
+            around.log.committed.max(start)
+        };
+        let may_join = |peer: &&Peer| {
+            peer.is_attached()
+                && !peer.is_gone(around.now_ms)
+                && !around.record.in_sync.contains(&peer.member)
+                && (bugs.has(Bug::GrowAtHello)
+                    || (peer.has_acked && peer.acked >= floor.max(peer.consistent_from)))
+        };
+        let peer = self.peers.values().find(may_join)?;
+        Some(peer.member.clone())
+    }
+}

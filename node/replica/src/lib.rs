@@ -1,0 +1,39 @@
+//! The replication core: the state machine of one replica of one shard.
+//!
+//! Events go in, effects come out; the shell carries the effects out, in order, and tells what came
+//! of them. The core does no I/O, reads no clock, draws no random numbers, and knows no store and no
+//! network. `docs/replication.md` is the protocol; every rule in it has a function here, and a test
+//! beside it.
+
+mod bugs;
+mod core;
+mod event;
+mod follower;
+mod leader;
+mod log;
+mod record;
+#[cfg(test)]
+mod tests;
+
+pub use bugs::{Bug, Bugs};
+pub use core::{Core, Identity, Standing};
+pub use event::{Effect, Event, Halt};
+pub use log::{EpochStart, LogState};
+pub use record::{can_commit, supersedes};
+
+/// The link to a follower may be gone for so long before the leader goes on without it, in
+/// milliseconds: longer than a connection takes to be made anew.
+pub const LINK_GONE_MS: u64 = 500;
+
+/// A follower may leave a record unacknowledged, or be silent, for so long, in milliseconds: longer
+/// than a slow sync takes.
+pub const ACK_AGE_MS_MAX: u64 = 2_000;
+
+/// A proposal without an answer, or a hello, is repeated after so long, in milliseconds.
+pub const RETRY_MS: u64 = 250;
+
+/// A handover that did not come about in so long is given up, in milliseconds.
+pub const HANDOVER_MS_MAX: u64 = 2_000;
+
+/// How often in a session a leader gives a sign of life.
+pub const SIGNS_OF_LIFE: u64 = 6;

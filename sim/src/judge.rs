@@ -1,0 +1,193 @@
+//! What must always hold, and what clients were told.
+
+use std::collections::BTreeMap;
+
+use wire::shard::{Member, ShardRecord};
+use wire::{Checksum, ContentId, Epoch, Lsn, ShardNo};
+
+/// A content's state: its version and bytes, or that it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) version: u64,
+    /// None: deleted, or never there.
+    pub(crate) checksum: Option<Checksum>,
+}
+
+impl State {
+    pub(crate) const ABSENT: State = State {
+        version: 0,
+        checksum: None,
+    };
+
+    /// Later states of a content have higher ranks.
+    fn rank(self) -> u64 {
+        match (self.version, self.checksum) {
+            (version, Some(_)) => version * 2,
+            (0, None) => 0,
+            (version, None) => version * 2 + 1,
+        }
+    }
+}
+
+/// What may be found of one content.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Story {
+    /// The states that the answers so far allow.
+    pub(crate) possible: Vec<State>,
+    /// Every state that it may have been in.
+    pub(crate) ever: Vec<State>,
+    /// What was acknowledged, and when.
+    acknowledged: Vec<(u64, State)>,
+    /// An operation is under way.
+    pub(crate) busy: Option<u64>,
+}
+
+impl Story {
+    pub(crate) fn begin(&mut self, operation: u64, state: State) {
+        self.busy = Some(operation);
+        self.possible.push(state);
+        self.ever.push(state);
+    }
+
+    pub(crate) fn acknowledge(&mut self, state: State, now_ms: u64) {
+        self.busy = None;
+        self.possible = vec![state];
+        self.acknowledged.push((now_ms, state));
+    }
+
+    pub(crate) fn give_up(&mut self, operation: u64) {
+        self.busy.take_if(|busy| *busy == operation);
+    }
+
+    fn may_be_gone(&self) -> bool {
+        let last = self.acknowledged.last();
+        last.is_some_and(|(_, state)| state.checksum.is_none())
+    }
+
+    /// The least rank that a read may show that allows what was acknowledged before a time.
+    fn floor(&self, before_ms: u64) -> u64 {
+        let settled = self.acknowledged.iter().filter(|(at, _)| *at <= before_ms);
+        settled.map(|(_, state)| state.rank()).max().unwrap_or(0)
+    }
+}
+
+/// Where a replica's log ends durably, and which record is at an lsn; none where it was compacted.
+pub(crate) type Log<'a> = (u64, &'a BTreeMap<u64, (Epoch, u64)>);
+
+/// What is known from outside of all replicas.
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    /// Every append, by the number of its birth, where it stands.
+    positions: BTreeMap<(ShardNo, Epoch, u64), u64>,
+    births: u64,
+    /// Of each shard, what is committed.
+    committed: BTreeMap<ShardNo, BTreeMap<u64, u64>>,
+    pub(crate) stories: BTreeMap<ContentId, Story>,
+    pub(crate) violation: Option<String>,
+    /// How many changes were acknowledged.
+    pub(crate) acknowledged: u64,
+    /// How many reads were served.
+    pub(crate) reads: u64,
+}
+
+impl Judge {
+    pub(crate) fn accuse(&mut self, what: String) {
+        self.violation.get_or_insert(what);
+    }
+
+    /// A leader appends a record; returns the number of its birth.
+    pub(crate) fn append(&mut self, shard: ShardNo, epoch: Epoch, lsn: Lsn) -> u64 {
+        self.births += 1;
+        let birth = self.births;
+        if self
+            .positions
+            .insert((shard, epoch, lsn.0), birth)
+            .is_some()
+        {
+            self.accuse(format!("shard {shard}: two records at ({epoch}, {lsn})"));
+        }
+        birth
+    }
+
+    /// A replica commits a record.
+    pub(crate) fn commit(&mut self, shard: ShardNo, lsn: u64, birth: u64) {
+        let known = *self
+            .committed
+            .entry(shard)
+            .or_default()
+            .entry(lsn)
+            .or_insert(birth);
+        if known != birth {
+            self.accuse(format!(
+                "shard {shard}: two different records are committed at {lsn}"
+            ));
+        }
+    }
+
+    /// Every member of the set, and of those eligible, has every committed record.
+    pub(crate) fn check_members<'a>(
+        &mut self,
+        record: &ShardRecord,
+        log: impl Fn(&Member) -> Option<Log<'a>>,
+    ) {
+        let shard = record.shard;
+        // A restored record is believed when everyone it names was heard, and someone elected.
+        if record.leader.is_none() {
+            return;
+        }
+        let Some((&last, &birth)) = self
+            .committed
+            .get(&shard)
+            .and_then(|all| all.last_key_value())
+        else {
+            return;
+        };
+        for member in record.in_sync.iter().chain(&record.eligible) {
+            let Some((end, records)) = log(member) else {
+                continue;
+            };
+            let is_other = records.get(&last).is_some_and(|(_, here)| *here != birth);
+            if end < last || is_other {
+                let node = &member.node;
+                self.accuse(format!(
+                    "shard {shard}: {node} is a member and lacks what is committed at {last} (it ends at {end})"
+                ));
+            }
+        }
+    }
+
+    /// A replica served a content.
+    pub(crate) fn read(&mut self, id: ContentId, state: State, before_ms: u64) {
+        self.reads += 1;
+        let Some(story) = self.stories.get(&id) else {
+            return;
+        };
+        // A delete whose record was dropped reads as never stored.
+        let is_gone = state.checksum.is_none() && story.may_be_gone();
+        let is_old = !is_gone && state.rank() < story.floor(before_ms);
+        let is_foreign = state.checksum.is_some() && !story.ever.contains(&state);
+        if is_old {
+            self.accuse(format!(
+                "{id:?}: {state:?} was read, after a later state was acknowledged"
+            ));
+        }
+        if is_foreign {
+            self.accuse(format!("{id:?}: {state:?} was read, and was never stored"));
+        }
+    }
+
+    /// At the end, a replica shows a content.
+    pub(crate) fn check_final(&mut self, node: usize, id: ContentId, state: State) {
+        let story = &self.stories[&id];
+        let fits = |possible: &State| match (possible.checksum, state.checksum) {
+            (None, None) => true,
+            _ => *possible == state,
+        };
+        if !story.possible.iter().any(fits) {
+            let possible = &story.possible;
+            let text =
+                format!("{id:?}: node {node} has {state:?}, and the answers allow {possible:?}");
+            self.accuse(text);
+        }
+    }
+}

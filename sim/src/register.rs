@@ -1,0 +1,54 @@
+//! The register: shard records by compare-and-set, and what the controller knows. It can be away,
+//! lose answers, and go back in time.
+
+use std::collections::BTreeMap;
+
+use wire::membership::Heartbeat;
+use wire::shard::ShardRecord;
+use wire::{NodeName, ShardNo};
+
+/// The records, with those that they replaced.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Register {
+    pub(crate) records: BTreeMap<ShardNo, ShardRecord>,
+    /// Earlier states, oldest first.
+    pub(crate) history: Vec<BTreeMap<ShardNo, ShardRecord>>,
+    /// The newest record of each shard that ever was.
+    pub(crate) newest: BTreeMap<ShardNo, ShardRecord>,
+    /// Nobody reaches it before this time.
+    pub(crate) away_until_ms: u64,
+    /// Nodes' proposals are not taken before this time.
+    pub(crate) refuses_until_ms: u64,
+}
+
+impl Register {
+    /// Replaces the record of version `expected`.
+    pub(crate) fn change(&mut self, expected: u64, record: ShardRecord) -> bool {
+        let present = self
+            .records
+            .get(&record.shard)
+            .map_or(0, |record| record.version);
+        if present != expected {
+            return false;
+        }
+        self.history.push(self.records.clone());
+        let newest = self
+            .newest
+            .entry(record.shard)
+            .or_insert_with(|| record.clone());
+        if record.version >= newest.version {
+            *newest = record.clone();
+        }
+        self.records.insert(record.shard, record);
+        true
+    }
+}
+
+/// The distributor in office.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Office {
+    /// Since when the register could be judged by.
+    pub(crate) since_ms: u64,
+    /// Each node's last report, and when it came.
+    pub(crate) heard: BTreeMap<NodeName, (Heartbeat, u64)>,
+}
