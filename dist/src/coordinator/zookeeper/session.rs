@@ -19,6 +19,10 @@ use crate::coordinator::CoordinatorError;
 /// How long opening may take, until something is there that can be used.
 const OPEN_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// How long opening tries again: a busy server may have let one short handshake run out, and one
+/// that was started with us may need a moment.
+const OPEN_TRY_TIME: Duration = Duration::from_secs(2);
+
 /// How long after the loss of a connection a call still waits for the next one. Longer waits help
 /// nobody: callers ask again.
 const GRACE: Duration = Duration::from_millis(250);
@@ -79,7 +83,7 @@ impl Sessions {
     /// # Errors
     /// When no server answers, or none of them lets us do what is needed.
     pub(super) async fn open(terms: Terms) -> Result<Self, ZooKeeperError> {
-        let begun = timeout(OPEN_TIME_MAX, begin(&terms)).await;
+        let begun = timeout(OPEN_TIME_MAX, begin_soon(&terms)).await;
         let first = begun.unwrap_or_else(|_| {
             Err(ZooKeeperError::Unreachable {
                 place: terms.address.to_string(),
@@ -143,6 +147,18 @@ async fn keep(terms: Terms, first: Client, publish: watch::Sender<Present>) {
         tracing::warn!(place = %terms.address, %state, "the session with ZooKeeper ended");
         client = begin_again(&terms).await;
         tracing::info!(place = %terms.address, "there is a new session with ZooKeeper");
+    }
+}
+
+async fn begin_soon(terms: &Terms) -> Result<Client, ZooKeeperError> {
+    let until = Instant::now() + OPEN_TRY_TIME;
+    loop {
+        match begin(terms).await {
+            Err(ZooKeeperError::Unreachable { .. }) if Instant::now() < until => {
+                sleep(RETRY_AFTER).await;
+            }
+            outcome => return outcome,
+        }
     }
 }
 
