@@ -147,7 +147,9 @@ impl Cluster {
     fn pause(&mut self, node: usize) {
         let for_ms = self.random.between(100, 3_500);
         self.note(|| format!("node{} pauses for {for_ms}", node + 1));
-        self.nodes[node].paused_until_ms = self.now_ms + for_ms;
+        let until_ms = self.now_ms + for_ms;
+        let paused_until_ms = &mut self.nodes[node].paused_until_ms;
+        *paused_until_ms = until_ms.max(*paused_until_ms);
     }
 
     fn isolate(&mut self, node: usize) {

@@ -28,7 +28,11 @@ pub(crate) enum Happening {
         connection: u64,
     },
     /// A node notices that a connection ended.
-    LinkDown { node: usize, peer: usize },
+    LinkDown {
+        node: usize,
+        process: u64,
+        peer: usize,
+    },
     /// Two nodes try to connect.
     Connect { a: usize, b: usize },
     /// A sync ends.

@@ -55,10 +55,21 @@ impl Cluster {
                     self.feed_all(node, &Event::LinkUp(name));
                 }
             }
-            Happening::LinkDown { node, peer } => {
-                let process = self.nodes[node].process;
+            Happening::LinkDown {
+                node,
+                process,
+                peer,
+            } => {
                 if self
-                    .awake(node, process, Happening::LinkDown { node, peer })
+                    .awake(
+                        node,
+                        process,
+                        Happening::LinkDown {
+                            node,
+                            process,
+                            peer,
+                        },
+                    )
                     .is_some()
                 {
                     let name = self.nodes[peer].name.clone();
@@ -106,7 +117,15 @@ impl Cluster {
         }
         for (node, peer) in [(a, b), (b, a)] {
             let delay_ms = self.random.between(0, 400);
-            self.after(delay_ms, Happening::LinkDown { node, peer });
+            let process = self.nodes[node].process;
+            self.after(
+                delay_ms,
+                Happening::LinkDown {
+                    node,
+                    process,
+                    peer,
+                },
+            );
         }
     }
 

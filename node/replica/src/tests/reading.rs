@@ -1,0 +1,97 @@
+//! Who may serve what is committed, and for how long.
+
+use super::{SESSION_MS, Stage, record};
+use crate::Event;
+use wire::Lsn;
+use wire::replication::Message;
+
+// If this fails, a deposed leader serves what is long outdated.
+#[test]
+fn a_leader_serves_for_a_session_after_it_heard_from_all() {
+    let mut stage = Stage::confirmed(&[1, 2, 3]);
+    let heard_ms = stage.now_ms;
+    assert!(stage.core.may_read(heard_ms + SESSION_MS - 1));
+    assert!(!stage.core.may_read(heard_ms + SESSION_MS));
+    stage.now_ms += 600;
+    stage.ack(2, 1, 11);
+    assert!(!stage.core.may_read(heard_ms + SESSION_MS), "not from all");
+    stage.ack(3, 1, 11);
+    assert!(stage.core.may_read(heard_ms + SESSION_MS));
+}
+
+// If this fails, a message that was long under way counts as news.
+#[test]
+fn what_counts_is_when_the_answer_was_asked_for() {
+    let mut stage = Stage::confirmed(&[1, 2]);
+    let asked_ms = stage.now_ms;
+    stage.now_ms += 900;
+    let mut envelope = stage.envelope(
+        2,
+        1,
+        Message::Ack {
+            synced: Lsn(11),
+            free_bytes: 0,
+        },
+    );
+    envelope.echo_ms = asked_ms;
+    stage.feed(Event::Message {
+        from: super::node(2),
+        envelope,
+        checksum_here: None,
+    });
+    assert!(!stage.core.may_read(asked_ms + SESSION_MS));
+}
+
+// If this fails, a new leader denies what was acknowledged before its time.
+#[test]
+fn an_elected_leader_serves_nothing() {
+    let mut stage = Stage::leader_with(&[1, 2], &[2]);
+    stage.ack(2, 1, 10);
+    assert!(!stage.core.may_read(stage.now_ms));
+    stage.ack(2, 1, 11);
+    assert!(stage.core.may_read(stage.now_ms));
+}
+
+// If this fails, a leader alone serves old state beside a leader that was elected without it.
+#[test]
+fn a_set_that_cannot_commit_serves_nothing() {
+    let mut stage = Stage::confirmed(&[1, 2]);
+    stage.feed(Event::LinkDown(super::node(2)));
+    let mut small = record(6, 2, &[1]);
+    small.eligible = super::members(&[2]);
+    stage.feed(Event::Record(small));
+    assert!(!stage.core.may_read(stage.now_ms));
+    let mut degraded = record(7, 2, &[1]);
+    degraded.degraded = true;
+    stage.feed(Event::Record(degraded));
+    assert!(stage.core.may_read(stage.now_ms + 10 * SESSION_MS));
+}
+
+// If this fails, a follower serves what is long outdated.
+#[test]
+fn a_follower_serves_what_is_left_of_its_leaders_time() {
+    let mut stage = Stage::follower();
+    assert!(!stage.core.may_read(stage.now_ms));
+    let told = Message::Commit {
+        commit: Lsn(9),
+        lease_ms: 300,
+    };
+    stage.hear(1, 1, told);
+    assert!(stage.core.may_read(stage.now_ms + 299));
+    assert!(!stage.core.may_read(stage.now_ms + 300));
+}
+
+// If this fails, a follower that is behind says that a new content does not exist.
+#[test]
+fn a_follower_that_is_behind_serves_nothing() {
+    let mut stage = Stage::follower();
+    let told = Message::Commit {
+        commit: Lsn(12),
+        lease_ms: 300,
+    };
+    stage.hear(1, 1, told);
+    assert!(!stage.core.may_read(stage.now_ms));
+    stage.feed(Event::Appended(super::at(2, 12)));
+    stage.feed(Event::Synced(Lsn(12)));
+    assert!(stage.core.may_read(stage.now_ms));
+}

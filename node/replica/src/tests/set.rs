@@ -1,0 +1,182 @@
+//! How a leader changes its set, one change at a time.
+
+use super::{Stage, members, node, process, proposed, record};
+use crate::{Effect, Event};
+use wire::Lsn;
+use wire::replication::Message;
+
+// If this fails, a dead follower stops all uploads, or a short break removes a good one.
+#[test]
+fn a_member_whose_link_is_gone_leaves_after_half_a_second() {
+    let mut stage = Stage::confirmed(&[1, 2, 3]);
+    stage.feed(Event::LinkDown(node(3)));
+    assert_eq!(proposed(&stage.pass(499)), []);
+    let changes = proposed(&stage.pass(1));
+    assert_eq!(changes[0].in_sync, members(&[1, 2]));
+    assert_eq!(changes[0].version, 6);
+}
+
+// If this fails, a follower with a slow disk slows all uploads.
+#[test]
+fn a_member_that_does_not_acknowledge_leaves() {
+    let mut stage = Stage::confirmed(&[1, 2, 3]);
+    stage.append(12);
+    for _ in 0..19 {
+        assert_eq!(proposed(&stage.pass(100)), []);
+        stage.ack(2, 1, 12);
+        stage.ack(3, 1, 11);
+    }
+    let changes = proposed(&stage.pass(100));
+    assert_eq!(changes[0].in_sync, members(&[1, 2]));
+}
+
+// If this fails, a silent member keeps the leader from serving reads for ever.
+#[test]
+fn a_silent_member_leaves() {
+    let mut stage = Stage::confirmed(&[1, 2, 3]);
+    for _ in 0..19 {
+        stage.pass(100);
+        stage.ack(2, 1, 11);
+    }
+    let changes = proposed(&stage.pass(100));
+    assert_eq!(changes[0].in_sync, members(&[1, 2]));
+}
+
+// If this fails, a change that was made is undone, because its answer was lost.
+#[test]
+fn a_proposal_is_repeated_until_it_is_decided() {
+    let mut stage = Stage::confirmed(&[1, 2, 3]);
+    stage.feed(Event::LinkDown(node(3)));
+    let first = proposed(&stage.pass(500));
+    assert_eq!(proposed(&stage.feed(Event::Unanswered)), []);
+    stage.let_in(3, 2);
+    stage.ack(3, 2, 11);
+    stage.ack(2, 1, 11);
+    assert_eq!(proposed(&stage.pass(250)), first, "as it was");
+    let decided = stage.feed(Event::Record(first[0].clone()));
+    let next = proposed(&decided);
+    assert_eq!(next[0].in_sync, members(&[1, 2, 3]), "and back again");
+}
+
+// If this fails, a leader goes on with a change that somebody else's has overtaken.
+#[test]
+fn somebody_elses_record_decides_too() {
+    let mut stage = Stage::confirmed(&[1, 2, 3]);
+    stage.feed(Event::LinkDown(node(3)));
+    assert_eq!(proposed(&stage.pass(500)).len(), 1);
+    let mut closed = record(6, 2, &[1, 2, 3]);
+    closed.state = wire::shard::ShardState::Closed;
+    let next = proposed(&stage.feed(Event::Record(closed)));
+    assert_eq!(next[0].version, 7);
+    assert_eq!(next[0].in_sync, members(&[1, 2]));
+}
+
+// If this fails, a follower is counted on before it has what was acknowledged.
+#[test]
+fn who_joins_has_the_commit_and_the_epochs_first_record() {
+    let mut stage = Stage::confirmed(&[1, 2]);
+    stage.append(14);
+    stage.ack(2, 1, 14);
+    assert_eq!(proposed(&stage.let_in(3, 1)), []);
+    assert_eq!(proposed(&stage.ack(3, 1, 13)), []);
+    let changes = proposed(&stage.ack(3, 1, 14));
+    assert_eq!(changes[0].in_sync, members(&[1, 2, 3]));
+}
+
+// If this fails, a set grows around a log that may still be cut.
+#[test]
+fn a_set_grows_only_when_all_of_it_has_the_epochs_first_record() {
+    let mut stage = Stage::leader_with(&[1, 2], &[2, 3]);
+    assert_eq!(proposed(&stage.ack(3, 1, 11)), []);
+    let changes = proposed(&stage.ack(2, 1, 11));
+    assert_eq!(changes[0].in_sync, members(&[1, 2, 3]));
+}
+
+// If this fails, a shard whose set became too small never recovers.
+#[test]
+fn a_set_that_is_too_small_can_grow() {
+    let mut small = record(5, 2, &[1]);
+    small.eligible = members(&[2]);
+    let mut stage = Stage::leader_by(small);
+    stage.let_in(2, 1);
+    assert_eq!(proposed(&stage.ack(2, 1, 10)), []);
+    let changes = proposed(&stage.ack(2, 1, 11));
+    assert_eq!(changes[0].in_sync, members(&[1, 2]));
+    assert_eq!(changes[0].eligible, []);
+}
+
+// If this fails, a failover alone gives up a copy, or a write waits for ever.
+#[test]
+fn it_degrades_only_when_someone_needs_a_commit() {
+    let mut small = record(5, 2, &[1]);
+    small.eligible = members(&[2]);
+    let mut stage = Stage::leader_by(small);
+    assert_eq!(proposed(&stage.pass(100)), []);
+    assert!(!stage.core.may_write());
+    let changes = proposed(&stage.feed(Event::NeedsCommit));
+    assert!(changes[0].degraded);
+    assert_eq!(changes[0].eligible, []);
+    let decided = stage.feed(Event::Record(changes[0].clone()));
+    assert!(decided.contains(&Effect::CommitTo(Lsn(11))));
+    assert!(stage.core.may_write());
+}
+
+// If this fails, a shard is degraded although a second copy is there.
+#[test]
+fn growing_comes_before_degrading() {
+    let mut stage = Stage::leader(&[1]);
+    stage.let_in(2, 1);
+    stage.ack(2, 1, 11);
+    let mut confirmed = record(6, 2, &[1, 2]);
+    confirmed.version = 6;
+    stage.feed(Event::Record(confirmed));
+    assert_eq!(proposed(&stage.feed(Event::NeedsCommit)), []);
+}
+
+// If this fails, a planned restart fails requests.
+#[test]
+fn a_handover_goes_to_a_process_that_has_everything() {
+    let mut stage = Stage::confirmed(&[1, 2]);
+    stage.append(12);
+    assert_eq!(proposed(&stage.feed(Event::HandOver)), []);
+    assert!(!stage.core.may_write(), "it takes no more writes");
+    let changes = proposed(&stage.ack(2, 1, 12));
+    let leader = changes[0].leader.clone().expect("a leader");
+    assert_eq!(
+        (leader.member.node, leader.incarnation),
+        (node(2), process(2))
+    );
+    assert_eq!(changes[0].epoch.0, 3);
+}
+
+// If this fails, a handover that nobody can take stops a shard.
+#[test]
+fn a_handover_that_does_not_come_about_is_given_up() {
+    let mut stage = Stage::confirmed(&[1, 2]);
+    stage.append(12);
+    stage.feed(Event::HandOver);
+    for _ in 0..20 {
+        stage.ack(2, 1, 11);
+        stage.pass(100);
+    }
+    assert!(stage.core.may_write());
+}
+
+// If this fails, followers do not hear in time that their leader lives.
+#[test]
+fn a_sign_of_life_comes_six_times_a_session() {
+    let mut stage = Stage::confirmed(&[1, 2]);
+    assert_eq!(stage.pass(100), []);
+    let effects = stage.pass(100);
+    let said = stage.said(&effects);
+    assert!(matches!(
+        said[..],
+        [(
+            2,
+            Message::Commit {
+                commit: Lsn(11),
+                lease_ms: 800
+            }
+        )]
+    ));
+}
