@@ -15,5 +15,5 @@ mod queue;
 mod register;
 mod run;
 
-pub use bug::{BUGS, SeededBug};
+pub use bug::{BUGS, SeededBug, UNSEEN};
 pub use run::{Outcome, Plan, run, run_many};

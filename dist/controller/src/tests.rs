@@ -225,7 +225,7 @@ fn a_register_that_went_back_is_restored_from_nodes() {
     assert_eq!(world.apply(), [Reason::Restored]);
     assert_eq!(world.apply(), []);
     let restored = &world.records[&ShardNo(1)];
-    assert_eq!((restored.version, restored.epoch), (8, Epoch(6)));
+    assert_eq!((restored.version, restored.epoch), (1_007, Epoch(6)));
     let leader = restored.leader.as_ref().expect("a leader");
     assert_eq!(leader.incarnation, Uuid::from_u128(99));
     assert_eq!(
@@ -245,7 +245,7 @@ fn an_empty_register_is_filled_from_nodes() {
     world.hear("node1", holding);
     assert_eq!(world.apply(), [Reason::Restored]);
     let restored = &world.records[&ShardNo(1)];
-    assert_eq!((restored.log, restored.version), (record.log, 2));
+    assert_eq!((restored.log, restored.version), (record.log, 1_001));
     assert_eq!(
         restored.epoch,
         record.epoch.next(),
@@ -271,7 +271,7 @@ fn a_restored_record_waits_for_all_its_replicas() {
     world.hear("node1", holding);
     assert_eq!(world.apply(), [Reason::Restored]);
     let restored = &world.records[&ShardNo(1)];
-    assert_eq!((restored.epoch, restored.version), (record.epoch, 2));
+    assert_eq!((restored.epoch, restored.version), (record.epoch, 1_001));
     assert_eq!(restored.leader, None, "nobody leads until all were heard");
     assert_eq!(restored.replicas, record.replicas);
     assert_eq!(world.apply(), []);

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use uuid::Uuid;
-use wire::replication::{Envelope, Hello, Message};
+use wire::replication::{Envelope, Message};
 use wire::shard::{Leader as LeaderOf, Member, ShardRecord};
 use wire::{Epoch, Lsn, NodeName};
 
+use crate::around::{Around, Talk};
 use crate::bugs::{Bug, Bugs};
 use crate::event::{Effect, Event, Halt};
 use crate::follower::Follower;
@@ -63,60 +64,6 @@ enum Role {
     Following(Follower),
     Leading(Box<Leader>),
     Halted(Halt),
-}
-
-/// An attempt of a follower to be let in, and what was last heard in it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Talk {
-    pub(crate) attempt: u64,
-    /// When the other one sent what was last heard, by its own clock.
-    pub(crate) echo_ms: u64,
-}
-
-/// What a role sees of the replica around it.
-pub(crate) struct Around<'a> {
-    pub(crate) me: &'a Identity,
-    pub(crate) record: &'a ShardRecord,
-    pub(crate) log: &'a LogState,
-    pub(crate) links: &'a BTreeSet<NodeName>,
-    pub(crate) session_ms: u64,
-    pub(crate) free_bytes: u64,
-    pub(crate) now_ms: u64,
-    pub(crate) bugs: Bugs,
-}
-
-impl Around<'_> {
-    /// A message of this shard and epoch.
-    pub(crate) fn send(&self, to: &NodeName, talk: Talk, message: Message) -> Effect {
-        let envelope = Envelope {
-            shard: self.record.shard,
-            epoch: self.record.epoch,
-            attempt: talk.attempt,
-            sent_ms: self.now_ms,
-            echo_ms: talk.echo_ms,
-            message,
-        };
-        Effect::Send {
-            to: to.clone(),
-            envelope,
-        }
-    }
-
-    /// How this replica asks to be let in.
-    pub(crate) fn hello(&self) -> Message {
-        Message::Hello(Hello {
-            replica: self.me.member.replica,
-            incarnation: self.me.incarnation,
-            version: self.record.version,
-            last: self.log.appended,
-            checksum: None,
-            consistent_from: self.log.consistent_from,
-        })
-    }
-
-    fn hears(&self, epoch: Epoch) -> bool {
-        epoch == self.record.epoch || self.bugs.has(Bug::OtherEpochHeard)
-    }
 }
 
 impl Core {

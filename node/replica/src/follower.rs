@@ -5,8 +5,8 @@ use wire::shard::Leader;
 use wire::{Epoch, Lsn, NodeName, Position};
 
 use crate::RETRY_MS;
+use crate::around::{Around, Talk};
 use crate::bugs::Bug;
-use crate::core::{Around, Talk};
 use crate::event::{Effect, Halt};
 
 /// One leader's follower in one epoch.

@@ -5,6 +5,7 @@
 //! network. `docs/replication.md` is the protocol; every rule in it has a function here, and a test
 //! beside it.
 
+mod around;
 mod bugs;
 mod core;
 mod event;

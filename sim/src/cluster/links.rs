@@ -59,25 +59,22 @@ impl Cluster {
                 node,
                 process,
                 peer,
-            } => {
-                if self
-                    .awake(
-                        node,
-                        process,
-                        Happening::LinkDown {
-                            node,
-                            process,
-                            peer,
-                        },
-                    )
-                    .is_some()
-                {
-                    let name = self.nodes[peer].name.clone();
-                    self.feed_all(node, &Event::LinkDown(name));
-                }
-            }
+            } => self.link_ends(node, process, peer),
             Happening::Connect { a, b } => self.connect(a, b),
             _ => {}
+        }
+    }
+
+    /// A process notices that a connection ended, unless it began after that.
+    fn link_ends(&mut self, node: usize, process: u64, peer: usize) {
+        let what = Happening::LinkDown {
+            node,
+            process,
+            peer,
+        };
+        if self.awake(node, process, what).is_some() {
+            let name = self.nodes[peer].name.clone();
+            self.feed_all(node, &Event::LinkDown(name));
         }
     }
 

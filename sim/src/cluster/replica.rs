@@ -194,7 +194,6 @@ impl Cluster {
     fn truncate_after(&mut self, node: usize, shard: ShardNo, lsn: Lsn) -> Option<Event> {
         let Node { live, held } = self.replica(node, shard);
         let (live, held) = (live?, held?);
-        live.job = None;
         let cut = live.store.truncate_after(lsn);
         held.shadow.split_off(&(lsn.0 + 1));
         held.synced = held.synced.min(lsn.0);

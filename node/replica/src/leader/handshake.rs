@@ -4,8 +4,8 @@ use wire::replication::{Hello, Message};
 use wire::{Lsn, NodeName, Position};
 
 use super::Leader;
+use crate::around::{Around, Talk};
 use crate::bugs::Bug;
-use crate::core::{Around, Talk};
 use crate::event::{Effect, Halt};
 
 impl Leader {

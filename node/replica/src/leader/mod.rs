@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use wire::replication::{Envelope, Message};
 use wire::{Epoch, Lsn, NodeName};
 
+use crate::around::Around;
 use crate::bugs::Bug;
-use crate::core::Around;
 use crate::event::{Effect, Halt};
 use crate::log::LogState;
 use crate::record::can_commit;

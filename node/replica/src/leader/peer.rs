@@ -5,7 +5,7 @@ use wire::Lsn;
 use wire::replication::{Envelope, Hello, Message};
 use wire::shard::Member;
 
-use crate::core::Talk;
+use crate::around::Talk;
 use crate::{ACK_AGE_MS_MAX, LINK_GONE_MS};
 
 /// A follower, as its leader sees it in this epoch.

@@ -4,8 +4,8 @@ use wire::shard::{Member, ShardRecord};
 
 use super::{Leader, Peer};
 use crate::RETRY_MS;
+use crate::around::Around;
 use crate::bugs::Bug;
-use crate::core::Around;
 use crate::event::Effect;
 use crate::record::{can_commit, degraded, grown, handed_over, shrunk};
 

@@ -4,8 +4,8 @@ use wire::Lsn;
 use wire::shard::Member;
 
 use super::Leader;
+use crate::around::Around;
 use crate::bugs::Bug;
-use crate::core::Around;
 use crate::record::can_commit;
 
 impl Leader {

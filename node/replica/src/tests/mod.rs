@@ -244,9 +244,9 @@ pub(crate) fn proposed(effects: &[Effect]) -> Vec<ShardRecord> {
 }
 
 pub(crate) fn committed(effects: &[Effect]) -> Option<u64> {
-    let committed = effects.iter().filter_map(|effect| match effect {
+    let mut committed = effects.iter().filter_map(|effect| match effect {
         Effect::CommitTo(lsn) => Some(lsn.0),
         _ => None,
     });
-    committed.last()
+    committed.next_back()
 }

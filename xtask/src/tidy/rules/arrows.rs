@@ -4,23 +4,24 @@ use crate::tidy::finding::Finding;
 use crate::tidy::tree::{Document, Tree};
 
 /// What a crate's product code may use of the workspace. A crate that is not here may use nothing.
-const MAY_USE: [(&str, &[&str]); 12] = [
+const MAY_USE: [(&str, &[&str]); 13] = [
     ("wire", &[]),
     ("store", &["wire"]),
     ("replica", &["wire"]),
     ("service", &["wire"]),
     ("node", &["wire", "service", "store", "replica"]),
-    ("dist", &["wire", "service"]),
+    ("controller", &["wire"]),
+    ("dist", &["wire", "service", "controller"]),
     ("client", &["wire"]),
     ("cluster", &["wire", "service", "node", "dist"]),
-    ("sim", &["wire", "store", "replica", "dist"]),
+    ("sim", &["wire", "store", "replica", "controller"]),
     ("trials", &["wire", "client", "cluster", "pgtest", "zktest"]),
     ("pgtest", &[]),
     ("zktest", &[]),
 ];
 
 /// The cores: their tests, too, know nothing of the shells.
-const CORES: [&str; 3] = ["wire", "store", "replica"];
+const CORES: [&str; 4] = ["wire", "store", "replica", "controller"];
 
 /// Libraries of runtimes, networks and databases, which no core may use.
 const SHELL_LIBRARIES: [&str; 6] = ["tokio", "actix", "reqwest", "sqlx", "hyper", "async-std"];

@@ -17,7 +17,12 @@ const SQL_FOLDERS: [&str; 4] = [
 const ZOOKEEPER_FOLDER: [&str; 1] = ["dist/src/coordinator/zookeeper/"];
 
 /// Folders of the pure cores.
-const CORE_FOLDERS: [&str; 3] = ["node/store/src/", "node/replica/src/", "wire/src/"];
+const CORE_FOLDERS: [&str; 4] = [
+    "node/store/src/",
+    "node/replica/src/",
+    "dist/controller/src/",
+    "wire/src/",
+];
 
 /// What a pure core must not name in product code.
 const NOT_IN_CORES: [&str; 5] = ["SystemTime", "Instant", "tokio", "actix_web", "reqwest"];
