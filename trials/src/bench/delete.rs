@@ -31,7 +31,7 @@ pub async fn run(bench: &Bench, size: u64) -> anyhow::Result<Vec<Figure>> {
     let fleet = Fleet::start(&bench.binaries, &plan).await?;
     let client = stream::patient_client()?;
     let empty = on_disk(&fleet.data(1))?;
-    let (receipt, node) = stream::upload(&client, fleet.url(), size).await?;
+    let (receipt, node) = stream::upload(&client, fleet.url(), &stream::Body::new(size)).await?;
     let full = on_disk(&fleet.data(1))?;
     ensure!(
         full >= empty + size,

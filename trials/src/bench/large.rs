@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::time::Instant;
 use wire::routes;
 
-use super::{Bench, Bound, Figure, quantile, stream};
+use super::stream::{self, Body};
+use super::{Bench, Bound, Figure, quantile};
 use crate::fleet::{Fleet, Plan};
 
 const MEBIBYTE: f64 = (1 << 20) as f64;
@@ -30,18 +31,20 @@ pub async fn run(bench: &Bench, size: u64) -> anyhow::Result<Vec<Figure>> {
     let fleet = Fleet::start(&bench.binaries, &plan).await?;
     let client = stream::patient_client()?;
     let never = AtomicBool::new(false);
+    let body = Body::new(size);
     let mut quiet = small_uploads(&client, fleet.url(), QUIET_UPLOADS, &never).await?;
 
     let done = Arc::new(AtomicBool::new(false));
     let beside = {
-        let (client, url, done) = (client.clone(), fleet.url().to_owned(), Arc::clone(&done));
-        tokio::spawn(async move { small_uploads(&client, &url, usize::MAX, &done).await })
+        let (url, done) = (fleet.url().to_owned(), Arc::clone(&done));
+        std::thread::spawn(move || beside(&url, &done))
     };
     let begun = Instant::now();
-    let (receipt, node) = stream::upload(&client, fleet.url(), size).await?;
+    let (receipt, node) = stream::upload(&client, fleet.url(), &body).await?;
     let up = begun.elapsed().as_secs_f64();
     done.store(true, Ordering::Relaxed);
-    let mut busy = beside.await??;
+    let joined = tokio::task::spawn_blocking(move || beside.join()).await?;
+    let mut busy = joined.map_err(|_| anyhow::anyhow!("the small uploads panicked"))??;
 
     let begun = Instant::now();
     let (got, checksum) = stream::download(&client, &routes::retrieve(&node, receipt.id)).await?;
@@ -87,6 +90,18 @@ pub async fn run(bench: &Bench, size: u64) -> anyhow::Result<Vec<Figure>> {
     ])
 }
 
+/// Small uploads until it is done, on a thread and a connection of their own: they shall wait for
+/// the node, and not for the one who sends the large body.
+fn beside(dist: &str, done: &AtomicBool) -> anyhow::Result<Vec<f64>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let client = stream::patient_client()?;
+        small_uploads(&client, dist, usize::MAX, done).await
+    })
+}
+
 /// Uploads 1 KiB at a time, one after the other; gives each one's milliseconds.
 async fn small_uploads(
     client: &reqwest::Client,
@@ -95,9 +110,10 @@ async fn small_uploads(
     stop: &AtomicBool,
 ) -> anyhow::Result<Vec<f64>> {
     let mut taken = Vec::new();
+    let small = Body::new(1024);
     while taken.len() < count && !stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        stream::upload(client, dist, 1024).await?;
+        stream::upload(client, dist, &small).await?;
         taken.push(begun.elapsed().as_secs_f64() * 1000.0);
     }
     Ok(taken)

@@ -1,8 +1,5 @@
-//! Large bodies that are made and hashed as they go, so that nothing here holds them either.
+//! Large bodies that are sent and hashed as they go, so that nothing here holds them either.
 
-use std::sync::{Arc, Mutex};
-
-use anyhow::Context;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use rand::rngs::StdRng;
@@ -15,53 +12,75 @@ use crate::http;
 
 const PIECE_BYTES: u64 = 256 * 1024;
 
-/// Uploads `size` random bytes to where the distributor says; gives the receipt and the node.
+/// The pieces of a body, which are sent over and over.
+const PIECES: u64 = 64;
+
+/// A body of random pieces, made and hashed before it is sent: what is measured beside an upload
+/// must not wait for its sender.
+pub(super) struct Body {
+    size: u64,
+    pieces: Vec<Bytes>,
+    hash: Checksum,
+}
+
+impl Body {
+    pub(super) fn new(size: u64) -> Self {
+        let mut chance = StdRng::seed_from_u64(size);
+        let piece = |_| {
+            let mut bytes = vec![0; PIECE_BYTES as usize];
+            chance.fill_bytes(&mut bytes);
+            Bytes::from(bytes)
+        };
+        let mut body = Body {
+            size,
+            pieces: (0..PIECES.min(size.div_ceil(PIECE_BYTES)))
+                .map(piece)
+                .collect(),
+            hash: Checksum([0; 32]),
+        };
+        let mut hasher = blake3::Hasher::new();
+        for number in 0..size.div_ceil(PIECE_BYTES) {
+            hasher.update(&piece_of(&body.pieces, size, number));
+        }
+        body.hash = Checksum(*hasher.finalize().as_bytes());
+        body
+    }
+
+    fn stream(&self) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + use<> {
+        let (pieces, size) = (self.pieces.clone(), self.size);
+        let numbers = 0..size.div_ceil(PIECE_BYTES);
+        stream::iter(numbers.map(move |number| Ok(piece_of(&pieces, size, number))))
+    }
+}
+
+fn piece_of(pieces: &[Bytes], size: u64, number: u64) -> Bytes {
+    let length = PIECE_BYTES.min(size - number * PIECE_BYTES);
+    pieces[(number % PIECES) as usize].slice(..length as usize)
+}
+
+/// Uploads a body to where the distributor says; gives the receipt and the node.
 ///
 /// # Errors
 /// When it is refused, or the receipt names another hash than was sent.
 pub(super) async fn upload(
     client: &reqwest::Client,
     dist: &str,
-    size: u64,
+    body: &Body,
 ) -> anyhow::Result<(Receipt, String)> {
+    let size = body.size;
     let url = format!("{dist}{}?size={size}", routes::STORE);
     let place: Place = http::json(client.get(url)).await?;
-    let sent = Arc::new(Mutex::new(blake3::Hasher::new()));
     let request = client
         .put(format!("{}/{}", place.uri, place.id))
         .header("content-length", size)
-        .body(reqwest::Body::wrap_stream(pieces(size, Arc::clone(&sent))));
+        .body(reqwest::Body::wrap_stream(body.stream()));
     let receipt: Receipt = http::json(request).await?;
-    let hash = sent.lock().ok().context("the sender panicked")?.finalize();
-    anyhow::ensure!(
-        receipt.checksum == Checksum(*hash.as_bytes()),
-        "the receipt's hash is wrong"
-    );
+    anyhow::ensure!(receipt.checksum == body.hash, "the receipt's hash is wrong");
     anyhow::ensure!(receipt.size == size, "the receipt's size is wrong");
     Ok((
         receipt,
         place.uri.trim_end_matches(routes::STORE).to_owned(),
     ))
-}
-
-fn pieces(
-    size: u64,
-    hasher: Arc<Mutex<blake3::Hasher>>,
-) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> {
-    let chance = StdRng::seed_from_u64(size);
-    stream::unfold((chance, 0), move |(mut chance, sent)| {
-        let hasher = Arc::clone(&hasher);
-        async move {
-            let length = PIECE_BYTES.min(size - sent);
-            if length == 0 {
-                return None;
-            }
-            let mut piece = vec![0; usize::try_from(length).ok()?];
-            chance.fill_bytes(&mut piece);
-            hasher.lock().ok()?.update(&piece);
-            Some((Ok(Bytes::from(piece)), (chance, sent + length)))
-        }
-    })
 }
 
 /// Downloads a link; gives its size and hash.
