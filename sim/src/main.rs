@@ -72,10 +72,11 @@ fn threads() -> usize {
 fn many(arguments: &Arguments, bug: Option<SeededBug>) -> anyhow::Result<()> {
     let began = Instant::now();
     let failures = Mutex::new(Vec::new());
-    let totals = [const { AtomicU64::new(0) }; 4];
+    let totals = [const { AtomicU64::new(0) }; 5];
     let seeds = arguments.from..arguments.from + arguments.seeds;
     run_many(seeds, bug, threads(), &|seed, outcome| {
         let figures = [
+            1,
             outcome.steps,
             outcome.acknowledged,
             outcome.reads,
@@ -100,12 +101,11 @@ fn many(arguments: &Arguments, bug: Option<SeededBug>) -> anyhow::Result<()> {
             "seed {seed}: {violation}\n  again: cargo run -p sim --release -- --seed {seed} --trace"
         )?;
     }
-    let [steps, acknowledged, reads, faults] = totals.map(AtomicU64::into_inner);
+    let [schedules, steps, acknowledged, reads, faults] = totals.map(AtomicU64::into_inner);
     let seconds = began.elapsed().as_secs_f64();
     writeln!(
         out,
-        "{} schedules in {seconds:.1} s: {steps} steps, {acknowledged} changes acknowledged, {reads} reads, {faults} faults, {} violations",
-        arguments.seeds,
+        "{schedules} schedules in {seconds:.1} s: {steps} steps, {acknowledged} changes acknowledged, {reads} reads, {faults} faults, {} violations",
         failures.len()
     )?;
     anyhow::ensure!(failures.is_empty(), "there are violations");
