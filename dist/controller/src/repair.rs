@@ -73,14 +73,19 @@ fn counts(situation: Situation<'_>, member: &Member) -> bool {
     seen.is_some_and(may_return) && !situation.draining.contains(&member.node)
 }
 
-/// Whether a replica outside of the sets is not on its living node any more: the disk was replaced,
-/// and the node may take a new one.
+/// Whether a replica outside of the set is not on its living node any more: the disk was replaced,
+/// and the node may take a new one. While somebody leads, that goes for an eligible one too: nobody
+/// can elect what is not there, and its node could never take another.
 fn is_lost(situation: Situation<'_>, record: &ShardRecord, member: &Member) -> bool {
     let leads = record
         .leader
         .as_ref()
         .is_some_and(|leader| leader.member == *member);
-    let is_named = record.in_sync.contains(member) || record.eligible.contains(member);
+    let is_led = record
+        .leader
+        .as_ref()
+        .is_some_and(|leader| situation.holder(&leader.member).is_some());
+    let is_named = record.in_sync.contains(member) || (record.eligible.contains(member) && !is_led);
     let is_gone = situation.alive(&member.node).is_some_and(|seen| {
         seen.heartbeat.offer != member.replica
             && crate::report_of(&seen.heartbeat, member).is_none()
@@ -126,6 +131,7 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     {
         return Some(changed(record, Reason::Removed, |next| {
             next.replicas.retain(|member| member != lost);
+            next.eligible.retain(|member| member != lost);
         }));
     }
     let copies = usize::from(situation.policy.copies);
