@@ -74,17 +74,19 @@ fn counts(situation: Situation<'_>, member: &Member) -> bool {
 }
 
 /// Whether a replica outside of the set is not on its living node any more: the disk was replaced,
-/// and the node may take a new one. While somebody leads, that goes for an eligible one too: nobody
-/// can elect what is not there, and its node could never take another.
+/// and the node may take a new one. That goes for an eligible one too once the leader has begun its
+/// epoch, and so has everything: else its node could never take another.
 fn is_lost(situation: Situation<'_>, record: &ShardRecord, member: &Member) -> bool {
     let leads = record
         .leader
         .as_ref()
         .is_some_and(|leader| leader.member == *member);
-    let is_led = record
-        .leader
-        .as_ref()
-        .is_some_and(|leader| situation.holder(&leader.member).is_some());
+    let is_led = record.leader.as_ref().is_some_and(|leader| {
+        let held = situation.holder(&leader.member);
+        held.is_some_and(|(heartbeat, report)| {
+            heartbeat.incarnation == leader.incarnation && report.end.epoch == record.epoch
+        })
+    });
     let is_named = record.in_sync.contains(member) || (record.eligible.contains(member) && !is_led);
     let is_gone = situation.alive(&member.node).is_some_and(|seen| {
         seen.heartbeat.offer != member.replica

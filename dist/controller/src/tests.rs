@@ -401,6 +401,8 @@ fn alone_with_an_eligible_one() -> World {
     record.replicas.push(other.clone());
     record.eligible.push(other);
     record.min_in_sync = 2;
+    let epoch = record.epoch;
+    world.heartbeat("node1").replicas[0].end.epoch = epoch;
     world
 }
 
@@ -428,6 +430,16 @@ fn nobody_eligible_leaves_while_nobody_leads() {
     world.hear("node2", heartbeat(2, 21));
     let leader = world.nodes.get_mut(&name("node1")).expect("is there");
     leader.alive = false;
+    assert!(!world.apply().contains(&Reason::Removed));
+    assert_eq!(world.records[&ShardNo(1)].eligible.len(), 1);
+}
+
+// If this fails, the last copy is forgotten because of a leader whose own disk is gone, too.
+#[test]
+fn nobody_eligible_leaves_before_the_leader_has_begun_its_epoch() {
+    let mut world = alone_with_an_eligible_one();
+    world.hear("node2", heartbeat(2, 21));
+    world.heartbeat("node1").replicas[0].end.epoch = Epoch(0);
     assert!(!world.apply().contains(&Reason::Removed));
     assert_eq!(world.records[&ShardNo(1)].eligible.len(), 1);
 }
