@@ -87,7 +87,7 @@ impl Lister {
         })?;
         outcome
             .await
-            .unwrap_or_else(|_| Err(ListError::Unavailable("the distributor stops".to_owned())))
+            .unwrap_or_else(|_| Err(ListError::Unavailable("the listing was cut short".to_owned())))
     }
 
     /// The turn runs on the thread of whoever finds the queue unserved: one thread less has to be

@@ -36,7 +36,8 @@ impl Slow {
 
     async fn take(&self, parts: &[ListingPart]) -> Result<Vec<ListingOutcome>, QueryError> {
         self.permits.acquire().await.expect("open").forget();
-        if let Some(failure) = *self.failure.lock().expect("no panic") {
+        let failure = *self.failure.lock().expect("no panic");
+        if let Some(failure) = failure {
             return Err(failure());
         }
         let listed = |part: &ListingPart| match &part.step {
@@ -248,6 +249,28 @@ async fn a_failure_is_told_to_all_and_the_next_listing_works() {
         lister.list(vec![part(1, 1)]).await.expect("listed").len(),
         1
     );
+}
+
+// If this fails, one panic ends all listing, and every upload is PENDING until a restart.
+#[tokio::test]
+async fn a_turn_that_is_cut_short_is_told_to_all_and_the_next_listing_works() {
+    let catalog = Slow::new(0);
+    let lister = lister(&catalog);
+    *catalog.failure.lock().expect("no panic") = Some(|| panic!("the catalog panics"));
+    let first = send(&lister, vec![part(1, 1)]).await;
+    let behind = send(&lister, vec![part(1, 2)]).await;
+    catalog.permits.add_permits(1);
+    for listing in [first, behind] {
+        let outcome = listing.await.expect("its own task goes on");
+        assert!(
+            matches!(outcome, Err(ListError::Unavailable(_))),
+            "{outcome:?}"
+        );
+    }
+    *catalog.failure.lock().expect("no panic") = None;
+    catalog.permits.add_permits(1);
+    let listed = lister.list(vec![part(1, 1)]).await.expect("listed");
+    assert_eq!(listed.len(), 1);
 }
 
 // If this fails, an upload whose node lost its connection is never listed by that batch.
