@@ -85,9 +85,11 @@ impl Lister {
             arrived: Instant::now(),
             answer,
         })?;
-        outcome
-            .await
-            .unwrap_or_else(|_| Err(ListError::Unavailable("the listing was cut short".to_owned())))
+        outcome.await.unwrap_or_else(|_| {
+            Err(ListError::Unavailable(
+                "the listing was cut short".to_owned(),
+            ))
+        })
     }
 
     /// The turn runs on the thread of whoever finds the queue unserved: one thread less has to be
