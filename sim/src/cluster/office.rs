@@ -37,16 +37,8 @@ impl Cluster {
         let process = self.nodes[node].process;
         self.office.heard.insert(name, (heartbeat, self.now_ms));
         self.round();
-        let records = self.register.records.values().cloned().collect();
         let delay_ms = self.random.between(1, 10);
-        self.after(
-            delay_ms,
-            Happening::Mapped {
-                node,
-                process,
-                records,
-            },
-        );
+        self.send_map(node, process, delay_ms);
     }
 
     pub(super) fn ask_for_map(&mut self, node: usize) {
@@ -55,8 +47,12 @@ impl Cluster {
             return;
         }
         let process = at.process;
-        let records = self.register.records.values().cloned().collect();
         let delay_ms = self.random.between(2, 20);
+        self.send_map(node, process, delay_ms);
+    }
+
+    fn send_map(&mut self, node: usize, process: u64, delay_ms: u64) {
+        let records = self.register.records.values().cloned().collect();
         self.after(
             delay_ms,
             Happening::Mapped {
