@@ -209,6 +209,7 @@ impl Replay {
             upkeep: self.upkeep,
             leads: None,
             contents: self.contents,
+            kept: None,
         }
     }
 }

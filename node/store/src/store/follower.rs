@@ -73,6 +73,7 @@ impl Store {
             }
         }
         self.leads = None;
+        self.forget_kept_above(lsn);
         self.log.truncate_after(lsn).map(drop)
     }
 }

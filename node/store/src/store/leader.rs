@@ -424,6 +424,7 @@ impl Store {
             content,
             ended,
         });
+        self.keep(record);
         Ok(entry.lsn)
     }
 }
