@@ -177,8 +177,7 @@ impl Decoder {
             return Err(DecodePacketError::Length(length));
         }
         if self.bytes.len() < LENGTH_BYTES + length {
-            self.bytes
-                .reserve(LENGTH_BYTES + length - self.bytes.len());
+            self.bytes.reserve(LENGTH_BYTES + length - self.bytes.len());
             return Ok(None);
         }
         self.bytes.advance(LENGTH_BYTES);
@@ -197,12 +196,8 @@ fn decode(mut bytes: Bytes) -> Result<Packet, DecodePacketError> {
     let broken = DecodePacketError::Body(kind);
     let message = match kind {
         0 if bytes.is_empty() => return Ok(Packet::Alive),
-        1 => serde_json::from_slice(&bytes)
-            .ok()
-            .map(Message::Hello),
-        2 => serde_json::from_slice(&bytes)
-            .ok()
-            .map(Message::Refused),
+        1 => serde_json::from_slice(&bytes).ok().map(Message::Hello),
+        2 => serde_json::from_slice(&bytes).ok().map(Message::Refused),
         3 => numbers(&bytes).map(|[epoch, lsn]| {
             Message::Diverged(Position {
                 epoch: Epoch(epoch),

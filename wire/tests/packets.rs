@@ -161,7 +161,9 @@ fn unknown_versions_kinds_and_lengths_are_refused() {
     assert_eq!(with(5, 9), Err(DecodePacketError::Kind(9)));
     assert_eq!(with(5, 3), Err(DecodePacketError::Body(3)));
     assert_eq!(with(0, 35), Err(DecodePacketError::Length(35)));
-    let long = u32::try_from(PACKET_BYTES_MAX + 1).expect("fits").to_le_bytes();
+    let long = u32::try_from(PACKET_BYTES_MAX + 1)
+        .expect("fits")
+        .to_le_bytes();
     assert!(matches!(read(&[&long]), Err(DecodePacketError::Length(_))));
 }
 
@@ -170,5 +172,8 @@ fn unknown_versions_kinds_and_lengths_are_refused() {
 fn the_largest_record_fits_a_packet() {
     let largest = vec![7; 17 << 20];
     let packet = said(records(&[largest]));
-    assert_eq!(read(&[&bytes(std::slice::from_ref(&packet))]), Ok(vec![packet]));
+    assert_eq!(
+        read(&[&bytes(std::slice::from_ref(&packet))]),
+        Ok(vec![packet])
+    );
 }

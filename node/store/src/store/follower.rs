@@ -68,6 +68,9 @@ impl Store {
         );
         while let Some(record) = self.pending.pop_above(lsn) {
             self.uploads.undo(&record);
+            if record.entry.kind == Kind::Chunk && record.entry.upload == record.entry.lsn {
+                self.shared.end_upload(record.entry.lsn);
+            }
             if let Some(state) = self.log.state_mut(record.segment) {
                 state.forget(&record.entry);
             }
