@@ -157,6 +157,7 @@ fn distributor(options: &Options) -> Result<dist::Config, StartError> {
         public_url: None,
         database_url: options.catalog(),
         coordinator: None,
+        copies: options.copies(),
         access: dist::Access::default(),
         session: options.session,
         poll: dist::POLL_DEFAULT,

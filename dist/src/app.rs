@@ -19,7 +19,7 @@ use wire::{NodeName, Position, ShardNo};
 
 use crate::catalog::{self, Catalog, Database, Identity, OpenError, QueryError, Sighting};
 use crate::config::Config;
-use crate::controller::Controller;
+use crate::controller::{Controller, Policy};
 use crate::coordinator::{Coordinator, CoordinatorError, ZooKeeperError, open_zookeeper};
 use crate::http;
 use crate::lister::Lister;
@@ -270,7 +270,7 @@ impl Shared {
             Arc::clone(&coordinator),
             Arc::clone(&members),
             identity,
-            config.session,
+            (config.session, Policy::of(config.copies.get())),
         );
         let public_url = config
             .public_url

@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod checksum;
+pub mod copies;
 pub mod error;
 pub mod id;
 pub mod limits;
@@ -17,6 +18,7 @@ pub mod timestamp;
 
 pub use body::{content, listing, membership, operation, placement, replication, shard, stats};
 pub use checksum::Checksum;
+pub use copies::Copies;
 pub use error::{Code, ErrorBody};
 pub use id::ContentId;
 pub use name::NodeName;

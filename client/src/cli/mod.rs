@@ -7,6 +7,7 @@ mod get;
 mod info;
 mod list;
 mod nodes;
+mod shards;
 mod stats;
 mod transfers;
 mod update;
@@ -85,6 +86,7 @@ enum Command {
     List(list::Arguments),
     Info(info::Arguments),
     Nodes(nodes::Arguments),
+    Shards(shards::Arguments),
     Stats(stats::Arguments),
     Bench(bench::Arguments),
 }
@@ -148,6 +150,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::List(arguments) => list::run(session, arguments).await,
         Command::Info(arguments) => info::run(session, arguments).await,
         Command::Nodes(arguments) => nodes::run(session, arguments).await,
+        Command::Shards(arguments) => shards::run(session, arguments).await,
         Command::Stats(arguments) => stats::run(session, arguments).await,
         Command::Bench(_) => unreachable!("`run` takes it before a session is opened"),
     }
@@ -223,6 +226,7 @@ mod tests {
             &format!("delete {id} {id}"),
             &format!("info {id} --json"),
             "nodes",
+            "shards --json",
             "stats --watch",
             "bench upload --size 1KiB --concurrency 16 --duration 10s --json",
             "bench get --count 1000",

@@ -105,6 +105,7 @@ fn distributor(database_url: String, access_key: Option<String>) -> dist::Config
         public_url: None,
         database_url,
         coordinator: None,
+        copies: wire::Copies::ONE,
         access: dist::Access {
             cluster_key: cluster_key(),
             access_key,

@@ -17,11 +17,8 @@ use crate::catalog::Identity;
 use crate::coordinator::{Coordinator, CoordinatorError};
 use crate::members::Members;
 
-pub(crate) use controller::Seen;
-use controller::{Change, Policy, Situation, behind, decide, wants_records};
-
-/// How many replicas each shard has.
-const COPIES: u8 = 1;
+use controller::{Change, Situation, behind, decide, wants_records};
+pub(crate) use controller::{Policy, Seen};
 
 /// Decisions can follow from each other: a full shard is closed, then another one is made.
 const ROUNDS_MAX: usize = 4;
@@ -32,6 +29,7 @@ pub(crate) struct Controller {
     members: Arc<Members>,
     candidate: Uuid,
     session: Duration,
+    policy: Policy,
     /// The catalog was empty when this process started: no node can hold anything of it yet.
     fresh: AtomicBool,
     in_office: AtomicBool,
@@ -51,13 +49,14 @@ impl Controller {
         coordinator: Arc<dyn Coordinator>,
         members: Arc<Members>,
         identity: Identity,
-        session: Duration,
+        (session, policy): (Duration, Policy),
     ) -> Self {
         Controller {
             coordinator,
             members,
             candidate: Uuid::new_v4(),
             session,
+            policy,
             fresh: AtomicBool::new(identity.new && !identity.adopted),
             in_office: AtomicBool::new(false),
             office: Mutex::new(None),
@@ -151,7 +150,7 @@ impl Controller {
             draining: &BTreeSet::new(),
             may_make: false,
             may_judge: true,
-            policy: Policy::of(COPIES),
+            policy: self.policy,
         };
         for change in behind(situation, before, now, heard) {
             self.change(change).await?;
@@ -182,7 +181,7 @@ impl Controller {
                 draining: &BTreeSet::new(),
                 may_make,
                 may_judge: waited,
-                policy: Policy::of(COPIES),
+                policy: self.policy,
             });
             if changes.is_empty() {
                 return Ok(());

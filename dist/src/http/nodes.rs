@@ -1,5 +1,6 @@
 //! `GET /nodes`, `GET /stats`, `POST /nodes/{name}/heartbeat`.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use actix_web::HttpResponse;
@@ -7,7 +8,7 @@ use actix_web::web::{Data, Path, Payload};
 use wire::NodeName;
 use wire::limits::LISTING_BYTES_MAX;
 use wire::membership::{
-    Health, Heartbeat, HeartbeatAnswer, NodeEntry, NodeShard, NodesAnswer, ReplicaRole, ServiceRole,
+    Draining, Health, Heartbeat, HeartbeatAnswer, NodeEntry, NodeShard, NodesAnswer, ServiceRole,
 };
 use wire::stats::{ClusterStats, NodeStats};
 
@@ -15,83 +16,56 @@ use super::body;
 use super::error::{ApiError, wrong_cluster};
 use super::policy::host_and_port;
 use crate::app::Shared;
-use crate::members::NodeView;
+use crate::members::View;
 
-/// Every service of the cluster.
+/// Every service of the cluster, and every shard.
 pub(super) async fn nodes(shared: Data<Shared>) -> HttpResponse {
     let now = Instant::now();
-    let records = shared.members.records();
-    let shards_of = |name: &NodeName| {
-        let each = records.values().filter_map(|record| {
-            let member = record.member_on(name)?;
-            let leads = record
-                .leader
-                .as_ref()
-                .is_some_and(|leader| leader.member == *member);
-            let role = if leads {
-                ReplicaRole::Leader
-            } else {
-                ReplicaRole::Follower
-            };
-            Some(NodeShard {
-                shard: record.shard,
-                role,
-                state: record.state,
-            })
-        });
-        each.collect()
+    let (records, seen) = (shared.members.records(), shared.members.seen(now));
+    let view = View {
+        records: &records,
+        nodes: &seen,
     };
-    let mut nodes: std::collections::BTreeMap<NodeName, NodeEntry> = shared
-        .members
-        .distributors(now)
-        .into_iter()
-        .map(|(name, address, health)| {
-            (
-                name,
-                entry(
-                    &address.public_url,
-                    ServiceRole::Distributor,
-                    health,
-                    Vec::new(),
-                ),
-            )
-        })
+    let distributor =
+        |url: &str, health| entry(url, ServiceRole::Distributor, health, Vec::new(), None);
+    let others = shared.members.distributors(now).into_iter();
+    let mut nodes: BTreeMap<NodeName, NodeEntry> = others
+        .map(|(name, address, health)| (name, distributor(&address.public_url, health)))
         .collect();
-    let own = entry(
-        &shared.public_url,
-        ServiceRole::Distributor,
-        Health::Up,
-        Vec::new(),
-    );
+    let own = distributor(&shared.public_url, Health::Up);
     nodes.insert(shared.name.clone(), own);
-    for NodeView {
-        name,
-        address,
-        health,
-        ..
-    } in shared.members.nodes(now)
-    {
-        let shards = shards_of(&name);
-        nodes.insert(
-            name,
-            entry(&address.public_url, ServiceRole::Node, health, shards),
-        );
+    for node in shared.members.nodes(now) {
+        let shards = view.replicas_on(&node.name);
+        let url = &node.address.public_url;
+        let entry = entry(url, ServiceRole::Node, node.health, shards, None);
+        nodes.insert(node.name, entry);
     }
     HttpResponse::Ok().json(NodesAnswer {
         cluster: shared.identity.cluster,
         nodes,
+        shards: view.shards(),
     })
 }
 
 /// Every node's statistics, and their sums.
 pub(super) async fn stats(shared: Data<Shared>) -> HttpResponse {
-    let views = shared.members.nodes(Instant::now());
+    let now = Instant::now();
+    let views = shared.members.nodes(now);
     let total = total(views.iter().filter_map(|view| view.stats.as_ref()));
     let nodes = views
         .into_iter()
         .map(|view| (view.name, view.stats))
         .collect();
-    HttpResponse::Ok().json(ClusterStats { nodes, total })
+    let (records, seen) = (shared.members.records(), shared.members.seen(now));
+    let view = View {
+        records: &records,
+        nodes: &seen,
+    };
+    HttpResponse::Ok().json(ClusterStats {
+        nodes,
+        total,
+        contents_led: view.contents(),
+    })
 }
 
 /// Takes a node's sign of life.
@@ -147,7 +121,13 @@ fn admit(shared: &Shared, name: &NodeName, heartbeat: &Heartbeat) -> Result<(), 
     }
 }
 
-fn entry(public_url: &str, role: ServiceRole, health: Health, shards: Vec<NodeShard>) -> NodeEntry {
+fn entry(
+    public_url: &str,
+    role: ServiceRole,
+    health: Health,
+    shards: Vec<NodeShard>,
+    draining: Option<Draining>,
+) -> NodeEntry {
     let (host, port) = host_and_port(public_url).unwrap_or_default();
     NodeEntry {
         host,
@@ -156,6 +136,7 @@ fn entry(public_url: &str, role: ServiceRole, health: Health, shards: Vec<NodeSh
         role,
         health,
         shards,
+        draining,
     }
 }
 

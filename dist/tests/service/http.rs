@@ -60,8 +60,16 @@ async fn a_node_that_joins_takes_uploads(fresh: Fresh) {
     let nodes = dist.json("/nodes").await;
     assert_eq!(nodes["nodes"]["dist"]["role"], "distributor");
     assert_eq!(nodes["nodes"]["node1"]["shards"][0]["role"], "leader");
+    assert_eq!(nodes["nodes"]["node1"]["shards"][0]["in_sync"], true);
+    let shown = &nodes["shards"][0];
+    assert_eq!(
+        (&shown["leader"], &shown["min_in_sync"]),
+        (&json!("node1"), &json!(1))
+    );
+    assert_eq!(shown["replicas"][0]["lag"], 0);
     let stats = dist.json("/stats").await;
     assert_eq!(stats["total"]["max_storage"], 1 << 30);
+    assert_eq!(stats["contents_led"], 0);
     dist.stop().await;
 }
 

@@ -96,6 +96,7 @@ impl Cluster {
             public_url: None,
             database_url: format!("sqlite://{}", catalog.display()),
             coordinator: None,
+            copies: wire::Copies::ONE,
             access: dist::Access::default(),
             session: Duration::from_millis(600),
             poll: Duration::from_millis(100),
