@@ -6,7 +6,7 @@ use store::{OpenError, Store};
 use uuid::Uuid;
 use wire::ShardNo;
 use wire::membership::HeartbeatAnswer;
-use wire::shard::ShardRecord;
+use wire::shard::{Revision, ShardRecord};
 
 use super::disk_thread::DiskThread;
 use super::replica::Replica;
@@ -117,7 +117,10 @@ impl DiskThread {
         let shard = record.shard;
         let held = self.replicas.get(&shard).map(|replica| Held {
             replica: replica.replica,
-            record_version: replica.record.as_ref().map_or(0, |record| record.version),
+            revision: replica
+                .record
+                .as_ref()
+                .map_or(Revision::NONE, ShardRecord::revision),
         });
         let offers = &self.dir.identity().offers;
         match duty::step(&self.around.me, held, offers, record) {

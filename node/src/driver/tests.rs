@@ -103,6 +103,7 @@ impl Rig {
             min_in_sync: 1,
             degraded: false,
             state: ShardState::Open,
+            lineage: 0,
             version: 1,
         }
     }

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 use wire::NodeName;
 use wire::position::{Epoch, Lsn};
-use wire::shard::ShardRecord;
+use wire::shard::{Revision, ShardRecord};
 
 /// This node, as shard records name it.
 #[derive(Clone, Debug)]
@@ -19,14 +19,15 @@ pub struct Me {
 pub struct Held {
     /// The replica's UUID.
     pub replica: Uuid,
-    /// The version of the record that it obeys; 0 for none yet.
-    pub record_version: u64,
+    /// The revision of the record that it obeys.
+    pub revision: Revision,
 }
 
 /// What to do with a record that a distributor sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It is not about this node, or it is not newer than what the node has.
+    /// It is not about this node, it is not newer than what the node has, or it was restored and
+    /// nobody leads yet.
     Ignore,
     /// Make this replica, then obey the record.
     Make(Uuid),
@@ -41,9 +42,12 @@ pub fn step(me: &Me, held: Option<Held>, offers: &[Uuid], record: &ShardRecord) 
     let Some(member) = record.member_on(&me.name) else {
         return Step::Ignore;
     };
+    if record.is_restored() {
+        return Step::Ignore;
+    }
     match held {
         Some(held) if held.replica != member.replica => Step::Lost,
-        Some(held) if record.version > held.record_version => Step::Obey,
+        Some(held) if record.revision() > held.revision => Step::Obey,
         Some(_) => Step::Ignore,
         None if offers.contains(&member.replica) => Step::Make(member.replica),
         None => Step::Lost,
@@ -113,14 +117,18 @@ mod tests {
             min_in_sync: 1,
             degraded: false,
             state: ShardState::Open,
+            lineage: 0,
             version,
         }
     }
 
-    fn held(replica: u128, record_version: u64) -> Option<Held> {
+    fn held(replica: u128, version: u64) -> Option<Held> {
         Some(Held {
             replica: Uuid::from_u128(replica),
-            record_version,
+            revision: Revision {
+                lineage: 0,
+                version,
+            },
         })
     }
 
@@ -143,6 +151,11 @@ mod tests {
         assert_eq!(step(&me(), held(5, 2), &[], &record(5, 3)), Step::Obey);
         assert_eq!(step(&me(), held(5, 0), &[], &record(5, 1)), Step::Obey);
         assert_eq!(step(&me(), held(5, 3), &[], &record(5, 3)), Step::Ignore);
+        let mut restored = record(5, 2);
+        restored.lineage = 1;
+        assert_eq!(step(&me(), held(5, 3), &[], &restored), Step::Obey);
+        restored.leader = None;
+        assert_eq!(step(&me(), held(5, 1), &[], &restored), Step::Ignore);
         let mut others = record(5, 9);
         others.replicas[0].node = "node2".parse().expect("a name");
         assert_eq!(step(&me(), held(5, 3), &[], &others), Step::Ignore);
