@@ -140,6 +140,7 @@ mod tests {
             min_in_sync: 1,
             degraded: false,
             state: ShardState::Open,
+            lineage: 0,
             version: 1,
         }
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 use wire::packet::{DecodePacketError, Decoder, PACKET_BYTES_MAX, Packet, encode};
 use wire::replication::{Envelope, Frame, Hello, Message};
-use wire::shard::{ShardRecord, ShardState};
+use wire::shard::{Revision, ShardRecord, ShardState};
 use wire::{Epoch, Lsn, Position, ShardNo};
 
 fn record() -> ShardRecord {
@@ -21,13 +21,10 @@ fn record() -> ShardRecord {
         min_in_sync: 2,
         degraded: true,
         state: ShardState::Closed,
+        lineage: 1,
         version: 12,
-        ..serde_json::from_str(EMPTY).expect("a record")
     }
 }
-
-const EMPTY: &str = r#"{"shard":0,"log":1,"epoch":0,"leader":null,"in_sync":[],"eligible":[],
-    "replicas":[],"min_in_sync":1,"degraded":false,"state":"open","version":1}"#;
 
 fn said(message: Message) -> Packet {
     Packet::Said(Envelope {
@@ -62,11 +59,13 @@ fn any_message() -> impl Strategy<Value = Message> {
         hello.prop_map(|(last, checksum, version)| Message::Hello(Hello {
             replica: Uuid::from_u128(1),
             incarnation: Uuid::from_u128(2),
-            version,
+            revision: Revision {
+                lineage: 1,
+                version,
+            },
             last,
             checksum,
             consistent_from: checksum.map(|sum| Lsn(u64::from(sum))),
-            ..hello_of()
         })),
         Just(Message::Refused(Box::new(record()))),
         position.prop_map(Message::Diverged),
@@ -84,15 +83,6 @@ fn any_message() -> impl Strategy<Value = Message> {
             free_bytes
         }),
     ]
-}
-
-fn hello_of() -> Hello {
-    serde_json::from_str(
-        r#"{"replica":"00000000-0000-0000-0000-000000000001",
-        "incarnation":"00000000-0000-0000-0000-000000000001","version":1,
-        "last":{"epoch":0,"lsn":0},"checksum":null,"consistent_from":null}"#,
-    )
-    .expect("a hello")
 }
 
 fn bytes(packets: &[Packet]) -> Vec<u8> {

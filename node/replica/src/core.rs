@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 use wire::replication::{Envelope, Message};
-use wire::shard::{Leader as LeaderOf, Member, ShardRecord};
+use wire::shard::{Leader as LeaderOf, Member, Revision, ShardRecord};
 use wire::{Epoch, Lsn, NodeName};
 
 use crate::around::{Around, Talk};
@@ -255,14 +255,15 @@ impl Core {
         checksum_here: Option<u32>,
         out: &mut Vec<Effect>,
     ) -> Result<(), Halt> {
-        let version = self.record.as_ref().map_or(0, |record| record.version);
+        let known = self.record.as_ref();
+        let revision = known.map_or(Revision::NONE, ShardRecord::revision);
         match &envelope.message {
-            Message::Refused(record) if record.version > version => {
+            Message::Refused(record) if record.revision() > revision => {
                 out.push(Effect::Learn((**record).clone()));
                 return Ok(());
             }
-            Message::Hello(hello) if hello.version > version => out.push(Effect::ReadRecord),
-            Message::Hello(hello) if hello.version < version => self.refuse(from, &envelope, out),
+            Message::Hello(hello) if hello.revision > revision => out.push(Effect::ReadRecord),
+            Message::Hello(hello) if hello.revision < revision => self.refuse(from, &envelope, out),
             _ => {}
         }
         let Some((role, around)) = self.parts() else {

@@ -109,6 +109,7 @@ impl Rig {
             min_in_sync: 1,
             degraded: false,
             state: ShardState::Open,
+            lineage: 0,
             version: 1,
         }
     }

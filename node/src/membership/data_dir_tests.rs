@@ -36,6 +36,7 @@ fn record(shard: u16) -> ShardRecord {
         min_in_sync: 1,
         degraded: false,
         state: ShardState::Open,
+        lineage: 0,
         version: 4,
     }
 }

@@ -26,7 +26,8 @@ pub struct Held<'a> {
 /// What to do with a record that a distributor sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// It is not about this node, or it is not newer than what the node has.
+    /// It is not about this node, it is not newer than what the node has, or it was restored and
+    /// nobody leads yet.
     Ignore,
     /// Make this replica, then obey the record.
     Make(Uuid),
@@ -44,6 +45,10 @@ pub enum Step {
 pub fn step(me: &Me, held: Option<Held<'_>>, offers: &[Uuid], record: &ShardRecord) -> Step {
     let named = record.member_on(&me.name).map(|member| member.replica);
     let offered = named.filter(|replica| offers.contains(replica));
+    // A record that was restored and has no leader yet may be older than what is not known yet.
+    if record.is_restored() {
+        return Step::Ignore;
+    }
     let Some(held) = held else {
         return match (named, offered) {
             (None, _) => Step::Ignore,
@@ -57,8 +62,6 @@ pub fn step(me: &Me, held: Option<Held<'_>>, offers: &[Uuid], record: &ShardReco
         (Some(named), _) if named == held.replica => Step::Obey,
         (_, Some(replica)) => Step::Replace(replica),
         (Some(_), None) => Step::Lost,
-        // Nobody leads by a record that was restored: it may be older than what is not known yet.
-        (None, _) if record.leader.is_none() => Step::Ignore,
         (None, _) => Step::Leave,
     }
 }
@@ -107,6 +110,7 @@ mod tests {
             min_in_sync: 1,
             degraded: false,
             state: ShardState::Open,
+            lineage: 0,
             version,
         }
     }
@@ -150,17 +154,23 @@ mod tests {
         assert_eq!(step(held(5, None), &record(5, 1)), Step::Obey);
         assert_eq!(step(held(5, Some(&three)), &three), Step::Ignore);
         assert_eq!(step(held(5, Some(&three)), &two), Step::Ignore);
+        let mut restored = record(5, 2);
+        restored.lineage = 1;
+        assert_eq!(step(held(5, Some(&three)), &restored), Step::Obey);
+        restored.leader = None;
+        assert_eq!(step(held(5, Some(&two)), &restored), Step::Ignore);
     }
 
     // If this fails, a copy is thrown away that the cluster still counts on, or is kept for ever.
     #[test]
-    fn a_replica_goes_when_a_later_record_with_a_leader_does_not_name_it() {
+    fn a_replica_goes_when_a_later_record_does_not_name_it() {
         let step = |held, record: &ShardRecord| step(&me(), held, &[], record);
         let three = record(5, 3);
         assert_eq!(step(held(5, Some(&three)), &others(4)), Step::Leave);
         assert_eq!(step(held(5, Some(&three)), &others(3)), Step::Ignore);
         let restored = ShardRecord {
             leader: None,
+            lineage: 1,
             ..others(4)
         };
         assert_eq!(step(held(5, Some(&three)), &restored), Step::Ignore);

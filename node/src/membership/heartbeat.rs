@@ -8,13 +8,14 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 use wire::limits::SESSION_DEFAULT;
 use wire::membership::{Heartbeat, HeartbeatAnswer, ReplicaReport, ShardMap};
+use wire::shard::{Revision, ShardRecord};
 use wire::{Code, routes};
 
 use super::distributors::{CallError, Distributors, NewError};
 use super::duty::Me;
 use super::register::{self, Ask};
 use crate::driver::Handle;
-use crate::driver::table::ReplicaView;
+use crate::driver::table::{ReplicaView, Standing};
 
 /// Heartbeats of one session: five may be lost before a node counts as dead.
 const PER_SESSION: u32 = 6;
@@ -258,15 +259,19 @@ impl Pulse {
 fn report(view: &ReplicaView, with_record: bool) -> ReplicaReport {
     let measures = view.gauge.measures();
     let space = measures.usage.space;
+    let revision = view.record.as_ref().map(ShardRecord::revision);
+    let revision = revision.unwrap_or(Revision::NONE);
     ReplicaReport {
         shard: view.shard,
         replica: view.replica,
-        record_version: view.record.as_ref().map_or(0, |record| record.version),
+        record_lineage: revision.lineage,
+        record_version: revision.version,
         record: view.record.clone().filter(|_| with_record),
         end: measures.end,
         committed: measures.committed,
         bytes: space.log.saturating_sub(space.holes),
         contents: measures.usage.contents,
         damaged: measures.usage.damaged,
+        halted: view.standing == Standing::Poisoned,
     }
 }

@@ -233,7 +233,7 @@ impl Cluster {
         let is_newer = held
             .record
             .as_ref()
-            .is_none_or(|old| supersedes(&record, old));
+            .map_or(!record.is_restored(), |old| supersedes(&record, old));
         if !is_newer && !obeys_all {
             return None;
         }

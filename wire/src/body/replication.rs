@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::position::{Epoch, Lsn, Position, ShardNo};
-use crate::shard::ShardRecord;
+use crate::shard::{Revision, ShardRecord};
 
 /// A message with what it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,8 +77,8 @@ pub struct Hello {
     pub replica: Uuid,
     /// The follower's process.
     pub incarnation: Uuid,
-    /// The version of the shard record that it has persisted.
-    pub version: u64,
+    /// The shard record that it has persisted.
+    pub revision: Revision,
     /// Its last record.
     pub last: Position,
     /// That record's header checksum; none when the log is empty, or the record is unreadable.

@@ -152,7 +152,9 @@ impl DiskThread {
         let is_newer = replica
             .record
             .as_ref()
-            .is_none_or(|old| replica::supersedes(&record, old));
+            .map_or(!record.is_restored(), |old| {
+                replica::supersedes(&record, old)
+            });
         if !is_newer {
             return None;
         }
