@@ -231,7 +231,11 @@ impl Handle {
     pub(crate) async fn hand_over(&self) {
         let replicas = self.table().replicas();
         let led = |view: &&Arc<ReplicaView>| view.standing == Standing::Leading;
-        let led: Vec<ShardNo> = replicas.values().filter(led).map(|view| view.shard).collect();
+        let led: Vec<ShardNo> = replicas
+            .values()
+            .filter(led)
+            .map(|view| view.shard)
+            .collect();
         if led.is_empty() || self.send(Command::HandOver).is_err() {
             return;
         }

@@ -20,7 +20,11 @@ impl Cluster {
 
     /// The place of the node of this name.
     fn place(name: &wire::NodeName) -> usize {
-        let number: usize = name.as_str().trim_start_matches("node").parse().expect("a number");
+        let number: usize = name
+            .as_str()
+            .trim_start_matches("node")
+            .parse()
+            .expect("a number");
         number - 1
     }
 
@@ -77,7 +81,9 @@ async fn an_upload_is_acknowledged_when_both_copies_have_it() {
         let receipt = cluster.upload(&bytes).await;
         assert_eq!((receipt.nodes.len(), receipt.degraded), (2, false));
         for node in &receipt.nodes {
-            cluster.reads(Cluster::place(node), receipt.id, &bytes).await;
+            cluster
+                .reads(Cluster::place(node), receipt.id, &bytes)
+                .await;
         }
     }
     cluster.stop().await;
@@ -108,7 +114,9 @@ async fn when_the_leader_ends_a_follower_goes_on_with_everything() {
     cluster.start_node_alone(first).await;
     cluster.whole(receipt.id).await;
     cluster.whole(kept.id).await;
-    let gone = cluster.get(first, &format!("/retrieve/{}", receipt.id)).await;
+    let gone = cluster
+        .get(first, &format!("/retrieve/{}", receipt.id))
+        .await;
     assert!(gone.status() == StatusCode::GONE || gone.status().is_redirection());
     cluster.stop().await;
 }
