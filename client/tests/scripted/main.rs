@@ -7,6 +7,7 @@ mod cli_files;
 mod cli_get;
 mod cli_nodes;
 mod command;
+mod failover;
 mod fake;
 mod reads;
 mod updates;
