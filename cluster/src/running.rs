@@ -136,6 +136,7 @@ impl Running {
             public_url: None,
             data_dir: self.options.data.join(name.as_str()),
             max_storage: self.options.max_storage,
+            catch_up_rate: None,
             distributors: vec![self.dist.url().to_owned()],
             access: node::Access::default(),
             cors_origins: vec![self.dist.url().to_owned()],

@@ -1,7 +1,10 @@
 //! What goes wrong, and how it ends.
 
+use std::collections::BTreeMap;
+
 use store::disk::simulated::{Failure, Operation};
-use wire::NodeName;
+use wire::shard::{Member, ShardRecord};
+use wire::{NodeName, ShardNo};
 
 use crate::cluster::{Cluster, End, SESSION_MS};
 use crate::queue::Happening;
@@ -122,15 +125,17 @@ impl Cluster {
         self.after(delay_ms, Happening::Start { node, incarnation });
     }
 
-    /// A disk is lost only while nothing depends on it alone: what a sole member acknowledged dies
-    /// with it, and no protocol brings it back.
+    /// A disk is lost only while nothing depends on it alone: what the last member of the set, or
+    /// of those eligible, has dies with it, and no protocol brings it back. Nor does one know what
+    /// a lost disk would have said of a register that went back.
     fn lose_disk(&mut self, node: usize) {
         let name = self.nodes[node].name.clone();
         let safe = self.register.newest.values().all(|record| {
-            let others = record.in_sync.iter().filter(|member| member.node != name);
-            let kept =
-                others.filter(|member| self.holds(&member.node, record.shard, member.replica));
-            !record.in_sync.iter().any(|member| member.node == name) || kept.count() >= 1
+            let mut members = record.in_sync.iter().chain(&record.eligible);
+            let is_member = members.clone().any(|member| member.node == name);
+            let holds = |member: &Member| self.holds(&member.node, record.shard, member.replica);
+            let is_kept = members.any(|member| member.node != name && holds(member));
+            !record.is_restored() && (!is_member || is_kept)
         });
         let agreed = self.register.records == self.register.newest;
         if safe && agreed && self.nodes[node].up {
@@ -138,7 +143,7 @@ impl Cluster {
         }
     }
 
-    fn holds(&self, node: &NodeName, shard: wire::ShardNo, replica: uuid::Uuid) -> bool {
+    fn holds(&self, node: &NodeName, shard: ShardNo, replica: uuid::Uuid) -> bool {
         let node = self.nodes.iter().find(|other| other.name == *node);
         let held = node.and_then(|node| node.held.get(&shard));
         held.is_some_and(|held| held.replica == replica)
@@ -194,10 +199,7 @@ impl Cluster {
         let hears = |node: &crate::node::Node| {
             node.up && now_ms >= node.paused_until_ms && now_ms >= node.cut_off_until_ms
         };
-        let members = self.register.newest.values();
-        let mut members = members.flat_map(|r| r.replicas.iter().map(|member| (r.shard, member)));
-        let all_there = self.nodes.iter().all(hears)
-            && members.all(|(shard, member)| self.holds(&member.node, shard, member.replica));
+        let all_there = self.nodes.iter().all(hears) && self.can_be_restored();
         if count == 0 || !all_there || self.register.records != self.register.newest {
             return;
         }
@@ -209,6 +211,33 @@ impl Cluster {
         self.calm_until_ms = now_ms + SESSION_MS;
         self.office.heard.clear();
         self.office.since_ms = now_ms;
+    }
+
+    /// Whether everyone can speak whom the highest records that nodes know of name: for a lost disk
+    /// a restored shard waits for ever.
+    fn can_be_restored(&self) -> bool {
+        let mut highest: BTreeMap<ShardNo, &ShardRecord> = BTreeMap::new();
+        for node in &self.nodes {
+            for (shard, held) in &node.held {
+                let named = |record: &&ShardRecord| {
+                    let member = record.member_on(&node.name);
+                    member.is_some_and(|member| member.replica == held.replica)
+                };
+                if let Some(record) = held.record.as_ref().filter(named) {
+                    let best = highest.entry(*shard).or_insert(record);
+                    if record.revision() > best.revision() {
+                        *best = record;
+                    }
+                }
+            }
+        }
+        let speaks = |shard: ShardNo, member: &Member| {
+            let node = self.nodes.iter().find(|node| node.name == member.node);
+            node.is_some_and(|node| node.offer == member.replica)
+                || self.holds(&member.node, shard, member.replica)
+        };
+        let mut highest = highest.into_iter();
+        highest.all(|(shard, record)| record.replicas.iter().all(|member| speaks(shard, member)))
     }
 
     fn replace_controller(&mut self) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use wire::membership::Heartbeat;
-use wire::shard::ShardRecord;
+use wire::shard::{Revision, ShardRecord};
 use wire::{NodeName, ShardNo};
 
 /// The records, with those that they replaced.
@@ -22,12 +22,12 @@ pub(crate) struct Register {
 }
 
 impl Register {
-    /// Replaces the record of version `expected`.
-    pub(crate) fn change(&mut self, expected: u64, record: ShardRecord) -> bool {
+    /// Replaces the record of revision `expected`.
+    pub(crate) fn change(&mut self, expected: Revision, record: ShardRecord) -> bool {
         let present = self
             .records
             .get(&record.shard)
-            .map_or(0, |record| record.version);
+            .map_or(Revision::NONE, ShardRecord::revision);
         if present != expected {
             return false;
         }
@@ -36,7 +36,7 @@ impl Register {
             .newest
             .entry(record.shard)
             .or_insert_with(|| record.clone());
-        if record.version >= newest.version {
+        if record.revision() >= newest.revision() {
             *newest = record.clone();
         }
         self.records.insert(record.shard, record);

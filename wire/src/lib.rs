@@ -11,6 +11,7 @@ pub mod id;
 pub mod limits;
 pub mod name;
 pub mod nodes_file;
+pub mod packet;
 pub mod position;
 pub mod routes;
 pub mod timestamp;

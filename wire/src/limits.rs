@@ -81,9 +81,5 @@ pub const STORAGE_PERCENT_PLACED_MAX: f64 = 90.0;
 /// Above this share of the storage, in percent, a node answers 507 to new content.
 pub const STORAGE_PERCENT_STORED_MAX: f64 = 95.0;
 
-/// A shard record that is restored after the register went back in time has a version so far above
-/// that of the record it was restored from: what the lost register knew in between is below it.
-pub const RESTORED_AHEAD: u64 = 1_000;
-
 /// How long a node may be silent before it counts as dead (a session).
 pub const SESSION_DEFAULT: Duration = Duration::from_secs(3);

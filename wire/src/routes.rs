@@ -2,6 +2,7 @@
 
 use crate::id::ContentId;
 use crate::name::NodeName;
+use crate::position::ShardNo;
 
 /// A distributor's: where to upload. A node's: upload here.
 pub const STORE: &str = "/store";
@@ -19,6 +20,8 @@ pub const DELETE_ID: &str = "/delete/{id}";
 pub const DESCRIBE_ID: &str = "/describe/{id}";
 /// A node's: a content's metadata.
 pub const INFO_ID: &str = "/info/{id}";
+/// A node's: the link over which replicas speak, both bodies streaming.
+pub const LINK: &str = "/link";
 /// A node's: the operation log.
 pub const LOG: &str = "/log";
 /// A distributor's: the catalog.
@@ -83,6 +86,16 @@ pub fn describe(base: &str, id: ContentId) -> String {
 /// A node's `/info/{id}`.
 pub fn info(base: &str, id: ContentId) -> String {
     format!("{base}/info/{id}")
+}
+
+/// A node's `/link`.
+pub fn link(base: &str) -> String {
+    format!("{base}/link")
+}
+
+/// A distributor's `/shards/{shard}`.
+pub fn shard(base: &str, shard: ShardNo) -> String {
+    format!("{base}/shards/{shard}")
 }
 
 /// A distributor's `/content/{id}`.

@@ -22,6 +22,7 @@ pub(crate) fn elect(situation: Situation<'_>, record: &ShardRecord) -> Option<Ch
         (Some(_), Some(_)) => candidate(situation, record),
         // Not made yet is not lost: the node makes it when it hears of the record.
         (Some(seen), None) if seen.heartbeat.offer == leader.member.replica => None,
+        (Some(_), None) if situation.is_heard(&leader.member) => candidate(situation, record),
         (Some(_), None) => candidate(situation, record).or_else(|| lost(situation, record)),
         (None, _) if situation.may_judge => candidate(situation, record),
         (None, _) => None,
@@ -31,10 +32,9 @@ pub(crate) fn elect(situation: Situation<'_>, record: &ShardRecord) -> Option<Ch
 /// The register went back, and the record was restored without a leader: someone who was not heard
 /// may know of a later one.
 fn elect_after_restoring(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
-    let all_heard = record
-        .replicas
-        .iter()
-        .all(|member| situation.holder(member).is_some());
+    // A session long, because a node may have reported before it heard what the register then lost.
+    let mut replicas = record.replicas.iter();
+    let all_heard = situation.may_judge && replicas.all(|member| situation.is_heard(member));
     let elects = all_heard || situation.policy.bugs.has(Bug::ElectUnheard);
     elects.then(|| candidate(situation, record)).flatten()
 }

@@ -16,7 +16,7 @@ mod restore;
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire::membership::{Heartbeat, ReplicaReport};
-use wire::shard::{Member, ShardRecord, ShardState};
+use wire::shard::{Member, Revision, ShardRecord, ShardState};
 use wire::{NodeName, ShardNo};
 
 pub use behind::behind;
@@ -88,8 +88,8 @@ pub struct Situation<'a> {
 /// One change of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The version that the register must have; 0 for none.
-    pub expected: u64,
+    /// The revision that the register must have.
+    pub expected: Revision,
     /// The record as it shall be.
     pub record: ShardRecord,
     /// Why.
@@ -171,7 +171,7 @@ fn changed(record: &ShardRecord, reason: Reason, change: impl FnOnce(&mut ShardR
     change(&mut next);
     next.version += 1;
     Change {
-        expected: record.version,
+        expected: record.revision(),
         record: next,
         reason,
     }
@@ -184,11 +184,30 @@ fn report_of<'a>(heartbeat: &'a Heartbeat, member: &Member) -> Option<&'a Replic
         .find(|report| report.replica == member.replica)
 }
 
+/// Whether a node holds a replica, or will make it when it hears that it shall.
+fn has(heartbeat: &Heartbeat, member: &Member) -> bool {
+    heartbeat.offer == member.replica || report_of(heartbeat, member).is_some()
+}
+
 impl<'a> Situation<'a> {
-    /// What a living node says of a replica that it holds. A halted replica is not reported.
+    /// What a living node says of a replica that it holds, and that works.
     fn holder(&self, member: &Member) -> Option<(&'a Heartbeat, &'a ReplicaReport)> {
         let seen = self.alive(&member.node)?;
-        Some((&seen.heartbeat, report_of(&seen.heartbeat, member)?))
+        let report = report_of(&seen.heartbeat, member).filter(|report| !report.halted)?;
+        Some((&seen.heartbeat, report))
+    }
+
+    /// Whether a living node has said what it has of a replica: it holds it, be it halted, or has
+    /// not made it yet.
+    fn is_heard(&self, member: &Member) -> bool {
+        let seen = self.alive(&member.node);
+        seen.is_some_and(|seen| has(&seen.heartbeat, member))
+    }
+
+    /// Whether a living node is without a replica of its own: its disk was replaced.
+    fn is_replaced(&self, member: &Member) -> bool {
+        let seen = self.alive(&member.node);
+        seen.is_some_and(|seen| !has(&seen.heartbeat, member))
     }
 
     fn alive(&self, node: &NodeName) -> Option<&'a Seen> {

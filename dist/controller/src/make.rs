@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 use wire::membership::Heartbeat;
-use wire::shard::{Leader, Member, ShardRecord, ShardState};
+use wire::shard::{Leader, Member, Revision, ShardRecord, ShardState};
 use wire::{Epoch, NodeName, ShardNo};
 
-use crate::{Change, Reason, Seen, Situation, report_of};
+use crate::{Change, Reason, Seen, Situation, has};
 
 /// Each living node offers one UUID at a time; it is taken once.
 pub(crate) struct Offers {
@@ -98,10 +98,7 @@ fn highest_number(situation: Situation<'_>) -> u16 {
 /// Whether a node has an open shard to take uploads for: one that it leads, or, with mirrors, one
 /// whose first replica it holds, whoever leads at present.
 fn has_open(situation: Situation<'_>, name: &NodeName, heartbeat: &Heartbeat) -> bool {
-    let holds = |member: &Member| {
-        member.node == *name
-            && (heartbeat.offer == member.replica || report_of(heartbeat, member).is_some())
-    };
+    let holds = |member: &Member| member.node == *name && has(heartbeat, member);
     situation.records.values().any(|record| {
         let leads = record
             .leader
@@ -137,10 +134,11 @@ fn new_shard(
         min_in_sync: situation.policy.min_in_sync(),
         degraded: false,
         state: ShardState::Open,
+        lineage: 0,
         version: 1,
     };
     Change {
-        expected: 0,
+        expected: Revision::NONE,
         record,
         reason: Reason::Made,
     }

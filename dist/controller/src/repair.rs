@@ -64,13 +64,11 @@ fn copies_under_way(situation: Situation<'_>) -> BTreeMap<NodeName, usize> {
 /// longer than the repair delay.
 fn counts(situation: Situation<'_>, member: &Member) -> bool {
     let seen = situation.nodes.get(&member.node);
-    let may_return = |seen: &crate::Seen| {
-        let replaced = seen.alive
-            && seen.heartbeat.offer != member.replica
-            && crate::report_of(&seen.heartbeat, member).is_none();
-        (seen.alive || seen.silent_ms < situation.policy.repair_delay_ms) && !replaced
-    };
-    seen.is_some_and(may_return) && !situation.draining.contains(&member.node)
+    let in_time =
+        |seen: &crate::Seen| seen.alive || seen.silent_ms < situation.policy.repair_delay_ms;
+    seen.is_some_and(in_time)
+        && !situation.is_replaced(member)
+        && !situation.draining.contains(&member.node)
 }
 
 /// Whether a replica outside of the set is not on its living node any more: the disk was replaced,
@@ -88,11 +86,7 @@ fn is_lost(situation: Situation<'_>, record: &ShardRecord, member: &Member) -> b
         })
     });
     let is_named = record.in_sync.contains(member) || (record.eligible.contains(member) && !is_led);
-    let is_gone = situation.alive(&member.node).is_some_and(|seen| {
-        seen.heartbeat.offer != member.replica
-            && crate::report_of(&seen.heartbeat, member).is_none()
-    });
-    is_gone && !leads && !is_named
+    situation.is_replaced(member) && !leads && !is_named
 }
 
 fn add(

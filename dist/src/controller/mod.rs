@@ -223,12 +223,12 @@ impl Controller {
             .coordinator
             .change(change.expected, &change.record)
             .await?;
-        let (shard, version) = (answer.record.shard, answer.record.version);
+        let (shard, revision) = (answer.record.shard, answer.record.revision());
         if answer.changed {
             let (reason, epoch) = (change.reason, answer.record.epoch);
-            tracing::info!(%shard, ?reason, %epoch, version, "shard record changed");
+            tracing::info!(%shard, ?reason, %epoch, %revision, "shard record changed");
         } else {
-            tracing::info!(%shard, version, "shard record was changed by someone else");
+            tracing::info!(%shard, %revision, "shard record was changed by someone else");
         }
         self.members.set_record(answer.record);
         Ok(())

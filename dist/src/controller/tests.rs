@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 use wire::membership::Heartbeat;
-use wire::shard::{ShardChanged, ShardRecord};
+use wire::shard::{Revision, ShardChanged, ShardRecord};
 use wire::{Epoch, NodeName, ShardNo};
 
 const SESSION: Duration = Duration::from_millis(80);
@@ -65,14 +65,14 @@ impl Coordinator for Register {
 
     fn change<'a>(
         &'a self,
-        expected: u64,
+        expected: Revision,
         record: &'a ShardRecord,
     ) -> BoxFuture<'a, Result<ShardChanged, CoordinatorError>> {
         let answer = self.away().map(|()| {
             let mut records = self.records.lock().expect("no panic");
             let present = records
                 .get(&record.shard)
-                .map_or(0, |record| record.version);
+                .map_or(Revision::NONE, ShardRecord::revision);
             let changed = present == expected;
             if changed {
                 records.insert(record.shard, record.clone());

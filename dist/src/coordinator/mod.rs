@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
-use wire::shard::{ShardChanged, ShardRecord};
+use wire::shard::{Revision, ShardChanged, ShardRecord};
 
 pub(crate) use postgres::PostgresCoordinator;
 pub(crate) use sqlite::SqliteCoordinator;
@@ -28,14 +28,14 @@ pub enum CoordinatorError {
     #[error("the coordinator failed: {0}")]
     Failed(String),
     /// The caller's record is not one that could follow any.
-    #[error("shard {shard}: a record of version {version} cannot follow version {expected}")]
+    #[error("shard {shard}: a record of revision {revision} cannot follow {expected}")]
     Order {
         /// Which shard.
         shard: wire::ShardNo,
-        /// The version that the caller saw.
-        expected: u64,
-        /// The version of the record that it offers.
-        version: u64,
+        /// The revision that the caller saw.
+        expected: Revision,
+        /// That of the record that it offers.
+        revision: Revision,
     },
 }
 
@@ -49,8 +49,8 @@ pub struct Term {
 /// A register of shard records with compare-and-set, and an election with a lease.
 ///
 /// Every implementation MUST keep these, and the conformance suite checks them on each:
-/// - [`change`](Coordinator::change) replaces a shard's record exactly if the present version is
-///   `expected` (0: there is none); of several callers with the same `expected` one succeeds.
+/// - [`change`](Coordinator::change) replaces a shard's record exactly if the present revision
+///   is `expected` ([`Revision::NONE`]: there is none); of several callers with the same `expected` one succeeds.
 ///   A change that was made is durable when the call returns, and seen by every later
 ///   [`records`](Coordinator::records) of any distributor.
 /// - At most one candidate holds the office at any moment of the coordinator's own clock; a lease
@@ -63,11 +63,11 @@ pub trait Coordinator: Send + Sync {
     /// All records in ascending order of shards.
     fn records(&self) -> BoxFuture<'_, Result<Vec<ShardRecord>, CoordinatorError>>;
 
-    /// Replaces the record whose version is `expected` by one of a higher version. Answers the
+    /// Replaces the record whose revision is `expected` by one of a higher revision. Answers the
     /// record as it is then, whether it was changed or not.
     fn change<'a>(
         &'a self,
-        expected: u64,
+        expected: Revision,
         record: &'a ShardRecord,
     ) -> BoxFuture<'a, Result<ShardChanged, CoordinatorError>>;
 
@@ -96,19 +96,19 @@ pub async fn open_zookeeper(
     Ok(Arc::new(coordinator))
 }
 
-fn check_order(expected: u64, record: &ShardRecord) -> Result<(), CoordinatorError> {
-    if record.version > expected {
+fn check_order(expected: Revision, record: &ShardRecord) -> Result<(), CoordinatorError> {
+    if record.version > 0 && record.revision() > expected {
         return Ok(());
     }
-    let (shard, version) = (record.shard, record.version);
+    let (shard, revision) = (record.shard, record.revision());
     Err(CoordinatorError::Order {
         shard,
         expected,
-        version,
+        revision,
     })
 }
 
-/// The answer to a change that found another version, or none.
+/// The answer to a change that found another revision, or none.
 fn unchanged(
     present: Option<ShardRecord>,
     offered: &ShardRecord,
@@ -119,8 +119,9 @@ fn unchanged(
             record,
         }),
         None => Err(CoordinatorError::Failed(format!(
-            "shard {} has no record that version {} could follow",
-            offered.shard, offered.version
+            "shard {} has no record that {} could follow",
+            offered.shard,
+            offered.revision()
         ))),
     }
 }

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::types::Json;
 use uuid::Uuid;
-use wire::shard::{ShardChanged, ShardRecord};
+use wire::shard::{Revision, ShardChanged, ShardRecord};
 
 use super::{Coordinator, CoordinatorError, Term, check_order, unchanged};
 use crate::catalog::{Line, QueryError, in_time};
@@ -17,10 +17,12 @@ const RECORDS: &str = "select record from shard_record order by shard";
 const RECORD: &str = "select record from shard_record where shard = $1";
 
 const MAKE: &str = "
-    insert into shard_record (shard, version, record) values ($1, $2, $3) on conflict do nothing";
+    insert into shard_record (shard, lineage, version, record) values ($1, $2, $3, $4)
+    on conflict do nothing";
 
 const REPLACE: &str = "
-    update shard_record set version = $2, record = $3 where shard = $1 and version = $4";
+    update shard_record set lineage = $2, version = $3, record = $4
+     where shard = $1 and lineage = $5 and version = $6";
 
 const CAMPAIGN: &str = "
     insert into controller as c (holder, term, expires_at)
@@ -61,26 +63,26 @@ impl PostgresCoordinator {
 
     async fn compare_and_set(
         &self,
-        expected: u64,
+        expected: Revision,
         record: &ShardRecord,
     ) -> Result<ShardChanged, CoordinatorError> {
         check_order(expected, record)?;
         let shard = i32::from(record.shard.0);
-        let (version, expected) = (column(record.version)?, column(expected)?);
+        let is_new = expected == Revision::NONE;
+        let (lineage, version) = (column(record.lineage)?, column(record.version)?);
+        let before = (column(expected.lineage)?, column(expected.version)?);
         let mut held = self.line.hold().await?;
         let connection = held.connection();
         let outcome = in_time(async {
-            let change = if expected == 0 {
-                sqlx::query(MAKE)
-                    .bind(shard)
-                    .bind(version)
-                    .bind(Json(record))
+            let change = sqlx::query(if is_new { MAKE } else { REPLACE })
+                .bind(shard)
+                .bind(lineage)
+                .bind(version)
+                .bind(Json(record));
+            let change = if is_new {
+                change
             } else {
-                sqlx::query(REPLACE)
-                    .bind(shard)
-                    .bind(version)
-                    .bind(Json(record))
-                    .bind(expected)
+                change.bind(before.0).bind(before.1)
             };
             if change.execute(&mut *connection).await?.rows_affected() == 1 {
                 return Ok((true, None));
@@ -130,7 +132,7 @@ impl Coordinator for PostgresCoordinator {
 
     fn change<'a>(
         &'a self,
-        expected: u64,
+        expected: Revision,
         record: &'a ShardRecord,
     ) -> BoxFuture<'a, Result<ShardChanged, CoordinatorError>> {
         self.compare_and_set(expected, record).boxed()

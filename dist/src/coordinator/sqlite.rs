@@ -9,7 +9,7 @@ use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
-use wire::shard::{ShardChanged, ShardRecord};
+use wire::shard::{Revision, ShardChanged, ShardRecord};
 
 use super::{Coordinator, CoordinatorError, Term, check_order, unchanged};
 use crate::catalog::{SqliteWriter, name_sqlite_error};
@@ -19,10 +19,12 @@ const RECORDS: &str = "select record from shard_record order by shard";
 const RECORD: &str = "select record from shard_record where shard = ?1";
 
 const MAKE: &str = "
-    insert into shard_record (shard, version, record) values (?1, ?2, ?3) on conflict do nothing";
+    insert into shard_record (shard, lineage, version, record) values (?1, ?2, ?3, ?4)
+    on conflict do nothing";
 
 const REPLACE: &str = "
-    update shard_record set version = ?2, record = ?3 where shard = ?1 and version = ?4";
+    update shard_record set lineage = ?2, version = ?3, record = ?4
+     where shard = ?1 and lineage = ?5 and version = ?6";
 
 const CAMPAIGN: &str = "
     insert into controller as c (singleton, holder, term, expires_at)
@@ -63,7 +65,7 @@ impl SqliteCoordinator {
 
     async fn compare_and_set(
         &self,
-        expected: u64,
+        expected: Revision,
         record: &ShardRecord,
     ) -> Result<ShardChanged, CoordinatorError> {
         check_order(expected, record)?;
@@ -109,22 +111,23 @@ impl SqliteCoordinator {
 
 async fn change(
     connection: &mut SqliteConnection,
-    expected: u64,
+    expected: Revision,
     record: &ShardRecord,
 ) -> Result<(bool, Option<ShardRecord>), sqlx::Error> {
     let mut transaction = connection.begin_with("begin immediate").await?;
-    let (version, expected) = (record.version.cast_signed(), expected.cast_signed());
-    let change = if expected == 0 {
-        sqlx::query(MAKE)
-            .bind(record.shard.0)
-            .bind(version)
-            .bind(Json(record))
+    let is_new = expected == Revision::NONE;
+    let change = sqlx::query(if is_new { MAKE } else { REPLACE })
+        .bind(record.shard.0)
+        .bind(record.lineage.cast_signed())
+        .bind(record.version.cast_signed())
+        .bind(Json(record));
+    let change = if is_new {
+        change
     } else {
-        sqlx::query(REPLACE)
-            .bind(record.shard.0)
-            .bind(version)
-            .bind(Json(record))
-            .bind(expected)
+        let Revision { lineage, version } = expected;
+        change
+            .bind(lineage.cast_signed())
+            .bind(version.cast_signed())
     };
     let changed = change.execute(&mut *transaction).await?.rows_affected() == 1;
     let present = sqlx::query_scalar::<_, Json<ShardRecord>>(RECORD)
@@ -146,7 +149,7 @@ impl Coordinator for SqliteCoordinator {
 
     fn change<'a>(
         &'a self,
-        expected: u64,
+        expected: Revision,
         record: &'a ShardRecord,
     ) -> BoxFuture<'a, Result<ShardChanged, CoordinatorError>> {
         self.compare_and_set(expected, record).boxed()

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Payload};
 use wire::limits::JSON_BYTES_MAX;
-use wire::shard::ChangeShard;
+use wire::shard::{ChangeShard, Revision};
 use wire::{Code, ShardNo};
 
 use super::body;
@@ -30,7 +30,7 @@ pub(super) async fn record(
     }
 }
 
-/// Replaces a record whose version is one less.
+/// Replaces a record of the same lineage whose version is one less.
 pub(super) async fn change(
     shared: Data<Shared>,
     path: Path<String>,
@@ -40,8 +40,8 @@ pub(super) async fn change(
     if number(&path)? != record.shard {
         return Err(ApiError::malformed("path and record name different shards"));
     }
-    // Only the controller makes shards.
-    let Some(expected) = record.version.checked_sub(1).filter(|version| *version > 0) else {
+    // Only the controller makes and restores shards.
+    let Some(version) = record.version.checked_sub(1).filter(|version| *version > 0) else {
         return Err(ApiError::malformed("a change makes version 2 or higher"));
     };
     if shared
@@ -51,6 +51,10 @@ pub(super) async fn change(
     {
         return Err(ApiError::malformed("a shard's log never changes"));
     }
+    let expected = Revision {
+        version,
+        ..record.revision()
+    };
     let answer = shared.coordinator.change(expected, &record).await?;
     shared.members.set_record(answer.record.clone());
     Ok(HttpResponse::Ok().json(answer))

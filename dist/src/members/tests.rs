@@ -22,6 +22,7 @@ fn heartbeat(number: u128) -> Heartbeat {
     let report = ReplicaReport {
         shard: ShardNo(1),
         replica: Uuid::from_u128(number),
+        record_lineage: 0,
         record_version: 1,
         record: None,
         end: Position::default(),
@@ -29,6 +30,7 @@ fn heartbeat(number: u128) -> Heartbeat {
         bytes: 0,
         contents: 0,
         damaged: 0,
+        halted: false,
     };
     Heartbeat {
         cluster: None,
@@ -64,6 +66,7 @@ fn record() -> ShardRecord {
         min_in_sync: 1,
         degraded: false,
         state: ShardState::Open,
+        lineage: 0,
         version: 1,
     }
 }

@@ -31,6 +31,7 @@ fn record() -> ShardRecord {
         min_in_sync: 1,
         degraded: false,
         state: ShardState::Open,
+        lineage: 0,
         version: 1,
     }
 }
@@ -39,6 +40,7 @@ fn seen(committed: u64) -> Seen {
     let report = ReplicaReport {
         shard: ShardNo(1),
         replica: Uuid::from_u128(1),
+        record_lineage: 0,
         record_version: 1,
         record: None,
         end: Position::default(),
@@ -46,6 +48,7 @@ fn seen(committed: u64) -> Seen {
         bytes: 0,
         contents: 0,
         damaged: 0,
+        halted: false,
     };
     let heartbeat = Heartbeat {
         cluster: None,

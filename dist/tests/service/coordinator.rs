@@ -8,7 +8,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
-use wire::shard::{Leader, Member, ShardRecord, ShardState};
+use wire::shard::{Leader, Member, Revision, ShardRecord, ShardState};
 use wire::{Epoch, Position, ShardNo};
 use zktest::ZooKeeper;
 
@@ -23,6 +23,14 @@ crate::on_every_coordinator!(
 );
 
 const LONG: Duration = Duration::from_secs(60);
+
+/// Of a record that was never restored.
+pub(crate) fn revision(version: u64) -> Revision {
+    Revision {
+        lineage: 0,
+        version,
+    }
+}
 
 pub(crate) fn record(shard: u16, version: u64) -> ShardRecord {
     let node = "node1".parse().expect("a name");
@@ -44,13 +52,14 @@ pub(crate) fn record(shard: u16, version: u64) -> ShardRecord {
         min_in_sync: 1,
         degraded: false,
         state: ShardState::Open,
+        lineage: 0,
         version,
     }
 }
 
 async fn changed(coordinator: &Arc<dyn Coordinator>, expected: u64, version: u64) -> bool {
     let answer = coordinator
-        .change(expected, &record(1, version))
+        .change(revision(expected), &record(1, version))
         .await
         .expect("an answer");
     answer.changed
@@ -63,11 +72,11 @@ async fn a_change_needs_the_version_it_was_made_from(fresh: Fresh) {
     assert!(!changed(&coordinator, 0, 1).await, "it is there already");
     assert!(changed(&coordinator, 1, 2).await);
     let answer = coordinator
-        .change(1, &record(1, 2))
+        .change(revision(1), &record(1, 2))
         .await
         .expect("an answer");
     assert_eq!((answer.changed, answer.record.version), (false, 2));
-    let backwards = coordinator.change(2, &record(1, 2)).await;
+    let backwards = coordinator.change(revision(2), &record(1, 2)).await;
     assert!(
         matches!(backwards, Err(CoordinatorError::Order { .. })),
         "{backwards:?}"
@@ -101,6 +110,24 @@ async fn a_newer_record_restores_an_older_one(fresh: Fresh) {
         coordinator.records().await.expect("records"),
         [record(1, 30)]
     );
+    let mut restored = record(1, 9);
+    restored.lineage = 1;
+    let outcome = coordinator.change(revision(30), &restored).await;
+    assert!(outcome.expect("an answer").changed);
+    // Whoever goes on from the lineage before comes too late, whatever version it has.
+    let mut onward = restored.clone();
+    onward.version = 10;
+    for (expected, next) in [(9, record(1, 10)), (9, onward.clone())] {
+        let outcome = coordinator.change(revision(expected), &next).await;
+        assert!(!outcome.expect("an answer").changed);
+    }
+    let outcome = coordinator.change(restored.revision(), &onward).await;
+    assert!(outcome.expect("an answer").changed);
+    let backwards = coordinator.change(onward.revision(), &record(1, 99)).await;
+    assert!(
+        matches!(backwards, Err(CoordinatorError::Order { .. })),
+        "{backwards:?}"
+    );
 }
 
 // If this fails, a node is told of another log, epoch or member than the one that was agreed.
@@ -113,7 +140,7 @@ async fn records_come_back_as_they_were(fresh: Fresh) {
     for record in [&leaderless, &record(2, 1)] {
         assert!(
             coordinator
-                .change(0, record)
+                .change(revision(0), record)
                 .await
                 .expect("an answer")
                 .changed

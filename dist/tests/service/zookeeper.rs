@@ -1,6 +1,6 @@
 //! What is the coordinator's in ZooKeeper alone: sessions, hand-overs between processes, addresses.
 
-use crate::coordinator::record;
+use crate::coordinator::{record, revision};
 use crate::support::chaos_proxy::ChaosProxy;
 use crate::support::{CLUSTER, SESSION, coordinator, fresh_path};
 use dist::coordinator::open_zookeeper;
@@ -169,13 +169,15 @@ async fn of_two_writers_one_wins_and_both_see_it() {
         let next = record(1, expected + 1);
         let (mut theirs, beside) = (next.clone(), record(2, expected + 1));
         theirs.degraded = true;
-        let (first, second) =
-            tokio::join!(one.change(expected, &next), other.change(expected, &theirs));
+        let (first, second) = tokio::join!(
+            one.change(revision(expected), &next),
+            other.change(revision(expected), &theirs)
+        );
         let (first, second) = (first.expect("an answer"), second.expect("an answer"));
         assert_ne!(first.changed, second.changed, "version {expected}");
         assert_eq!(first.record, second.record);
         let changed = one
-            .change(expected, &beside)
+            .change(revision(expected), &beside)
             .await
             .expect("an answer")
             .changed;
@@ -197,7 +199,7 @@ async fn a_change_without_an_answer_is_made_once_or_not_at_all() {
     let mut version = 0;
     while lost < 10 {
         proxy.swallow_next_answer();
-        let outcome = far.change(version, &record(1, version + 1)).await;
+        let outcome = far.change(revision(version), &record(1, version + 1)).await;
         // A ping's answer may have been the one that was swallowed.
         match &outcome {
             Ok(answer) => assert!(answer.changed, "nobody else changes it"),
@@ -259,7 +261,7 @@ async fn a_password_keeps_others_out() {
     };
     let with = coordinator(&address("cdn:p%40ss@"), SESSION).await;
     assert!(
-        with.change(0, &record(1, 1))
+        with.change(revision(0), &record(1, 1))
             .await
             .expect("an answer")
             .changed

@@ -1,6 +1,6 @@
 //! ZooKeeper goes away in the middle of work, and comes back.
 
-use crate::coordinator::record;
+use crate::coordinator::{record, revision};
 use crate::support::chaos_proxy::ChaosProxy;
 use crate::support::fake_node::FakeNode;
 use crate::support::{Fresh, SESSION, Service, at, config, coordinator, fresh_path, row, upserts};
@@ -25,7 +25,7 @@ async fn check_away(coordinator: &Arc<dyn Coordinator>) {
         let begun = Instant::now();
         let error = match call {
             0 => coordinator.records().await.err(),
-            1 => coordinator.change(8, &next).await.err(),
+            1 => coordinator.change(revision(8), &next).await.err(),
             2 => coordinator.campaign(CANDIDATE, SESSION).await.err(),
             _ => coordinator.resign(CANDIDATE).await.err(),
         };
@@ -56,7 +56,9 @@ async fn a_server_that_restarts_is_found_again_with_everything() {
     let mut version = 0;
     let mut last_term = 0;
     for _ in 0..3 {
-        let changed = coordinator.change(version, &record(1, version + 1)).await;
+        let changed = coordinator
+            .change(revision(version), &record(1, version + 1))
+            .await;
         assert!(changed.expect("an answer").changed);
         version += 1;
         let term = coordinator
@@ -95,7 +97,7 @@ async fn a_server_that_stands_still_counts_as_away() {
     let coordinator = coordinator(&fresh_path(&zookeeper), SESSION).await;
     assert!(
         coordinator
-            .change(0, &record(1, 1))
+            .change(revision(0), &record(1, 1))
             .await
             .expect("an answer")
             .changed

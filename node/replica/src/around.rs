@@ -53,7 +53,7 @@ impl Around<'_> {
         Message::Hello(Hello {
             replica: self.me.member.replica,
             incarnation: self.me.incarnation,
-            version: self.record.version,
+            revision: self.record.revision(),
             last: self.log.appended,
             checksum: None,
             consistent_from: self.log.consistent_from,

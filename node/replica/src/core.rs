@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 use wire::replication::{Envelope, Message};
-use wire::shard::{Leader as LeaderOf, Member, ShardRecord};
+use wire::shard::{Leader as LeaderOf, Member, Revision, ShardRecord};
 use wire::{Epoch, Lsn, NodeName};
 
 use crate::around::{Around, Talk};
@@ -82,6 +82,12 @@ impl Core {
             free_bytes: 0,
             now_ms: 0,
         }
+    }
+
+    /// How long a session is from now on, in milliseconds; to be told before a record by which
+    /// this process leads.
+    pub fn set_session_ms(&mut self, session_ms: u64) {
+        self.session_ms = session_ms;
     }
 
     /// Takes one event. `now_ms` is a monotone clock's.
@@ -249,14 +255,15 @@ impl Core {
         checksum_here: Option<u32>,
         out: &mut Vec<Effect>,
     ) -> Result<(), Halt> {
-        let version = self.record.as_ref().map_or(0, |record| record.version);
+        let known = self.record.as_ref();
+        let revision = known.map_or(Revision::NONE, ShardRecord::revision);
         match &envelope.message {
-            Message::Refused(record) if record.version > version => {
+            Message::Refused(record) if record.revision() > revision => {
                 out.push(Effect::Learn((**record).clone()));
                 return Ok(());
             }
-            Message::Hello(hello) if hello.version > version => out.push(Effect::ReadRecord),
-            Message::Hello(hello) if hello.version < version => self.refuse(from, &envelope, out),
+            Message::Hello(hello) if hello.revision > revision => out.push(Effect::ReadRecord),
+            Message::Hello(hello) if hello.revision < revision => self.refuse(from, &envelope, out),
             _ => {}
         }
         let Some((role, around)) = self.parts() else {
@@ -407,10 +414,24 @@ impl Core {
     /// Whether what is committed here may be served, as of `now_ms`: at the leader it is what is
     /// committed, at a follower what was at most a session ago.
     pub fn may_read(&self, now_ms: u64) -> bool {
+        self.readable_ms(now_ms) > 0
+    }
+
+    /// For how long what is committed here may be served, as of `now_ms`, if nothing more is heard.
+    pub fn readable_ms(&self, now_ms: u64) -> u64 {
         match (&self.role, self.around()) {
-            (Role::Leading(leader), Some(around)) => leader.lease_ms(&around, now_ms) > 0,
-            (Role::Following(follower), Some(around)) => follower.may_read(&around, now_ms),
-            _ => false,
+            (Role::Leading(leader), Some(around)) => leader.lease_ms(&around, now_ms),
+            (Role::Following(follower), Some(around)) => follower.readable_ms(&around, now_ms),
+            _ => 0,
+        }
+    }
+
+    /// What every other member of the set has acknowledged; none when there is no other, or this
+    /// replica does not lead.
+    pub fn acknowledged(&self) -> Option<Lsn> {
+        match (&self.role, self.around()) {
+            (Role::Leading(leader), Some(around)) => leader.acknowledged(&around),
+            _ => None,
         }
     }
 

@@ -1,7 +1,6 @@
 //! How a leader changes its shard's record. Pure: from one record to the next.
 
 use uuid::Uuid;
-use wire::limits::RESTORED_AHEAD;
 use wire::shard::{Leader, Member, ShardRecord};
 
 use crate::bugs::{Bug, Bugs};
@@ -11,12 +10,10 @@ pub fn can_commit(record: &ShardRecord) -> bool {
     record.degraded || record.in_sync.len() >= usize::from(record.min_in_sync)
 }
 
-/// Whether a record is to be persisted and obeyed in the place of another one. One without a leader
-/// was restored after the register had gone back in time: whoever knows of a later record than it
-/// was restored from keeps that one, and reports it.
+/// Whether a record is to be persisted and obeyed in the place of another one. One that was restored
+/// and has no leader yet never is: what this node reports may be the later record that it lacks.
 pub fn supersedes(new: &ShardRecord, old: &ShardRecord) -> bool {
-    let is_guess = new.leader.is_none() && old.leader.is_some();
-    new.version >= old.version + if is_guess { RESTORED_AHEAD } else { 1 }
+    !new.is_restored() && new.revision() > old.revision()
 }
 
 /// Without these members. While nothing commits any more, they have everything committed, and stay

@@ -76,6 +76,7 @@ impl Cluster {
             internal_url: None,
             public_url: None,
             max_storage: None,
+            catch_up_rate: None,
             distributors: vec![self.dist_url()],
             access: Access::default(),
             cors_origins: vec!["http://page.example".to_owned()],

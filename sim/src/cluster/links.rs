@@ -191,8 +191,8 @@ fn told(packet: &Packet) -> String {
     let envelope = &packet.envelope;
     let (shard, epoch, attempt) = (envelope.shard, envelope.epoch, envelope.attempt);
     let what = match &envelope.message {
-        Message::Hello(hello) => format!("hello at {} v{}", hello.last, hello.version),
-        Message::Refused(record) => format!("refused, v{}", record.version),
+        Message::Hello(hello) => format!("hello at {} v{}", hello.last, hello.revision),
+        Message::Refused(record) => format!("refused, v{}", record.revision()),
         Message::Diverged(end) => format!("diverged at {end}"),
         Message::StartOver { consistent_from } => format!("start over, until {consistent_from}"),
         Message::Follow => "follow".to_owned(),

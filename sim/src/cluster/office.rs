@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use controller::{Bugs, Policy, Seen, Situation, decide};
 use replica::Event;
 use wire::membership::Heartbeat;
-use wire::shard::ShardRecord;
+use wire::shard::{Revision, ShardRecord};
 use wire::{NodeName, ShardNo};
 
 use super::{Cluster, SESSION_MS};
@@ -108,7 +108,11 @@ impl Cluster {
             return;
         }
         let shard = record.shard;
-        let changed = self.register.change(record.version - 1, record.clone());
+        let expected = Revision {
+            version: record.version - 1,
+            ..record.revision()
+        };
+        let changed = self.register.change(expected, record.clone());
         self.note(|| {
             let what = if changed { "changed" } else { "not changed" };
             format!("register: {what} by node{} to {}", node + 1, told(&record))
@@ -215,7 +219,7 @@ pub(crate) fn told(record: &ShardRecord) -> String {
     format!(
         "shard {} v{} epoch {} leader {} in_sync [{}] eligible [{}] replicas [{}]{}",
         record.shard,
-        record.version,
+        record.revision(),
         record.epoch,
         leader.map_or("-".to_owned(), |leader| leader.member.node.to_string()),
         names(&record.in_sync),

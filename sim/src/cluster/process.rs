@@ -1,10 +1,10 @@
 //! A node's process: it starts, reports, hears of shard records, and dies.
 
-use replica::{Bugs, Core, Event, Identity, Standing};
+use replica::{Bugs, Core, Event, Identity, Standing, supersedes};
 use store::disk::simulated::SimulatedDisk;
 use uuid::Uuid;
 use wire::membership::{Heartbeat, ReplicaReport};
-use wire::shard::{Member, ShardRecord};
+use wire::shard::{Member, Revision, ShardRecord};
 use wire::{Position, ShardNo};
 
 use super::replica::open;
@@ -186,8 +186,7 @@ impl Cluster {
         if self.now_ms < at.cut_off_until_ms {
             return;
         }
-        let halted = |live: &Live| matches!(live.core.standing(), Standing::Halted(_));
-        let replicas = at.live.iter().filter(|(_, live)| !halted(live));
+        let replicas = at.live.iter();
         let replicas = replicas.map(|(shard, live)| report(*shard, live, &at.held[shard]));
         let heartbeat = Heartbeat {
             cluster: None,
@@ -222,11 +221,10 @@ impl Cluster {
         let shard = record.shard;
         let at = &mut self.nodes[node];
         let held = at.held.get(&shard);
-        let version = held
-            .and_then(|held| held.record.as_ref())
-            .map_or(0, |r| r.version);
+        let known = held.and_then(|held| held.record.as_ref());
+        let is_news = known.map_or(!record.is_restored(), |old| supersedes(&record, old));
         let named = record.member_on(&at.name).map(|member| member.replica);
-        if named == Some(at.offer) && record.version > version {
+        if named == Some(at.offer) && is_news {
             self.make_replica(node, &record);
         }
         if let Some(record) = self.persist(node, record) {
@@ -259,10 +257,13 @@ impl Cluster {
 
 fn report(shard: ShardNo, live: &Live, held: &Held) -> ReplicaReport {
     let positions = live.store.positions();
+    let revision = held.record.as_ref().map(ShardRecord::revision);
+    let revision = revision.unwrap_or(Revision::NONE);
     ReplicaReport {
         shard,
         replica: held.replica,
-        record_version: held.record.as_ref().map_or(0, |record| record.version),
+        record_lineage: revision.lineage,
+        record_version: revision.version,
         record: held.record.clone(),
         end: Position {
             lsn: positions.synced,
@@ -272,5 +273,6 @@ fn report(shard: ShardNo, live: &Live, held: &Held) -> ReplicaReport {
         bytes: live.store.usage().space.log,
         contents: 0,
         damaged: live.store.usage().damaged,
+        halted: matches!(live.core.standing(), Standing::Halted(_)),
     }
 }

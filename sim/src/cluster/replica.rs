@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use replica::{Effect, Event, Standing, supersedes};
 use store::{AppendError, Record, ReplicateError, Store};
 use wire::replication::{Envelope, Frame, Message};
@@ -234,7 +233,7 @@ impl Cluster {
         let is_newer = held
             .record
             .as_ref()
-            .is_none_or(|old| supersedes(&record, old));
+            .map_or(!record.is_restored(), |old| supersedes(&record, old));
         if !is_newer && !obeys_all {
             return None;
         }
@@ -256,7 +255,7 @@ impl Cluster {
             let (Some(live), Some(held)) = (live, held) else {
                 return false;
             };
-            let Ok(record) = Record::from_bytes(&Bytes::from(frame.record), held.log) else {
+            let Ok(record) = Record::from_bytes(&frame.record.concat().into(), held.log) else {
                 return false;
             };
             let epoch = record.head.epoch;
@@ -355,7 +354,7 @@ impl Cluster {
                 let lsn = record.head.lsn;
                 frames.push(Frame {
                     covers_from: stream.sent.next(),
-                    record: record.to_bytes().to_vec(),
+                    record: vec![record.to_bytes()],
                 });
                 births.push(held.shadow.get(&lsn.0).map_or(0, |(_, birth)| *birth));
                 stream.sent = lsn;

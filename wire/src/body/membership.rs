@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::name::NodeName;
 use crate::position::{Epoch, Lsn, Position, ShardNo};
-use crate::shard::{ShardRecord, ShardState};
+use crate::shard::{Revision, ShardRecord, ShardState};
 
 /// `POST /nodes/{name}/heartbeat`: a node says that it is there, and what it holds. The first one
 /// registers the node.
@@ -37,7 +37,10 @@ pub struct ReplicaReport {
     pub shard: ShardNo,
     /// The replica's UUID.
     pub replica: Uuid,
-    /// The version of the shard record that the node has persisted.
+    /// The lineage of the shard record that the node has persisted.
+    #[serde(default)]
+    pub record_lineage: u64,
+    /// That record's version.
     pub record_version: u64,
     /// The record itself: in a process's first heartbeat, and when `want_records` asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +55,19 @@ pub struct ReplicaReport {
     pub contents: u64,
     /// Contents whose copy here is damaged.
     pub damaged: u64,
+    /// It is there, and serves at most what is committed, until the process starts again.
+    #[serde(default)]
+    pub halted: bool,
+}
+
+impl ReplicaReport {
+    /// The revision of the shard record that the node has persisted.
+    pub fn revision(&self) -> Revision {
+        Revision {
+            lineage: self.record_lineage,
+            version: self.record_version,
+        }
+    }
 }
 
 /// The answer to a heartbeat.

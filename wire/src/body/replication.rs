@@ -1,15 +1,16 @@
 //! What the replicas of a shard say to each other; `docs/replication.md` says when.
 //!
-//! These are plain types: how they travel is the transport's affair.
+//! These are plain types; [`crate::packet`] writes them out.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::position::{Epoch, Lsn, Position, ShardNo};
-use crate::shard::ShardRecord;
+use crate::shard::{Revision, ShardRecord};
 
 /// A message with what it is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// Which shard.
     pub shard: ShardNo,
@@ -27,7 +28,7 @@ pub struct Envelope {
 }
 
 /// What a follower and its leader say.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// To the leader: let me in.
     Hello(Hello),
@@ -76,8 +77,8 @@ pub struct Hello {
     pub replica: Uuid,
     /// The follower's process.
     pub incarnation: Uuid,
-    /// The version of the shard record that it has persisted.
-    pub version: u64,
+    /// The shard record that it has persisted.
+    pub revision: Revision,
     /// Its last record.
     pub last: Position,
     /// That record's header checksum; none when the log is empty, or the record is unreadable.
@@ -87,10 +88,10 @@ pub struct Hello {
 }
 
 /// A record on its way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The first lsn that this frame covers: those between it and the record were compacted.
     pub covers_from: Lsn,
-    /// The record, as the store writes it out.
-    pub record: Vec<u8>,
+    /// The record, as the store writes it out, in one piece or more.
+    pub record: Vec<Bytes>,
 }

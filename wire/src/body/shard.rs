@@ -1,7 +1,9 @@
 //! The shard record: who holds a shard, who leads it, and in which epoch.
 //!
-//! The coordinator holds one record for each shard; it changes only by compare-and-set on
-//! `version`. Nodes persist the whole record, synced, before they act on it.
+//! The coordinator holds one record for each shard; it changes only by compare-and-set on its
+//! [`Revision`]. Nodes persist the whole record, synced, before they act on it.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -26,6 +28,33 @@ pub struct Leader {
     pub member: Member,
     /// The node process, a UUID new at each start.
     pub incarnation: Uuid,
+}
+
+/// Where a record stands among all that its shard ever had: the higher one is obeyed.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Revision {
+    /// Counts how often the record was restored after the register had gone back in time. What the
+    /// register lost in between stays behind in an earlier lineage, whatever its version.
+    #[serde(default)]
+    pub lineage: u64,
+    /// Counts the changes: 1 when the record is made. Zero: there is no record.
+    pub version: u64,
+}
+
+impl Revision {
+    /// Before the first record.
+    pub const NONE: Revision = Revision {
+        lineage: 0,
+        version: 0,
+    };
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.lineage, self.version)
+    }
 }
 
 /// Whether a shard takes new content.
@@ -62,11 +91,37 @@ pub struct ShardRecord {
     pub degraded: bool,
     /// Whether it takes new content.
     pub state: ShardState,
+    /// How often it was restored; see [`Revision`].
+    #[serde(default)]
+    pub lineage: u64,
     /// Counts the changes of this record: 1 when it is made.
     pub version: u64,
 }
 
 impl ShardRecord {
+    /// Where this record stands among the shard's.
+    pub fn revision(&self) -> Revision {
+        Revision {
+            lineage: self.lineage,
+            version: self.version,
+        }
+    }
+
+    /// Whether it was restored and has no leader yet. Then it is only the highest record that was
+    /// reported so far: nobody obeys it, and a higher one replaces it.
+    pub fn is_restored(&self) -> bool {
+        self.leader.is_none() && self.lineage > 0
+    }
+
+    /// The highest record that is known of the shard when this is the register's: itself, or what
+    /// it was restored from.
+    pub fn known(&self) -> Revision {
+        Revision {
+            lineage: self.lineage - u64::from(self.is_restored()),
+            version: self.version,
+        }
+    }
+
     /// Whether `node`, as the process `incarnation`, leads in this record's epoch.
     pub fn is_led_by(&self, node: &NodeName, incarnation: Uuid) -> bool {
         self.leader
@@ -85,7 +140,7 @@ impl ShardRecord {
     }
 }
 
-/// `POST /shards/{n}`: replace the record whose version is one less than this one's.
+/// `POST /shards/{n}`: replace the record of the same lineage whose version is one less.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeShard {
     /// The record as it shall be; its `version` is the expected one plus 1.

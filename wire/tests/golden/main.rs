@@ -82,6 +82,7 @@ fn shard_record() -> ShardRecord {
         min_in_sync: 1,
         degraded: false,
         state: ShardState::Open,
+        lineage: 0,
         version: 4,
     }
 }
@@ -94,4 +95,4 @@ const SHARD_RECORD: &str = r#"{"shard":7,"log":99,"epoch":3,
     "eligible":[{"node":"node2","replica":"00000000-0000-0000-0000-000000000002"}],
     "replicas":[{"node":"node1","replica":"00000000-0000-0000-0000-000000000001"},
     {"node":"node2","replica":"00000000-0000-0000-0000-000000000002"}],
-    "min_in_sync":1,"degraded":false,"state":"open","version":4}"#;
+    "min_in_sync":1,"degraded":false,"state":"open","lineage":0,"version":4}"#;

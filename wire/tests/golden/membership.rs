@@ -15,6 +15,7 @@ fn report() -> ReplicaReport {
     ReplicaReport {
         shard: ShardNo(7),
         replica: uuid(1),
+        record_lineage: 0,
         record_version: 4,
         record: None,
         end: position(3, 20),
@@ -22,12 +23,13 @@ fn report() -> ReplicaReport {
         bytes: 4096,
         contents: 12,
         damaged: 0,
+        halted: false,
     }
 }
 
 const REPORT: &str = r#"{"shard":7,"replica":"00000000-0000-0000-0000-000000000001",
-    "record_version":4,"end":{"epoch":3,"lsn":20},"committed":19,"bytes":4096,
-    "contents":12,"damaged":0}"#;
+    "record_lineage":0,"record_version":4,"end":{"epoch":3,"lsn":20},"committed":19,"bytes":4096,
+    "contents":12,"damaged":0,"halted":false}"#;
 
 // If this fails, a node of another version is not seen, and its contents are not found.
 #[test]
@@ -66,6 +68,11 @@ fn a_report_with_its_record() {
     let text = REPORT.replace(r#""end""#, &format!(r#""record":{SHARD_RECORD},"end""#));
     golden(&with_record, &text);
     golden(&report(), REPORT);
+    let older = REPORT
+        .replace(r#""record_lineage":0,"#, "")
+        .replace(r#","halted":false"#, "");
+    let older: ReplicaReport = serde_json::from_str(&older).expect("what is absent is no");
+    assert_eq!(older, report());
 }
 
 // If this fails, a node obeys an old shard map, or never learns of a new one.

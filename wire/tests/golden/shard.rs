@@ -1,6 +1,6 @@
 //! Shard records, and who they say leads.
 
-use wire::shard::{ChangeShard, ShardChanged, ShardRecord, ShardState};
+use wire::shard::{ChangeShard, Revision, ShardChanged, ShardRecord, ShardState};
 
 use super::{SHARD_RECORD, golden, member, node, refused, shard_record, uuid};
 
@@ -25,7 +25,7 @@ fn a_record() {
 
 // If this fails, half a record is obeyed.
 #[test]
-fn no_field_of_a_record_is_optional_but_the_leader() {
+fn no_field_of_a_record_is_optional_but_the_leader_and_the_lineage() {
     let whole = serde_json::to_value(shard_record()).expect("it can be written");
     let fields = whole.as_object().expect("an object");
     for field in fields.keys() {
@@ -35,6 +35,9 @@ fn no_field_of_a_record_is_optional_but_the_leader() {
         if field == "leader" {
             let read: ShardRecord = serde_json::from_str(&text).expect("nobody leads");
             assert_eq!(read.leader, None);
+        } else if field == "lineage" {
+            let read: ShardRecord = serde_json::from_str(&text).expect("it was never restored");
+            assert_eq!(read, shard_record());
         } else {
             refused::<ShardRecord>(&text, &format!("missing field `{field}`"));
         }
@@ -84,4 +87,20 @@ fn a_member_is_found_by_its_node() {
     assert_eq!(record.member_on(&node("node1")), Some(&member("node1", 1)));
     assert_eq!(record.member_on(&node("node2")), Some(&member("node2", 2)));
     assert_eq!(record.member_on(&node("node3")), None);
+}
+
+// If this fails, a node obeys what the register knew before it went back in time, or what nobody
+// has agreed to yet.
+#[test]
+fn a_later_lineage_comes_before_a_higher_version() {
+    let at = |lineage, version| Revision { lineage, version };
+    assert!(at(0, 900) < at(1, 3) && at(1, 3) < at(1, 4) && Revision::NONE < at(0, 1));
+    let mut record = shard_record();
+    assert_eq!((record.revision(), record.known()), (at(0, 4), at(0, 4)));
+    record.leader = None;
+    assert!(!record.is_restored());
+    record.lineage = 2;
+    assert!(record.is_restored());
+    assert_eq!((record.revision(), record.known()), (at(2, 4), at(1, 4)));
+    assert_eq!(record.revision().to_string(), "2.4");
 }

@@ -26,7 +26,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 use uuid::Uuid;
-use wire::shard::{ShardChanged, ShardRecord};
+use wire::shard::{Revision, ShardChanged, ShardRecord};
 
 use super::{Coordinator, CoordinatorError, Term};
 use election::Election;
@@ -110,7 +110,7 @@ impl Coordinator for ZooKeeperCoordinator {
 
     fn change<'a>(
         &'a self,
-        expected: u64,
+        expected: Revision,
         record: &'a ShardRecord,
     ) -> BoxFuture<'a, Result<ShardChanged, CoordinatorError>> {
         self.in_time(async move {

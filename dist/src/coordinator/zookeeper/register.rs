@@ -6,7 +6,7 @@
 use std::sync::Mutex;
 
 use futures_util::future::try_join_all;
-use wire::shard::{ShardChanged, ShardRecord};
+use wire::shard::{Revision, ShardChanged, ShardRecord};
 use zookeeper_client::{Error, MultiWriteError, Stat};
 
 use super::SHARDS;
@@ -76,19 +76,19 @@ impl Register {
     }
 }
 
-/// Replaces the record whose version is `expected`; 0: there is none.
+/// Replaces the record whose revision is `expected`.
 pub(super) async fn change(
     session: &Session,
-    expected: u64,
+    expected: Revision,
     record: &ShardRecord,
 ) -> Result<ShardChanged, CoordinatorError> {
     check_order(expected, record)?;
     let path = path(record);
-    let present = if expected == 0 {
+    let present = if expected == Revision::NONE {
         None
     } else {
         match read_record(session, &path).await? {
-            Some(present) if present.record.version == expected => Some(present.node_version),
+            Some(present) if present.record.revision() == expected => Some(present.node_version),
             other => return unchanged(other.map(|present| present.record), record),
         }
     };

@@ -167,12 +167,14 @@ impl FakeNode {
             .iter_mut()
             .find(|report| report.replica == member.replica)
         {
-            report.record_version = report.record_version.max(record.version);
+            let revision = report.revision().max(record.revision());
+            (report.record_lineage, report.record_version) = (revision.lineage, revision.version);
         } else if member.replica == self.heartbeat.offer {
             self.heartbeat.offer = Uuid::new_v4();
             self.heartbeat.replicas.push(ReplicaReport {
                 shard: record.shard,
                 replica: member.replica,
+                record_lineage: record.lineage,
                 record_version: record.version,
                 record: None,
                 end: Position::default(),
@@ -180,6 +182,7 @@ impl FakeNode {
                 bytes: 0,
                 contents: 0,
                 damaged: 0,
+                halted: false,
             });
         }
     }

@@ -20,7 +20,7 @@ pub(crate) struct Proposal {
 impl Leader {
     /// A newer record is known: whether it is the proposed one or another, the proposal is decided.
     pub(super) fn settle(&mut self, record: &ShardRecord) {
-        let decided = |proposal: &mut Proposal| record.version >= proposal.record.version;
+        let decided = |proposal: &mut Proposal| record.revision() >= proposal.record.revision();
         self.proposal.take_if(decided);
     }
 

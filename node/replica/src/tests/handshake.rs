@@ -4,6 +4,7 @@ use super::{Stage, at, hello, log, member, node, process, record};
 use crate::{Effect, Event, Halt, Standing};
 use uuid::Uuid;
 use wire::replication::{Hello, Message};
+use wire::shard::Revision;
 use wire::{Epoch, Lsn};
 
 fn judged(last: (u64, u64)) -> Message {
@@ -110,7 +111,10 @@ fn a_copy_from_nothing_knows_where_it_is_complete() {
     let again = Message::Hello(Hello {
         replica: Uuid::from_u128(3),
         incarnation: process(3),
-        version: 5,
+        revision: Revision {
+            lineage: 0,
+            version: 5,
+        },
         last: at(0, 0),
         checksum: None,
         consistent_from: Some(Lsn(8)),
@@ -176,7 +180,7 @@ fn whoever_has_an_older_record_is_told_the_newer() {
     let mut stage = Stage::leader(&[1, 2]);
     let mut old = hello(2, at(1, 10));
     if let Message::Hello(hello) = &mut old {
-        hello.version = 3;
+        hello.revision.version = 3;
     }
     let effects = stage.hear_in(1, 2, 1, old);
     let newer = Message::Refused(Box::new(record(5, 2, &[1, 2])));
@@ -189,7 +193,7 @@ fn whoever_hears_of_a_newer_record_asks_for_it() {
     let mut stage = Stage::leader(&[1, 2]);
     let mut new = hello(2, at(1, 10));
     if let Message::Hello(hello) = &mut new {
-        hello.version = 9;
+        hello.revision.version = 9;
     }
     let effects = stage.hear_in(3, 2, 1, new);
     assert_eq!(effects, [Effect::ReadRecord]);

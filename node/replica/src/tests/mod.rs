@@ -11,7 +11,7 @@ mod set;
 
 use uuid::Uuid;
 use wire::replication::{Envelope, Hello, Message};
-use wire::shard::{Leader, Member, ShardRecord, ShardState};
+use wire::shard::{Leader, Member, Revision, ShardRecord, ShardState};
 use wire::{Epoch, Lsn, NodeName, Position, ShardNo};
 
 use crate::{Bugs, Core, Effect, EpochStart, Event, Identity, LogState};
@@ -64,6 +64,7 @@ pub(crate) fn led_by(leader: u128, version: u64, epoch: u64, in_sync: &[u128]) -
         min_in_sync: 2,
         degraded: false,
         state: ShardState::Open,
+        lineage: 0,
         version,
     }
 }
@@ -228,7 +229,10 @@ pub(crate) fn hello(from: u128, last: Position) -> Message {
     Message::Hello(Hello {
         replica: Uuid::from_u128(from),
         incarnation: process(from),
-        version: 5,
+        revision: Revision {
+            lineage: 0,
+            version: 5,
+        },
         last,
         checksum: None,
         consistent_from: None,

@@ -92,12 +92,13 @@ fn a_restored_record_does_not_hide_a_later_one() {
     let mine = record(7, 2, &[1]);
     assert!(supersedes(&record(8, 2, &[1]), &mine));
     assert!(!supersedes(&record(7, 3, &[1, 2]), &mine));
-    let restored = |from: u64| {
-        let mut guess = record(from + 1_000, 2, &[1, 2]);
-        guess.leader = None;
-        guess
-    };
-    assert!(!supersedes(&restored(6), &mine));
-    assert!(supersedes(&restored(7), &mine));
-    assert!(supersedes(&restored(8), &restored(7)));
+    let mut restored = record(9, 2, &[1, 2]);
+    restored.lineage = 1;
+    restored.leader = None;
+    assert!(!supersedes(&restored, &mine));
+    // Once someone was elected, everyone it names was heard: what it does not know is void.
+    let mut elected = record(5, 3, &[1, 2]);
+    elected.lineage = 1;
+    assert!(supersedes(&elected, &mine));
+    assert!(!supersedes(&mine, &elected));
 }

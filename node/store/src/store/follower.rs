@@ -68,11 +68,15 @@ impl Store {
         );
         while let Some(record) = self.pending.pop_above(lsn) {
             self.uploads.undo(&record);
+            if record.entry.kind == Kind::Chunk && record.entry.upload == record.entry.lsn {
+                self.shared.end_upload(record.entry.lsn);
+            }
             if let Some(state) = self.log.state_mut(record.segment) {
                 state.forget(&record.entry);
             }
         }
         self.leads = None;
+        self.forget_kept_above(lsn);
         self.log.truncate_after(lsn).map(drop)
     }
 }

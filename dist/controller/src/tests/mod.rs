@@ -1,11 +1,14 @@
 //! One test for each rule of the controller.
 
-use super::{Change, Policy, Reason, Seen, Situation, behind, decide, wants_records};
+mod repair;
+mod restore;
+
+use super::{Change, Policy, Reason, Seen, Situation, behind, decide};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use wire::limits::SHARD_BYTES_MAX;
 use wire::membership::{Heartbeat, ReplicaReport};
-use wire::shard::{Member, ShardRecord, ShardState};
+use wire::shard::{Revision, ShardRecord, ShardState};
 use wire::{Epoch, Lsn, NodeName, Position, ShardNo};
 
 fn name(text: &str) -> NodeName {
@@ -28,6 +31,7 @@ fn report(record: &ShardRecord) -> ReplicaReport {
     ReplicaReport {
         shard: record.shard,
         replica: record.replicas[0].replica,
+        record_lineage: record.lineage,
         record_version: record.version,
         record: None,
         end: Position::default(),
@@ -35,6 +39,7 @@ fn report(record: &ShardRecord) -> ReplicaReport {
         bytes: 0,
         contents: 0,
         damaged: 0,
+        halted: false,
     }
 }
 
@@ -91,12 +96,12 @@ impl World {
             let present = self
                 .records
                 .get(&change.record.shard)
-                .map_or(0, |r| r.version);
+                .map_or(Revision::NONE, ShardRecord::revision);
             assert_eq!(
                 present, change.expected,
                 "a compare-and-set that cannot succeed"
             );
-            assert!(change.record.version > change.expected);
+            assert!(change.record.revision() > change.expected);
             self.records
                 .insert(change.record.shard, change.record.clone());
         }
@@ -204,112 +209,6 @@ fn a_full_shard_is_closed_and_followed_by_a_new_one() {
     assert_eq!(world.apply(), []);
 }
 
-// If this fails, a catalog from an old backup sends nodes back to an epoch that is over.
-#[test]
-fn a_register_that_went_back_is_restored_from_nodes() {
-    let mut world = World::with_shard("node1");
-    let mut newer = world.records[&ShardNo(1)].clone();
-    newer.version = 7;
-    newer.epoch = Epoch(5);
-    world.heartbeat("node1").replicas[0].record_version = 7;
-
-    // The version alone is no record: nothing may be decided on the old one meanwhile.
-    assert!(wants_records(
-        &world.records,
-        &world.nodes[&name("node1")].heartbeat
-    ));
-    world.heartbeat("node1").incarnation = Uuid::from_u128(99);
-    assert_eq!(world.apply(), []);
-
-    world.heartbeat("node1").replicas[0].record = Some(newer.clone());
-    assert!(!wants_records(
-        &world.records,
-        &world.nodes[&name("node1")].heartbeat
-    ));
-    assert_eq!(world.apply(), [Reason::Restored]);
-    assert_eq!(world.apply(), []);
-    let restored = &world.records[&ShardNo(1)];
-    assert_eq!((restored.version, restored.epoch), (1_007, Epoch(6)));
-    let leader = restored.leader.as_ref().expect("a leader");
-    assert_eq!(leader.incarnation, Uuid::from_u128(99));
-    assert_eq!(
-        (restored.log, &restored.replicas),
-        (newer.log, &newer.replicas)
-    );
-}
-
-// If this fails, a lost catalog cannot be rebuilt.
-#[test]
-fn an_empty_register_is_filled_from_nodes() {
-    let mut before = World::with_shard("node1");
-    let record = before.records[&ShardNo(1)].clone();
-    let mut holding = before.heartbeat("node1").clone();
-    holding.replicas[0].record = Some(record.clone());
-    let mut world = World::default();
-    world.hear("node1", holding);
-    assert_eq!(world.apply(), [Reason::Restored]);
-    let restored = &world.records[&ShardNo(1)];
-    assert_eq!((restored.log, restored.version), (record.log, 1_001));
-    assert_eq!(
-        restored.epoch,
-        record.epoch.next(),
-        "a new epoch makes the leader list anew"
-    );
-    world.may_make = true;
-    assert_eq!(world.apply(), []);
-}
-
-// If this fails, a restored shard is led before all who hold it have said what they have.
-#[test]
-fn a_restored_record_waits_for_all_its_replicas() {
-    let mut before = World::with_shard("node1");
-    let mut record = before.records[&ShardNo(1)].clone();
-    let absent = Member {
-        node: name("node2"),
-        replica: Uuid::from_u128(20),
-    };
-    record.replicas.push(absent);
-    let mut holding = before.heartbeat("node1").clone();
-    holding.replicas[0].record = Some(record.clone());
-    let mut world = World::default();
-    world.hear("node1", holding);
-    assert_eq!(world.apply(), [Reason::Restored]);
-    let restored = &world.records[&ShardNo(1)];
-    assert_eq!((restored.epoch, restored.version), (record.epoch, 1_001));
-    assert_eq!(restored.leader, None, "nobody leads until all were heard");
-    assert_eq!(restored.replicas, record.replicas);
-    assert_eq!(world.apply(), []);
-}
-
-// If this fails, a node can overwrite the record of a shard that is none of its own.
-#[test]
-fn a_record_counts_only_from_a_member_and_of_the_same_log() {
-    let mut world = World::with_shard("node1");
-    let mut foreign = world.records[&ShardNo(1)].clone();
-    foreign.version = 9;
-    let mut stranger = heartbeat(3, 30);
-    stranger.replicas.push(report(&foreign));
-    stranger.replicas[0].record = Some(foreign.clone());
-    stranger.replicas[0].replica = Uuid::from_u128(30);
-    world.hear("node3", stranger);
-    assert!(
-        world
-            .decide()
-            .iter()
-            .all(|change| change.reason != Reason::Restored)
-    );
-
-    foreign.log += 1;
-    world.heartbeat("node1").replicas[0].record_version = 9;
-    world.heartbeat("node1").replicas[0].record = Some(foreign);
-    assert!(
-        world
-            .decide()
-            .iter()
-            .all(|change| change.reason != Reason::Restored)
-    );
-}
-
 // If this fails, uploads are sent to a shard whose disk was replaced.
 #[test]
 fn a_lost_replica_takes_no_new_content() {
@@ -387,72 +286,4 @@ fn a_catalog_that_stands_still_behind_a_silent_leader_is_asked_for_again() {
         decide(&world, 4, 4, &[]).is_empty(),
         "its next epoch comes anyway"
     );
-}
-
-/// Node 1 leads shard 1 alone; node 2 held the replica 20 of it, and may be elected.
-fn alone_with_an_eligible_one() -> World {
-    let mut world = World::with_shard("node1");
-    world.copies = 2;
-    let record = world.records.get_mut(&ShardNo(1)).expect("is there");
-    let other = Member {
-        node: name("node2"),
-        replica: Uuid::from_u128(20),
-    };
-    record.replicas.push(other.clone());
-    record.eligible.push(other);
-    record.min_in_sync = 2;
-    let epoch = record.epoch;
-    world.heartbeat("node1").replicas[0].end.epoch = epoch;
-    world
-}
-
-// If this fails, a shard whose other disks were replaced is never mirrored again, and stays closed
-// to changes.
-#[test]
-fn an_eligible_member_whose_disk_was_replaced_leaves_and_its_node_takes_a_new_one() {
-    let mut world = alone_with_an_eligible_one();
-    world.hear("node2", heartbeat(2, 21));
-    assert!(world.apply().contains(&Reason::Removed));
-    let record = &world.records[&ShardNo(1)];
-    assert_eq!((record.replicas.len(), record.eligible.len()), (1, 0));
-    // Its first offer went to an open shard of its own.
-    world.hear("node2", heartbeat(2, 22));
-    assert!(world.apply().contains(&Reason::Added));
-    let record = &world.records[&ShardNo(1)];
-    let added = record.member_on(&name("node2")).expect("is a member");
-    assert_eq!(added.replica, Uuid::from_u128(22));
-}
-
-// If this fails, the last ones who have what was acknowledged are forgotten while nobody leads.
-#[test]
-fn nobody_eligible_leaves_while_nobody_leads() {
-    let mut world = alone_with_an_eligible_one();
-    world.hear("node2", heartbeat(2, 21));
-    let leader = world.nodes.get_mut(&name("node1")).expect("is there");
-    leader.alive = false;
-    assert!(!world.apply().contains(&Reason::Removed));
-    assert_eq!(world.records[&ShardNo(1)].eligible.len(), 1);
-}
-
-// If this fails, the last copy is forgotten because of a leader whose own disk is gone, too.
-#[test]
-fn nobody_eligible_leaves_before_the_leader_has_begun_its_epoch() {
-    let mut world = alone_with_an_eligible_one();
-    world.hear("node2", heartbeat(2, 21));
-    world.heartbeat("node1").replicas[0].end.epoch = Epoch(0);
-    assert!(!world.apply().contains(&Reason::Removed));
-    assert_eq!(world.records[&ShardNo(1)].eligible.len(), 1);
-}
-
-// If this fails, a member that is only silent is thrown out of the shard.
-#[test]
-fn an_eligible_member_that_holds_its_replica_stays() {
-    let mut world = alone_with_an_eligible_one();
-    let mut holding = heartbeat(2, 21);
-    let mut held = report(&world.records[&ShardNo(1)]);
-    held.replica = Uuid::from_u128(20);
-    holding.replicas.push(held);
-    world.hear("node2", holding);
-    world.apply();
-    assert_eq!(world.records[&ShardNo(1)].eligible.len(), 1);
 }

@@ -1,0 +1,75 @@
+//! As many replicas as there shall be.
+
+use super::{World, heartbeat, name, report};
+use crate::Reason;
+use uuid::Uuid;
+use wire::shard::Member;
+use wire::{Epoch, ShardNo};
+
+/// Node 1 leads shard 1 alone; node 2 held the replica 20 of it, and may be elected.
+fn alone_with_an_eligible_one() -> World {
+    let mut world = World::with_shard("node1");
+    world.copies = 2;
+    let record = world.records.get_mut(&ShardNo(1)).expect("is there");
+    let other = Member {
+        node: name("node2"),
+        replica: Uuid::from_u128(20),
+    };
+    record.replicas.push(other.clone());
+    record.eligible.push(other);
+    record.min_in_sync = 2;
+    let epoch = record.epoch;
+    world.heartbeat("node1").replicas[0].end.epoch = epoch;
+    world
+}
+
+// If this fails, a shard whose other disks were replaced is never mirrored again, and stays closed
+// to changes.
+#[test]
+fn an_eligible_member_whose_disk_was_replaced_leaves_and_its_node_takes_a_new_one() {
+    let mut world = alone_with_an_eligible_one();
+    world.hear("node2", heartbeat(2, 21));
+    assert!(world.apply().contains(&Reason::Removed));
+    let record = &world.records[&ShardNo(1)];
+    assert_eq!((record.replicas.len(), record.eligible.len()), (1, 0));
+    // Its first offer went to an open shard of its own.
+    world.hear("node2", heartbeat(2, 22));
+    assert!(world.apply().contains(&Reason::Added));
+    let record = &world.records[&ShardNo(1)];
+    let added = record.member_on(&name("node2")).expect("is a member");
+    assert_eq!(added.replica, Uuid::from_u128(22));
+}
+
+// If this fails, the last ones who have what was acknowledged are forgotten while nobody leads.
+#[test]
+fn nobody_eligible_leaves_while_nobody_leads() {
+    let mut world = alone_with_an_eligible_one();
+    world.hear("node2", heartbeat(2, 21));
+    let leader = world.nodes.get_mut(&name("node1")).expect("is there");
+    leader.alive = false;
+    assert!(!world.apply().contains(&Reason::Removed));
+    assert_eq!(world.records[&ShardNo(1)].eligible.len(), 1);
+}
+
+// If this fails, the last copy is forgotten because of a leader whose own disk is gone, too.
+#[test]
+fn nobody_eligible_leaves_before_the_leader_has_begun_its_epoch() {
+    let mut world = alone_with_an_eligible_one();
+    world.hear("node2", heartbeat(2, 21));
+    world.heartbeat("node1").replicas[0].end.epoch = Epoch(0);
+    assert!(!world.apply().contains(&Reason::Removed));
+    assert_eq!(world.records[&ShardNo(1)].eligible.len(), 1);
+}
+
+// If this fails, a member that is only silent is thrown out of the shard.
+#[test]
+fn an_eligible_member_that_holds_its_replica_stays() {
+    let mut world = alone_with_an_eligible_one();
+    let mut holding = heartbeat(2, 21);
+    let mut held = report(&world.records[&ShardNo(1)]);
+    held.replica = Uuid::from_u128(20);
+    holding.replicas.push(held);
+    world.hear("node2", holding);
+    world.apply();
+    assert_eq!(world.records[&ShardNo(1)].eligible.len(), 1);
+}
