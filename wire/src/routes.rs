@@ -30,6 +30,12 @@ pub const CONTENT: &str = "/content";
 pub const CONTENT_ID: &str = "/content/{id}";
 /// A distributor's: the services.
 pub const NODES: &str = "/nodes";
+/// A distributor's: a service that is gone for good.
+pub const NODE: &str = "/nodes/{name}";
+/// A distributor's: a node that is to be emptied.
+pub const DRAIN: &str = "/nodes/{name}/drain";
+/// A distributor's: nodes shall become equally full.
+pub const REBALANCE: &str = "/rebalance";
 /// A distributor's: a node's sign of life.
 pub const HEARTBEAT: &str = "/nodes/{name}/heartbeat";
 /// A distributor's: every shard's record.
@@ -95,6 +101,16 @@ pub fn shard(base: &str, shard: ShardNo) -> String {
 /// A distributor's `/content/{id}`.
 pub fn content(base: &str, id: ContentId) -> String {
     format!("{base}/content/{id}")
+}
+
+/// A distributor's `/nodes/{name}`.
+pub fn node(base: &str, node: &NodeName) -> String {
+    format!("{base}/nodes/{node}")
+}
+
+/// A distributor's `/nodes/{name}/drain`.
+pub fn drain(base: &str, node: &NodeName) -> String {
+    format!("{base}/nodes/{node}/drain")
 }
 
 /// A distributor's `/nodes/{name}/heartbeat`.

@@ -1,5 +1,13 @@
 //! `client nodes`: the services of the cluster.
 
+pub(super) mod drain;
+mod progress;
+pub(super) mod rebalance;
+pub(super) mod remove;
+pub(super) mod shards;
+
+use std::time::Duration;
+
 use serde::Serialize;
 use wire::NodeName;
 use wire::membership::{Health, NodeEntry, NodesAnswer, ReplicaRole, ServiceRole};
@@ -9,6 +17,9 @@ use crate::ui::table::Table;
 
 use super::Session;
 use super::failure::Failure;
+
+/// Between two looks at what is left to be done.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Show the cluster's distributors and storage nodes.
 ///

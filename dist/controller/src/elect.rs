@@ -46,7 +46,7 @@ fn lost(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
 
 /// Elects the best candidate; none if there is nobody, or if someone better may only not have been
 /// heard yet.
-fn candidate(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
+pub(crate) fn candidate(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     let unheard = |member: &Member| situation.alive(&member.node).is_none();
     if !situation.may_judge && record.in_sync.iter().any(unheard) {
         return None;
@@ -56,11 +56,23 @@ fn candidate(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     } else {
         &record.eligible
     };
-    let (member, incarnation) =
-        best(situation, &record.in_sync).or_else(|| best(situation, eligible))?;
-    Some(changed(record, Reason::Elected, |next| {
-        take_office(situation, next, (member, incarnation));
-    }))
+    let successor = best(situation, &record.in_sync).or_else(|| best(situation, eligible))?;
+    Some(succeed(situation, record, Reason::Elected, successor))
+}
+
+/// A member that is to lead, and its process.
+pub(crate) type Successor = (Member, Uuid);
+
+/// The next epoch, led by this member.
+pub(crate) fn succeed(
+    situation: Situation<'_>,
+    record: &ShardRecord,
+    reason: Reason,
+    successor: Successor,
+) -> Change {
+    changed(record, reason, |next| {
+        take_office(situation, next, successor);
+    })
 }
 
 /// The least damaged, then the one with the most: it has fewest to catch up with.

@@ -1,16 +1,18 @@
 //! `GET /nodes`, `GET /stats`, `POST /nodes/{name}/heartbeat`.
 
+pub(super) mod orders;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Payload};
-use wire::NodeName;
 use wire::limits::LISTING_BYTES_MAX;
 use wire::membership::{
     Draining, Health, Heartbeat, HeartbeatAnswer, NodeEntry, NodeShard, NodesAnswer, ServiceRole,
 };
 use wire::stats::{ClusterStats, NodeStats};
+use wire::{Code, NodeName};
 
 use super::body;
 use super::error::{ApiError, wrong_cluster};
@@ -20,14 +22,36 @@ use crate::members::View;
 
 /// Every service of the cluster, and every shard.
 pub(super) async fn nodes(shared: Data<Shared>) -> HttpResponse {
+    HttpResponse::Ok().json(answer(&shared))
+}
+
+fn answer(shared: &Shared) -> NodesAnswer {
     let now = Instant::now();
     let (records, seen) = (shared.members.records(), shared.members.seen(now));
     let view = View {
         records: &records,
         nodes: &seen,
     };
-    let distributor =
-        |url: &str, health| entry(url, ServiceRole::Distributor, health, Vec::new(), None);
+    NodesAnswer {
+        cluster: shared.identity.cluster,
+        nodes: entries(shared, view, now),
+        shards: view.shards(),
+        rebalancing: shared.members.is_rebalancing(),
+    }
+}
+
+/// Every service by name, as it is known at this moment.
+fn all_entries(shared: &Shared, now: Instant) -> BTreeMap<NodeName, NodeEntry> {
+    let (records, seen) = (shared.members.records(), shared.members.seen(now));
+    let view = View {
+        records: &records,
+        nodes: &seen,
+    };
+    entries(shared, view, now)
+}
+
+fn entries(shared: &Shared, view: View<'_>, now: Instant) -> BTreeMap<NodeName, NodeEntry> {
+    let distributor = |url: &str, health| entry(url, ServiceRole::Distributor, health);
     let others = shared.members.distributors(now).into_iter();
     let mut nodes: BTreeMap<NodeName, NodeEntry> = others
         .map(|(name, address, health)| (name, distributor(&address.public_url, health)))
@@ -36,15 +60,23 @@ pub(super) async fn nodes(shared: Data<Shared>) -> HttpResponse {
     nodes.insert(shared.name.clone(), own);
     for node in shared.members.nodes(now) {
         let shards = view.replicas_on(&node.name);
-        let url = &node.address.public_url;
-        let entry = entry(url, ServiceRole::Node, node.health, shards, None);
+        let bare = entry(&node.address.public_url, ServiceRole::Node, node.health);
+        let entry = NodeEntry {
+            draining: node.draining.then(|| left(&shards)),
+            shards,
+            ..bare
+        };
         nodes.insert(node.name, entry);
     }
-    HttpResponse::Ok().json(NodesAnswer {
-        cluster: shared.identity.cluster,
-        nodes,
-        shards: view.shards(),
-    })
+    nodes
+}
+
+/// What a node that is to be emptied still holds.
+fn left(replicas: &[NodeShard]) -> Draining {
+    Draining {
+        replicas_left: replicas.len() as u64,
+        bytes_left: replicas.iter().map(|replica| replica.progress.bytes).sum(),
+    }
 }
 
 /// Every node's statistics, and their sums.
@@ -108,6 +140,10 @@ fn admit(shared: &Shared, name: &NodeName, heartbeat: &Heartbeat) -> Result<(), 
             )));
         }
     }
+    if shared.members.is_removed(name, heartbeat.incarnation) {
+        let message = format!("{name} was removed from the cluster; start it anew to let it back");
+        return Err(ApiError::new(Code::NodeRemoved, message));
+    }
     let ours = shared.identity.cluster;
     match heartbeat.cluster {
         Some(its) if its != ours => {
@@ -121,13 +157,7 @@ fn admit(shared: &Shared, name: &NodeName, heartbeat: &Heartbeat) -> Result<(), 
     }
 }
 
-fn entry(
-    public_url: &str,
-    role: ServiceRole,
-    health: Health,
-    shards: Vec<NodeShard>,
-    draining: Option<Draining>,
-) -> NodeEntry {
+fn entry(public_url: &str, role: ServiceRole, health: Health) -> NodeEntry {
     let (host, port) = host_and_port(public_url).unwrap_or_default();
     NodeEntry {
         host,
@@ -135,8 +165,8 @@ fn entry(
         public_url: public_url.to_owned(),
         role,
         health,
-        shards,
-        draining,
+        shards: Vec::new(),
+        draining: None,
     }
 }
 

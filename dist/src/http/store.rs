@@ -136,7 +136,7 @@ fn nowhere(scores: &[Result<Score, Excluded>]) -> ApiError {
     let usable = |score: &Result<Score, Excluded>| {
         !matches!(
             score,
-            Err(Excluded::Down | Excluded::Unknown | Excluded::NoShard)
+            Err(Excluded::Down | Excluded::Draining | Excluded::Unknown | Excluded::NoShard)
         )
     };
     if scores.iter().any(full) && scores.iter().filter(|score| usable(score)).all(full) {

@@ -1,9 +1,12 @@
 //! The book of members: nodes, distributors, shard records.
 
-use std::collections::BTreeMap;
+mod orders;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
 use wire::membership::{Health, Heartbeat, NodeAddress, ServiceRole};
 use wire::shard::{Member, ShardRecord, ShardState};
 use wire::stats::NodeStats;
@@ -24,9 +27,21 @@ pub(crate) struct Members {
 #[derive(Default)]
 struct State {
     nodes: BTreeMap<NodeName, Node>,
-    distributors: BTreeMap<NodeName, (NodeAddress, Instant)>,
+    distributors: BTreeMap<NodeName, Distributor>,
     records: BTreeMap<ShardNo, ShardRecord>,
+    /// Nodes that shall hold nothing any more.
+    draining: BTreeSet<NodeName>,
+    /// Whether nodes are to become equally full.
+    rebalancing: bool,
+    /// Processes that were removed.
+    removed: BTreeMap<NodeName, Uuid>,
     snapshot: Option<Arc<Snapshot>>,
+}
+
+struct Distributor {
+    address: NodeAddress,
+    heard: Instant,
+    incarnation: Uuid,
 }
 
 struct Node {
@@ -61,6 +76,8 @@ pub(crate) struct NodeView {
     pub(crate) name: NodeName,
     pub(crate) address: NodeAddress,
     pub(crate) health: Health,
+    /// Whether it shall hold nothing any more.
+    pub(crate) draining: bool,
     pub(crate) stats: Option<NodeStats>,
 }
 
@@ -85,6 +102,9 @@ impl Members {
             let Some(heard) = now.checked_sub(sighting.age) else {
                 continue;
             };
+            if state.is_removed(&sighting.name, sighting.incarnation) {
+                continue;
+            }
             match (sighting.role, sighting.heartbeat) {
                 (ServiceRole::Node, Some(heartbeat)) => {
                     let known = state.nodes.get(&sighting.name);
@@ -98,7 +118,12 @@ impl Members {
                         internal_url: sighting.internal_url,
                         public_url: sighting.public_url,
                     };
-                    state.distributors.insert(sighting.name, (address, heard));
+                    let distributor = Distributor {
+                        address,
+                        heard,
+                        incarnation: sighting.incarnation,
+                    };
+                    state.distributors.insert(sighting.name, distributor);
                 }
             }
         }
@@ -242,6 +267,7 @@ impl Members {
             };
             let load = Load {
                 up: self.health(node, now) == Health::Up,
+                draining: state.draining.contains(name),
                 open: state.open_shards(name, &node.heartbeat),
                 stats: node.stats.as_ref().map(age),
                 promises: node.promises,
@@ -260,6 +286,7 @@ impl Members {
                 name: name.clone(),
                 address: node.address(),
                 health,
+                draining: state.draining.contains(name),
                 stats: node
                     .stats
                     .as_ref()
@@ -273,10 +300,10 @@ impl Members {
     /// The other distributors, and whether each was heard within a session.
     pub(crate) fn distributors(&self, now: Instant) -> Vec<(NodeName, NodeAddress, Health)> {
         let state = self.read();
-        let each = state.distributors.iter().map(|(name, (address, heard))| {
-            let silent = now.saturating_duration_since(*heard) >= self.session;
+        let each = state.distributors.iter().map(|(name, distributor)| {
+            let silent = now.saturating_duration_since(distributor.heard) >= self.session;
             let health = if silent { Health::Down } else { Health::Up };
-            (name.clone(), address.clone(), health)
+            (name.clone(), distributor.address.clone(), health)
         });
         each.collect()
     }

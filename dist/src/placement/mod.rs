@@ -81,6 +81,8 @@ pub(crate) struct OpenShard {
 pub(crate) struct Load {
     /// Whether it answers.
     pub(crate) up: bool,
+    /// Whether it shall hold nothing any more.
+    pub(crate) draining: bool,
     /// The shards that it leads and that take new content.
     pub(crate) open: Vec<OpenShard>,
     /// Its last statistics, and how old they are.
@@ -95,6 +97,9 @@ pub(crate) enum Excluded {
     /// It is down.
     #[error("it does not answer")]
     Down,
+    /// It is being emptied.
+    #[error("it is draining")]
+    Draining,
     /// It leads no shard that takes new content.
     #[error("it leads no shard that takes new content")]
     NoShard,
@@ -162,6 +167,9 @@ pub(crate) fn score_all(
 fn score(loads: &[Load], load: &Load, size: u64, age_max: Duration) -> Result<Score, Excluded> {
     if !load.up {
         return Err(Excluded::Down);
+    }
+    if load.draining {
+        return Err(Excluded::Draining);
     }
     if load.open.is_empty() {
         return Err(Excluded::NoShard);

@@ -36,6 +36,7 @@ fn load(storage: u64, cpu: f64) -> Load {
     };
     Load {
         up: true,
+        draining: false,
         open: vec![open(1, &[])],
         stats: Some((stats, Duration::ZERO)),
         promises: Promises::default(),
@@ -87,6 +88,16 @@ fn a_node_that_cannot_take_an_upload_is_excluded_with_the_reason() {
             0
         ),
         Err(Excluded::NoShard)
+    );
+    assert_eq!(
+        score_of(
+            &Load {
+                draining: true,
+                ..fine.clone()
+            },
+            0
+        ),
+        Err(Excluded::Draining)
     );
     assert_eq!(
         score_of(

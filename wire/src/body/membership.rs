@@ -115,6 +115,9 @@ pub struct NodesAnswer {
     /// Every shard, in ascending order.
     #[serde(default)]
     pub shards: Vec<ShardEntry>,
+    /// Whether replicas are being moved until nodes are equally full.
+    #[serde(default)]
+    pub rebalancing: bool,
 }
 
 /// What `GET /nodes` says of one service.
@@ -144,6 +147,13 @@ pub struct Draining {
     pub replicas_left: u64,
     /// What these take on its disk, in bytes.
     pub bytes_left: u64,
+}
+
+/// The answer to `DELETE /nodes/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRemoved {
+    /// The service that the cluster does not know any more.
+    pub node: NodeName,
 }
 
 /// What a service is.

@@ -7,14 +7,14 @@ use wire::shard::ShardState;
 use crate::ui::table::Table;
 use crate::ui::{Format, human};
 
-use super::Session;
-use super::failure::Failure;
+use super::super::Session;
+use super::super::failure::Failure;
 
 /// Show each shard: its leader, its replicas, and how far behind they are.
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {}
+pub(in crate::cli) struct Arguments {}
 
-pub(super) async fn run(session: &Session, _: Arguments) -> Result<(), Failure> {
+pub(in crate::cli) async fn run(session: &Session, _: Arguments) -> Result<(), Failure> {
     let asked = session.client.nodes().await;
     let answer = asked.map_err(|error| Failure::caused("cannot ask for the shards", &error))?;
     if session.ui.format() == Format::Text {
