@@ -344,6 +344,7 @@ impl DiskThread {
         let free = max.saturating_sub(self.around.admission.used());
         self.feed_all(&Event::Space(free));
         self.feed_all(&Event::Tick);
+        self.ask_for_commits();
         self.wake_links();
         if now < self.next_chores {
             return;
@@ -358,6 +359,15 @@ impl DiskThread {
         }
         self.measure();
         self.dir.purge();
+    }
+
+    /// Whoever waits for a commit must not do so in vain, because the set is too small for one.
+    fn ask_for_commits(&mut self) {
+        let waits = self.replicas.iter().filter(|(_, replica)| replica.waits());
+        let shards: Vec<ShardNo> = waits.map(|(shard, _)| *shard).collect();
+        for shard in shards {
+            self.feed(shard, Event::NeedsCommit);
+        }
     }
 
     fn finish(mut self) {

@@ -303,6 +303,11 @@ impl Replica {
         }
     }
 
+    /// Whether a request waits for a commit.
+    pub(super) fn waits(&self) -> bool {
+        !(self.waiting.is_empty() && self.parked.is_empty())
+    }
+
     /// Whether the next round must sync this log.
     pub(super) fn wants_sync(&self) -> bool {
         let positions = self.store.positions();
