@@ -72,6 +72,7 @@ mod tests {
                     min_in_sync: Policy::of(copies).min_in_sync(),
                     degraded: false,
                     state: ShardState::Closed,
+                    lineage: 0,
                     version: 1,
                 },
                 nodes: (1..=3).map(|number| (node(number), seen(number))).collect(),
@@ -116,6 +117,7 @@ mod tests {
         ReplicaReport {
             shard: ShardNo(1),
             replica: Uuid::from_u128(number),
+            record_lineage: 0,
             record_version: 1,
             record: None,
             end: Position::default(),
@@ -123,6 +125,7 @@ mod tests {
             bytes: 0,
             contents: 0,
             damaged: 0,
+            halted: false,
         }
     }
 

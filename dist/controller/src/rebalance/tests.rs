@@ -85,6 +85,7 @@ impl World {
             min_in_sync: Policy::of(self.copies).min_in_sync(),
             degraded: false,
             state: ShardState::Closed,
+            lineage: 0,
             version: 1,
         };
         self.records.insert(shard, record);
@@ -96,6 +97,7 @@ impl World {
         seen.heartbeat.replicas.push(ReplicaReport {
             shard,
             replica: member.replica,
+            record_lineage: 0,
             record_version: 1,
             record: None,
             end: Position::default(),
@@ -103,6 +105,7 @@ impl World {
             bytes,
             contents: 0,
             damaged: 0,
+            halted: false,
         });
         seen.heartbeat.offer = offer;
     }
@@ -122,7 +125,7 @@ impl World {
         let mut reasons = Vec::new();
         for change in changes {
             let present = &self.records[&change.record.shard];
-            assert_eq!(present.version, change.expected, "cannot succeed");
+            assert_eq!(present.revision(), change.expected, "cannot succeed");
             assert!(change.record.in_sync.len() >= present.in_sync.len().min(self.copies.into()));
             reasons.push(change.reason);
             self.records.insert(change.record.shard, change.record);
