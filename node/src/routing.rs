@@ -32,7 +32,7 @@ impl Node {
         let shard = id.shard();
         match self.handle.table().replica(shard) {
             Some(replica) if replica.is_readable() && !replica.gauge.is_pending(id) => Ok(replica),
-            Some(replica) if replica.is_leading() => {
+            Some(replica) if matches!(replica.standing, Standing::Leading | Standing::Elected) => {
                 self.handle.needs_commit(shard);
                 Err(Misrouted::NoLeader)
             }

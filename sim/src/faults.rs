@@ -126,16 +126,19 @@ impl Cluster {
     }
 
     /// A disk is lost only while nothing depends on it alone: what the last member of the set, or
-    /// of those eligible, has dies with it, and no protocol brings it back. Nor does one know what
-    /// a lost disk would have said of a register that went back.
+    /// of those eligible, has dies with it, and no protocol brings it back. Beside a member of the
+    /// set another one must be in the set: it may just be degrading. Nor does anybody know what a
+    /// lost disk would have said of a register that went back.
     fn lose_disk(&mut self, node: usize) {
         let name = self.nodes[node].name.clone();
         let safe = self.register.newest.values().all(|record| {
-            let mut members = record.in_sync.iter().chain(&record.eligible);
-            let is_member = members.clone().any(|member| member.node == name);
-            let holds = |member: &Member| self.holds(&member.node, record.shard, member.replica);
-            let is_kept = members.any(|member| member.node != name && holds(member));
-            !record.is_restored() && (!is_member || is_kept)
+            let is_in = |set: &[Member]| set.iter().any(|member| member.node == name);
+            let is_kept = |member: &Member| {
+                member.node != name && self.holds(&member.node, record.shard, member.replica)
+            };
+            let (in_sync, eligible) = (&record.in_sync, &record.eligible);
+            let is_kept_in = |set: &[Member]| set.iter().any(is_kept);
+            is_kept_in(in_sync) || !is_in(in_sync) && (is_kept_in(eligible) || !is_in(eligible))
         });
         let agreed = self.register.records == self.register.newest;
         if safe && agreed && self.nodes[node].up {

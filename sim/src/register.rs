@@ -13,7 +13,8 @@ pub(crate) struct Register {
     pub(crate) records: BTreeMap<ShardNo, ShardRecord>,
     /// Earlier states, oldest first.
     pub(crate) history: Vec<BTreeMap<ShardNo, ShardRecord>>,
-    /// The newest record of each shard that ever was.
+    /// The newest record of each shard that ever was, but for those that were restored and had no
+    /// leader yet: nobody obeys them.
     pub(crate) newest: BTreeMap<ShardNo, ShardRecord>,
     /// Nobody reaches it before this time.
     pub(crate) away_until_ms: u64,
@@ -32,12 +33,10 @@ impl Register {
             return false;
         }
         self.history.push(self.records.clone());
-        let newest = self
-            .newest
-            .entry(record.shard)
-            .or_insert_with(|| record.clone());
-        if record.revision() >= newest.revision() {
-            *newest = record.clone();
+        let newest = self.newest.get(&record.shard);
+        let is_newer = newest.is_none_or(|newest| record.revision() >= newest.revision());
+        if is_newer && !record.is_restored() {
+            self.newest.insert(record.shard, record.clone());
         }
         self.records.insert(record.shard, record);
         true

@@ -227,21 +227,30 @@ impl Handle {
     }
 
     /// Has every leadership laid down that another process can take over; returns when that is
-    /// done, or after [`HANDOVER_TIME_MAX`].
+    /// done and the new leaders know of it, or after [`HANDOVER_TIME_MAX`].
     pub(crate) async fn hand_over(&self) {
-        if self.send(Command::HandOver).is_err() {
+        let replicas = self.table().replicas();
+        let led = |view: &&Arc<ReplicaView>| view.standing == Standing::Leading;
+        let led: Vec<ShardNo> = replicas
+            .values()
+            .filter(led)
+            .map(|view| view.shard)
+            .collect();
+        if led.is_empty() || self.send(Command::HandOver).is_err() {
             return;
         }
-        let leads = |view: &Arc<ReplicaView>| {
-            let others = view
-                .record
-                .as_ref()
-                .map_or(0, |record| record.in_sync.len());
-            view.standing == Standing::Leading && others > 1
+        let is_under_way = |view: &ReplicaView| match view.standing {
+            Standing::Leading => view.record.as_ref().is_some_and(|r| r.in_sync.len() > 1),
+            Standing::Following => view.gauge.is_outside(),
+            Standing::Idle | Standing::Elected | Standing::Poisoned => false,
         };
         let deadline = tokio::time::Instant::now() + HANDOVER_TIME_MAX;
-        while self.table().replicas().values().any(leads) && tokio::time::Instant::now() < deadline
-        {
+        loop {
+            let now = self.table().replicas();
+            let mut views = led.iter().filter_map(|shard| now.get(shard));
+            if !views.any(|view| is_under_way(view)) || tokio::time::Instant::now() >= deadline {
+                return;
+            }
             tokio::time::sleep(HANDOVER_LOOK_EVERY).await;
         }
     }

@@ -1,7 +1,7 @@
 //! What other threads may know of the replicas: snapshots that the disk thread publishes.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use store::{EpochStart, Reader, Usage};
@@ -75,6 +75,8 @@ pub struct ReplicaGauge {
     listed: AtomicU64,
     /// Until when what is committed may be served, by the monotone clock.
     readable_until_ms: AtomicU64,
+    /// A follower that its leader has not let in.
+    is_outside: AtomicBool,
     /// What a follower has of each id that its leader may have committed already.
     pending: Mutex<HashMap<ContentId, Lsn>>,
 }
@@ -109,6 +111,15 @@ impl ReplicaGauge {
 
     pub(super) fn set_readable_until(&self, until_ms: u64) {
         self.readable_until_ms.store(until_ms, Ordering::Release);
+    }
+
+    pub(super) fn set_outside(&self, is_outside: bool) {
+        self.is_outside.store(is_outside, Ordering::Release);
+    }
+
+    /// Whether this is a follower that its leader has not let in.
+    pub fn is_outside(&self) -> bool {
+        self.is_outside.load(Ordering::Acquire)
     }
 
     /// A follower has a record of this id that is not known committed.

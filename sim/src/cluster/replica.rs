@@ -259,20 +259,6 @@ impl Cluster {
                 return false;
             };
             let epoch = record.head.epoch;
-            // Recovery takes all that a record calls committed for durable here: so it must be.
-            if record.head.commit > live.store.positions().synced {
-                if let Err(error) = sync_now(live) {
-                    self.feed(node, shard, Event::Failed(error));
-                    return false;
-                }
-                let synced = live.store.positions().synced;
-                held.synced = held.synced.max(synced.0);
-                self.feed(node, shard, Event::Synced(synced));
-            }
-            let Node { live, held } = self.replica(node, shard);
-            let (Some(live), Some(held)) = (live, held) else {
-                return false;
-            };
             match live.store.replicate(record, frame.covers_from) {
                 Ok(lsn) => {
                     held.shadow.insert(lsn.0, (epoch, *birth));
@@ -403,26 +389,6 @@ impl Cluster {
 struct Node<'a> {
     live: Option<&'a mut Live>,
     held: Option<&'a mut crate::node::Held>,
-}
-
-/// Makes all that was appended durable, without waiting for others.
-fn sync_now(live: &mut Live) -> Result<(), String> {
-    let job = match live.job.take() {
-        Some(job) => Some(job),
-        None => live.store.flush().map_err(|error| error.to_string())?,
-    };
-    for job in [job, None] {
-        let job = match job {
-            Some(job) => Some(job),
-            None => live.store.flush().map_err(|error| error.to_string())?,
-        };
-        if let Some(job) = job {
-            live.store
-                .synced(job.run())
-                .map_err(|error| error.to_string())?;
-        }
-    }
-    Ok(())
 }
 
 /// Opens, or makes, a replica's log.

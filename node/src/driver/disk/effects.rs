@@ -181,7 +181,10 @@ impl DiskThread {
         let Some(replica) = self.replicas.get_mut(&shard) else {
             return;
         };
-        let standing = match replica.core.standing() {
+        let now = replica.core.standing();
+        let is_outside = matches!(now, replica::Standing::Following { is_in: false });
+        replica.gauge.set_outside(is_outside);
+        let standing = match now {
             replica::Standing::Idle => Standing::Idle,
             replica::Standing::Following { .. } => Standing::Following,
             replica::Standing::Elected(_) => Standing::Elected,
@@ -201,7 +204,7 @@ impl DiskThread {
         if before == standing && !changed {
             return;
         }
-        if before == standing && standing == Standing::Leading {
+        if matches!(standing, Standing::Leading | Standing::Elected) {
             replica.keep_for_new_followers();
         }
         if before != standing {

@@ -33,6 +33,11 @@ impl Store {
                 current: end.epoch,
             });
         }
+        if record.head.commit >= record.head.lsn {
+            return Err(ReplicateError::Contradiction(
+                "a record tells of its own commit",
+            ));
+        }
         self.check_upload(&record)?;
         let content = record.content()?;
         self.leads = None;
@@ -77,6 +82,8 @@ impl Store {
         }
         self.leads = None;
         self.forget_kept_above(lsn);
+        // The header that tells this commit may be among what goes.
+        self.log.marker.raise(self.shared.committed())?;
         self.log.truncate_after(lsn).map(drop)
     }
 }
