@@ -93,12 +93,12 @@ fn health(shard: &ShardEntry) -> &'static str {
     let halted = shard.replicas.iter().any(|replica| replica.progress.halted);
     if shard.leader.is_none() {
         "no leader"
+    } else if halted {
+        "halted"
     } else if shard.degraded {
         "degraded"
     } else if in_sync < usize::from(shard.min_in_sync) {
         "waits"
-    } else if halted {
-        "halted"
     } else if in_sync < shard.replicas.len() {
         "copies"
     } else {
