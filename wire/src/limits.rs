@@ -67,7 +67,7 @@ pub const REFUSED_BODY_TIME_MAX: Duration = Duration::from_secs(2);
 pub const LISTING_WAIT: Duration = Duration::from_millis(250);
 
 /// How many replicas each shard has where nobody says otherwise.
-pub const COPIES_DEFAULT: u8 = 1;
+pub const COPIES_DEFAULT: u8 = 2;
 
 /// The most replicas of a shard: each upload crosses the network so often, less one.
 pub const COPIES_MAX: u8 = 5;
