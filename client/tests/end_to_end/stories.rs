@@ -240,7 +240,7 @@ pub(crate) fn nodes_and_statistics_tell_of_the_cluster(bed: &mut Bed) {
     bed.until("the statistics show the upload", || {
         let stats = &bed.run(&["stats", "--json"]).json()[0];
         let total = &stats["total"];
-        total["contents"] == 1 && total["storage"].as_u64() >= Some(3_000_000)
+        stats["contents_led"] == 1 && total["storage"].as_u64() >= Some(3_000_000)
     });
     let table = bed.run(&["stats"]).ok();
     assert_eq!(table.lines().count(), 5, "{table}");
