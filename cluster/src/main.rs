@@ -27,7 +27,7 @@ struct Arguments {
     /// How many storage nodes
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     nodes: u16,
-    /// How many nodes keep each content, 1 to 5 [default: 1, and never more than there are nodes]
+    /// How many nodes keep each content, 1 to 5 [default: 2, and never more than there are nodes]
     #[arg(long, value_name = "N", env = "COPIES")]
     copies: Option<Copies>,
     /// The catalog, postgres://… or sqlite://… [default: SQLite in the data folder]

@@ -34,7 +34,7 @@ struct Flags {
     /// zookeeper://HOST:PORT,…/PATH [env: COORDINATOR] [default: the catalog's database]
     #[arg(long, global = true, value_name = "URL")]
     coordinator: Option<String>,
-    /// How many nodes keep each content, 1 to 5 [env: COPIES] [default: of nodes.yml, or 1]
+    /// How many nodes keep each content, 1 to 5 [env: COPIES] [default: of nodes.yml, or 2]
     #[arg(long, global = true, value_name = "N")]
     copies: Option<String>,
     #[command(subcommand)]

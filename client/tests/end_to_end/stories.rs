@@ -240,7 +240,7 @@ pub(crate) fn nodes_and_statistics_tell_of_the_cluster(bed: &mut Bed) {
     bed.until("the statistics show the upload", || {
         let stats = &bed.run(&["stats", "--json"]).json()[0];
         let total = &stats["total"];
-        total["contents"] == 1 && total["storage"].as_u64() >= Some(3_000_000)
+        stats["contents_led"] == 1 && total["storage"].as_u64() >= Some(3_000_000)
     });
     let table = bed.run(&["stats"]).ok();
     assert_eq!(table.lines().count(), 5, "{table}");
@@ -291,6 +291,25 @@ pub(crate) fn a_node_is_drained_before_it_is_removed(bed: &mut Bed) {
     assert!(led.all(|shard| shard["contents"] == 0), "{shards:?}");
     let undone = bed.run(&["drain", "node2", "--undo"]).ok();
     assert_eq!(undone, "node2 is not drained\n");
+
+    // What it holds moves to the others.
+    for _ in 0..6 {
+        bed.upload("a");
+    }
+    bed.until("node2 is empty", || {
+        let said = bed.run(&["drain", "node2", "--no-wait"]).ok();
+        said == "node2 is empty\n"
+    });
+    let drained = bed.run(&["drain", "node2"]).ok();
+    assert_eq!(drained, "node2 is empty\n");
+    assert_eq!(bed.run(&["remove", "node2"]).ok(), "node2\n");
+    let nodes = bed.run(&["nodes"]).ok();
+    assert!(!nodes.contains("node2"), "{nodes}");
+    for line in bed.until_listed(11) {
+        let id = line.split('\t').next().expect("an id comes first");
+        bed.run(&["get", id, "-o", "back", "--force"]).ok();
+        assert!(bed.read("back") == pattern(10, 1));
+    }
 }
 
 // If this fails, scripts cannot tell what went wrong.

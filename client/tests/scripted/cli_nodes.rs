@@ -108,7 +108,7 @@ fn rebalancing_is_waited_for_and_can_be_stopped() {
         ran.out
     );
     assert!(
-        ran.err.contains("to move, 0 replicas on their way"),
+        ran.err.contains("to move, copies on their way: 0"),
         "{}",
         ran.err
     );

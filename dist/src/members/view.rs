@@ -92,6 +92,7 @@ impl<'a> View<'a> {
             bytes: report.bytes,
             contents: report.contents,
             damaged: report.damaged,
+            halted: report.halted,
         }
     }
 

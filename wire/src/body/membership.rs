@@ -220,6 +220,9 @@ pub struct Progress {
     /// Contents whose copy here is damaged.
     #[serde(default)]
     pub damaged: u64,
+    /// It takes no part until its node's process starts again.
+    #[serde(default)]
+    pub halted: bool,
 }
 
 /// What `GET /nodes` says of one shard.

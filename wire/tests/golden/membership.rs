@@ -154,6 +154,7 @@ fn entries() -> (NodeEntry, NodeEntry) {
                     bytes: 7,
                     contents: 6,
                     damaged: 5,
+                    halted: true,
                 },
             },
             NodeShard {
@@ -185,7 +186,7 @@ fn the_nodes_of_a_cluster() {
         shards: Vec::new(),
         rebalancing: false,
     };
-    let none = r#""position":null,"committed":null,"lag":null,"bytes":0,"contents":0,"damaged":0"#;
+    let none = r#""position":null,"committed":null,"lag":null,"bytes":0,"contents":0,"damaged":0,"halted":false"#;
     let text = format!(
         r#"{{"cluster":"00000000-0000-0000-0000-000000000009","nodes":{{
         "dist":{{"host":"127.0.0.1","port":8000,"public_url":"http://127.0.0.1:8000",
@@ -193,7 +194,7 @@ fn the_nodes_of_a_cluster() {
         "node1":{{"host":"127.0.0.1","port":8001,"public_url":"http://127.0.0.1:8001",
         "role":"node","health":"down","shards":[
         {{"shard":1,"role":"leader","state":"open","epoch":3,"in_sync":true,"degraded":true,
-        "position":9,"committed":8,"lag":0,"bytes":7,"contents":6,"damaged":5}},
+        "position":9,"committed":8,"lag":0,"bytes":7,"contents":6,"damaged":5,"halted":true}},
         {{"shard":2,"role":"follower","state":"closed","epoch":4,"in_sync":false,
         "degraded":false,{none}}}],"draining":{{"replicas_left":2,"bytes_left":7}}}}}},
         "shards":[],"rebalancing":false}}"#
@@ -235,6 +236,7 @@ fn a_shard_with_its_replicas() {
         r#"{"shard":3,"state":"open","epoch":2,"leader":"node1","in_sync":["node1"],
         "eligible":["node2"],"min_in_sync":2,"degraded":false,"bytes":10,"contents":4,
         "replicas":[{"node":"node1","role":"leader","in_sync":true,"position":null,
-        "committed":null,"lag":0,"bytes":0,"contents":0,"damaged":0}]}"#,
+        "committed":null,"lag":0,"bytes":0,"contents":0,"damaged":0,
+        "halted":false}]}"#,
     );
 }

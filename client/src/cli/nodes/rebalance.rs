@@ -68,7 +68,7 @@ async fn wait(session: &Session, first: NodesAnswer) -> Result<NodesAnswer, Fail
         let (done, of) = progress.look(left);
         let moving = moving(&answer);
         bar.show_whole(done, of);
-        bar.say(format!("{moving} on their way"));
+        bar.say(format!("copies on their way: {moving}"));
         let now = Instant::now();
         let is_time = told.is_none_or(|told| now.saturating_duration_since(told) >= TELL_EVERY);
         if !session.ui.board().is_shown() && is_time {
@@ -76,7 +76,7 @@ async fn wait(session: &Session, first: NodesAnswer) -> Result<NodesAnswer, Fail
             let left = human::size(left);
             let estimate = progress.estimate_in_words(now);
             session.ui.note(&format!(
-                "about {left} to move, {moving} replicas on their way{estimate}"
+                "about {left} to move, copies on their way: {moving}{estimate}"
             ));
         }
         tokio::time::sleep(LOOK_EVERY).await;

@@ -90,8 +90,11 @@ fn behind(replicas: &[ShardReplica]) -> String {
 
 fn health(shard: &ShardEntry) -> &'static str {
     let in_sync = shard.in_sync.len();
+    let halted = shard.replicas.iter().any(|replica| replica.progress.halted);
     if shard.leader.is_none() {
         "no leader"
+    } else if halted {
+        "halted"
     } else if shard.degraded {
         "degraded"
     } else if in_sync < usize::from(shard.min_in_sync) {
@@ -184,6 +187,9 @@ mod tests {
             ..alone.clone()
         };
         assert_eq!(health(&degraded), "degraded");
+        let mut halted = whole.clone();
+        halted.replicas[1].progress.halted = true;
+        assert_eq!(health(&halted), "halted");
         let leaderless = ShardEntry {
             leader: None,
             ..degraded
