@@ -36,13 +36,17 @@ async fn upload(client: &Client, place: &Place) -> Receipt {
     answer.json().await.expect("a receipt")
 }
 
+/// Reads a content, as soon as its shard has a leader.
 async fn read(client: &Client, node: &str, id: ContentId) -> String {
-    let answer = client
-        .get(routes::retrieve(node, id))
-        .send()
-        .await
-        .expect("the node answers");
-    answer.text().await.expect("text")
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let asked = client.get(routes::retrieve(node, id)).send().await;
+        let answer = asked.expect("the node answers");
+        if answer.status() != 503 || Instant::now() >= deadline {
+            return answer.text().await.expect("text");
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn wait_for(client: &Client, cluster: &Running, node: &str, health: Health) {

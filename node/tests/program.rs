@@ -237,7 +237,13 @@ impl Story {
 
     async fn check(&self, id: ContentId, known: &Known) {
         let url = format!("{}/retrieve/{id}", self.node);
-        let answer = self.http.get(url).send().await.expect("answers");
+        let mut answer = self.http.get(&url).send().await.expect("answers");
+        let mut tries = 0;
+        while answer.status() == StatusCode::SERVICE_UNAVAILABLE && tries < 500 {
+            tries += 1;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            answer = self.http.get(&url).send().await.expect("answers");
+        }
         let status = answer.status();
         let bytes = answer.bytes().await.expect("a body");
         match known {

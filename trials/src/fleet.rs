@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::time::{Instant, sleep};
 use wire::membership::{Health, NodesAnswer};
-use wire::routes;
+use wire::{Copies, routes};
 
 use crate::binaries::Binaries;
 use crate::http;
@@ -59,6 +59,12 @@ impl Fleet {
     /// How many services there are.
     pub fn size(&self) -> usize {
         self.services.len()
+    }
+
+    /// How many copies there are of everything: as many as by default.
+    pub fn copies(&self) -> u64 {
+        let nodes = u16::try_from(self.recipes.len() - 1).unwrap_or(u16::MAX);
+        u64::from(Copies::default_on(nodes).get())
     }
 
     /// The distributor's base URI.

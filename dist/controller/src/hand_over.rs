@@ -16,7 +16,9 @@ pub(crate) fn hand_over(situation: Situation<'_>, record: &ShardRecord) -> Optio
     let mut in_sync = record.in_sync.iter();
     in_sync.find(|member| !drains(member) && situation.holder(member).is_some())?;
     // Whoever drains is the last choice: one that does not is there.
-    let change = candidate(situation, record)?;
+    let mut change = candidate(situation, record)?;
+    // The first replica is given the leadership back whenever it can have it.
+    change.record.replicas.sort_by_key(drains);
     Some(Change {
         reason: Reason::HandedOver,
         ..change

@@ -426,6 +426,17 @@ impl Core {
         }
     }
 
+    /// Whether this replica leads for the first of the record's replicas, which is in the set and
+    /// could lead again: `HandOver` then gives the shard back to it.
+    pub fn stands_in(&self) -> bool {
+        match (&self.role, self.around()) {
+            (Role::Leading(leader), Some(around)) => {
+                leader.is_confirmed(around.log) && leader.stands_in(&around)
+            }
+            _ => false,
+        }
+    }
+
     /// What every other member of the set has acknowledged; none when there is no other, or this
     /// replica does not lead.
     pub fn acknowledged(&self) -> Option<Lsn> {

@@ -112,7 +112,7 @@ impl Stream {
             After::TooOld => {
                 self.reading = Reading::UnderWay;
                 Due::Read(ReadJob {
-                    cursor: self.source.reader.needed(self.sent),
+                    cursor: self.source.reader.missing(self.sent),
                     attempt: self.attempt,
                     is_paced: self.catches_up,
                 })

@@ -103,6 +103,12 @@ impl Fetched {
         )
     }
 
+    /// Reads and verifies all of the payload.
+    pub(crate) fn verify(&self, file: &dyn File) -> Result<(), FetchError> {
+        let length = usize::try_from(self.head.payload_bytes).expect("a payload fits memory");
+        self.payload(file, 0, length, Patience::Wait).map(drop)
+    }
+
     pub(crate) fn metadata_bytes(&self) -> &[u8] {
         record::metadata_bytes(
             &self.head,
@@ -168,12 +174,10 @@ impl Fetched {
 /// # Errors
 /// When the disk fails.
 pub(crate) fn verify_payload(file: &dyn File, entry: &Entry, log: u64) -> io::Result<bool> {
-    let whole = Fetched::head(file, log, entry.start, Patience::Wait).and_then(|fetched| {
-        let length = usize::try_from(entry.lengths.payload).expect("a payload fits memory");
-        fetched.payload(file, 0, length, Patience::Wait)
-    });
+    let whole = Fetched::head(file, log, entry.start, Patience::Wait)
+        .and_then(|fetched| fetched.verify(file));
     match whole {
-        Ok(_) => Ok(true),
+        Ok(()) => Ok(true),
         Err(FetchError::Disk(error)) => Err(error),
         Err(FetchError::Head(_) | FetchError::Block { .. }) => Ok(false),
     }

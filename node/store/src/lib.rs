@@ -9,6 +9,7 @@
 
 mod checksum;
 pub mod content;
+mod damage;
 pub mod disk;
 mod fetch;
 mod geometry;
@@ -26,15 +27,16 @@ mod store;
 mod upkeep;
 
 pub use content::{Content, Describe, How, NewContent, Outcome};
+pub use damage::{Damage, DamagedContent, Lost};
 pub use geometry::Geometry;
 pub use log::epochs::EpochStart;
 pub use log::recovery::{OpenError, Recovery};
 pub use log::{SyncDone, SyncJob};
 pub use poison::{AppendError, Poisoned};
-pub use reader::{Cursor, LiveWalk, OpenContent, ReadError, Reader};
+pub use reader::{Cursor, DamagedRecord, LiveWalk, OpenContent, ReadError, Reader, Scrubbed};
 pub use record::{
     DecodeHeadError, DecodeMetadataError, DecodeRecordError, Head, Kind, Payload, Record,
 };
 pub use segment::header::DecodeSegmentError;
 pub use store::{Change, ChangeError, Committed, Positions, ReplicateError, Store, Usage};
-pub use upkeep::{Chore, ChoreDone, ChoreError};
+pub use upkeep::{Chore, ChoreDone, ChoreError, RepairError};

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use wire::Lsn;
 
+use crate::damage::KnownDamage;
 use crate::index::Index;
 use crate::segment::Segment;
 
@@ -17,7 +18,7 @@ pub(crate) struct Shared {
     segments: RwLock<Segments>,
     /// How many readers hold a record's payload; by the lsn that the index leads to.
     pins: Mutex<HashMap<Lsn, u32>>,
-    damage: Mutex<Damage>,
+    damage: Mutex<KnownDamage>,
     /// Uploads, by their first chunks, that are open, or whose end is not committed.
     uploads: Mutex<BTreeSet<Lsn>>,
     committed: AtomicU64,
@@ -30,20 +31,6 @@ pub(crate) struct Shared {
 struct Segments {
     by_number: HashMap<u32, Arc<Segment>>,
     by_first: BTreeMap<Lsn, Arc<Segment>>,
-}
-
-/// Damage that was found, in records at or below the commit.
-#[derive(Debug, Default)]
-struct Damage {
-    /// Contents whose record or payload is damaged.
-    ids: BTreeSet<[u8; 16]>,
-    /// Contents of which a later record than the index knows is damaged: what the index leads to
-    /// may be out of date.
-    suspects: BTreeSet<[u8; 16]>,
-    /// Records whose very header is damaged, so that nobody can tell whose they are.
-    unidentified: u64,
-    /// Ids minted up to here may be among those, in milliseconds since 1970.
-    unidentified_until_ms: u64,
 }
 
 impl Shared {
@@ -163,46 +150,19 @@ impl Shared {
         self.pins().contains_key(&lsn)
     }
 
-    fn damage(&self) -> MutexGuard<'_, Damage> {
+    /// What is known to be damaged.
+    pub(crate) fn damage(&self) -> MutexGuard<'_, KnownDamage> {
         self.damage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn note_damage(&self, id: [u8; 16]) {
-        self.damage().ids.insert(id);
-    }
-
-    pub(crate) fn note_unidentified_damage(&self, until_ms: u64) {
-        let mut damage = self.damage();
-        damage.unidentified += 1;
-        damage.unidentified_until_ms = damage.unidentified_until_ms.max(until_ms);
     }
 
     /// A record whose header is damaged seems to be this content's.
     pub(crate) fn note_suspect(&self, id: [u8; 16]) {
-        self.damage().suspects.insert(id);
+        self.damage().suspect(id);
         self.suspects.store(true, Ordering::Release);
     }
 
     /// Whether the index may be out of date for this content.
     pub(crate) fn is_suspect(&self, id: &[u8; 16]) -> bool {
-        self.suspects.load(Ordering::Acquire) && self.damage().suspects.contains(id)
-    }
-
-    /// Damage of a content that is gone is nobody's concern any more.
-    pub(crate) fn forget_damage(&self, id: &[u8; 16]) {
-        let mut damage = self.damage();
-        damage.ids.remove(id);
-        damage.suspects.remove(id);
-    }
-
-    /// Whether a content of which nothing is known could be one whose record's header is damaged.
-    pub(crate) fn may_be_damaged(&self, minted_ms: u64) -> bool {
-        let damage = self.damage();
-        damage.unidentified > 0 && minted_ms <= damage.unidentified_until_ms
-    }
-
-    pub(crate) fn damaged(&self) -> u64 {
-        let damage = self.damage();
-        damage.ids.len() as u64 + damage.unidentified
+        self.suspects.load(Ordering::Acquire) && self.damage().is_suspect(id)
     }
 }

@@ -41,7 +41,7 @@ pub async fn explained(fleet: &Fleet, ledgers: &[&Ledger]) -> anyhow::Result<Vec
                 on_disk(&fleet.data(place))?,
             ));
         }
-        let wrong = compare(&nodes, ledgers);
+        let wrong = compare(&nodes, ledgers, fleet.copies());
         if wrong.is_empty() || Instant::now() >= deadline {
             return Ok(wrong);
         }
@@ -49,7 +49,8 @@ pub async fn explained(fleet: &Fleet, ledgers: &[&Ledger]) -> anyhow::Result<Vec
     }
 }
 
-fn compare(nodes: &[(String, NodeStats, u64)], ledgers: &[&Ledger]) -> Vec<String> {
+/// Compares what all nodes hold with what there is, so many times.
+fn compare(nodes: &[(String, NodeStats, u64)], ledgers: &[&Ledger], copies: u64) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut total = Space::default();
     for (name, stats, on_disk) in nodes {
@@ -59,21 +60,22 @@ fn compare(nodes: &[(String, NodeStats, u64)], ledgers: &[&Ledger]) -> Vec<Strin
     let contents: u64 = nodes.iter().map(|(_, stats, _)| stats.contents).sum();
     let live = ledgers.iter().flat_map(|ledger| ledger.live());
     let (count, bytes) = live.fold((0, 0), |(n, sum), (_, version)| (n + 1, sum + version.size));
-    if contents != count {
+    if contents != copies * count {
         wrong.push(format!(
-            "the nodes count {contents} contents, there are {count}"
+            "the nodes count {contents} contents, there are {count}, {copies} times"
         ));
     }
     let tried: u64 = ledgers.iter().map(|ledger| ledger.tried).sum();
     let superseded: u64 = ledgers.iter().map(|ledger| ledger.small_superseded).sum();
-    let most_live = bytes + bytes / 50 + tried * RECORD_BYTES;
-    if total.live < bytes || total.live > most_live {
+    let least_live = copies * bytes;
+    let most_live = copies * (bytes + bytes / 50 + tried * RECORD_BYTES);
+    if total.live < least_live || total.live > most_live {
         wrong.push(format!(
-            "{} bytes are live; contents have {bytes}",
+            "{} bytes are live; contents have {bytes}, {copies} times",
             total.live
         ));
     }
-    let most_dead = superseded + tried * RECORD_BYTES;
+    let most_dead = copies * (superseded + tried * RECORD_BYTES);
     if total.dead > most_dead {
         wrong.push(format!(
             "{} bytes are dead; small records explain {most_dead}",
@@ -166,13 +168,13 @@ mod tests {
         );
         assert!(unbalanced("node1", &stats(balanced), 200 << 20).is_some());
         let nodes = [("node1".to_owned(), stats(Space::default()), 100 << 20)];
-        assert!(compare(&nodes, &[]).is_empty());
+        assert!(compare(&nodes, &[], 2).is_empty());
         let leaked = Space {
             log: 10 << 20,
             dead: 10 << 20,
             ..Space::default()
         };
         let nodes = [("node1".to_owned(), stats(leaked), 100 << 20)];
-        assert_eq!(compare(&nodes, &[]).len(), 1);
+        assert_eq!(compare(&nodes, &[], 2).len(), 1);
     }
 }

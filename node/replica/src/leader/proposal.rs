@@ -58,14 +58,28 @@ impl Leader {
         degrades.then(|| degraded(around.record, around.bugs))
     }
 
-    /// The record in which a process that has everything leads.
+    /// The record in which a process that has everything leads: the first of the replicas that is in
+    /// the set and does.
     fn successor(&self, around: &Around<'_>) -> Option<ShardRecord> {
-        let in_sync = around.record.in_sync.iter();
+        let replicas = around.record.replicas.iter();
+        let in_sync = replicas.filter(|member| around.record.in_sync.contains(member));
         let mut peers = in_sync.filter_map(|member| self.peers.get(&member.node));
         let end = around.log.appended.lsn;
         let has_all = |peer: &&Peer| peer.is_attached() && peer.acked >= end;
         let peer = peers.find(has_all)?;
         Some(handed_over(around.record, &peer.member, peer.incarnation()))
+    }
+
+    /// Whether the first of the replicas, for which this one leads, could lead again.
+    pub(crate) fn stands_in(&self, around: &Around<'_>) -> bool {
+        let Some(first) = around.record.replicas.first() else {
+            return false;
+        };
+        let peer = self.peers.get(&first.node);
+        let is_there = peer.is_some_and(|peer| {
+            peer.member == *first && peer.is_attached() && !peer.is_gone(around.now_ms)
+        });
+        is_there && around.record.in_sync.contains(first) && self.proposal.is_none()
     }
 
     /// The members that the set must go on without.

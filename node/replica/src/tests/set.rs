@@ -1,9 +1,10 @@
 //! How a leader changes its set, one change at a time.
 
-use super::{Stage, members, node, process, proposed, record};
+use super::{Stage, member, members, node, process, proposed, record};
 use crate::{Effect, Event};
 use wire::Lsn;
 use wire::replication::Message;
+use wire::shard::ShardRecord;
 
 // If this fails, a dead follower stops all uploads, or a short break removes a good one.
 #[test]
@@ -179,4 +180,26 @@ fn a_sign_of_life_comes_six_times_a_session() {
             }
         )]
     ));
+}
+
+// If this fails, a node that was restarted leads nothing any more, and the others do its work.
+#[test]
+fn a_shard_goes_back_to_its_first_replica() {
+    let mut stage = Stage::leader_by(ShardRecord {
+        replicas: super::members(&[3, 2, 1]),
+        ..record(5, 2, &[1, 2, 3])
+    });
+    for follower in [2, 3] {
+        stage.let_in(follower, 1);
+        stage.ack(follower, 1, 11);
+    }
+    assert!(stage.core.stands_in());
+    let effects = stage.feed(Event::HandOver);
+    let next = proposed(&effects).pop().expect("is proposed");
+    assert_eq!(next.leader.expect("is led").member, member(3));
+
+    let mut first = Stage::confirmed(&[1, 2]);
+    assert!(!first.core.stands_in(), "it is the first one itself");
+    first.feed(Event::LinkDown(super::node(2)));
+    assert!(!first.core.stands_in());
 }

@@ -353,8 +353,13 @@ impl DiskThread {
         let shards: Vec<ShardNo> = self.replicas.keys().copied().collect();
         for shard in shards {
             self.look_for_chores(shard);
-            if let Some(replica) = self.replicas.get_mut(&shard) {
-                replica.measure();
+            let Some(replica) = self.replicas.get_mut(&shard) else {
+                continue;
+            };
+            replica.measure();
+            if replica.gives_back() {
+                tracing::info!(%shard, "goes back to its first replica");
+                self.feed(shard, Event::HandOver);
             }
         }
         self.measure();

@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use replica::{Bugs, Core, EpochStart, Identity, LogState};
 use store::{AppendError, ChangeError, Committed, How, Payload, ReadError, Reader, Store, SyncJob};
@@ -23,6 +23,10 @@ use crate::membership::duty::Me;
 /// that a small upload never waits for someone's gigabyte.
 const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
 
+/// A replica that came back is in the set for so long before it leads again: one that comes and
+/// goes does not move the leadership each time.
+const STANDS_IN_MIN: Duration = Duration::from_secs(2);
+
 pub(super) struct Replica {
     pub(super) shard: ShardNo,
     pub(super) replica: Uuid,
@@ -40,6 +44,8 @@ pub(super) struct Replica {
     consistent_from: Option<Lsn>,
     /// What is appended is kept for followers.
     is_kept: bool,
+    /// Since when the first replica could lead again.
+    stands_in_since: Option<Instant>,
     /// What the core knows of the log's end.
     told: Position,
     log: u64,
@@ -99,6 +105,7 @@ impl Replica {
             parked: VecDeque::new(),
             consistent_from,
             is_kept: false,
+            stands_in_since: None,
             told: Position::default(),
             log,
             reader,
@@ -301,6 +308,21 @@ impl Replica {
             How::Create if closed && is_new() => Err(ChangeFailure::ShardClosed),
             How::Create | How::Update { .. } => Ok(()),
         }
+    }
+
+    /// Whether the shard is to go back to the replica that it was made for, so that each node leads
+    /// what it led before; not before that one was in the set for a while. To be asked each second.
+    pub(super) fn gives_back(&mut self) -> bool {
+        if !self.core.stands_in() {
+            self.stands_in_since = None;
+            return false;
+        }
+        let since = self.stands_in_since.get_or_insert_with(Instant::now);
+        let is_due = since.elapsed() >= STANDS_IN_MIN;
+        if is_due {
+            self.stands_in_since = None;
+        }
+        is_due
     }
 
     /// Whether a request waits for a commit.

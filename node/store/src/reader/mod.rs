@@ -4,6 +4,8 @@
 mod cursor;
 mod needed;
 mod open_content;
+mod records;
+mod scrub;
 
 use std::io;
 use std::sync::Arc;
@@ -13,8 +15,10 @@ use wire::{ContentId, Lsn};
 use cursor::Until;
 pub use cursor::{Cursor, LiveWalk};
 pub use open_content::OpenContent;
+pub use scrub::{DamagedRecord, Scrubbed};
 
 use crate::content::Content;
+use crate::damage::Damage;
 use crate::fetch::{FetchError, Fetched, Patience};
 use crate::index::Place;
 use crate::record::kind::Kind;
@@ -117,6 +121,11 @@ impl Reader {
         LiveWalk::new(self.clone(), upto)
     }
 
+    /// What is known to be damaged here.
+    pub fn damage(&self) -> Damage {
+        self.shared.damage().report()
+    }
+
     /// What is known of an id.
     pub(crate) fn known(&self, id: ContentId) -> Result<Known, ReadError> {
         let records = self.locate(id, Patience::Wait)?;
@@ -130,15 +139,25 @@ impl Reader {
 
     /// The lsn of the record that holds a content's bytes; none when there is none to be read.
     fn data_lsn(&self, id: ContentId) -> Option<Lsn> {
-        self.data(id, Patience::Wait)
-            .map(|fetched| fetched.head.lsn)
+        let data = self.data(id, Patience::Wait).ok().flatten();
+        data.map(|fetched| fetched.head.lsn)
     }
 
-    /// The record that holds a content's bytes; none when there is none to be read.
-    pub(crate) fn data(&self, id: ContentId, patience: Patience) -> Option<Fetched> {
-        let records = self.locate(id, patience).ok()?;
+    /// The record that holds a content's bytes; none when there is no such content.
+    ///
+    /// # Errors
+    /// When that cannot be told, because the disk fails or a record is damaged.
+    pub(crate) fn data(
+        &self,
+        id: ContentId,
+        patience: Patience,
+    ) -> Result<Option<Fetched>, ReadError> {
+        let records = match self.locate(id, patience) {
+            Err(ReadError::NotFound | ReadError::Deleted) => return Ok(None),
+            other => other?,
+        };
         let data = records.data.unwrap_or(records.latest);
-        data.place.kind().is_data().then_some(data.fetched)
+        Ok(data.place.kind().is_data().then_some(data.fetched))
     }
 
     fn open_patiently(&self, id: ContentId, patience: Patience) -> Result<OpenContent, ReadError> {
@@ -155,7 +174,10 @@ impl Reader {
             // The owner takes a record out of the index first, and looks for pins then; here it is
             // pinned first, and looked for in the index then. So one of the two sees the other.
             if self.shared.index.contains(&id.bytes(), place) {
-                return opened.inspect_err(|error| self.note(id, error));
+                return opened.map_err(|broken| {
+                    self.note(id, broken.record, &broken.error);
+                    broken.error
+                });
             }
         }
     }
@@ -183,7 +205,7 @@ impl Reader {
     }
 
     fn absent(&self, id: ContentId) -> ReadError {
-        if self.shared.may_be_damaged(id.time_ms()) {
+        if self.shared.damage().may_be_lost(id.time_ms()) {
             ReadError::Damaged {
                 what: "a record that may be this one's cannot be read".to_owned(),
             }
@@ -216,7 +238,7 @@ impl Reader {
                 Ok(_) => {}
                 Err(error) => {
                     let error = ReadError::from(error);
-                    self.note(id, &error);
+                    self.note(id, Lsn::ZERO, &error);
                     return Err(error);
                 }
             }
@@ -231,9 +253,10 @@ impl Reader {
         })
     }
 
-    fn note(&self, id: ContentId, error: &ReadError) {
+    /// Notes a damaged record of a content; [`Lsn::ZERO`] where its header does not tell its lsn.
+    fn note(&self, id: ContentId, lsn: Lsn, error: &ReadError) {
         if matches!(error, ReadError::Damaged { .. }) {
-            self.shared.note_damage(id.bytes());
+            self.shared.damage().note(id.bytes(), lsn);
         }
     }
 }

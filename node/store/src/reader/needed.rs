@@ -14,7 +14,7 @@ use crate::record::{Head, Record, decode_chunks};
 
 impl Reader {
     /// The records after an lsn that are in the files and that a follower needs.
-    pub fn needed(&self, after: Lsn) -> Cursor {
+    pub fn missing(&self, after: Lsn) -> Cursor {
         Cursor::new(self.shared.clone(), after, Until::Needed)
     }
 
@@ -76,7 +76,7 @@ impl Data {
 
 impl Cursor {
     /// The next record that a follower needs, whole and verified; none at the end, where it can be
-    /// asked again later. For cursors of [`Reader::needed`].
+    /// asked again later. For cursors of [`Reader::missing`].
     ///
     /// # Errors
     /// When the disk fails, or a record that is needed is damaged here: a follower must not be told

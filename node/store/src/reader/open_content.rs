@@ -8,9 +8,9 @@ use wire::{ContentId, Lsn};
 use super::{ReadError, or_would_block};
 use crate::content::Content;
 use crate::fetch::{FetchError, Fetched, Patience};
-use crate::record::decode_chunks;
 use crate::record::kind::Kind;
 use crate::record::layout::PUNCHED_BYTES_MIN;
+use crate::record::{ChunkRef, decode_chunks};
 use crate::segment::Segment;
 use crate::shared::Shared;
 
@@ -39,11 +39,26 @@ enum Body {
 
 #[derive(Debug)]
 struct ChunkAt {
+    lsn: Lsn,
     /// Where it begins in the content, in bytes.
     offset: u64,
     segment: Arc<Segment>,
     /// Where its record starts in the segment, in bytes.
     start: u64,
+}
+
+/// Why a content cannot be opened, and which record it is.
+pub(super) struct Broken {
+    pub(super) record: Lsn,
+    pub(super) error: ReadError,
+}
+
+fn missing(chunk: Lsn) -> Broken {
+    let what = "a part of the content is missing".to_owned();
+    Broken {
+        record: chunk,
+        error: ReadError::Damaged { what },
+    }
 }
 
 impl OpenContent {
@@ -53,7 +68,7 @@ impl OpenContent {
         segment: Arc<Segment>,
         fetched: Fetched,
         patience: Patience,
-    ) -> Result<OpenContent, ReadError> {
+    ) -> Result<OpenContent, Broken> {
         let pin = fetched.head.lsn;
         shared.pin(pin);
         // From here on dropping it unpins.
@@ -73,31 +88,34 @@ impl OpenContent {
         segment: Arc<Segment>,
         fetched: Fetched,
         patience: Patience,
-    ) -> Result<Body, ReadError> {
+    ) -> Result<Body, Broken> {
         let payload = fetched.head.payload_bytes;
         if fetched.head.kind != Kind::Commit && payload >= PUNCHED_BYTES_MIN {
             return Ok(Body::Record { segment, fetched });
         }
         let length = usize::try_from(payload).expect("a payload fits memory");
         let bytes = fetched.payload(&*segment.file, 0, length, patience);
-        let bytes = bytes?;
+        let bytes = bytes.map_err(|error| Broken {
+            record: self.pin,
+            error: error.into(),
+        })?;
         if fetched.head.kind != Kind::Commit {
             return Ok(Body::Whole(bytes));
         }
-        let chunks = decode_chunks(&bytes).into_iter().map(|chunk| {
-            let segment = self.shared.segment_of(chunk.lsn)?;
-            let start = segment.chunk(chunk.lsn)?;
-            Some(ChunkAt {
-                offset: chunk.offset,
-                segment,
-                start,
-            })
-        });
-        let chunks = chunks.collect::<Option<_>>().map(Body::Chunks);
-        let missing = || ReadError::Damaged {
-            what: "a part of the content is missing".to_owned(),
-        };
-        chunks.ok_or_else(missing)
+        let chunks = decode_chunks(&bytes).into_iter();
+        let found = chunks.map(|chunk| self.find(chunk).ok_or_else(|| missing(chunk.lsn)));
+        found.collect::<Result<_, _>>().map(Body::Chunks)
+    }
+
+    fn find(&self, chunk: ChunkRef) -> Option<ChunkAt> {
+        let segment = self.shared.segment_of(chunk.lsn)?;
+        let start = segment.chunk(chunk.lsn)?;
+        Some(ChunkAt {
+            lsn: chunk.lsn,
+            offset: chunk.offset,
+            segment,
+            start,
+        })
     }
 
     /// The content's metadata at the version that is open.
@@ -150,10 +168,19 @@ impl OpenContent {
         read.map_err(|error| {
             let error = ReadError::from(error);
             if matches!(error, ReadError::Damaged { .. }) {
-                self.shared.note_damage(self.content.id.bytes());
+                let record = self.record_at(offset);
+                self.shared.damage().note(self.content.id.bytes(), record);
             }
             error
         })
+    }
+
+    /// The lsn of the record that holds the byte at `offset`.
+    fn record_at(&self, offset: u64) -> Lsn {
+        match &self.body {
+            Body::Chunks(chunks) => chunk_at(chunks, offset).lsn,
+            Body::Whole(_) | Body::Record { .. } => self.pin,
+        }
     }
 
     fn read_chunk(
@@ -163,8 +190,7 @@ impl OpenContent {
         bytes_max: usize,
         patience: Patience,
     ) -> Result<Bytes, FetchError> {
-        let after = chunks.partition_point(|chunk| chunk.offset <= offset);
-        let chunk = &chunks[after.checked_sub(1).expect("the first chunk begins at 0")];
+        let chunk = chunk_at(chunks, offset);
         let file = &*chunk.segment.file;
         let fetched = Fetched::head(file, self.shared.log, chunk.start, patience)?;
         let inside = offset - chunk.offset;
@@ -175,6 +201,11 @@ impl OpenContent {
         let length = bytes_max.min((fetched.head.payload_bytes - inside) as usize);
         fetched.payload(file, inside, length, patience)
     }
+}
+
+fn chunk_at(chunks: &[ChunkAt], offset: u64) -> &ChunkAt {
+    let after = chunks.partition_point(|chunk| chunk.offset <= offset);
+    &chunks[after.checked_sub(1).expect("the first chunk begins at 0")]
 }
 
 impl Drop for OpenContent {

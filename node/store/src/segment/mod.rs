@@ -79,6 +79,16 @@ impl Segment {
         chunks.retain(|chunk| chunk.lsn <= lsn);
     }
 
+    /// The chunk that starts here; none when no chunk does.
+    pub(crate) fn chunk_at(&self, start: u64) -> Option<Lsn> {
+        let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
+        let start = u32::try_from(start / ALIGN).ok()?;
+        let at = chunks
+            .binary_search_by_key(&start, |chunk| chunk.start)
+            .ok()?;
+        Some(chunks[at].lsn)
+    }
+
     /// Where a chunk starts, in bytes; none when it is not here.
     pub(crate) fn chunk(&self, lsn: Lsn) -> Option<u64> {
         let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);

@@ -47,6 +47,9 @@ pub(crate) enum Found {
 /// What a damaged header seems to be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Suspect {
+    /// Where it starts in the segment, in bytes.
+    pub(crate) start: u64,
+    pub(crate) lsn: Lsn,
     pub(crate) id: [u8; 16],
     pub(crate) supersedes: Lsn,
 }
@@ -89,6 +92,8 @@ impl<'a> Scan<'a> {
         let header = self.bytes(start, HEADER_BYTES)?;
         let looks_like_one = header[..MAGIC.len()] == MAGIC || u64_at(header, LOG_AT) == log;
         Ok(looks_like_one.then(|| Suspect {
+            start,
+            lsn: Lsn(u64_at(header, LSN_AT)),
             id: header[ID_AT..ID_AT + 16].try_into().expect("16 bytes"),
             supersedes: Lsn(u64_at(header, SUPERSEDES_AT)),
         }))

@@ -74,7 +74,7 @@ impl Applying<'_> {
                 if entry.kind == Kind::Commit {
                     self.log.shared.end_upload(entry.upload);
                 }
-                self.log.shared.forget_damage(&entry.id);
+                self.log.shared.damage().forget(&entry.id);
             }
             Kind::Describe => {
                 self.replace(entry, segment, |kind| kind == Kind::Describe);
@@ -82,11 +82,14 @@ impl Applying<'_> {
             Kind::Delete => {
                 let existed = self.replace(entry, segment, |_| true);
                 self.contents -= u64::from(existed);
-                self.log.shared.forget_damage(&entry.id);
+                self.log.shared.damage().forget(&entry.id);
             }
             Kind::Abort | Kind::Epoch => {
                 for upload in ended {
                     self.log.shared.end_upload(upload.first);
+                    if !self.has_ended(upload, entry) {
+                        continue;
+                    }
                     let chunks = upload.chunks.iter().map(|chunk| chunk.lsn);
                     self.kill_chunks(chunks.collect(), upload.first);
                 }
@@ -97,6 +100,13 @@ impl Applying<'_> {
             Kind::Chunk => {}
         }
         (self.contents, self.unread)
+    }
+
+    /// Whether an upload surely ended without a content. What closed it may be a record that is
+    /// lost: its chunks are needed then, when that one was repaired.
+    fn has_ended(&self, upload: &Upload, end: &Entry) -> bool {
+        let shared = &self.log.shared;
+        end.kind == Kind::Abort || !shared.damage().is_lost_between(upload.first, end.lsn)
     }
 
     /// Puts a record into the index, takes this id's other places of certain kinds out, and tells

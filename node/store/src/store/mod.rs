@@ -240,7 +240,7 @@ impl Store {
         Usage {
             space,
             contents: self.contents,
-            damaged: self.shared.damaged(),
+            damaged: self.shared.damage().count(),
         }
     }
 }

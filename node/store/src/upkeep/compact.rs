@@ -95,7 +95,11 @@ impl Store {
     fn choose(&self, now_ms: u64) -> Option<std::ops::Range<usize>> {
         let committed = self.shared.committed();
         let full = self.log.segments.len() - 1;
-        let ready = |state: &SegmentState| state.index_bytes.is_some() && state.last <= committed;
+        let ready = |state: &SegmentState| {
+            state.index_bytes.is_some()
+                && state.last <= committed
+                && self.upkeep.repairing != Some(state.segment.number)
+        };
         let joined = (self.log.geometry.segment_bytes as f64 * JOINED_SHARE) as u64;
         for first in 0..full {
             if !ready(&self.log.segments[first]) {

@@ -3,6 +3,7 @@
 
 mod compact;
 mod punch;
+mod repair;
 mod rewrite;
 mod seal;
 mod trust;
@@ -18,6 +19,7 @@ use crate::store::Store;
 
 pub(crate) use compact::Compaction;
 use punch::Extent;
+pub use repair::RepairError;
 
 /// A piece of work beside the log. Run it on any thread, and give the outcome back to the store.
 #[derive(Debug)]
@@ -29,6 +31,7 @@ enum Work {
     Punch(punch::Punch),
     Compact(Compaction),
     Trust(trust::Trust),
+    Repair(Box<repair::Repair>),
 }
 
 /// The outcome of a [`Chore`], for the owner.
@@ -41,6 +44,7 @@ enum Done {
     Punched(punch::Punched),
     Compacted(Box<rewrite::Rewritten>),
     Trusted(trust::Trusted),
+    Repaired(repair::Repaired),
 }
 
 /// Why a chore came to nothing. It is tried again later; nothing is lost.
@@ -61,6 +65,8 @@ pub(crate) struct Upkeep {
     sealing: bool,
     punching: bool,
     compacting: Option<Compacting>,
+    /// The number of the segment in which a record is being repaired: it stays as it is meanwhile.
+    repairing: Option<u32>,
     compacted_bytes: u64,
 }
 
@@ -82,6 +88,7 @@ impl Chore {
             Work::Punch(punch) => Done::Punched(punch.run()),
             Work::Compact(compaction) => Done::Compacted(Box::new(compaction.run(may_go_on))),
             Work::Trust(trust) => Done::Trusted(trust.run()),
+            Work::Repair(repair) => Done::Repaired(repair.run()),
         })
     }
 }
@@ -149,6 +156,7 @@ impl Store {
             Done::Punched(punched) => self.finish_punch(punched),
             Done::Compacted(rewritten) => self.finish_compaction(*rewritten),
             Done::Trusted(trusted) => self.finish_trust(trusted),
+            Done::Repaired(repaired) => self.finish_repair(repaired),
         }
     }
 }

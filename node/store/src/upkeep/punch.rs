@@ -76,7 +76,8 @@ impl Store {
         let (mut now, mut later) = (Vec::new(), Vec::new());
         for extent in waiting {
             let held = self.shared.is_pinned(extent.pin)
-                || self.upkeep.is_compacting(extent.segment.number);
+                || self.upkeep.is_compacting(extent.segment.number)
+                || self.upkeep.repairing == Some(extent.segment.number);
             if held || now.len() == EXTENTS_PER_CHORE {
                 later.push(extent);
             } else {

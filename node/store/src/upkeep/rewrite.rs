@@ -8,14 +8,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
+use wire::Lsn;
 use wire::limits::DELETE_RECORD_LIFE_MS;
-use wire::{ContentId, Lsn};
 
 use super::compact::Compaction;
 use crate::disk::{File, read_exact_at};
-use crate::fetch::{Fetched, Patience};
 use crate::index::Place;
-use crate::reader::Reader;
+use crate::reader::{ReadError, Reader};
 use crate::record::kind::Kind;
 use crate::segment::Segment;
 use crate::segment::entry::Entry;
@@ -219,7 +218,7 @@ impl<'a> Rewriting<'a> {
         match entry.kind {
             Kind::Epoch => Ok(Some(entry.lsn)),
             Kind::Abort => Ok(None),
-            Kind::Chunk => Ok(self.chunk_pin(entry)),
+            Kind::Chunk => self.chunk_pin(entry),
             Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete => {
                 let place = Place::new(entry.kind, source.number, entry.start);
                 let live = self.plan.shared.index.contains(&entry.id, place);
@@ -243,19 +242,23 @@ impl<'a> Rewriting<'a> {
         }
     }
 
-    /// What readers of a chunk hold; none when the chunk is dead.
-    fn chunk_pin(&mut self, entry: &Entry) -> Option<Lsn> {
+    /// What readers of a chunk hold; none when the chunk is dead. Where damage hides what it belongs
+    /// to, it is kept: nothing is dropped because it is not known.
+    fn chunk_pin(&mut self, entry: &Entry) -> io::Result<Option<Lsn>> {
         if self.plan.uploads.contains(&entry.upload) {
-            return Some(entry.upload);
+            return Ok(Some(entry.upload));
         }
         if let Some(known) = self.commits.get(&entry.upload) {
-            return *known;
+            return Ok(*known);
         }
         let reader = Reader::new(Arc::clone(&self.plan.shared));
-        let id = ContentId::from_bytes(entry.id).ok()?;
-        let commit = reader.commit_of(id, entry.upload);
+        let commit = match reader.commit_of(entry) {
+            Ok(commit) => commit,
+            Err(ReadError::Disk(error)) => return Err(error),
+            Err(_) => Some(entry.upload),
+        };
         self.commits.insert(entry.upload, commit);
-        commit
+        Ok(commit)
     }
 
     /// Whether an older record is still in the log after this rewriting.
@@ -314,14 +317,5 @@ impl<'a> Rewriting<'a> {
             pin,
         });
         Ok(())
-    }
-}
-
-impl Reader {
-    /// The lsn of the commit by which an upload is the content of an id; none when it is not.
-    fn commit_of(&self, id: ContentId, upload: Lsn) -> Option<Lsn> {
-        let fetched: Fetched = self.data(id, Patience::Wait)?;
-        let is_it = fetched.head.kind == Kind::Commit && fetched.head.upload == upload;
-        is_it.then_some(fetched.head.lsn)
     }
 }

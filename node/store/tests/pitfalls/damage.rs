@@ -1,5 +1,7 @@
 //! Damage at or below the commit is damage, of one content, and never cut; above it, it is a tail.
 
+mod repair;
+
 use bytes::Bytes;
 use store::disk::Disk;
 use store::{How, ReadError};

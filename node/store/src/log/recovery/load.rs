@@ -59,7 +59,9 @@ impl<'a> Loader<'a> {
         let first = pieces.first().map_or(Lsn::ZERO, |piece| piece.name.first);
         if first > Lsn::ZERO.next() {
             // The first segment is gone: lost, or, if nothing in it was committed, never synced.
-            self.report.damaged += u64::from(self.commit > Lsn::ZERO);
+            if self.commit > Lsn::ZERO {
+                self.lose(Lsn::ZERO.next(), first.previous());
+            }
             self.cut = (first > self.commit.next()).then_some(Cut::All);
         }
         let firsts: Vec<Lsn> = pieces.iter().map(|piece| piece.name.first).collect();
@@ -225,7 +227,8 @@ impl<'a> Loader<'a> {
         if lost > self.commit {
             return Ok(Next::Cut(damage.start));
         }
-        self.report.damaged += 1;
+        let next = damage.next.map(|(_, lsn)| lsn).or(successor);
+        self.lose(lost, next.map_or(self.commit, Lsn::previous));
         // Nothing more is written behind it, and no index file may hide it.
         self.log.active_mut().unsealable = true;
         for suspect in &damage.suspects {
@@ -235,6 +238,12 @@ impl<'a> Loader<'a> {
             Some((start, lsn)) if lsn > self.commit.next() => Ok(Next::Cut(start)),
             _ => Ok(Next::Item),
         }
+    }
+
+    /// Records from `first` to `last` cannot be read.
+    fn lose(&mut self, first: Lsn, last: Lsn) {
+        self.report.damaged += 1;
+        self.log.shared.damage().lose(first, last);
     }
 
     /// A damaged header still says whose record it seems to be, and which record it superseded: one
@@ -263,7 +272,7 @@ impl<'a> Loader<'a> {
         let lost = self.log.appended.lsn.max(self.log.active().last).next();
         if lost < successor {
             if lost <= self.commit {
-                self.report.damaged += 1;
+                self.lose(lost, successor.previous());
                 self.log.active_mut().unsealable = true;
             }
             if successor > self.commit.next() {
@@ -299,9 +308,7 @@ impl<'a> Loader<'a> {
             .map(|state| state.last_ms)
             .max()
             .unwrap_or(0);
-        for _ in 0..self.report.damaged {
-            self.log.shared.note_unidentified_damage(last_ms);
-        }
+        self.log.shared.damage().lost_until(last_ms);
         let end = self.log.appended.lsn.max(self.commit);
         self.log.appended = Position {
             epoch: self.log.epochs.epoch_at(end),

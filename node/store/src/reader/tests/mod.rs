@@ -3,6 +3,7 @@
 mod cursor;
 mod live;
 mod open;
+mod scrub;
 
 use crate::stage::{Stage, body};
 

@@ -186,6 +186,8 @@ fn a_damaged_header_says_whose_it_seems_to_be() {
     let tape = Tape::with(&[10, 11, 12]);
     tape.flip(1, 24, 1);
     let suspect = Suspect {
+        start: tape.entries[1].start,
+        lsn: Lsn(11),
         id: [11; 16],
         supersedes: Lsn(5),
     };

@@ -3,6 +3,7 @@
 mod compaction;
 mod deletes;
 mod punch;
+mod repair;
 mod seal;
 mod trust;
 
@@ -17,6 +18,7 @@ fn due(stage: &mut Stage) -> (Vec<&'static str>, Vec<Chore>) {
         Work::Punch(_) => "punch",
         Work::Compact(_) => "compact",
         Work::Trust(_) => "trust",
+        Work::Repair(_) => "repair",
     });
     (named.collect(), chores)
 }

@@ -1,0 +1,376 @@
+//! Repair: a damaged record is written again, in its place, as an intact replica has it.
+//!
+//! A record has the same bytes on every replica, so each byte that is written is either the one that
+//! was there or the one that was damaged: a crash in the middle leaves a damaged record, never a
+//! wrong one. Nothing moves, and no position changes. It counts when it was synced and read back.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wire::{ContentId, Epoch, Lsn};
+
+use super::ChoreError;
+use crate::disk::Disk;
+use crate::fetch::{Fetched, Patience};
+use crate::index::Place;
+use crate::log::marker::CommitMarker;
+use crate::poison::Poisoned;
+use crate::reader::Reader;
+use crate::record::Record;
+use crate::record::head::{HEADER_BYTES, Head, LOG_AT, u64_at};
+use crate::record::kind::Kind;
+use crate::segment::Segment;
+use crate::segment::entry::Entry;
+use crate::segment::header::SEGMENT_HEADER_BYTES;
+use crate::segment::index_file::SegmentIndex;
+use crate::segment::scan::{Found, Scan, Suspect};
+use crate::shared::Shared;
+use crate::store::Store;
+
+/// Why a record is not written.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// Another repair is under way, or its segment is being rewritten: later.
+    #[error("the segment is busy")]
+    Busy,
+    /// What is not known committed here is not damaged: it is cut off, and taken again.
+    #[error("record {lsn} is not committed here")]
+    NotCommitted {
+        /// The record's.
+        lsn: Lsn,
+    },
+    /// Another log's record, or one of another epoch than this log has there.
+    #[error("record {lsn} of epoch {epoch} is none of this log")]
+    Foreign {
+        /// The record's.
+        lsn: Lsn,
+        /// The record's.
+        epoch: Epoch,
+    },
+    /// The log is stopped.
+    #[error(transparent)]
+    Poisoned(#[from] Poisoned),
+}
+
+#[derive(Debug)]
+pub(super) struct Repair {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    shared: Arc<Shared>,
+    marker: Arc<CommitMarker>,
+    /// What is committed here; the record is below it.
+    commit: Lsn,
+    segment: Arc<Segment>,
+    record: Record,
+}
+
+#[derive(Debug)]
+pub(super) struct Repaired {
+    number: u32,
+    outcome: Result<Mended, Failed>,
+}
+
+/// What was written again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mended {
+    /// A record that the index, or the log's history, knows.
+    Known,
+    /// A record that was lost when the log was opened, and counts when it is opened again.
+    Lost,
+}
+
+#[derive(Debug)]
+enum Failed {
+    /// Nothing that was there before is worse for it.
+    Refused(io::Error),
+    /// A write or a sync failed: that stops the log.
+    Write(io::Error),
+}
+
+/// Where the record belongs, and whether what stands there is its head.
+struct Spot {
+    start: u64,
+    has_head: bool,
+}
+
+fn refused(why: &'static str) -> Failed {
+    Failed::Refused(io::Error::new(io::ErrorKind::InvalidData, why))
+}
+
+impl Repair {
+    pub(super) fn run(self) -> Repaired {
+        Repaired {
+            number: self.segment.number,
+            outcome: self.mend(),
+        }
+    }
+
+    fn mend(&self) -> Result<Mended, Failed> {
+        let spot = self.locate()?;
+        let entry = Entry::new(&self.record.head, spot.start);
+        let is_lost = self.is_lost();
+        let is_needed = is_lost || self.is_needed(&entry);
+        // A dead record's payload may have been given back; its head tells where the next one is.
+        if is_needed {
+            self.write(&entry, &self.whole(&entry))?;
+        } else if !spot.has_head {
+            self.write(&entry, self.record.head_bytes())?;
+        }
+        self.forget_damage();
+        Ok(if is_lost { Mended::Lost } else { Mended::Known })
+    }
+
+    fn is_lost(&self) -> bool {
+        let lsn = self.record.head.lsn;
+        let damage = self.shared.damage();
+        damage.is_lost_between(lsn.previous(), lsn.next())
+    }
+
+    fn is_needed(&self, entry: &Entry) -> bool {
+        match entry.kind {
+            Kind::Epoch => true,
+            Kind::Abort => false,
+            Kind::Chunk => {
+                let commit = Reader::new(Arc::clone(&self.shared)).commit_of(entry);
+                commit.map_or(true, |commit| commit.is_some())
+            }
+            Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete => {
+                let place = Place::new(entry.kind, self.segment.number, entry.start);
+                self.shared.index.contains(&entry.id, place)
+            }
+        }
+    }
+
+    /// The record as it lies in its place, padding included.
+    fn whole(&self, entry: &Entry) -> Vec<u8> {
+        let payload_at = entry.lengths.payload_start(entry.start) - entry.start;
+        let mut bytes = self.record.head_bytes().to_vec();
+        bytes.resize(payload_at as usize, 0);
+        bytes.extend_from_slice(self.record.payload.bytes());
+        bytes.resize(entry.bytes() as usize, 0);
+        bytes
+    }
+
+    /// Writes bytes at the record's start; returns when they are durable and were read back.
+    fn write(&self, entry: &Entry, bytes: &[u8]) -> Result<(), Failed> {
+        // Above the commit that a restart knows, a record that is half written would be cut off.
+        self.marker.raise(self.commit).map_err(Failed::Refused)?;
+        // A handle of its own: should the system tell of a failed sync only once, the owner's sync
+        // must still hear of it.
+        let path = self.segment.name.path(&self.dir);
+        let file = self.disk.open(&path).map_err(Failed::Refused)?;
+        let length = bytes.len() as u64;
+        let reserved = file.allocate(entry.start, length);
+        reserved.map_err(Failed::Refused)?;
+        let written = file.write_at(bytes, entry.start);
+        written
+            .and_then(|()| file.sync_data())
+            .map_err(Failed::Write)?;
+        file.begin_write_back(entry.start, length);
+        let mut read = vec![0; bytes.len()];
+        let count = file.read_at(&mut read, entry.start);
+        let count = count.map_err(Failed::Refused)?;
+        if read[..count] != *bytes {
+            return Err(refused("what was written reads back as something else"));
+        }
+        Ok(())
+    }
+
+    /// The mark goes when all that the content needs can be read again, as far as it is known.
+    fn forget_damage(&self) {
+        let head = &self.record.head;
+        self.shared.damage().mend(&head.id, head.lsn);
+        let Ok(id) = ContentId::from_bytes(head.id) else {
+            return;
+        };
+        if Reader::new(Arc::clone(&self.shared)).known(id).is_ok() {
+            self.shared.damage().mend(&head.id, Lsn::ZERO);
+        }
+    }
+
+    /// Finds the record's place, and makes sure that it is this record's and no other's.
+    fn locate(&self) -> Result<Spot, Failed> {
+        let Some(start) = self.known_start().map_err(Failed::Refused)? else {
+            return self.search();
+        };
+        let file = &*self.segment.file;
+        match Fetched::head(file, self.shared.log, start, Patience::Wait) {
+            Ok(fetched) => self.has_head(start, fetched.head.lsn),
+            Err(_) => self.fits(start),
+        }
+    }
+
+    /// The head at `start` is intact; it must be this very record's.
+    fn has_head(&self, start: u64, lsn: Lsn) -> Result<Spot, Failed> {
+        let mut header = [0; HEADER_BYTES];
+        let read = self.segment.file.read_at(&mut header, start);
+        read.map_err(Failed::Refused)?;
+        if lsn != self.record.head.lsn || Head::checksum(&header) != self.record.checksum() {
+            return Err(refused("another record stands in its place"));
+        }
+        Ok(Spot {
+            start,
+            has_head: true,
+        })
+    }
+
+    /// The head at `start` is damaged; the record must end before the next one that can be read.
+    fn fits(&self, start: u64) -> Result<Spot, Failed> {
+        let file = &*self.segment.file;
+        let head = &self.record.head;
+        let next = || {
+            let mut scan = Scan::new(file, self.shared.log, start)?;
+            let next = scan.resynchronise(start, head.lsn, &mut Vec::new())?;
+            Ok(next.map_or(file.len()?, |(start, _)| start))
+        };
+        let limit: u64 = next().map_err(Failed::Refused)?;
+        if head.lengths().end(start) > limit {
+            return Err(refused("the record does not fit in its place"));
+        }
+        Ok(Spot {
+            start,
+            has_head: false,
+        })
+    }
+
+    /// Where the record starts, if the list of chunks or an index file tells; what stands there may
+    /// be damaged.
+    fn known_start(&self) -> io::Result<Option<u64>> {
+        let lsn = self.record.head.lsn;
+        let chunk = self.segment.chunk(lsn);
+        if self.record.head.kind == Kind::Chunk && chunk.is_some() {
+            return Ok(chunk);
+        }
+        let (log, name) = (self.shared.log, self.segment.name);
+        let index = SegmentIndex::load(&*self.disk, &self.dir, log, name)?;
+        let entries = index.map(|index| index.entries).unwrap_or_default();
+        let entry = entries.iter().find(|entry| entry.lsn == lsn);
+        Ok(entry.map(|entry| entry.start))
+    }
+
+    /// Looks for the record's place among what can be read.
+    fn search(&self) -> Result<Spot, Failed> {
+        let lsn = self.record.head.lsn;
+        let file = &*self.segment.file;
+        let scan = Scan::new(file, self.shared.log, SEGMENT_HEADER_BYTES);
+        let mut scan = scan.map_err(Failed::Refused)?;
+        let mut last = self.segment.name.first.previous();
+        loop {
+            let start = scan.position();
+            match scan.next().map_err(Failed::Refused)? {
+                Found::Record { entry, .. } if entry.lsn == lsn => {
+                    return self.has_head(entry.start, lsn);
+                }
+                Found::Record { entry, .. } if entry.lsn < lsn => last = entry.lsn,
+                Found::Damage(_) => {
+                    let mut suspects = Vec::new();
+                    let next = scan.resynchronise(start, last, &mut suspects);
+                    let next = next.map_err(Failed::Refused)?.map(|(_, lsn)| lsn);
+                    if next.is_none_or(|next| next > lsn) {
+                        // The only lsn that can be there, as they ascend.
+                        let is_alone = last.next() == lsn && next == Some(lsn.next());
+                        return match self.named_among(&suspects).map_err(Failed::Refused)? {
+                            Some(start) => self.fits(start),
+                            None if is_alone => self.fits(start),
+                            None => Err(refused("nobody knows where it was")),
+                        };
+                    }
+                }
+                Found::Record { .. } | Found::End => {
+                    return Err(refused("the log has no such record"));
+                }
+            }
+        }
+    }
+
+    /// Where what is left of a damaged header still names the record: by its lsn in this log, or by
+    /// its checksum. Another record must not be written there: it would be served as this one.
+    fn named_among(&self, suspects: &[Suspect]) -> io::Result<Option<u64>> {
+        for suspect in suspects {
+            let mut header = [0; HEADER_BYTES];
+            self.segment.file.read_at(&mut header, suspect.start)?;
+            let by_lsn =
+                suspect.lsn == self.record.head.lsn && u64_at(&header, LOG_AT) == self.shared.log;
+            if by_lsn || Head::checksum(&header) == self.record.checksum() {
+                return Ok(Some(suspect.start));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Store {
+    /// Writes a damaged record again, as an intact replica has it ([`Reader::record`]): the chore
+    /// returns after it is durable and was read back, and [`Store::finish`] fails if it was not. Its
+    /// content is served again when nothing else of it is damaged ([`Reader::damage`]). An intact
+    /// record may be written again too: that changes nothing.
+    ///
+    /// # Errors
+    /// When the record is none of this log, or now is not the time.
+    pub fn repair(&mut self, record: Record) -> Result<super::Chore, RepairError> {
+        self.check()?;
+        let head = &record.head;
+        let (lsn, epoch) = (head.lsn, head.epoch);
+        let commit = self.shared.committed();
+        if lsn > commit {
+            return Err(RepairError::NotCommitted { lsn });
+        }
+        let foreign = RepairError::Foreign { lsn, epoch };
+        if head.log != self.shared.log || !self.may_have_been(lsn, epoch) {
+            return Err(foreign);
+        }
+        let segment = self.shared.segment_of(lsn).ok_or(foreign)?;
+        if self.upkeep.repairing.is_some() || self.upkeep.is_compacting(segment.number) {
+            return Err(RepairError::Busy);
+        }
+        self.upkeep.repairing = Some(segment.number);
+        Ok(super::Chore(super::Work::Repair(Box::new(Repair {
+            disk: Arc::clone(&self.log.disk),
+            dir: self.log.dir.clone(),
+            shared: Arc::clone(&self.shared),
+            marker: Arc::clone(&self.log.marker),
+            commit,
+            segment,
+            record,
+        }))))
+    }
+
+    /// Whether this log has a record of this epoch there, as far as it knows: the record that began
+    /// the epoch may be lost.
+    fn may_have_been(&self, lsn: Lsn, epoch: Epoch) -> bool {
+        let epochs = &self.log.epochs;
+        let is_lost = self.shared.damage().is_lost_between(Lsn::ZERO, lsn.next());
+        let later = epochs.as_slice().iter().find(|start| start.first > lsn);
+        epochs.epoch_at(lsn) == epoch
+            || is_lost
+                && epoch >= epochs.epoch_at(lsn.previous())
+                && later.is_none_or(|later| epoch < later.epoch)
+    }
+
+    pub(super) fn finish_repair(&mut self, repaired: Repaired) -> Result<(), ChoreError> {
+        self.upkeep.repairing = None;
+        let step = "repair a record";
+        match repaired.outcome {
+            // While a record of it is lost to the index, a rewriting would leave that one out.
+            Ok(mended) => {
+                let shared = Arc::clone(&self.shared);
+                if let Some(state) = self.log.state_mut(repaired.number)
+                    && mended == Mended::Known
+                {
+                    let (first, last) = (state.segment.name.first, state.last);
+                    let damage = shared.damage();
+                    state.unsealable = damage.is_lost_between(first.previous(), last.next());
+                }
+                Ok(())
+            }
+            Err(Failed::Refused(error)) => Err(ChoreError { step, error }),
+            Err(Failed::Write(error)) => {
+                let kind = error.kind();
+                let reason = self.log.poison(Poisoned::new(step, error));
+                let error = io::Error::new(kind, reason);
+                Err(ChoreError { step, error })
+            }
+        }
+    }
+}
