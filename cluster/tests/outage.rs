@@ -36,7 +36,20 @@ async fn upload(client: &Client, place: &Place) -> Receipt {
     answer.json().await.expect("a receipt")
 }
 
+/// Reads a content. With copies, leaders are elected again after a restart, and serve when the others
+/// follow them: until then it is asked again.
 async fn read(client: &Client, node: &str, id: ContentId) -> String {
+    let begun = Instant::now();
+    loop {
+        let found = read_once(client, node, id).await;
+        if !found.contains("no_leader") || begun.elapsed() > Duration::from_secs(10) {
+            return found;
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn read_once(client: &Client, node: &str, id: ContentId) -> String {
     let answer = client
         .get(routes::retrieve(node, id))
         .send()
