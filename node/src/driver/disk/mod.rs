@@ -220,8 +220,8 @@ impl DiskThread {
             let Some(replica) = self.replicas.get_mut(&shard) else {
                 continue;
             };
+            shipped |= replica.ship();
             if let Some(appended) = replica.news() {
-                shipped |= replica.ship();
                 self.feed(shard, Event::Appended(appended));
             }
             self.answer(shard);

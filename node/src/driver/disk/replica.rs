@@ -193,7 +193,6 @@ impl Replica {
     /// As [`Replica::keep_for_followers`], when the leader that was alone is so no more, or is now.
     pub(super) fn keep_for_new_followers(&mut self) {
         if self.is_kept == self.is_alone() {
-            self.ship();
             self.keep_for_followers();
         }
     }

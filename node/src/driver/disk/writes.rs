@@ -122,10 +122,7 @@ impl DiskThread {
                 reply,
                 ..
             } => match replica.chunk(upload, offset, payload, now_ms) {
-                Ok(lsn) => {
-                    replica.ship();
-                    replica.lag.answer(lsn, reply);
-                }
+                Ok(lsn) => replica.lag.answer(lsn, reply),
                 Err(failure) => lag::send(reply, Err(failure)),
             },
             Command::Change(request) => replica.change(*request, now_ms),
