@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use wire::limits::CHUNK_BYTES_MAX;
 use wire::{ContentId, Lsn};
 
 use super::{ReadError, or_would_block};
@@ -116,6 +117,17 @@ impl OpenContent {
             segment,
             start,
         })
+    }
+
+    /// Drops what the cache has of bytes that were not read yet.
+    pub(super) fn forget_cached(&self) {
+        let Body::Chunks(chunks) = &self.body else {
+            return;
+        };
+        for chunk in chunks {
+            let length = CHUNK_BYTES_MAX as u64 + PUNCHED_BYTES_MIN;
+            chunk.segment.file.begin_write_back(chunk.start, length);
+        }
     }
 
     /// The content's metadata at the version that is open.
