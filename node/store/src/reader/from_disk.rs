@@ -4,6 +4,8 @@ use wire::ContentId;
 
 use super::{Located, OpenContent, ReadError, Reader};
 use crate::fetch::Patience;
+use crate::record::layout::PAGE;
+use crate::segment::Segment;
 
 impl Reader {
     /// As [`Reader::open`], but its bytes come from the disk as it is now: what the cache has of
@@ -27,6 +29,14 @@ impl Located {
     fn forget_cached(&self) {
         let start = self.place.start();
         let end = self.fetched.head.lengths().end(start);
-        self.segment.file.begin_write_back(start, end - start);
+        forget_cached(&self.segment, start, end);
     }
+}
+
+/// Drops what is cached of the pages that a range touches: the system keeps a page that a range
+/// covers in part.
+pub(super) fn forget_cached(segment: &Segment, start: u64, end: u64) {
+    let from = start / PAGE * PAGE;
+    let bytes = end.next_multiple_of(PAGE) - from;
+    segment.file.begin_write_back(from, bytes);
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use wire::limits::CHUNK_BYTES_MAX;
 use wire::{ContentId, Lsn};
 
+use super::from_disk::forget_cached;
 use super::{ReadError, or_would_block};
 use crate::content::Content;
 use crate::fetch::{FetchError, Fetched, Patience};
@@ -125,8 +126,8 @@ impl OpenContent {
             return;
         };
         for chunk in chunks {
-            let length = CHUNK_BYTES_MAX as u64 + PUNCHED_BYTES_MIN;
-            chunk.segment.file.begin_write_back(chunk.start, length);
+            let end = chunk.start + CHUNK_BYTES_MAX as u64 + PUNCHED_BYTES_MIN;
+            forget_cached(&chunk.segment, chunk.start, end);
         }
     }
 
