@@ -307,16 +307,19 @@ fn engine(
 }
 
 fn care(config: &Config, shared: &Shared) -> Result<Care, Box<dyn Error + Send + Sync>> {
+    let hints = repair::Hints::default();
     let repairs = Repairs::start(repair::Parts {
         name: config.name.clone(),
         cluster_key: config.access.cluster_key.clone(),
         handle: shared.handle.clone(),
         map: shared.map.clone(),
+        hints: hints.clone(),
         metrics: Arc::clone(&shared.metrics),
     })?;
     let scrubs = Scrubs::start(scrub::Parts {
         data_dir: config.data_dir.clone(),
         handle: shared.handle.clone(),
+        hints,
         metrics: Arc::clone(&shared.metrics),
     })?;
     Ok(Care { scrubs, repairs })

@@ -241,11 +241,20 @@ mod tests {
         let metrics = Metrics::default();
         metrics.answered("/store", "POST", 200, Duration::from_millis(3));
         metrics.storage_bytes.set(42);
+        metrics.repairs.inc();
+        metrics.scrub_coverage.set(0.5);
+        metrics.scrub_finished.set(7);
+        metrics.scrubbed_bytes.inc_by(8);
         let text = metrics.text().expect("writes");
         for line in [
             "acequia_node_requests_total{route=\"/store\",method=\"POST\",status=\"200\"} 1",
             "acequia_node_request_seconds_count{route=\"/store\",method=\"POST\"} 1",
             "acequia_node_storage_bytes 42",
+            "acequia_node_damaged 0",
+            "acequia_node_repairs_total 1",
+            "acequia_node_scrub_coverage_ratios 0.5",
+            "acequia_node_scrub_finished_seconds 7",
+            "acequia_node_scrubbed_bytes_total 8",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod copies;
+mod hints;
 mod work;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::membership::distributors::NewError;
 use crate::membership::heartbeat::Map;
 use crate::metrics::Metrics;
 use copies::Copies;
+pub use hints::Hints;
 use work::Work;
 
 /// How often it is looked for damage.
@@ -36,6 +38,8 @@ pub struct Parts {
     pub handle: Handle,
     /// Who else has copies, and where they are.
     pub map: Map,
+    /// What scrubs find.
+    pub hints: Hints,
     /// Where repairs are counted.
     pub metrics: Arc<Metrics>,
 }
@@ -67,7 +71,7 @@ impl Repairs {
             .enable_all()
             .build()?;
         let copies = Copies::new(parts.name, parts.map, parts.cluster_key.as_deref())?;
-        let mut work = Work::new(parts.handle, copies, parts.metrics);
+        let mut work = Work::new(parts.handle, copies, parts.hints, parts.metrics);
         let (stop, mut stopped) = watch::channel(false);
         let thread = std::thread::Builder::new()
             .name("node-repair".to_owned())

@@ -9,6 +9,7 @@ use wire::{ContentId, Lsn, NodeName, ShardNo};
 
 use super::attempts::Attempts;
 use super::copies::{Copies, FetchError};
+use super::hints::Hints;
 use crate::driver::Handle;
 use crate::driver::repair::RepairFailure;
 use crate::driver::table::{ReplicaView, Standing};
@@ -23,6 +24,7 @@ const ALONE: Lsn = Lsn(u64::MAX);
 pub(super) struct Work {
     handle: Handle,
     copies: Copies,
+    hints: Hints,
     metrics: Arc<Metrics>,
     attempts: Attempts,
 }
@@ -40,10 +42,11 @@ enum MendError {
 }
 
 impl Work {
-    pub(super) fn new(handle: Handle, copies: Copies, metrics: Arc<Metrics>) -> Work {
+    pub(super) fn new(handle: Handle, copies: Copies, hints: Hints, metrics: Arc<Metrics>) -> Work {
         Work {
             handle,
             copies,
+            hints,
             metrics,
             attempts: Attempts::default(),
         }
@@ -56,25 +59,32 @@ impl Work {
             if replica.standing == Standing::Poisoned {
                 continue;
             }
-            if replica.reader.damage_count() == 0 {
+            let hints = self.hints.of(replica.shard);
+            if replica.reader.damage_count() == 0 && hints.is_empty() {
                 self.attempts.keep(replica.shard, |_| false);
             } else {
                 let damage = replica.reader.damage();
-                mended |= self.mend_replica(replica, &damage).await;
+                mended |= self.mend_replica(replica, &damage, &hints).await;
             }
         }
         mended
     }
 
-    async fn mend_replica(&mut self, replica: &ReplicaView, damage: &Damage) -> bool {
+    async fn mend_replica(
+        &mut self,
+        replica: &ReplicaView,
+        damage: &Damage,
+        hints: &[Lsn],
+    ) -> bool {
         let shard = replica.shard;
-        self.attempts.keep(shard, |lsn| is_of(damage, lsn));
+        self.attempts
+            .keep(shard, |lsn| is_of(damage, lsn) || hints.contains(&lsn));
         if self.copies.of(shard).is_empty() {
             self.tell_alone(shard);
             return false;
         }
         self.attempts.done((shard, ALONE));
-        let mut due = self.due(shard, damage);
+        let mut due = self.due(shard, damage, hints);
         self.add_nameless(replica, damage, &mut due).await;
         let mut any = false;
         for (lsn, content) in due.into_iter().take(RECORDS_PER_ROUND_MAX) {
@@ -82,6 +92,7 @@ impl Work {
                 Ok(peer) => {
                     any = true;
                     self.attempts.done((shard, lsn));
+                    self.hints.done(shard, lsn);
                     self.metrics.repairs.inc();
                     let content = content.map(tracing::field::display);
                     tracing::info!(%shard, content, %lsn, %peer, "a damaged record was repaired");
@@ -100,6 +111,10 @@ impl Work {
         error: &MendError,
     ) {
         let is_first = self.attempts.failed((shard, lsn), Instant::now());
+        // Which record a hint means is a guess: the next scrub makes another one.
+        if is_first || is_absent(error) {
+            self.hints.done(shard, lsn);
+        }
         // Of a place where records are lost one line is enough, and some may have been compacted.
         let is_place = damage.lost.iter().any(|lost| lost.first == lsn) && !is_absent(error);
         let tell = is_first && (content.is_some() || is_place);
@@ -122,10 +137,11 @@ impl Work {
     }
 
     /// The records that are to be written again now, as far as it is known here.
-    fn due(&self, shard: ShardNo, damage: &Damage) -> Records {
+    fn due(&self, shard: ShardNo, damage: &Damage, hints: &[Lsn]) -> Records {
         let now = Instant::now();
         let is_due = |lsn: &Lsn| self.attempts.is_due((shard, *lsn), now);
-        let mut due = Records::new();
+        let hinted = hints.iter().copied().filter(is_due);
+        let mut due: Records = hinted.map(|lsn| (lsn, None)).collect();
         for lost in &damage.lost {
             let open = (lost.first.0..=lost.last.0).map(Lsn);
             let open = open.filter(|lsn| damage.mended.binary_search(lsn).is_err() && is_due(lsn));

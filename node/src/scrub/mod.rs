@@ -20,6 +20,7 @@ use wire::{ShardNo, Timestamp};
 
 use crate::driver::Handle;
 use crate::metrics::Metrics;
+use crate::repair::Hints;
 use pace::BYTES_PER_S;
 use progress::Progress;
 use work::{Order, Work};
@@ -30,6 +31,8 @@ pub struct Parts {
     pub data_dir: PathBuf,
     /// The replicas.
     pub handle: Handle,
+    /// Where damage goes that is no content's.
+    pub hints: Hints,
     /// Where scrubs are counted.
     pub metrics: Arc<Metrics>,
 }

@@ -17,6 +17,7 @@ use crate::clock;
 use crate::driver::Handle;
 use crate::driver::table::{ReplicaView, Standing};
 use crate::metrics::Metrics;
+use crate::repair::Hints;
 
 /// How often it is looked for what is due.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -36,6 +37,7 @@ pub(super) struct Work {
     data_dir: PathBuf,
     handle: Handle,
     metrics: Arc<Metrics>,
+    hints: Hints,
     all: All,
     orders: Receiver<Order>,
     pace: Pace,
@@ -53,6 +55,7 @@ impl Work {
             data_dir: parts.data_dir,
             handle: parts.handle,
             metrics: parts.metrics,
+            hints: parts.hints,
             all,
             orders,
             pace: Pace::new(Instant::now()),
@@ -183,6 +186,9 @@ impl Work {
             .inc_by(piece.damaged.len() as u64);
         for damaged in &piece.damaged {
             tell(shard, damaged);
+            if damaged.content.is_none() {
+                self.hints.add(shard, damaged.lsn);
+            }
         }
         let finished = self.with(shard, |progress| {
             if !progress.advance(piece) && !is_stuck {

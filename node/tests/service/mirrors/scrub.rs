@@ -18,11 +18,14 @@ impl Cluster {
             !self.scrub_report(place).await.replicas.is_empty()
         })
         .await;
+        let before = self.scrub_report(place).await;
+        let before = before.replicas.iter().filter_map(|at| at.finished).max();
         let begun = self.ask(Method::POST, place, "/scrub").send().await;
         assert_eq!(begun.expect("answers").status(), StatusCode::ACCEPTED);
         self.until("the scrub is finished", || async {
             let report = self.scrub_report(place).await;
-            let is_over = |at: &wire::integrity::ReplicaScrub| at.finished.is_some();
+            let is_over =
+                |at: &wire::integrity::ReplicaScrub| at.begun.is_none() && at.finished > before;
             report.replicas.iter().all(is_over)
         })
         .await;
@@ -57,6 +60,30 @@ async fn a_scrub_finds_damage_that_is_then_repaired() {
             .join(format!("shards/{}/scrub.json", id.shard()));
         assert!(kept.exists());
     }
+    cluster.stop().await;
+}
+
+// If this fails, a leader's epoch rots unseen: the log's history is told wrongly after a restart.
+#[actix_web::test]
+async fn what_is_no_contents_is_repaired_too() {
+    let cluster = Cluster::start_mirrored(2).await;
+    let id = cluster.upload(b"any").await.id;
+    cluster.whole(id).await;
+    let follower = cluster.follower(id).await;
+    let shard = id.shard();
+    let epoch = cluster.get(follower, &format!("/record/{shard}/1")).await;
+    let epoch = epoch.bytes().await.expect("a record");
+    flip(&cluster, (follower, shard), &epoch[..64]);
+    assert_eq!(cluster.scrub(follower).await, 1);
+    cluster
+        .until("the epoch is repaired", || async {
+            cluster
+                .measure(follower, "acequia_node_repairs_total")
+                .await
+                == 1
+        })
+        .await;
+    assert_eq!(cluster.scrub(follower).await, 0);
     cluster.stop().await;
 }
 
