@@ -1,11 +1,11 @@
-//! What was tried in vain: when to try it again, and what was told of it.
+//! What was tried: when to try it again, should it still be damaged, and what was told of it.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use wire::{Lsn, ShardNo};
 
-/// The pause after the first failure; each further one doubles it.
+/// The pause after the first attempt; each further one doubles it.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// Doublings of the pause: up to about four minutes.
@@ -13,18 +13,18 @@ const DOUBLINGS_MAX: u32 = 8;
 
 /// A copy that could not be had so often is told of as one that cannot be repaired now. One that
 /// is busy, or a peer that is being started, is not.
-const FAILURES_UNTIL_TOLD: u32 = 4;
+const TIMES_UNTIL_TOLD: u32 = 4;
 
 /// One record of a shard; an lsn that no record has for what cannot be named more exactly.
 pub(super) type Key = (ShardNo, Lsn);
 
-/// The failed attempts.
+/// The attempts.
 #[derive(Debug, Default)]
 pub(super) struct Attempts(BTreeMap<Key, Attempt>);
 
 #[derive(Debug)]
 struct Attempt {
-    failures: u32,
+    times: u32,
     next: Instant,
 }
 
@@ -34,18 +34,18 @@ impl Attempts {
         self.0.get(&key).is_none_or(|attempt| attempt.next <= now)
     }
 
-    /// It was tried in vain. Whether that is to be told: once for each record.
-    pub(super) fn failed(&mut self, key: Key, now: Instant) -> bool {
+    /// It was tried. Whether that it is still damaged is to be told: once for each record.
+    pub(super) fn tried(&mut self, key: Key, now: Instant) -> bool {
         let attempt = self.0.entry(key).or_insert(Attempt {
-            failures: 0,
+            times: 0,
             next: now,
         });
-        attempt.next = now + PAUSE_MIN * 2_u32.pow(attempt.failures.min(DOUBLINGS_MAX));
-        attempt.failures = attempt.failures.saturating_add(1);
-        attempt.failures == FAILURES_UNTIL_TOLD
+        attempt.next = now + PAUSE_MIN * 2_u32.pow(attempt.times.min(DOUBLINGS_MAX));
+        attempt.times = attempt.times.saturating_add(1);
+        attempt.times == TIMES_UNTIL_TOLD
     }
 
-    /// It was done.
+    /// It is of no concern any more.
     pub(super) fn done(&mut self, key: Key) {
         self.0.remove(&key);
     }
@@ -72,7 +72,7 @@ mod tests {
         let (mut told, mut last) = (0, Duration::ZERO);
         for _ in 0..20 {
             assert!(attempts.is_due(KEY, now));
-            told += u32::from(attempts.failed(KEY, now));
+            told += u32::from(attempts.tried(KEY, now));
             let begun = now;
             while !attempts.is_due(KEY, now) {
                 now += Duration::from_millis(500);
@@ -92,8 +92,8 @@ mod tests {
         let mut attempts = Attempts::default();
         let now = Instant::now();
         for lsn in 1..=4 {
-            attempts.failed((ShardNo(1), Lsn(lsn)), now);
-            attempts.failed((ShardNo(2), Lsn(lsn)), now);
+            attempts.tried((ShardNo(1), Lsn(lsn)), now);
+            attempts.tried((ShardNo(2), Lsn(lsn)), now);
         }
         attempts.keep(ShardNo(1), |lsn| lsn == Lsn(3));
         let left: Vec<Key> = attempts.0.keys().copied().collect();

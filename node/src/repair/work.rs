@@ -1,6 +1,6 @@
 //! The work: what is damaged, record by record, in the order of lsns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,6 +27,9 @@ pub(super) struct Work {
     hints: Hints,
     metrics: Arc<Metrics>,
     attempts: Attempts,
+    /// Contents of which some header cannot be read, and which of their records are to be written
+    /// again.
+    nameless: BTreeMap<ContentId, Vec<Lsn>>,
 }
 
 /// The content that a record is of, as far as it is known.
@@ -49,6 +52,7 @@ impl Work {
             hints,
             metrics,
             attempts: Attempts::default(),
+            nameless: BTreeMap::new(),
         }
     }
 
@@ -91,9 +95,7 @@ impl Work {
             match self.mend(replica, lsn).await {
                 Ok(peer) => {
                     any = true;
-                    self.attempts.done((shard, lsn));
-                    self.hints.done(shard, lsn);
-                    self.metrics.repairs.inc();
+                    self.mended(shard, lsn, content);
                     let content = content.map(tracing::field::display);
                     tracing::info!(%shard, content, %lsn, %peer, "a damaged record was repaired");
                 }
@@ -110,7 +112,7 @@ impl Work {
         damage: &Damage,
         error: &MendError,
     ) {
-        let is_first = self.attempts.failed((shard, lsn), Instant::now());
+        let is_first = self.attempts.tried((shard, lsn), Instant::now());
         // Which record a hint means is a guess: the next scrub makes another one.
         if is_first || is_absent(error) {
             self.hints.done(shard, lsn);
@@ -130,7 +132,7 @@ impl Work {
     /// Damage that no other copy can mend stays.
     fn tell_alone(&mut self, shard: ShardNo) {
         let (key, now) = ((shard, ALONE), Instant::now());
-        if self.attempts.is_due(key, now) && self.attempts.failed(key, now) {
+        if self.attempts.is_due(key, now) && self.attempts.tried(key, now) {
             self.metrics.repairs_failed.inc();
             tracing::error!(%shard, "what is damaged cannot be repaired: there is no other copy");
         }
@@ -154,21 +156,42 @@ impl Work {
         due
     }
 
-    /// Of contents of which some header cannot be read, an intact replica knows the records.
+    /// Of contents of which some header cannot be read, an intact replica knows the records. Which of
+    /// them are damaged here is read once: a large content has many.
     async fn add_nameless(&mut self, replica: &ReplicaView, damage: &Damage, due: &mut Records) {
         let shard = replica.shard;
         let nameless = damage.contents.iter().filter(|c| c.records.is_empty());
-        for content in nameless.take(RECORDS_PER_ROUND_MAX) {
-            let needed = self.needed(shard, content.content).await;
-            let unreadable = |lsn: &&Lsn| replica.reader.record(**lsn).is_err();
-            let mut wanted: Vec<Lsn> = needed.iter().filter(unreadable).copied().collect();
-            if wanted.is_empty() {
-                // All can be read after all: any of them, written again, takes the mark away.
-                wanted.extend(needed.last());
+        let nameless: BTreeSet<ContentId> = nameless.map(|c| c.content).collect();
+        self.nameless
+            .retain(|id, _| id.shard() != shard || nameless.contains(id));
+        for id in nameless.into_iter().take(RECORDS_PER_ROUND_MAX) {
+            if !self.nameless.contains_key(&id) {
+                let needed = self.needed(shard, id).await;
+                let unreadable = |lsn: &&Lsn| replica.reader.record(**lsn).is_err();
+                let mut wanted: Vec<Lsn> = needed.iter().filter(unreadable).copied().collect();
+                if wanted.is_empty() {
+                    // All can be read after all: any of them, written again, takes the mark away.
+                    wanted.extend(needed.last());
+                }
+                self.nameless.insert(id, wanted);
             }
             let now = Instant::now();
-            wanted.retain(|lsn| self.attempts.is_due((shard, *lsn), now));
-            due.extend(wanted.into_iter().map(|lsn| (lsn, Some(content.content))));
+            let wanted = self.nameless.get(&id).into_iter().flatten().copied();
+            let wanted = wanted.filter(|lsn| self.attempts.is_due((shard, *lsn), now));
+            due.extend(wanted.map(|lsn| (lsn, Some(id))));
+        }
+        // Nobody told: they are asked about again.
+        self.nameless.retain(|_, wanted| !wanted.is_empty());
+    }
+
+    /// A record was written again. Should it be called damaged all the same, it waits as one that
+    /// could not be: a disk that keeps nothing is not written to all the time.
+    fn mended(&mut self, shard: ShardNo, lsn: Lsn, content: Option<ContentId>) {
+        self.attempts.tried((shard, lsn), Instant::now());
+        self.hints.done(shard, lsn);
+        self.metrics.repairs.inc();
+        if let Some(wanted) = content.and_then(|id| self.nameless.get_mut(&id)) {
+            wanted.retain(|other| *other != lsn);
         }
     }
 
@@ -185,7 +208,7 @@ impl Work {
                 Err(error) => last = error,
             }
         }
-        if self.attempts.failed(key, Instant::now()) {
+        if self.attempts.tried(key, Instant::now()) {
             self.metrics.repairs_failed.inc();
             tracing::error!(%shard, %content, error = %last, "a damaged content cannot be repaired");
         }
