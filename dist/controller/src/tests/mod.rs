@@ -1,5 +1,6 @@
 //! One test for each rule of the controller.
 
+mod mirrored;
 mod repair;
 mod restore;
 
@@ -51,6 +52,7 @@ struct World {
     may_make: bool,
     /// More than one, for the rules of mirrored shards.
     copies: u8,
+    draining: BTreeSet<NodeName>,
 }
 
 impl World {
@@ -79,11 +81,12 @@ impl World {
             nodes,
             may_make,
             copies,
+            draining,
         } = self;
         decide(Situation {
             records,
             nodes,
-            draining: &BTreeSet::new(),
+            draining,
             may_make: *may_make,
             may_judge: *may_make,
             policy: Policy::of(*copies),
@@ -249,7 +252,7 @@ fn a_catalog_that_stands_still_behind_a_silent_leader_is_asked_for_again() {
             records,
             nodes,
             may_make,
-            copies: _,
+            ..
         } = world;
         let situation = Situation {
             records,
