@@ -13,7 +13,10 @@ mod network;
 mod node;
 mod queue;
 mod register;
+mod rollback;
+mod rot;
 mod run;
+mod uploads;
 
-pub use bug::{BUGS, SeededBug, UNSEEN};
-pub use run::{Outcome, Plan, run, run_many};
+pub use bug::{BUGS, SeededBug};
+pub use run::{Outcome, Plan, RESTLESS, run, run_many};

@@ -10,6 +10,8 @@ pub enum Bug {
     RollbackUnnoticed,
     /// A restored shard is led before all who hold it were heard.
     ElectUnheard,
+    /// A record that was restored is not replaced by a higher one that is reported later.
+    FirstReportRestored,
     /// Members that an election drops stay eligible beside a set that commits.
     EligibleAfterElection,
     /// A new leader keeps the epoch of the one before.

@@ -47,8 +47,9 @@ fn lost(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
 /// Elects the best candidate; none if there is nobody, or if someone better may only not have been
 /// heard yet.
 pub(crate) fn candidate(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
-    let unheard = |member: &Member| situation.alive(&member.node).is_none();
-    if !situation.may_judge && record.in_sync.iter().any(unheard) {
+    // The register may have gone back: whoever acted on a later record is one of these.
+    let unheard = |member: &Member| !situation.is_heard(member);
+    if !situation.may_judge && record.replicas.iter().any(unheard) {
         return None;
     }
     let eligible = if situation.policy.bugs.has(Bug::ElectOutside) {

@@ -1,12 +1,12 @@
 //! The distributor in office, and the register behind it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use controller::{Bugs, Policy, Seen, Situation, decide};
+use controller::{Bugs, Policy, Situation, decide};
 use replica::Event;
+use wire::ShardNo;
 use wire::membership::Heartbeat;
 use wire::shard::{Revision, ShardRecord};
-use wire::{NodeName, ShardNo};
 
 use super::{Cluster, SESSION_MS};
 use crate::bug::SeededBug;
@@ -35,7 +35,7 @@ impl Cluster {
         }
         let name = self.nodes[node].name.clone();
         let process = self.nodes[node].process;
-        self.office.heard.insert(name, (heartbeat, self.now_ms));
+        self.office.hear(name, heartbeat, self.now_ms);
         self.round();
         let delay_ms = self.random.between(1, 10);
         self.send_map(node, process, delay_ms);
@@ -166,14 +166,15 @@ impl Cluster {
             return;
         }
         let waited = self.now_ms >= self.office.since_ms + SESSION_MS;
-        let (nodes, records) = (self.seen(), self.register.records.clone());
+        self.office.listen(self.now_ms);
+        let records = &self.register.records;
         let bugs = match self.bug {
             Some(SeededBug::Controller(bug)) => Bugs::only(bug),
             _ => Bugs::default(),
         };
         let changes = decide(Situation {
-            records: &records,
-            nodes: &nodes,
+            records,
+            nodes: &self.office.seen,
             draining: &BTreeSet::new(),
             may_make: waited && records.len() < SHARDS_MAX,
             may_judge: waited,
@@ -192,20 +193,6 @@ impl Cluster {
                 self.note(|| format!("controller: {:?} {}", change.reason, told(&change.record)));
             }
         }
-    }
-
-    fn seen(&self) -> BTreeMap<NodeName, Seen> {
-        let heard = self.office.heard.iter();
-        let seen = heard.map(|(name, (heartbeat, at_ms))| {
-            let silent_ms = self.now_ms.saturating_sub(*at_ms);
-            let seen = Seen {
-                heartbeat: heartbeat.clone(),
-                alive: silent_ms < SESSION_MS,
-                silent_ms,
-            };
-            (name.clone(), seen)
-        });
-        seen.collect()
     }
 }
 

@@ -123,6 +123,29 @@ fn a_restored_record_waits_for_all_its_replicas() {
     assert_eq!(registered(&world).revision(), revision(1, 2));
 }
 
+// If this fails, a controller that comes into office after a rollback elects on the past, in an epoch
+// that somebody leads in already.
+#[test]
+fn before_a_session_has_passed_an_election_waits_for_everyone_who_could_know_better() {
+    let mut world = World::default();
+    let mut record = mirrored();
+    record.in_sync.truncate(1);
+    world.records.insert(ShardNo(1), record.clone());
+    for n in [1, 2] {
+        reports(&mut world, n, &record);
+    }
+    world.heartbeat("node1").incarnation = Uuid::from_u128(99);
+    assert_eq!(world.apply(), [], "node 3 may know of a later record");
+    let mut later = record.clone();
+    later.version = 5;
+    reports(&mut world, 3, &later);
+    assert_eq!(world.apply(), [Reason::Restored]);
+
+    world.records.insert(ShardNo(1), record.clone());
+    reports(&mut world, 3, &record);
+    assert_eq!(world.apply(), [Reason::Elected]);
+}
+
 // If this fails, a replica that halted keeps its shard without a leader after a rollback.
 #[test]
 fn a_halted_replica_was_heard() {
