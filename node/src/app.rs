@@ -205,6 +205,7 @@ fn open(
         handle: driver.handle().clone(),
         map: map.clone(),
         pace: Arc::new(Pace::new(config.catch_up_rate)),
+        metrics: Arc::clone(&metrics),
     })?;
     let heartbeats = Heartbeats::start(heartbeat::Parts {
         me,
