@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use service::program::cores;
-use wire::NodeName;
 use wire::limits::SESSION_DEFAULT;
+use wire::{Copies, NodeName};
 
 pub use ready::NotReady;
 pub use running::{Running, start};
@@ -26,6 +26,8 @@ pub struct Options {
     pub port: u16,
     /// How many storage nodes.
     pub nodes: u16,
+    /// How many nodes keep each content; none for the default, but not more than there are nodes.
+    pub copies: Option<Copies>,
     /// The catalog: `postgres://…` or `sqlite://…`; none for SQLite in the data folder.
     pub database_url: Option<String>,
     /// The most that each node may store, in bytes; none for what its disk holds.
@@ -40,6 +42,7 @@ impl Default for Options {
             data: PathBuf::from("data"),
             port: 8000,
             nodes: 3,
+            copies: None,
             database_url: None,
             max_storage: None,
             session: SESSION_DEFAULT,
@@ -89,6 +92,12 @@ impl Options {
             Some(url) => url.clone(),
             None => format!("sqlite://{}", self.data.join("catalog.db").display()),
         }
+    }
+
+    /// How many nodes keep each content.
+    pub fn copies(&self) -> Copies {
+        self.copies
+            .unwrap_or_else(|| Copies::default_on(self.nodes))
     }
 
     /// Threads that serve HTTP, for each service: one process shares its cores among them. With more
@@ -161,6 +170,22 @@ mod tests {
             ..Options::default()
         };
         assert_eq!(any.address(9).map(|a| a.port()).ok(), Some(0));
+    }
+
+    // If this fails, a cluster of one node waits for a second one before it stores anything.
+    #[test]
+    fn copies_are_as_told_else_not_more_than_nodes() {
+        let on = |nodes, copies| {
+            let options = Options {
+                nodes,
+                copies,
+                ..Options::default()
+            };
+            options.copies().get()
+        };
+        assert_eq!(on(1, None), 1);
+        assert_eq!(on(3, None), Copies::default().get());
+        assert_eq!(on(3, "3".parse().ok()), 3);
     }
 
     // If this fails, the default catalog depends on the folder that a user happens to be in.

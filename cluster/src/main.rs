@@ -12,6 +12,7 @@ use service::given::Given;
 use service::log;
 use service::program::{ended, misused};
 use service::signals::StopSignals;
+use wire::Copies;
 
 /// Acequia on one machine: a distributor and storage nodes in one process
 #[derive(Parser)]
@@ -26,6 +27,9 @@ struct Arguments {
     /// How many storage nodes
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     nodes: u16,
+    /// How many nodes keep each content, 1 to 5 [default: 2, and never more than there are nodes]
+    #[arg(long, value_name = "N", env = "COPIES")]
+    copies: Option<Copies>,
     /// The catalog, postgres://… or sqlite://… [default: SQLite in the data folder]
     #[arg(long, value_name = "URL", env = "DATABASE_URL")]
     database_url: Option<String>,
@@ -50,6 +54,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         data: arguments.data,
         port: arguments.port,
         nodes: arguments.nodes,
+        copies: arguments.copies,
         database_url: arguments.database_url,
         max_storage: arguments.max_storage.map(|size| size.as_u64()),
         ..Options::default()
@@ -144,13 +149,15 @@ mod tests {
     fn flags_are_read() {
         let read = |words: &[&str]| Arguments::try_parse_from([&["cluster"], words].concat());
         let arguments =
-            read(&["--max-storage", "100M", "--nodes", "1", "--port", "0"]).expect("reads");
+            read(&["--max-storage", "100M", "--copies", "2", "--port", "0"]).expect("reads");
+        assert_eq!(arguments.copies.map(Copies::get), Some(2));
         assert_eq!(
             arguments.max_storage.map(|size| size.as_u64()),
             Some(100_000_000)
         );
         for words in [
             ["--nodes", "0"],
+            ["--copies", "6"],
             ["--port", "70000"],
             ["--max-storage", "lots"],
         ] {

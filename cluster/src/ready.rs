@@ -99,6 +99,7 @@ mod tests {
             .map(|name| name.parse().expect("a valid name"))
             .collect();
         let candidate = |name: &NodeName, excluded: Option<&str>| Candidate {
+            degraded: false,
             node: name.clone(),
             chosen: false,
             compared: false,

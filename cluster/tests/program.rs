@@ -16,7 +16,7 @@ struct Cluster {
 fn command(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cluster"));
     command.arg("--data").arg(data).args(arguments);
-    for name in ["DATABASE_URL", "MAX_STORAGE", "LOG"] {
+    for name in ["DATABASE_URL", "MAX_STORAGE", "LOG", "COPIES"] {
         command.env_remove(name);
     }
     command

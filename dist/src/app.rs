@@ -17,9 +17,9 @@ use wire::limits::REFUSED_BODY_TIME_MAX;
 use wire::membership::ServiceRole;
 use wire::{NodeName, Position, ShardNo};
 
-use crate::catalog::{self, Catalog, Database, Identity, OpenError, QueryError, Sighting};
+use crate::catalog::{self, Catalog, Database, Identity, OpenError, Order, QueryError, Sighting};
 use crate::config::Config;
-use crate::controller::Controller;
+use crate::controller::{Controller, Policy};
 use crate::coordinator::{Coordinator, CoordinatorError, ZooKeeperError, open_zookeeper};
 use crate::http;
 use crate::lister::Lister;
@@ -270,7 +270,7 @@ impl Shared {
             Arc::clone(&coordinator),
             Arc::clone(&members),
             identity,
-            config.session,
+            (config.session, Policy::of(config.copies.get())),
         );
         let public_url = config
             .public_url
@@ -368,6 +368,12 @@ impl Shared {
         self.metrics
             .controller
             .set(i64::from(self.controller.in_office()));
+        if self.members.is_rebalancing()
+            && self.controller.is_balanced()
+            && let Err(error) = self.catalog.order(Order::Settle).await
+        {
+            tracing::debug!(%error, "the order to rebalance is taken back later");
+        }
     }
 
     /// The catalog's position in each shard.
@@ -406,6 +412,7 @@ impl Shared {
                 board.cluster, self.identity.cluster
             ));
         }
+        self.members.set_orders(&board);
         let others = board
             .sightings
             .into_iter()

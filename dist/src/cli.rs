@@ -18,6 +18,8 @@ const DEFAULTS: Defaults = Defaults {
     port: 8000,
 };
 
+const COPIES: &str = "a number of copies from 1 to 5";
+
 const DATABASE_URL_DEFAULT: &str = "sqlite://data/catalog.db";
 
 /// The distributor of an Acequia cluster: answers "where?", and keeps the catalog of all content.
@@ -32,6 +34,9 @@ struct Flags {
     /// zookeeper://HOST:PORT,…/PATH [env: COORDINATOR] [default: the catalog's database]
     #[arg(long, global = true, value_name = "URL")]
     coordinator: Option<String>,
+    /// How many nodes keep each content, 1 to 5 [env: COPIES] [default: of nodes.yml, or 2]
+    #[arg(long, global = true, value_name = "N")]
+    copies: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -102,6 +107,7 @@ fn order(flags: Flags, environment: &Environment) -> Result<Order, SettingError>
     )?;
     let coordinator =
         environment.given("--coordinator", flags.coordinator.as_deref(), "COORDINATOR")?;
+    let copies = environment.given("--copies", flags.copies.as_deref(), "COPIES")?;
     let file = settings.nodes_file.as_ref();
     let nodes = file.into_iter().flat_map(NodesFile::storage_nodes);
     let others = file
@@ -120,6 +126,10 @@ fn order(flags: Flags, environment: &Environment) -> Result<Order, SettingError>
             database_url: database_url
                 .map_or_else(|| DATABASE_URL_DEFAULT.to_owned(), |given| given.value),
             coordinator: coordinator.as_ref().map(read_coordinator).transpose()?,
+            copies: match copies {
+                Some(copies) => copies.parse(COPIES)?,
+                None => file.and_then(|file| file.copies).unwrap_or_default(),
+            },
             access: settings.access,
             session: SESSION_DEFAULT,
             poll: POLL_DEFAULT,
@@ -140,7 +150,8 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    const FILE: &str = "nodes:
+    const FILE: &str = "copies: 3
+nodes:
   dist: {host: 127.0.0.1, port: 7000, public_url: https://files.example.com/}
   dist2: {host: 127.0.0.1, port: 7001}
   node1: {host: 127.0.0.1, port: 7002}
@@ -165,6 +176,7 @@ mod tests {
         assert_eq!(public_url, Some("https://files.example.com"));
         assert_eq!(file.config.database_url, "sqlite://data/catalog.db");
         assert_eq!(file.config.coordinator, None);
+        assert_eq!(file.config.copies.get(), 3);
         assert_eq!(file.nodes.len(), 1);
         assert_eq!(file.other_distributors, ["http://127.0.0.1:7001"]);
 
@@ -172,6 +184,7 @@ mod tests {
             ("NODE_NAME", "dist2"),
             ("DATABASE_URL", "postgres://h/d"),
             ("COORDINATOR", "zookeeper://zk1,zk2:2182"),
+            ("COPIES", "4"),
             ("CLUSTER_KEY", "c"),
             ("LOG", "debug"),
         ];
@@ -181,6 +194,7 @@ mod tests {
         let coordinator = environment.config.coordinator.expect("is given");
         let expected = "zookeeper://zk1:2181,zk2:2182/acequia";
         assert_eq!(coordinator.to_string(), expected);
+        assert_eq!(environment.config.copies.get(), 4);
         assert_eq!(environment.config.access.cluster_key.as_deref(), Some("c"));
         assert_eq!(environment.log.value, "debug");
         assert_eq!(environment.other_distributors, ["http://127.0.0.1:7000"]);
@@ -190,9 +204,12 @@ mod tests {
             "sqlite://x",
             "--coordinator",
             "zookeeper://zk/a",
+            "--copies",
+            "5",
         ];
         let flags = read(&words, &variables).expect("is read");
         assert_eq!(flags.config.database_url, "sqlite://x");
+        assert_eq!(flags.config.copies.get(), 5);
         let coordinator = flags.config.coordinator.expect("is given");
         assert_eq!(coordinator.to_string(), "zookeeper://zk:2181/a");
     }
@@ -216,6 +233,18 @@ mod tests {
             assert!(message.starts_with(expected), "{message}");
             assert!(!message.contains("secret"), "{message}");
         }
+    }
+
+    // If this fails, a typo decides how often contents are kept.
+    #[test]
+    fn a_number_of_copies_that_cannot_be_is_refused() {
+        let error = read(&["--copies", "6"], &[]).expect_err("is too many");
+        assert_eq!(
+            error.to_string(),
+            "--copies: `6` is not a number of copies from 1 to 5"
+        );
+        let error = read(&[], &[("COPIES", "x")]).expect_err("is no number");
+        assert!(error.to_string().starts_with("COPIES: `x`"), "{error}");
     }
 
     // If this fails, a program that was told to rebuild serves, or the other way round.

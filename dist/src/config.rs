@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use service::access::Access;
-use wire::NodeName;
+use wire::{Copies, NodeName};
 
 use crate::coordinator::ZooKeeperAddress;
 
@@ -26,6 +26,8 @@ pub struct Config {
     /// Where shard records are agreed and the controller is elected; by default in the catalog's
     /// database.
     pub coordinator: Option<ZooKeeperAddress>,
+    /// How many replicas each shard shall have.
+    pub copies: Copies,
     /// Who may do what.
     pub access: Access,
     /// How long a node may be silent before it counts as dead.

@@ -2,7 +2,8 @@
 
 use super::{ListError, Lister, WAITING_MAX};
 use crate::catalog::{
-    AdoptError, Board, Catalog, Identity, Listed, PageQuery, QueryError, ShardTotals, Sighting,
+    AdoptError, Board, Catalog, Identity, Listed, Order, PageQuery, QueryError, ShardTotals,
+    Sighting,
 };
 use crate::metrics::Metrics;
 use futures_util::FutureExt;
@@ -92,6 +93,10 @@ impl Catalog for Slow {
     }
 
     fn exchange<'a>(&'a self, _: &'a [Sighting]) -> BoxFuture<'a, Result<Board, QueryError>> {
+        away()
+    }
+
+    fn order<'a>(&'a self, _: Order<'a>) -> BoxFuture<'a, Result<(), QueryError>> {
         away()
     }
 

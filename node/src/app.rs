@@ -20,10 +20,12 @@ use crate::driver::admission::Admission;
 use crate::driver::{self, Driver};
 use crate::gauges::{Gauges, Sampler};
 use crate::http;
+use crate::links::{self, Acceptor, Links, Pace};
 use crate::lister::{self, Feed, Lister};
 use crate::membership::data_dir::DataDir;
 use crate::membership::duty::Me;
 use crate::membership::heartbeat::{self, Heartbeats, Map};
+use crate::membership::register::ASKED_MAX;
 use crate::metrics::Metrics;
 use crate::node::Node;
 
@@ -66,6 +68,7 @@ pub struct Running {
 /// Everything that runs beside the HTTP server, in the order in which it is stopped.
 struct Parts {
     heartbeats: Heartbeats,
+    links: Links,
     driver: Driver,
     lister: Lister,
     sampler: Sampler,
@@ -107,22 +110,27 @@ impl Running {
         &self.url
     }
 
-    /// Stops accepting, lets running requests end within seconds, syncs and ends.
+    /// Lays leaderships down, stops accepting, lets running requests end within seconds, syncs and
+    /// ends.
     pub async fn stop(self) {
+        let Parts {
+            heartbeats,
+            links,
+            driver,
+            lister,
+            sampler,
+        } = self.parts;
+        driver.handle().hand_over().await;
+        links.end();
         self.server.stop(true).await;
         match self.serving.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the HTTP server failed"),
             Err(error) => tracing::error!(%error, "the HTTP server did not end"),
         }
-        let Parts {
-            heartbeats,
-            driver,
-            lister,
-            sampler,
-        } = self.parts;
         let rest = tokio::task::spawn_blocking(move || {
             heartbeats.stop();
+            links.stop();
             driver.stop();
             lister.stop();
             drop(sampler);
@@ -173,6 +181,7 @@ fn open(
     let (sampler, gauges) = Sampler::start(&config.data_dir)?;
     let metrics = Arc::new(Metrics::default());
     let feed = Arc::new(Feed::default());
+    let (register, asked) = tokio::sync::mpsc::channel(ASKED_MAX);
     let driver = Driver::start(driver::Parts {
         me: me.clone(),
         dir,
@@ -180,6 +189,7 @@ fn open(
         admission: Arc::new(Admission::new(config.max_storage, gauges.clone())),
         feed: Arc::clone(&feed),
         metrics: Arc::clone(&metrics),
+        register,
     })?;
     let lister = Lister::start(lister::Parts {
         node: config.name.clone(),
@@ -189,6 +199,13 @@ fn open(
         metrics: Arc::clone(&metrics),
     })?;
     let map = Map::default();
+    let links = Links::start(links::Parts {
+        name: config.name.clone(),
+        cluster_key: config.access.cluster_key.clone(),
+        handle: driver.handle().clone(),
+        map: map.clone(),
+        pace: Arc::new(Pace::new(config.catch_up_rate)),
+    })?;
     let heartbeats = Heartbeats::start(heartbeat::Parts {
         me,
         internal_url: urls.internal,
@@ -197,6 +214,7 @@ fn open(
         cluster_key: config.access.cluster_key,
         handle: driver.handle().clone(),
         map: map.clone(),
+        asked,
     })?;
     let handle = driver.handle().clone();
     let node = node(
@@ -205,6 +223,7 @@ fn open(
         gate,
         Shared {
             handle,
+            links: links.acceptor(),
             map,
             metrics,
             gauges,
@@ -214,6 +233,7 @@ fn open(
         node,
         Parts {
             heartbeats,
+            links,
             driver,
             lister,
             sampler,
@@ -223,6 +243,7 @@ fn open(
 
 struct Shared {
     handle: driver::Handle,
+    links: Acceptor,
     map: Map,
     metrics: Arc<Metrics>,
     gauges: Gauges,
@@ -231,6 +252,7 @@ struct Shared {
 fn node(name: wire::NodeName, cors_origins: Vec<String>, access: Gate, shared: Shared) -> Node {
     let Shared {
         handle,
+        links,
         map,
         metrics,
         gauges,
@@ -240,6 +262,7 @@ fn node(name: wire::NodeName, cors_origins: Vec<String>, access: Gate, shared: S
         access,
         cors_origins,
         handle,
+        links,
         map,
         metrics,
         gauges,
@@ -294,6 +317,7 @@ mod tests {
             public_url: None,
             data_dir: "unused".into(),
             max_storage: None,
+            catch_up_rate: None,
             distributors: Vec::new(),
             access: Access::default(),
             cors_origins: Vec::new(),

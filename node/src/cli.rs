@@ -16,6 +16,9 @@ pub const DEFAULTS: Defaults = Defaults {
     port: 8001,
 };
 
+/// How fast mirrors that catch up are served: a gigabit of network, and a tenth of a fast disk.
+pub const CATCH_UP_RATE_DEFAULT: u64 = 100 << 20;
+
 const DISTRIBUTOR: &str = "http://127.0.0.1:8000";
 
 /// A storage node of Acequia: keeps contents on its disk and serves them.
@@ -30,6 +33,10 @@ pub struct Flags {
     /// The most to store, like 100M or 2TiB [env: MAX_STORAGE] [default: what the disk can hold]
     #[arg(long, value_name = "SIZE")]
     max_storage: Option<String>,
+    /// How fast mirrors that catch up are served, a second; 0 means as fast as they can
+    /// [env: CATCH_UP_RATE] [default: 100MiB]
+    #[arg(long, value_name = "SIZE")]
+    catch_up_rate: Option<String>,
     /// A distributor; repeatable [env: DIST_URL, with commas] [default: of nodes.yml, or
     /// http://127.0.0.1:8000]
     #[arg(long, value_name = "URL")]
@@ -56,6 +63,11 @@ impl Flags {
         let data = environment.given("--data", self.data.as_deref(), "DATA_DIR")?;
         let max_storage =
             environment.given("--max-storage", self.max_storage.as_deref(), "MAX_STORAGE")?;
+        let catch_up_rate = environment.given(
+            "--catch-up-rate",
+            self.catch_up_rate.as_deref(),
+            "CATCH_UP_RATE",
+        )?;
         let file = settings.nodes_file.as_ref();
         let config = Config {
             bind: settings.bind,
@@ -64,6 +76,10 @@ impl Flags {
                 None => format!("data/{}", settings.name),
             }),
             max_storage: max_storage.map(size).transpose()?,
+            catch_up_rate: match catch_up_rate {
+                Some(rate) => Some(bytes(&rate)?).filter(|rate| *rate > 0),
+                None => Some(CATCH_UP_RATE_DEFAULT),
+            },
             distributors: self.distributors(environment, file)?,
             cors_origins: origins(file),
             internal_url: settings.internal_url,
@@ -104,9 +120,13 @@ impl Flags {
     }
 }
 
-fn size(given: Given) -> Result<u64, SettingError> {
+fn bytes(given: &Given) -> Result<u64, SettingError> {
     let bytes: bytesize::ByteSize = given.parse("a size like 100M, 1.5GB or 2TiB")?;
-    match bytes.as_u64() {
+    Ok(bytes.as_u64())
+}
+
+fn size(given: Given) -> Result<u64, SettingError> {
+    match bytes(&given)? {
         0 => Err(given.refuse("leaves no room for anything")),
         bytes => Ok(bytes),
     }

@@ -21,6 +21,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The most that it may store, in bytes; none means as much as the disk can hold.
     pub max_storage: Option<u64>,
+    /// How fast mirrors that catch up are served, in bytes a second; none for no bound.
+    pub catch_up_rate: Option<u64>,
     /// Base URIs of the distributors, tried in turn.
     pub distributors: Vec<String>,
     /// Who may do what.

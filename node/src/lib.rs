@@ -11,6 +11,7 @@ pub mod config;
 pub mod driver;
 mod gauges;
 mod http;
+pub mod links;
 pub mod lister;
 pub mod membership;
 mod metrics;

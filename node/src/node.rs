@@ -13,6 +13,7 @@ use crate::driver::Handle;
 use crate::driver::command::Ack;
 use crate::driver::table::{ReplicaView, Standing};
 use crate::gauges::Gauges;
+use crate::links::Acceptor;
 use crate::membership::heartbeat::Map;
 use crate::metrics::Metrics;
 
@@ -22,6 +23,7 @@ pub(crate) struct Node {
     pub(crate) access: Gate,
     pub(crate) cors_origins: Vec<String>,
     pub(crate) handle: Handle,
+    pub(crate) links: Acceptor,
     pub(crate) map: Map,
     pub(crate) metrics: std::sync::Arc<Metrics>,
     pub(crate) gauges: Gauges,
@@ -133,7 +135,7 @@ impl Node {
             Some("the disk thread has ended: restart the node")
         } else if self.poisoned() > 0 {
             Some("a shard's log failed: restart the node, and look after its disk")
-        } else if !replicas.values().any(|replica| replica.readable) {
+        } else if !replicas.values().any(|replica| replica.is_readable()) {
             Some("no shard is held yet: no distributor has answered")
         } else {
             None

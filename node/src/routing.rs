@@ -29,8 +29,13 @@ pub(crate) enum Misrouted {
 impl Node {
     /// The replica that serves reads of this content here.
     pub(crate) fn route_read(&self, id: ContentId) -> Result<Arc<ReplicaView>, Misrouted> {
-        match self.handle.table().replica(id.shard()) {
-            Some(replica) if replica.readable => Ok(replica),
+        let shard = id.shard();
+        match self.handle.table().replica(shard) {
+            Some(replica) if replica.is_readable() && !replica.gauge.is_pending(id) => Ok(replica),
+            Some(replica) if matches!(replica.standing, Standing::Leading | Standing::Elected) => {
+                self.handle.needs_commit(shard);
+                Err(Misrouted::NoLeader)
+            }
             _ => Err(self.misrouted(id)),
         }
     }
@@ -38,13 +43,40 @@ impl Node {
     /// The replica that takes changes of this content here.
     pub(crate) fn route_write(&self, id: ContentId) -> Result<Arc<ReplicaView>, Misrouted> {
         match self.handle.table().replica(id.shard()) {
-            Some(replica) if replica.standing == Standing::Leading => Ok(replica),
+            Some(replica) if replica.is_leading() => Ok(replica),
             Some(replica) if replica.standing == Standing::Poisoned => Err(Misrouted::NoLeader),
             _ => Err(self.misrouted(id)),
         }
     }
 
-    fn misrouted(&self, id: ContentId) -> Misrouted {
+    /// The replica that takes this content here if it is a new one: also one whose leader is about
+    /// to begin, since nothing of the content needs to be read first.
+    pub(crate) fn route_create(&self, id: ContentId) -> Result<Arc<ReplicaView>, Misrouted> {
+        match self.handle.table().replica(id.shard()) {
+            Some(replica) if replica.standing == Standing::Elected => Ok(replica),
+            _ => self.route_write(id),
+        }
+    }
+
+    /// Where else a content may be read whose copy here is damaged, or unknown here: any other
+    /// member of the set that is not among those tried; the base URI for clients.
+    pub(crate) fn other_copy(&self, id: ContentId, tried: &[&str]) -> Option<String> {
+        let map = self.map.read().map;
+        let record = map
+            .shards
+            .binary_search_by_key(&id.shard(), |record| record.shard);
+        let record = &map.shards[record.ok()?];
+        let leader = record.leader.iter().map(|leader| &leader.member);
+        let members = leader.chain(&record.in_sync);
+        let mut others = members
+            .map(|member| &member.node)
+            .filter(|name| **name != self.name && !tried.contains(&name.as_str()));
+        let address = map.nodes.get(others.next()?)?;
+        Some(address.public_url.clone())
+    }
+
+    /// Who answers for this content, if not this node.
+    pub(crate) fn misrouted(&self, id: ContentId) -> Misrouted {
         let confirmed = self.map.read();
         let fresh = confirmed
             .at

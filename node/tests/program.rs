@@ -262,6 +262,7 @@ async fn distributor(folder: &TempDir) -> dist::Running {
         public_url: None,
         database_url: format!("sqlite://{}", folder.path().join("catalog.db").display()),
         coordinator: None,
+        copies: wire::Copies::ONE,
         access: dist::Access::default(),
         session: Duration::from_millis(600),
         poll: Duration::from_millis(50),

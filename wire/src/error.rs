@@ -71,6 +71,10 @@ pub enum Code {
     WrongCluster,
     /// The storage is full.
     StorageFull,
+    /// Shards still name this node, or may soon: drain it first.
+    NodeInUse,
+    /// This process of the node was removed from the cluster; start it anew to let it back.
+    NodeRemoved,
 }
 
 /// Whether and how a failed request can be sent again.
@@ -86,7 +90,7 @@ pub enum Retry {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Code; 31] = [
+    pub const ALL: [Code; 33] = [
         Code::MalformedId,
         Code::MalformedRequest,
         Code::MalformedMultipart,
@@ -118,6 +122,8 @@ impl Code {
         Code::Uncertain,
         Code::WrongCluster,
         Code::StorageFull,
+        Code::NodeInUse,
+        Code::NodeRemoved,
     ];
 
     /// The HTTP status of an answer with this code.
@@ -135,7 +141,12 @@ impl Code {
             Code::NotFound | Code::NoRoute => 404,
             Code::MethodNotAllowed => 405,
             Code::TooSlow => 408,
-            Code::Conflict | Code::InProgress | Code::ShardClosed | Code::WrongCluster => 409,
+            Code::Conflict
+            | Code::InProgress
+            | Code::ShardClosed
+            | Code::WrongCluster
+            | Code::NodeInUse
+            | Code::NodeRemoved => 409,
             Code::Deleted => 410,
             Code::PreconditionFailed => 412,
             Code::TooLarge => 413,
@@ -171,7 +182,9 @@ impl Code {
             | Code::PreconditionFailed
             | Code::TooLarge
             | Code::RangeNotSatisfiable
-            | Code::WrongCluster => Retry::Never,
+            | Code::WrongCluster
+            | Code::NodeInUse
+            | Code::NodeRemoved => Retry::Never,
             Code::BodyCutShort
             | Code::DigestMismatch
             | Code::TooSlow

@@ -5,17 +5,20 @@
 
 pub mod body;
 pub mod checksum;
+pub mod copies;
 pub mod error;
 pub mod id;
 pub mod limits;
 pub mod name;
 pub mod nodes_file;
+pub mod packet;
 pub mod position;
 pub mod routes;
 pub mod timestamp;
 
 pub use body::{content, listing, membership, operation, placement, replication, shard, stats};
 pub use checksum::Checksum;
+pub use copies::Copies;
 pub use error::{Code, ErrorBody};
 pub use id::ContentId;
 pub use name::NodeName;

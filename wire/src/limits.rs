@@ -66,6 +66,12 @@ pub const REFUSED_BODY_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long an upload's answer waits for its listing before it says `PENDING`.
 pub const LISTING_WAIT: Duration = Duration::from_millis(250);
 
+/// How many replicas each shard has where nobody says otherwise.
+pub const COPIES_DEFAULT: u8 = 2;
+
+/// The most replicas of a shard: each upload crosses the network so often, less one.
+pub const COPIES_MAX: u8 = 5;
+
 /// A shard is closed to new content when its log reaches this size.
 pub const SHARD_BYTES_MAX: u64 = 64 << 30;
 

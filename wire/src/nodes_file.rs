@@ -1,6 +1,7 @@
 //! `nodes.yml`: the distributors and nodes of a cluster by host and port.
 //!
 //! ```yaml
+//! copies: 2
 //! nodes:
 //!   dist:  {host: 127.0.0.1, port: 8000}
 //!   node1: {host: 127.0.0.1, port: 8001}
@@ -11,12 +12,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::copies::Copies;
 use crate::name::NodeName;
 
 /// The whole file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodesFile {
+    /// How many replicas each shard shall have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Copies>,
     /// Every service by name; names `dist`, `dist1`, `dist2`… are distributors.
     pub nodes: BTreeMap<NodeName, ServiceAddress>,
 }
@@ -135,8 +140,9 @@ mod tests {
     // If this fails, the nodes.yml that people have stops working.
     #[test]
     fn reads_the_documented_form() {
-        let text = "nodes:\n  dist: {host: 127.0.0.1, port: 8000}\n  node1:\n    host: n1\n    port: 8001\n    public_url: https://files.example.com/\n";
+        let text = "copies: 2\nnodes:\n  dist: {host: 127.0.0.1, port: 8000}\n  node1:\n    host: n1\n    port: 8001\n    public_url: https://files.example.com/\n";
         let file = NodesFile::read(text).expect("reads");
+        assert_eq!(file.copies.map(Copies::get), Some(2));
         assert_eq!(file.distributors().count(), 1);
         let (name, node) = file.storage_nodes().next().expect("one node");
         assert_eq!(name.as_str(), "node1");
@@ -161,6 +167,15 @@ mod tests {
                 "the node's name contains",
             ),
             ("nodes: {dist: {host: a, port: 70000}}", "70000"),
+            (
+                "copies: 0\nnodes: {dist: {host: a, port: 1}}",
+                "copies: `0`",
+            ),
+            (
+                "copies: 6\nnodes: {dist: {host: a, port: 1}}",
+                "copies: `6`",
+            ),
+            ("copies: two\nnodes: {dist: {host: a, port: 1}}", "copies"),
             ("node", ""),
         ];
         for (text, expected) in cases {

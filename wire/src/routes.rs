@@ -2,6 +2,7 @@
 
 use crate::id::ContentId;
 use crate::name::NodeName;
+use crate::position::ShardNo;
 
 /// A distributor's: where to upload. A node's: upload here.
 pub const STORE: &str = "/store";
@@ -19,6 +20,8 @@ pub const DELETE_ID: &str = "/delete/{id}";
 pub const DESCRIBE_ID: &str = "/describe/{id}";
 /// A node's: a content's metadata.
 pub const INFO_ID: &str = "/info/{id}";
+/// A node's: the link over which replicas speak, both bodies streaming.
+pub const LINK: &str = "/link";
 /// A node's: the operation log.
 pub const LOG: &str = "/log";
 /// A distributor's: the catalog.
@@ -27,6 +30,12 @@ pub const CONTENT: &str = "/content";
 pub const CONTENT_ID: &str = "/content/{id}";
 /// A distributor's: the services.
 pub const NODES: &str = "/nodes";
+/// A distributor's: a service that is gone for good.
+pub const NODE: &str = "/nodes/{name}";
+/// A distributor's: a node that is to be emptied.
+pub const DRAIN: &str = "/nodes/{name}/drain";
+/// A distributor's: nodes shall become equally full.
+pub const REBALANCE: &str = "/rebalance";
 /// A distributor's: a node's sign of life.
 pub const HEARTBEAT: &str = "/nodes/{name}/heartbeat";
 /// A distributor's: every shard's record.
@@ -79,9 +88,29 @@ pub fn info(base: &str, id: ContentId) -> String {
     format!("{base}/info/{id}")
 }
 
+/// A node's `/link`.
+pub fn link(base: &str) -> String {
+    format!("{base}/link")
+}
+
+/// A distributor's `/shards/{shard}`.
+pub fn shard(base: &str, shard: ShardNo) -> String {
+    format!("{base}/shards/{shard}")
+}
+
 /// A distributor's `/content/{id}`.
 pub fn content(base: &str, id: ContentId) -> String {
     format!("{base}/content/{id}")
+}
+
+/// A distributor's `/nodes/{name}`.
+pub fn node(base: &str, node: &NodeName) -> String {
+    format!("{base}/nodes/{node}")
+}
+
+/// A distributor's `/nodes/{name}/drain`.
+pub fn drain(base: &str, node: &NodeName) -> String {
+    format!("{base}/nodes/{node}/drain")
 }
 
 /// A distributor's `/nodes/{name}/heartbeat`.

@@ -4,7 +4,7 @@ use wire::error::Retry;
 use wire::{Code, ErrorBody};
 
 /// Code, word, status, retry, and whether something may have changed.
-const TABLE: [(Code, &str, u16, Retry, bool); 31] = [
+const TABLE: [(Code, &str, u16, Retry, bool); 33] = [
     (Code::MalformedId, "malformed_id", 400, Retry::Never, false),
     (
         Code::MalformedRequest,
@@ -70,6 +70,8 @@ const TABLE: [(Code, &str, u16, Retry, bool); 31] = [
         Retry::Never,
         false,
     ),
+    (Code::NodeInUse, "node_in_use", 409, Retry::Never, false),
+    (Code::NodeRemoved, "node_removed", 409, Retry::Never, false),
     (Code::Deleted, "deleted", 410, Retry::Never, false),
     (
         Code::PreconditionFailed,

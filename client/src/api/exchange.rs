@@ -165,7 +165,12 @@ async fn refusal(response: Response, url: &str) -> RequestError {
     }
 }
 
-fn foreign(url: &str, status: u16, body: &[u8], error: Option<serde_json::Error>) -> RequestError {
+pub(super) fn foreign(
+    url: &str,
+    status: u16,
+    body: &[u8],
+    error: Option<serde_json::Error>,
+) -> RequestError {
     let text = String::from_utf8_lossy(body);
     let shown: String = text
         .chars()

@@ -26,7 +26,7 @@ pub use catalog::{DeleteError, Filter, Listing};
 pub use endpoint::{Endpoint, ParseEndpointError};
 pub use error::{RequestError, code_word};
 pub use meter::Meter;
-pub use place::{LeaderError, leader_among};
+pub use place::{LeaderError, Log, leader_among};
 pub use read::{Prefix, ReadError, Reading};
 pub use source::{Source, SourceError};
 pub use update::{Condition, UpdateError};

@@ -1,9 +1,13 @@
 //! Where things are: places for uploads, and the leaders of shards.
 
-use wire::ShardNo;
+mod log;
+mod orders;
+
 use wire::membership::{NodesAnswer, ReplicaRole};
 use wire::placement::{Place, Places};
-use wire::routes;
+use wire::{Code, ErrorBody, ShardNo, routes};
+
+pub use log::Log;
 
 use super::Client;
 use super::error::RequestError;
@@ -46,6 +50,29 @@ impl Client {
         let url = format!("{}{}", self.endpoint, routes::STORE);
         let places: Places = self.get_json(&url, &[("count", count.to_string())]).await?;
         Ok(places.items)
+    }
+
+    /// The base URI of the node that leads `shard`, or will: while nobody does, it is waited for.
+    ///
+    /// # Errors
+    /// When no distributor answers, or nobody leads the shard for as long as the patience lasts.
+    pub async fn next_leader_of(&self, shard: ShardNo) -> Result<String, LeaderError> {
+        let mut attempts = self.attempts();
+        loop {
+            let error = match self.leader(shard).await {
+                Err(error @ LeaderError::None(_)) => error,
+                outcome => return outcome,
+            };
+            let body = ErrorBody::new(Code::NoLeader, error.to_string(), "");
+            let nobody = RequestError::Refused {
+                url: self.endpoint.to_string(),
+                body: Box::new(body),
+                retry_after: None,
+            };
+            if !attempts.again(&nobody).await {
+                return Err(error);
+            }
+        }
     }
 
     /// The base URI of the node that leads `shard`.

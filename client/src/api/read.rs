@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
@@ -16,6 +17,10 @@ use super::error::RequestError;
 use super::exchange::lost;
 use super::retry::Remedy;
 use super::{Client, STALL_MAX};
+
+/// How long a copy may take to begin its answer while others that may be faster are not tried yet: a
+/// node that hangs must not hold up a read that another one could serve.
+const BEGIN_MAX: Duration = Duration::from_secs(3);
 
 /// Why a read failed.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +59,10 @@ pub struct Reading {
     client: Client,
     item: ContentItem,
     nodes: VecDeque<String>,
+    /// Copies that failed since it was asked where they are.
+    failed: usize,
+    /// Copies that said that they have another version.
+    differing: usize,
     url: String,
     pieces: Option<Pieces>,
     prefix: Prefix,
@@ -85,6 +94,8 @@ impl Client {
             client,
             item,
             nodes,
+            failed: 0,
+            differing: 0,
             url,
             pieces,
             prefix,
@@ -102,7 +113,8 @@ impl Reading {
 
     /// The next bytes; none at the end, after the hash of the whole was compared. A connection
     /// that breaks off is resumed by range, at another copy if there is one, for as long as bytes
-    /// come. Cancelling loses no position.
+    /// come. When all copies have failed, it is asked again where they are: another node may lead by
+    /// now. Cancelling loses no position.
     ///
     /// # Errors
     /// When no copy can be read, the content was updated meanwhile, or the hash differs.
@@ -116,14 +128,19 @@ impl Reading {
                 Err(error) => error,
             };
             self.pieces = None;
-            let changed = Some(Code::PreconditionFailed);
-            if error.code() == changed {
-                return Err(ReadError::Changed(self.item.row.id));
+            if error.code() == Some(Code::PreconditionFailed) {
+                // One copy may be behind the others; all of them are not.
+                self.differing += 1;
+                if self.differing >= self.nodes.len() {
+                    return Err(ReadError::Changed(self.item.row.id));
+                }
+                self.turn_to_another_copy();
+                continue;
             }
             if error.remedy() == Remedy::GiveUp || !attempts.again(&error).await {
                 return Err(error.into());
             }
-            self.turn_to_another_copy().await;
+            self.turn_to_another_copy();
         }
         self.verify()
     }
@@ -171,6 +188,7 @@ impl Reading {
         if bytes.is_empty() {
             return Ok(None);
         }
+        self.failed = 0;
         self.prefix.hasher.update(&bytes);
         self.prefix.bytes += bytes.len() as u64;
         Ok(Some(bytes))
@@ -178,10 +196,7 @@ impl Reading {
 
     async fn open(&mut self) -> Result<(), RequestError> {
         let (id, position) = (self.item.row.id, self.prefix.bytes);
-        let node = match self.nodes.front() {
-            Some(node) => node.trim_end_matches('/').to_owned(),
-            None => self.any_node().await?,
-        };
+        let node = self.copy().await?;
         self.url = routes::retrieve(&node, id);
         let tag = etag(self.item.row.checksum);
         let client = self.client.clone();
@@ -193,13 +208,13 @@ impl Reading {
                 request.header(RANGE, format!("bytes={position}-"))
             }
         });
-        let response =
-            tokio::time::timeout(STALL_MAX, sent)
-                .await
-                .map_err(|_| RequestError::Stalled {
-                    url: self.url.clone(),
-                    after: STALL_MAX,
-                })??;
+        let others = self.failed + 1 < self.nodes.len();
+        let after = if others { BEGIN_MAX } else { STALL_MAX };
+        let answered = tokio::time::timeout(after, sent).await;
+        let response = answered.map_err(|_| RequestError::Stalled {
+            url: self.url.clone(),
+            after,
+        })??;
         self.skip = match begins_at(&response) {
             Some(start) if start <= position => position - start,
             _ => {
@@ -212,25 +227,41 @@ impl Reading {
         Ok(())
     }
 
-    /// A node to ask when the catalog named none: the shard's leader, by the shard map.
-    async fn any_node(&mut self) -> Result<String, RequestError> {
-        let (id, version) = (self.item.row.id, self.item.row.version);
-        let item = self.client.info(id, Some(version)).await?;
-        let nodes = item.uris.into_iter().chain([item.uri]);
-        self.nodes = nodes.filter(|uri| !uri.is_empty()).collect();
-        let none = || self.foreign(200, "no node is known to have this content".to_owned());
-        self.nodes
-            .front()
-            .map(|uri| uri.trim_end_matches('/').to_owned())
-            .ok_or_else(none)
+    /// The node to read from: the next one that is known, or, when all have failed, one that is named
+    /// now.
+    async fn copy(&mut self) -> Result<String, RequestError> {
+        if self.failed >= self.nodes.len() {
+            let asked = tokio::time::timeout(BEGIN_MAX, self.look_again()).await;
+            match asked {
+                Ok(Err(error)) if self.nodes.is_empty() => return Err(error),
+                // Those that are known are as good.
+                Ok(_) | Err(_) => self.failed = 0,
+            }
+        }
+        // During a failover nobody may be named; somebody will.
+        let none = || self.foreign(503, "no node is known to have this content".to_owned());
+        let node = self.nodes.front().ok_or_else(none)?;
+        Ok(node.trim_end_matches('/').to_owned())
     }
 
-    async fn turn_to_another_copy(&mut self) {
-        if self.nodes.len() > 1 {
+    /// Asks who has the content.
+    async fn look_again(&mut self) -> Result<(), RequestError> {
+        let (id, version) = (self.item.row.id, self.item.row.version);
+        let item = self.client.info(id, Some(version)).await?;
+        let named = item.uris.into_iter().filter(|uri| !uri.is_empty());
+        let named: VecDeque<String> = named.collect();
+        if !named.is_empty() {
+            self.nodes = named;
+        } else if !item.uri.is_empty() {
+            self.nodes = [item.uri].into();
+        }
+        Ok(())
+    }
+
+    fn turn_to_another_copy(&mut self) {
+        self.failed += 1;
+        if !self.nodes.is_empty() {
             self.nodes.rotate_left(1);
-        } else {
-            // The only copy that was known: ask again who has one. The same answer is as good.
-            self.nodes.clear();
         }
     }
 

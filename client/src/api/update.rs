@@ -119,7 +119,7 @@ impl Client {
     ) -> Result<Receipt, UpdateError> {
         let id = item.row.id;
         let mut node = match item.uri.as_str() {
-            "" => self.leader(id.shard()).await?,
+            "" => self.next_leader_of(id.shard()).await?,
             uri => uri.trim_end_matches('/').to_owned(),
         };
         let mut attempts = self.attempts().reached();
@@ -153,9 +153,14 @@ impl Client {
         remedy: Remedy,
         error: &RequestError,
     ) -> Option<String> {
+        let not_led = error.code() == Some(Code::NoLeader);
         match (remedy, error.leader()) {
             (Remedy::Leader, Some(leader)) => Some(leader.trim_end_matches('/').to_owned()),
             (Remedy::Leader | Remedy::AnotherPlace, _) => self.leader(id.shard()).await.ok(),
+            // It broke off, or it does not lead: another node may by now.
+            (Remedy::Same, _) if error.may_have_changed() || not_led => {
+                self.leader(id.shard()).await.ok()
+            }
             (Remedy::Same | Remedy::GiveUp, _) => None,
         }
     }

@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder};
 use wire::content::Receipt;
 use wire::placement::Place;
-use wire::{Checksum, ContentId, routes};
+use wire::{Checksum, Code, ContentId, routes};
 
 use super::Client;
 use super::error::RequestError;
@@ -171,15 +171,20 @@ impl Client {
                 }
                 Ok(self.leader_or_same(target).await)
             }
-            Remedy::AnotherPlace if !uncertain => self
-                .place(Some(size))
-                .await
-                .map(Target::of)
-                .map_err(UploadError::Place),
             // The id may be stored already: ask where it lives now, never for another one.
-            Remedy::AnotherPlace => Ok(self.leader_or_same(target).await),
+            Remedy::AnotherPlace | Remedy::Same if uncertain => {
+                Ok(self.leader_or_same(target).await)
+            }
+            Remedy::AnotherPlace => self.another_place(size).await,
+            // Nothing was stored: another shard has a leader now, this one may not for seconds.
+            Remedy::Same if error.code() == Some(Code::NoLeader) => self.another_place(size).await,
             Remedy::Same | Remedy::GiveUp => Ok(target),
         }
+    }
+
+    async fn another_place(&self, size: u64) -> Result<Target, UploadError> {
+        let place = self.place(Some(size)).await;
+        place.map(Target::of).map_err(UploadError::Place)
     }
 
     async fn leader_or_same(&self, target: Target) -> Target {

@@ -6,6 +6,7 @@ pub mod failure;
 mod get;
 mod info;
 mod list;
+mod log;
 mod nodes;
 mod stats;
 mod transfers;
@@ -83,8 +84,13 @@ enum Command {
     Update(update::Arguments),
     Delete(delete::Arguments),
     List(list::Arguments),
+    Log(log::Arguments),
     Info(info::Arguments),
     Nodes(nodes::Arguments),
+    Shards(nodes::shards::Arguments),
+    Drain(nodes::drain::Arguments),
+    Remove(nodes::remove::Arguments),
+    Rebalance(nodes::rebalance::Arguments),
     Stats(stats::Arguments),
     Bench(bench::Arguments),
 }
@@ -127,6 +133,9 @@ fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
     if matches!(cli.command, Command::Get(_)) {
         interruption = interruption.with_hint("the same command goes on from where it stopped");
     }
+    if matches!(cli.command, Command::Drain(_)) {
+        interruption = interruption.with_hint("the node is emptied all the same; --undo stops it");
+    }
     let outcome = runtime.block_on(async {
         let session = Session::open(cli.global, ui.clone())?;
         tokio::select! {
@@ -146,8 +155,13 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Update(arguments) => update::run(session, arguments).await,
         Command::Delete(arguments) => delete::run(session, arguments).await,
         Command::List(arguments) => list::run(session, arguments).await,
+        Command::Log(arguments) => log::run(session, arguments).await,
         Command::Info(arguments) => info::run(session, arguments).await,
         Command::Nodes(arguments) => nodes::run(session, arguments).await,
+        Command::Shards(arguments) => nodes::shards::run(session, arguments).await,
+        Command::Drain(arguments) => nodes::drain::run(session, arguments).await,
+        Command::Rebalance(arguments) => nodes::rebalance::run(session, arguments).await,
+        Command::Remove(arguments) => nodes::remove::run(session, arguments).await,
         Command::Stats(arguments) => stats::run(session, arguments).await,
         Command::Bench(_) => unreachable!("`run` takes it before a session is opened"),
     }
@@ -223,6 +237,12 @@ mod tests {
             &format!("delete {id} {id}"),
             &format!("info {id} --json"),
             "nodes",
+            "shards --json",
+            "log --follow --shard 3",
+            "drain node2 --no-wait",
+            "drain node2 --undo",
+            "remove node2 --force",
+            "rebalance --no-wait",
             "stats --watch",
             "bench upload --size 1KiB --concurrency 16 --duration 10s --json",
             "bench get --count 1000",

@@ -1,5 +1,13 @@
 //! `client nodes`: the services of the cluster.
 
+pub(super) mod drain;
+mod progress;
+pub(super) mod rebalance;
+pub(super) mod remove;
+pub(super) mod shards;
+
+use std::time::Duration;
+
 use serde::Serialize;
 use wire::NodeName;
 use wire::membership::{Health, NodeEntry, NodesAnswer, ReplicaRole, ServiceRole};
@@ -10,7 +18,13 @@ use crate::ui::table::Table;
 use super::Session;
 use super::failure::Failure;
 
+/// Between two looks at what is left to be done.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
 /// Show the cluster's distributors and storage nodes.
+///
+/// `short` counts the node's replicas that are not in sync, `behind` the records that they have yet
+/// to get, `damaged` the contents whose copy there is damaged.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {}
 
@@ -36,20 +50,27 @@ pub(super) async fn run(session: &Session, _: Arguments) -> Result<(), Failure> 
 }
 
 fn text(answer: &NodesAnswer) -> String {
-    let mut table = Table::new(&["name", "role", "health", ">shards", ">led", "url"]);
+    let mut table = Table::new(&[
+        "name", "role", "health", ">shards", ">led", ">short", ">behind", ">damaged", "url",
+    ]);
     for (name, entry) in &answer.nodes {
         let led = entry
             .shards
             .iter()
             .filter(|shard| shard.role == ReplicaRole::Leader)
             .count();
+        let short = entry.shards.iter().filter(|shard| !shard.in_sync).count();
+        let each = || entry.shards.iter().map(|shard| shard.progress);
+        let behind: u64 = each().filter_map(|progress| progress.lag).sum();
+        let damaged: u64 = each().map(|progress| progress.damaged).sum();
         let role = match entry.role {
             ServiceRole::Distributor => "distributor",
             ServiceRole::Node => "node",
         };
-        let health = match entry.health {
-            Health::Up => "up",
-            Health::Down => "down",
+        let health = match (entry.health, entry.draining) {
+            (Health::Up, None) => "up",
+            (Health::Up, Some(_)) => "draining",
+            (Health::Down, _) => "down",
         };
         table.row(vec![
             name.to_string(),
@@ -57,6 +78,9 @@ fn text(answer: &NodesAnswer) -> String {
             health.to_owned(),
             entry.shards.len().to_string(),
             led.to_string(),
+            short.to_string(),
+            behind.to_string(),
+            damaged.to_string(),
             entry.public_url.clone(),
         ]);
     }

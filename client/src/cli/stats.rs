@@ -107,7 +107,11 @@ mod tests {
         };
         let name = |text: &str| text.parse().expect("a name");
         let nodes = [(name("node1"), Some(node.clone())), (name("node2"), None)].into();
-        let text = text(&ClusterStats { nodes, total: node });
+        let text = text(&ClusterStats {
+            nodes,
+            total: node,
+            contents_led: 0,
+        });
         let lines: Vec<Vec<&str>> = text
             .lines()
             .map(|l| l.split_whitespace().collect())

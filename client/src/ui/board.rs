@@ -66,6 +66,16 @@ impl Board {
         }
     }
 
+    /// A bar for work that the cluster does.
+    pub fn work(&self, name: &str) -> Bar {
+        let bar = ProgressBar::new(0)
+            .with_style(style(WHOLE))
+            .with_prefix(super::printable(name));
+        Bar {
+            bar: self.bars.add(bar),
+        }
+    }
+
     /// Runs `print` while no bar is on the screen.
     pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bars.suspend(print)
@@ -82,6 +92,11 @@ impl Bar {
     pub fn show_whole(&self, bytes: u64, of: u64) {
         self.bar.set_length(of);
         self.bar.set_position(bytes);
+    }
+
+    /// Shows a few words beside the bar.
+    pub fn say(&self, words: String) {
+        self.bar.set_message(words);
     }
 
     /// Shows how many files are done.
@@ -149,6 +164,7 @@ mod tests {
         }
         whole.show_whole(3, 30);
         whole.show_files(1, 2);
+        board.work("node1").say("2 shards left".to_owned());
         assert!(!board.is_shown());
         assert_eq!(board.suspend(|| 7), 7);
     }

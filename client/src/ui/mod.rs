@@ -81,12 +81,19 @@ impl Ui {
         value: &T,
         text: impl FnOnce() -> String,
     ) -> Result<(), PrintError> {
-        let mut line = match self.format {
-            Format::Text => text(),
-            Format::Json => serde_json::to_string(value).map_err(PrintError::Json)?,
-        };
-        line.push('\n');
-        self.write(line.as_bytes())
+        match self.format {
+            Format::Text => self.write((text() + "\n").as_bytes()),
+            Format::Json => self.json(value),
+        }
+    }
+
+    /// Prints `value` as a line of JSON, whatever the format.
+    ///
+    /// # Errors
+    /// As [`Ui::data`].
+    pub fn json<T: Serialize>(&self, value: &T) -> Result<(), PrintError> {
+        let line = serde_json::to_string(value).map_err(PrintError::Json)?;
+        self.write((line + "\n").as_bytes())
     }
 
     /// Writes bytes to standard output as they are.

@@ -30,6 +30,8 @@ on_both_databases! {
     stories::listings_are_filtered_and_paged,
     stories::conditions_guard_updates_and_deletes,
     stories::nodes_and_statistics_tell_of_the_cluster,
+    stories::the_log_tells_what_was_done,
+    stories::a_node_is_drained_before_it_is_removed,
     stories::failures_have_their_exit_codes,
     stories::benchmarks_measure_without_errors,
     troubles::an_interrupted_get_is_resumed,

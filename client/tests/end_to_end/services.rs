@@ -105,6 +105,7 @@ fn distributor(database_url: String, access_key: Option<String>) -> dist::Config
         public_url: None,
         database_url,
         coordinator: None,
+        copies: wire::Copies::ONE,
         access: dist::Access {
             cluster_key: cluster_key(),
             access_key,
@@ -124,6 +125,7 @@ fn storage_node(folder: &Path, dist: &str, access_key: Option<String>) -> node::
         public_url: None,
         data_dir: folder.join("node1"),
         max_storage: None,
+        catch_up_rate: None,
         distributors: vec![dist.to_owned()],
         access: node::AccessConfig {
             cluster_key: cluster_key(),

@@ -240,10 +240,76 @@ pub(crate) fn nodes_and_statistics_tell_of_the_cluster(bed: &mut Bed) {
     bed.until("the statistics show the upload", || {
         let stats = &bed.run(&["stats", "--json"]).json()[0];
         let total = &stats["total"];
-        total["contents"] == 1 && total["storage"].as_u64() >= Some(3_000_000)
+        stats["contents_led"] == 1 && total["storage"].as_u64() >= Some(3_000_000)
     });
     let table = bed.run(&["stats"]).ok();
     assert_eq!(table.lines().count(), 5, "{table}");
+    let shards = bed.run(&["shards"]).ok();
+    let well = shards.lines().skip(1).filter(|row| row.ends_with("  ok"));
+    assert_eq!(well.count(), 3, "{shards}");
+}
+
+// If this fails, what was done to contents is not told, or in the wrong order.
+pub(crate) fn the_log_tells_what_was_done(bed: &mut Bed) {
+    bed.write("a", &pattern(10, 1));
+    let id = bed.upload("a");
+    bed.run(&["update", &id, "a", "--name", "b"]).ok();
+    bed.run(&["delete", &id]).ok();
+    let log = bed.run(&["log"]).json();
+    let of_content: Vec<&Value> = log
+        .iter()
+        .filter(|line| line["id"] == id.as_str())
+        .collect();
+    let done: Vec<&str> = of_content
+        .iter()
+        .filter_map(|line| line["operation"].as_str())
+        .collect();
+    assert_eq!(done, ["upload", "update", "delete"], "{log:?}");
+    let begun = log.iter().filter(|line| line["operation"] == "epoch");
+    assert!(begun.count() >= 3, "each shard's leader began its epoch");
+    let shard = &of_content[0]["shard"];
+    let ours = bed.run(&["log", "--shard", &shard.to_string()]).json();
+    assert!(ours.len() < log.len() && ours.iter().all(|line| line["shard"] == *shard));
+}
+
+// If this fails, an operator switches off a node that holds the only copy of something.
+pub(crate) fn a_node_is_drained_before_it_is_removed(bed: &mut Bed) {
+    for arguments in [&["remove", "node2"][..], &["remove", "node2", "--force"]] {
+        let refused = bed.run(arguments).failed(7);
+        assert!(refused.contains("drain it first"), "{refused}");
+    }
+    bed.run(&["drain", "node2", "--no-wait"]).ok();
+    let nodes = bed.run(&["nodes"]).ok();
+    assert!(nodes.contains("draining"), "{nodes}");
+    bed.write("a", &pattern(10, 1));
+    for _ in 0..5 {
+        bed.upload("a");
+    }
+    bed.until_listed(5);
+    let shards = bed.run(&["shards", "--json"]).json();
+    let mut led = shards.iter().filter(|shard| shard["leader"] == "node2");
+    assert!(led.all(|shard| shard["contents"] == 0), "{shards:?}");
+    let undone = bed.run(&["drain", "node2", "--undo"]).ok();
+    assert_eq!(undone, "node2 is not drained\n");
+
+    // What it holds moves to the others.
+    for _ in 0..6 {
+        bed.upload("a");
+    }
+    bed.until("node2 is empty", || {
+        let said = bed.run(&["drain", "node2", "--no-wait"]).ok();
+        said == "node2 is empty\n"
+    });
+    let drained = bed.run(&["drain", "node2"]).ok();
+    assert_eq!(drained, "node2 is empty\n");
+    assert_eq!(bed.run(&["remove", "node2"]).ok(), "node2\n");
+    let nodes = bed.run(&["nodes"]).ok();
+    assert!(!nodes.contains("node2"), "{nodes}");
+    for line in bed.until_listed(11) {
+        let id = line.split('\t').next().expect("an id comes first");
+        bed.run(&["get", id, "-o", "back", "--force"]).ok();
+        assert!(bed.read("back") == pattern(10, 1));
+    }
 }
 
 // If this fails, scripts cannot tell what went wrong.

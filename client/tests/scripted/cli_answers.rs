@@ -69,10 +69,17 @@ fn nodes_and_statistics_are_shown() {
         .lines()
         .map(|l| l.split_whitespace().collect())
         .collect();
-    assert_eq!(rows[0], ["name", "role", "health", "shards", "led", "url"]);
+    assert_eq!(
+        rows[0],
+        [
+            "name", "role", "health", "shards", "led", "short", "behind", "damaged", "url"
+        ]
+    );
+    // The fake's replica does not say that it is in sync.
+    let url = fake.url.as_str();
     assert_eq!(
         rows[2],
-        ["node1", "node", "up", "1", "1", fake.url.as_str()]
+        ["node1", "node", "up", "1", "1", "1", "0", "0", url]
     );
     let ran = run(&fake, here(), &["nodes", "--json"]);
     let names: Vec<_> = json_lines(&ran.out)

@@ -73,7 +73,13 @@ struct State {
     faults: Vec<(String, Fault)>,
     seen: Vec<Seen>,
     place: Option<String>,
+    /// The lines of the operation log of shard 1.
+    log: Vec<Value>,
     uris: Option<Vec<String>>,
+    /// Replicas that `node1` still has to give away, one number for each look; none: it does not.
+    draining: Option<Vec<u64>>,
+    /// Looks at which nodes are still not equally full.
+    unequal: u64,
     minted: u64,
 }
 
@@ -151,6 +157,27 @@ impl Fake {
         self.state().place = Some(uri.to_owned());
     }
 
+    /// Once it is told to, `node1` drains so: so many replicas are left at each look.
+    pub(crate) fn drains_by(&self, left: &[u64]) {
+        self.state().draining = Some(left.to_vec());
+    }
+
+    /// Once it is told to, nodes become equally full within so many looks.
+    pub(crate) fn is_unequal_for(&self, looks: u64) {
+        self.state().unequal = looks;
+    }
+
+    /// So many operations are in the log of shard 1.
+    pub(crate) fn logs(&self, operations: u64) {
+        let line = |lsn: u64| {
+            json!({
+                "shard": 1, "lsn": lsn, "epoch": 1, "operation": "epoch",
+                "time": "2026-01-31T12:00:00.000Z",
+            })
+        };
+        self.state().log = (1..=operations).map(line).collect();
+    }
+
     /// Contents are at these base URIs from now on.
     pub(crate) fn contents_at(&self, uris: &[&str]) {
         self.state().uris = Some(uris.iter().map(|uri| (*uri).to_owned()).collect());
@@ -167,6 +194,17 @@ impl Fake {
         };
         state.contents.insert(id, content);
         id
+    }
+
+    /// Nothing goes wrong from now on.
+    pub(crate) fn heal(&self) {
+        self.state().faults.clear();
+    }
+
+    /// Stores a copy of what another one has.
+    pub(crate) fn mirror(&self, other: &Fake, id: ContentId) {
+        let content = other.content(id).expect("it is there");
+        self.state().contents.insert(id, content);
     }
 
     /// Stores the next version of a content, as somebody else would.
@@ -294,8 +332,24 @@ impl Fake {
             ("GET", "retrieve", Some(id)) => {
                 state.retrieve(id, request, matches!(fault, Some(Fault::IgnoreRange)))
             }
-            ("GET", "nodes", _) => nodes(&self.url),
+            ("GET", "nodes", _) | ("POST", "rebalance", _) => {
+                let (left, rebalancing) = (state.left(), state.unequal > 0);
+                state.unequal = state.unequal.saturating_sub(1);
+                nodes(&self.url, left, rebalancing)
+            }
+            ("DELETE", "rebalance", _) => nodes(&self.url, None, false),
+            ("POST", "nodes", _) => match state.left() {
+                Some(left) => Reply::json(200, &storage_node(&self.url, Some(left))),
+                None => refuse(Code::NotFound),
+            },
+            ("DELETE", "nodes", _) if path.ends_with("/drain") => {
+                state.draining = None;
+                Reply::json(200, &storage_node(&self.url, None))
+            }
+            ("DELETE", "nodes", _) if state.draining.is_some() => refuse(Code::NodeInUse),
+            ("DELETE", "nodes", _) => Reply::json(200, &json!({"node": "node1"})),
             ("GET", "stats", _) => stats(),
+            ("GET", "log", _) => state.log(request),
             _ => refuse(Code::NoRoute),
         }
     }
@@ -340,6 +394,33 @@ impl State {
             }
             None => Reply::json(200, &place()),
         }
+    }
+
+    fn log(&self, request: &Seen) -> Reply {
+        let number = |name| request.parameter(name).map(|text| text.parse::<u64>());
+        let after = number("after").and_then(Result::ok).expect("a position");
+        let limit = number("limit").and_then(Result::ok).expect("a number");
+        let ours = request.parameter("shard").as_deref() == Some("1");
+        let lines = self.log.iter();
+        let lines = lines.filter(|line| ours && line["lsn"].as_u64().is_some_and(|l| l > after));
+        let lines = lines.take(usize::try_from(limit).expect("a small number"));
+        Reply {
+            status: 200,
+            headers: Vec::new(),
+            body: lines
+                .map(|line| format!("{line}\n"))
+                .collect::<String>()
+                .into(),
+        }
+    }
+
+    /// How many replicas are left at this look.
+    fn left(&mut self) -> Option<u64> {
+        let left = self.draining.as_mut()?;
+        if left.len() > 1 {
+            return Some(left.remove(0));
+        }
+        left.first().copied()
     }
 
     fn store(&mut self, id: ContentId, filename: &str, bytes: &[u8]) -> Reply {
@@ -517,25 +598,49 @@ impl State {
     }
 }
 
-fn nodes(url: &str) -> Reply {
+fn entry(url: &str, role: &str, shards: &Value) -> Value {
     let port = url
         .rsplit(':')
         .next()
         .expect("a port")
         .parse::<u16>()
         .expect("a number");
-    let entry = |role: &str, shards: Value| {
-        json!({
-            "host": "127.0.0.1", "port": port, "public_url": url, "role": role,
-            "health": "up", "shards": shards,
-        })
-    };
+    json!({
+        "host": "127.0.0.1", "port": port, "public_url": url, "role": role,
+        "health": "up", "shards": shards,
+    })
+}
+
+fn storage_node(url: &str, left: Option<u64>) -> Value {
     let led = json!([{"shard": 1, "role": "leader", "state": "open"}]);
+    let mut node = entry(url, "node", &led);
+    if let Some(left) = left {
+        node["draining"] = json!({"replicas_left": left, "bytes_left": left * 1024});
+    }
+    node
+}
+
+fn nodes(url: &str, left: Option<u64>, rebalancing: bool) -> Reply {
+    let replica = json!({
+        "node": "node1", "role": "leader", "in_sync": true, "position": 7, "committed": 7,
+        "lag": 0, "bytes": 2048, "contents": 3, "damaged": 0,
+    });
+    let shard = json!({
+        "shard": 1, "state": "open", "epoch": 4, "leader": "node1", "in_sync": ["node1"],
+        "eligible": [], "min_in_sync": 1, "degraded": false, "bytes": 2048, "contents": 3,
+        "replicas": [replica],
+    });
+    let nodes = json!({
+        "dist": entry(url, "distributor", &json!([])),
+        "node1": storage_node(url, left),
+    });
     Reply::json(
         200,
         &json!({
             "cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633",
-            "nodes": {"dist": entry("distributor", json!([])), "node1": entry("node", led)},
+            "nodes": nodes,
+            "shards": [shard],
+            "rebalancing": rebalancing,
         }),
     )
 }

@@ -122,9 +122,8 @@ async fn an_uncertain_upload_never_gets_another_id() {
     fake.fail("PUT /store/", Fault::Refuse(Code::StorageFull));
     let receipt = upload(&client_of(&fake), b"x").await.expect("uploads");
     assert_eq!(ids(&fake), vec![receipt.id.to_string(); 3]);
-    assert_eq!(
-        fake.seen("GET /nodes").len(),
-        1,
+    assert!(
+        !fake.seen("GET /nodes").is_empty(),
         "the shard's leader was looked up"
     );
     assert_eq!(fake.count(), 1);

@@ -36,7 +36,25 @@ fn elect_after_restoring(situation: Situation<'_>, record: &ShardRecord) -> Opti
     let mut replicas = record.replicas.iter();
     let all_heard = situation.may_judge && replicas.all(|member| situation.is_heard(member));
     let elects = all_heard || situation.policy.bugs.has(Bug::ElectUnheard);
-    elects.then(|| candidate(situation, record)).flatten()
+    let elected = || candidate(situation, record).or_else(|| unmade(situation, record));
+    elects.then(elected).flatten()
+}
+
+/// The leader that never heard of its shard, and so never made its replica: nobody holds anything.
+fn unmade(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
+    let mut in_sync = record.in_sync.iter();
+    let (member, seen) = in_sync.find_map(|member| {
+        let seen = situation.alive(&member.node)?;
+        (seen.heartbeat.offer == member.replica).then_some((member, seen))
+    })?;
+    let leader = Leader {
+        member: member.clone(),
+        incarnation: seen.heartbeat.incarnation,
+    };
+    Some(changed(record, Reason::Elected, |next| {
+        next.epoch = next.epoch.next();
+        next.leader = Some(leader);
+    }))
 }
 
 fn lost(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
@@ -46,10 +64,11 @@ fn lost(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
 
 /// Elects the best candidate; none if there is nobody, or if someone better may only not have been
 /// heard yet.
-fn candidate(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
+pub(crate) fn candidate(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     // The register may have gone back: whoever acted on a later record is one of these.
     let unheard = |member: &Member| !situation.is_heard(member);
-    if !situation.may_judge && record.replicas.iter().any(unheard) {
+    let waits = !situation.may_judge && !situation.policy.bugs.has(Bug::ElectUnheard);
+    if waits && record.replicas.iter().any(unheard) {
         return None;
     }
     let eligible = if situation.policy.bugs.has(Bug::ElectOutside) {
@@ -57,11 +76,23 @@ fn candidate(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     } else {
         &record.eligible
     };
-    let (member, incarnation) =
-        best(situation, &record.in_sync).or_else(|| best(situation, eligible))?;
-    Some(changed(record, Reason::Elected, |next| {
-        take_office(situation, next, (member, incarnation));
-    }))
+    let successor = best(situation, &record.in_sync).or_else(|| best(situation, eligible))?;
+    Some(succeed(situation, record, Reason::Elected, successor))
+}
+
+/// A member that is to lead, and its process.
+pub(crate) type Successor = (Member, Uuid);
+
+/// The next epoch, led by this member.
+pub(crate) fn succeed(
+    situation: Situation<'_>,
+    record: &ShardRecord,
+    reason: Reason,
+    successor: Successor,
+) -> Change {
+    changed(record, reason, |next| {
+        take_office(situation, next, successor);
+    })
 }
 
 /// The least damaged, then the one with the most: it has fewest to catch up with.

@@ -7,7 +7,9 @@
 mod behind;
 mod bugs;
 mod elect;
+mod hand_over;
 mod make;
+mod rebalance;
 mod repair;
 mod restore;
 
@@ -19,6 +21,7 @@ use wire::{NodeName, ShardNo};
 
 pub use behind::behind;
 pub use bugs::{Bug, Bugs};
+pub use rebalance::{Rebalance, rebalance};
 pub use restore::wants_records;
 
 /// A node may be silent for so long before its replicas are made anew elsewhere, in milliseconds:
@@ -100,6 +103,8 @@ pub enum Reason {
     Restored,
     /// The leader is dead, or its process is another one than before.
     Elected,
+    /// The leader's node drains.
+    HandedOver,
     /// The shard is full.
     Full,
     /// The leader does not hold its replica any more, and nobody else can lead.
@@ -129,7 +134,11 @@ pub fn decide(situation: Situation<'_>) -> Vec<Change> {
         .collect();
     let mut changes: Vec<Change> = settled
         .iter()
-        .filter_map(|record| elect::elect(situation, record).or_else(|| full(situation, record)))
+        .filter_map(|record| {
+            elect::elect(situation, record)
+                .or_else(|| hand_over::hand_over(situation, record))
+                .or_else(|| full(situation, record))
+        })
         .collect();
     let changed: BTreeSet<ShardNo> = changes.iter().map(|change| change.record.shard).collect();
     let rest = settled

@@ -25,6 +25,11 @@ impl Offers {
         }
     }
 
+    /// Whether this node's offer can be taken.
+    fn is_free(&self, seen: &Seen) -> bool {
+        !self.taken.contains(&seen.heartbeat.offer)
+    }
+
     /// The member that this node would make; none if its offer is taken already.
     pub(crate) fn take(&mut self, node: &NodeName, seen: &Seen) -> Option<Member> {
         let replica = seen.heartbeat.offer;
@@ -50,36 +55,37 @@ pub(crate) fn load(heartbeat: &Heartbeat) -> u64 {
     held.map(|report| report.bytes.max(1)).sum()
 }
 
-/// A new shard for each living node that leads no open one.
+/// A new shard for each living node that leads no open one, with all its copies at once if there are
+/// nodes for them. Who finds no offer left has its turn when the nodes have made theirs, and offer
+/// anew. On a fresh catalog the nodes that are to hold copies may only be about to register.
 pub(crate) fn make(situation: Situation<'_>, offers: &mut Offers) -> Vec<Change> {
     let mut number = highest_number(situation);
     let mut changes = Vec::new();
-    let needy: Vec<&NodeName> = by_room(situation)
-        .into_iter()
-        .filter(|(name, seen)| !has_open(situation, name, &seen.heartbeat))
-        .map(|(name, _)| name)
-        .collect::<BTreeSet<_>>()
-        .into_iter()
-        .collect();
-    // Leaders first: each leads under its own offer, and what is left holds copies.
-    let mut leaders = Vec::new();
-    for name in needy {
-        let seen = &situation.nodes[name];
-        if let Some(member) = offers.take(name, seen) {
-            leaders.push((member, seen));
-        }
+    let nodes = by_room(situation);
+    let copies = usize::from(situation.policy.copies);
+    if nodes.len() < copies && !situation.may_judge {
+        return changes;
     }
-    for (leader, seen) in leaders {
+    let mut needy: Vec<&(&NodeName, &Seen)> = nodes
+        .iter()
+        .filter(|(name, seen)| !has_open(situation, name, &seen.heartbeat))
+        .collect();
+    needy.sort_by_key(|(name, _)| *name);
+    for (name, seen) in needy {
+        let free = nodes
+            .iter()
+            .filter(|(_, seen)| offers.is_free(seen))
+            .count();
         let Some(next) = number.checked_add(1) else {
             break;
         };
-        number = next;
-        changes.push(new_shard(
-            situation,
-            ShardNo(number),
-            (leader, seen),
-            offers,
-        ));
+        if !offers.is_free(seen) || free < copies.min(nodes.len()) {
+            continue;
+        }
+        if let Some(leader) = offers.take(name, seen) {
+            number = next;
+            changes.push(new_shard(situation, ShardNo(next), (leader, seen), offers));
+        }
     }
     changes
 }

@@ -40,7 +40,7 @@ pub(crate) fn repair(
 }
 
 /// Over a third of the nodes look dead: more likely it is the network, and copying makes it worse.
-fn is_outage(situation: Situation<'_>) -> bool {
+pub(crate) fn is_outage(situation: Situation<'_>) -> bool {
     let dead = situation.nodes.values().filter(|seen| !seen.alive).count();
     dead * 3 > situation.nodes.len()
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use wire::content::{ContentRow, Status};
 use wire::listing::{ListedOperation, ListingOutcome, ListingPart, ListingStep};
 use wire::membership::ServiceRole;
-use wire::{ContentId, Position, ShardNo};
+use wire::{ContentId, NodeName, Position, ShardNo};
 
 use super::error::QueryError;
 use super::unlistable::sanitize;
@@ -162,6 +162,18 @@ pub(super) fn role_text(role: ServiceRole) -> &'static str {
 }
 
 /// A service's role as both databases give it back.
+pub(super) fn node_from_text(text: &str) -> Result<NodeName, QueryError> {
+    text.parse()
+        .map_err(|error: wire::name::RefuseName| QueryError::Corrupt {
+            column: "name",
+            detail: error.to_string(),
+        })
+}
+
+pub(super) fn nodes_from_texts(texts: &[String]) -> Result<BTreeSet<NodeName>, QueryError> {
+    texts.iter().map(|text| node_from_text(text)).collect()
+}
+
 pub(super) fn role_from_text(text: &str) -> Result<ServiceRole, QueryError> {
     match text {
         "distributor" => Ok(ServiceRole::Distributor),

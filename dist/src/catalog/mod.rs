@@ -11,6 +11,7 @@ mod prefix;
 mod sqlite;
 mod unlistable;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -104,8 +105,29 @@ pub struct Sighting {
 pub struct Board {
     /// The cluster that the database belongs to at this moment; none when the database is empty.
     pub cluster: Option<Uuid>,
-    /// Every service ever heard of, by any distributor.
+    /// Every service ever heard of, by any distributor, and not removed.
     pub sightings: Vec<Sighting>,
+    /// The nodes that shall hold nothing any more.
+    pub draining: BTreeSet<NodeName>,
+    /// Whether nodes are to become equally full.
+    pub rebalancing: bool,
+    /// Removed services, and the process of each that must not come back.
+    pub removed: BTreeMap<NodeName, Uuid>,
+}
+
+/// What an operator has decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order<'a> {
+    /// This node shall hold nothing any more.
+    Drain(&'a NodeName),
+    /// This node is one like the others again.
+    Undrain(&'a NodeName),
+    /// This node is gone for good: its row goes, and its last process is remembered.
+    Remove(&'a NodeName),
+    /// Nodes shall become equally full.
+    Rebalance,
+    /// They are, or need not.
+    Settle,
 }
 
 /// The metadata of all contents, and how far each shard's log was followed.
@@ -155,6 +177,9 @@ pub trait Catalog: Send + Sync {
     ///
     /// A sighting that is older than what the board shows is ignored.
     fn exchange<'a>(&'a self, heard: &'a [Sighting]) -> BoxFuture<'a, Result<Board, QueryError>>;
+
+    /// Writes down what an operator decided. Repeating it is harmless.
+    fn order<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<(), QueryError>>;
 
     /// Closes the connections; calls fail from then on.
     fn close(&self) -> BoxFuture<'_, ()>;

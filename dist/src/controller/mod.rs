@@ -17,11 +17,8 @@ use crate::catalog::Identity;
 use crate::coordinator::{Coordinator, CoordinatorError};
 use crate::members::Members;
 
-pub(crate) use controller::Seen;
-use controller::{Change, Policy, Situation, behind, decide, wants_records};
-
-/// How many replicas each shard has.
-const COPIES: u8 = 1;
+use controller::{Change, Situation, behind, decide, rebalance, wants_records};
+pub(crate) use controller::{Policy, Seen};
 
 /// Decisions can follow from each other: a full shard is closed, then another one is made.
 const ROUNDS_MAX: usize = 4;
@@ -32,9 +29,12 @@ pub(crate) struct Controller {
     members: Arc<Members>,
     candidate: Uuid,
     session: Duration,
+    policy: Policy,
     /// The catalog was empty when this process started: no node can hold anything of it yet.
     fresh: AtomicBool,
     in_office: AtomicBool,
+    /// Nothing is left to be moved, as far as was seen in office.
+    balanced: AtomicBool,
     office: Mutex<Option<Office>>,
 }
 
@@ -51,15 +51,17 @@ impl Controller {
         coordinator: Arc<dyn Coordinator>,
         members: Arc<Members>,
         identity: Identity,
-        session: Duration,
+        (session, policy): (Duration, Policy),
     ) -> Self {
         Controller {
             coordinator,
             members,
             candidate: Uuid::new_v4(),
             session,
+            policy,
             fresh: AtomicBool::new(identity.new && !identity.adopted),
             in_office: AtomicBool::new(false),
+            balanced: AtomicBool::new(false),
             office: Mutex::new(None),
         }
     }
@@ -72,6 +74,12 @@ impl Controller {
     /// Whether this distributor was in office when it last looked.
     pub(crate) fn in_office(&self) -> bool {
         self.in_office.load(Ordering::Relaxed)
+    }
+
+    /// Whether this distributor is in office, was told to make nodes equally full, and has found
+    /// that they are.
+    pub(crate) fn is_balanced(&self) -> bool {
+        self.in_office() && self.balanced.load(Ordering::Relaxed)
     }
 
     /// Keeps or takes the office, reads the register, and decides.
@@ -145,13 +153,14 @@ impl Controller {
             return Ok(false);
         }
         let (records, nodes) = (self.members.records(), self.members.seen(Instant::now()));
+        let draining = self.members.draining();
         let situation = Situation {
             records: &records,
             nodes: &nodes,
-            draining: &BTreeSet::new(),
+            draining: &draining,
             may_make: false,
             may_judge: true,
-            policy: Policy::of(COPIES),
+            policy: self.policy,
         };
         for change in behind(situation, before, now, heard) {
             self.change(change).await?;
@@ -176,14 +185,21 @@ impl Controller {
             let waited = now.saturating_duration_since(office.since) >= self.session;
             let fresh = self.fresh.fetch_and(!waited, Ordering::Relaxed);
             let may_make = waited || fresh;
-            let changes = decide(Situation {
+            let draining = self.members.draining();
+            let situation = Situation {
                 records: &records,
                 nodes: &nodes,
-                draining: &BTreeSet::new(),
+                draining: &draining,
                 may_make,
                 may_judge: waited,
-                policy: Policy::of(COPIES),
-            });
+                policy: self.policy,
+            };
+            let moves = self.moves(situation);
+            let changes = if moves.is_empty() {
+                decide(situation)
+            } else {
+                moves
+            };
             if changes.is_empty() {
                 return Ok(());
             }
@@ -192,6 +208,14 @@ impl Controller {
             }
         }
         Ok(())
+    }
+
+    /// The next steps towards equally full nodes, if an operator wants that.
+    fn moves(&self, situation: Situation<'_>) -> Vec<Change> {
+        let next = self.members.is_rebalancing().then(|| rebalance(situation));
+        let done = next.as_ref().is_some_and(|next| next.done);
+        self.balanced.store(done, Ordering::Relaxed);
+        next.map(|next| next.changes).unwrap_or_default()
     }
 
     async fn change(&self, change: Change) -> Result<(), CoordinatorError> {

@@ -1,6 +1,6 @@
 //! The office and what is carried out in it, before a register in memory.
 
-use super::Controller;
+use super::{Controller, Policy};
 use crate::catalog::Identity;
 use crate::coordinator::{Coordinator, CoordinatorError, Term};
 use crate::members::Members;
@@ -117,7 +117,12 @@ impl Scene {
             new,
         };
         let coordinator: Arc<dyn Coordinator> = Arc::<Register>::clone(&register);
-        let controller = Controller::new(coordinator, Arc::clone(&members), identity, SESSION);
+        let controller = Controller::new(
+            coordinator,
+            Arc::clone(&members),
+            identity,
+            (SESSION, Policy::of(1)),
+        );
         Scene {
             register,
             members,

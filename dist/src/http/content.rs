@@ -1,5 +1,7 @@
 //! `GET /content`, `GET /content/{id}`, `POST /content`.
 
+pub(super) mod leading;
+
 use actix_web::http::header;
 use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
@@ -8,7 +10,9 @@ use wire::content::{ContentItem, ContentPage, ContentRow, Status};
 use wire::limits::{LISTING_BYTES_MAX, LISTING_OPERATIONS_MAX, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX};
 use wire::listing::{ListedOperation, ListingBatch, ListingOutcomes, ListingPart, ListingStep};
 use wire::name::check_collection;
-use wire::{Code, ContentId, ShardNo};
+use wire::{Code, ContentId};
+
+use leading::{Attempt, at_leader, is_not_led};
 
 use super::body;
 use super::content_item::{id, item as show, items as show_all};
@@ -169,22 +173,21 @@ async fn ask_leader(
     id: ContentId,
     request_id: &str,
 ) -> Result<ContentRow, ApiError> {
-    let base = leader_url(shared, id.shard())?;
-    match shared.peer.info(&base, id, request_id).await? {
-        Ok(row) => Ok(row),
-        Err(error) => Err(ApiError::new(error.code, error.message)),
-    }
-}
-
-/// Where the leader of a shard is, for services.
-pub(super) fn leader_url(shared: &Shared, shard: ShardNo) -> Result<String, ApiError> {
-    let Some(record) = shared.members.record(shard) else {
-        return Err(ApiError::new(Code::NotFound, "there is no such content"));
-    };
-    record
-        .leader
-        .and_then(|leader| shared.members.internal_url(&leader.member.node))
-        .ok_or_else(ApiError::no_leader)
+    at_leader(shared, id.shard(), async |base| {
+        match shared.peer.info(&base, id, request_id).await {
+            Ok(Ok(row)) => Attempt {
+                outcome: Ok(row),
+                another: false,
+            },
+            Ok(Err(error)) => Attempt::failed(
+                ApiError::new(error.code, error.message),
+                is_not_led(error.code),
+            ),
+            // A question can be asked again.
+            Err(error) => Attempt::failed(error.into(), true),
+        }
+    })
+    .await
 }
 
 /// What the catalog relies on: shards in ascending order, every id in its own shard.

@@ -6,15 +6,15 @@ use actix_web::{HttpRequest, HttpResponse};
 use reqwest::Method;
 use wire::content::Describe;
 use wire::limits::JSON_BYTES_MAX;
-use wire::{Code, ContentId, routes};
+use wire::{Code, ContentId, ErrorBody, routes};
 
 use super::body;
-use super::content::leader_url;
+use super::content::leading::{Attempt, at_leader, is_not_led};
 use super::content_item::id;
 use super::envelope::RequestId;
 use super::error::ApiError;
 use crate::app::Shared;
-use crate::peer::{Answer, Change};
+use crate::peer::{Answer, CallError, Change};
 
 /// Changes a content's metadata.
 pub(super) async fn describe(
@@ -52,28 +52,49 @@ pub(super) async fn delete(
 /// Sends the change to the leader, and passes its answer on.
 ///
 /// The leader that is known here may have been deposed a moment ago; it answers 421, and the
-/// register tells who leads now.
+/// register tells who leads now. An answer that was lost is passed on as such: the change may have
+/// been made.
 async fn forward(
     shared: &Shared,
     request: &HttpRequest,
     id: ContentId,
     body: Option<Bytes>,
 ) -> Result<HttpResponse, ApiError> {
-    let base = leader_url(shared, id.shard())?;
-    let answer = send(shared, request, &base, id, body.clone()).await?;
-    if answer.status != reqwest::StatusCode::MISDIRECTED_REQUEST {
-        return Ok(pass_on(answer));
-    }
-    shared
-        .members
-        .set_records(shared.coordinator.records().await?);
-    let now_leading = leader_url(shared, id.shard())?;
-    if now_leading == base {
-        return Err(ApiError::no_leader());
-    }
-    Ok(pass_on(
-        send(shared, request, &now_leading, id, body).await?,
-    ))
+    let answer = at_leader(shared, id.shard(), async |base| {
+        match send(shared, request, &base, id, body.clone()).await {
+            Ok(answer) if answer.status == reqwest::StatusCode::MISDIRECTED_REQUEST => {
+                match shared.coordinator.records().await {
+                    Ok(records) => shared.members.set_records(records),
+                    Err(error) => return Attempt::failed(error.into(), true),
+                }
+                Attempt::failed(ApiError::no_leader(), true)
+            }
+            Ok(answer) => Attempt {
+                another: code(&answer).is_some_and(is_not_led),
+                outcome: Ok(answer),
+            },
+            Err(ChangeError::Refused(error)) => Attempt::failed(error, false),
+            Err(ChangeError::Call(error)) => {
+                let nothing_sent = matches!(error, CallError::Connect { .. });
+                Attempt::failed(error.into(), nothing_sent)
+            }
+        }
+    });
+    Ok(pass_on(answer.await?))
+}
+
+/// Why a change brought no answer.
+enum ChangeError {
+    /// It is not one.
+    Refused(ApiError),
+    /// The node did not answer.
+    Call(CallError),
+}
+
+/// The code of an error answer.
+fn code(answer: &Answer) -> Option<Code> {
+    let error = serde_json::from_slice::<ErrorBody>(&answer.body);
+    error.ok().map(|error| error.code)
 }
 
 async fn send(
@@ -82,13 +103,16 @@ async fn send(
     base: &str,
     id: ContentId,
     body: Option<Bytes>,
-) -> Result<Answer, ApiError> {
+) -> Result<Answer, ChangeError> {
     let if_match = request
         .headers()
         .get(header::IF_MATCH)
         .map(|value| value.to_str().map(str::to_owned))
         .transpose()
-        .map_err(|_| ApiError::new(Code::MalformedRequest, "If-Match is not visible ASCII"))?;
+        .map_err(|_| {
+            let message = "If-Match is not visible ASCII";
+            ChangeError::Refused(ApiError::new(Code::MalformedRequest, message))
+        })?;
     let (method, url) = match body {
         Some(_) => (Method::PUT, routes::describe(base, id)),
         None => (Method::DELETE, routes::delete(base, id)),
@@ -101,7 +125,7 @@ async fn send(
         request_id,
         body,
     };
-    Ok(shared.peer.change(change).await?)
+    shared.peer.change(change).await.map_err(ChangeError::Call)
 }
 
 fn pass_on(answer: Answer) -> HttpResponse {

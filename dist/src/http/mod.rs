@@ -36,6 +36,17 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
                 .route(web::delete().to(content_change::delete)),
         )
         .service(only("GET", routes::NODES).route(reading().to(nodes::nodes)))
+        .service(only("DELETE", routes::NODE).route(web::delete().to(nodes::orders::remove)))
+        .service(
+            only("POST, DELETE", routes::DRAIN)
+                .route(web::post().to(nodes::orders::drain))
+                .route(web::delete().to(nodes::orders::undrain)),
+        )
+        .service(
+            only("POST, DELETE", routes::REBALANCE)
+                .route(web::post().to(nodes::orders::rebalance))
+                .route(web::delete().to(nodes::orders::settle)),
+        )
         .service(only("POST", routes::HEARTBEAT).route(web::post().to(nodes::heartbeat)))
         .service(only("GET", routes::SHARDS).route(reading().to(shards::map)))
         .service(

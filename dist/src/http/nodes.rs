@@ -1,97 +1,103 @@
 //! `GET /nodes`, `GET /stats`, `POST /nodes/{name}/heartbeat`.
 
+pub(super) mod orders;
+
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Payload};
-use wire::NodeName;
 use wire::limits::LISTING_BYTES_MAX;
 use wire::membership::{
-    Health, Heartbeat, HeartbeatAnswer, NodeEntry, NodeShard, NodesAnswer, ReplicaRole, ServiceRole,
+    Draining, Health, Heartbeat, HeartbeatAnswer, NodeEntry, NodeShard, NodesAnswer, ServiceRole,
 };
 use wire::stats::{ClusterStats, NodeStats};
+use wire::{Code, NodeName};
 
 use super::body;
 use super::error::{ApiError, wrong_cluster};
 use super::policy::host_and_port;
 use crate::app::Shared;
-use crate::members::NodeView;
+use crate::members::View;
 
-/// Every service of the cluster.
+/// Every service of the cluster, and every shard.
 pub(super) async fn nodes(shared: Data<Shared>) -> HttpResponse {
+    HttpResponse::Ok().json(answer(&shared))
+}
+
+fn answer(shared: &Shared) -> NodesAnswer {
     let now = Instant::now();
-    let records = shared.members.records();
-    let shards_of = |name: &NodeName| {
-        let each = records.values().filter_map(|record| {
-            let member = record.member_on(name)?;
-            let leads = record
-                .leader
-                .as_ref()
-                .is_some_and(|leader| leader.member == *member);
-            let role = if leads {
-                ReplicaRole::Leader
-            } else {
-                ReplicaRole::Follower
-            };
-            Some(NodeShard {
-                shard: record.shard,
-                role,
-                state: record.state,
-            })
-        });
-        each.collect()
+    let (records, seen) = (shared.members.records(), shared.members.seen(now));
+    let view = View {
+        records: &records,
+        nodes: &seen,
     };
-    let mut nodes: std::collections::BTreeMap<NodeName, NodeEntry> = shared
-        .members
-        .distributors(now)
-        .into_iter()
-        .map(|(name, address, health)| {
-            (
-                name,
-                entry(
-                    &address.public_url,
-                    ServiceRole::Distributor,
-                    health,
-                    Vec::new(),
-                ),
-            )
-        })
-        .collect();
-    let own = entry(
-        &shared.public_url,
-        ServiceRole::Distributor,
-        Health::Up,
-        Vec::new(),
-    );
-    nodes.insert(shared.name.clone(), own);
-    for NodeView {
-        name,
-        address,
-        health,
-        ..
-    } in shared.members.nodes(now)
-    {
-        let shards = shards_of(&name);
-        nodes.insert(
-            name,
-            entry(&address.public_url, ServiceRole::Node, health, shards),
-        );
-    }
-    HttpResponse::Ok().json(NodesAnswer {
+    NodesAnswer {
         cluster: shared.identity.cluster,
-        nodes,
-    })
+        nodes: entries(shared, view, now),
+        shards: view.shards(),
+        rebalancing: shared.members.is_rebalancing(),
+    }
+}
+
+/// Every service by name, as it is known at this moment.
+fn all_entries(shared: &Shared, now: Instant) -> BTreeMap<NodeName, NodeEntry> {
+    let (records, seen) = (shared.members.records(), shared.members.seen(now));
+    let view = View {
+        records: &records,
+        nodes: &seen,
+    };
+    entries(shared, view, now)
+}
+
+fn entries(shared: &Shared, view: View<'_>, now: Instant) -> BTreeMap<NodeName, NodeEntry> {
+    let distributor = |url: &str, health| entry(url, ServiceRole::Distributor, health);
+    let others = shared.members.distributors(now).into_iter();
+    let mut nodes: BTreeMap<NodeName, NodeEntry> = others
+        .map(|(name, address, health)| (name, distributor(&address.public_url, health)))
+        .collect();
+    let own = distributor(&shared.public_url, Health::Up);
+    nodes.insert(shared.name.clone(), own);
+    for node in shared.members.nodes(now) {
+        let shards = view.replicas_on(&node.name);
+        let bare = entry(&node.address.public_url, ServiceRole::Node, node.health);
+        let entry = NodeEntry {
+            draining: node.draining.then(|| left(&shards)),
+            shards,
+            ..bare
+        };
+        nodes.insert(node.name, entry);
+    }
+    nodes
+}
+
+/// What a node that is to be emptied still holds.
+fn left(replicas: &[NodeShard]) -> Draining {
+    Draining {
+        replicas_left: replicas.len() as u64,
+        bytes_left: replicas.iter().map(|replica| replica.progress.bytes).sum(),
+    }
 }
 
 /// Every node's statistics, and their sums.
 pub(super) async fn stats(shared: Data<Shared>) -> HttpResponse {
-    let views = shared.members.nodes(Instant::now());
+    let now = Instant::now();
+    let views = shared.members.nodes(now);
     let total = total(views.iter().filter_map(|view| view.stats.as_ref()));
     let nodes = views
         .into_iter()
         .map(|view| (view.name, view.stats))
         .collect();
-    HttpResponse::Ok().json(ClusterStats { nodes, total })
+    let (records, seen) = (shared.members.records(), shared.members.seen(now));
+    let view = View {
+        records: &records,
+        nodes: &seen,
+    };
+    HttpResponse::Ok().json(ClusterStats {
+        nodes,
+        total,
+        contents_led: view.contents(),
+    })
 }
 
 /// Takes a node's sign of life.
@@ -134,6 +140,10 @@ fn admit(shared: &Shared, name: &NodeName, heartbeat: &Heartbeat) -> Result<(), 
             )));
         }
     }
+    if shared.members.is_removed(name, heartbeat.incarnation) {
+        let message = format!("{name} was removed from the cluster; start it anew to let it back");
+        return Err(ApiError::new(Code::NodeRemoved, message));
+    }
     let ours = shared.identity.cluster;
     match heartbeat.cluster {
         Some(its) if its != ours => {
@@ -147,7 +157,7 @@ fn admit(shared: &Shared, name: &NodeName, heartbeat: &Heartbeat) -> Result<(), 
     }
 }
 
-fn entry(public_url: &str, role: ServiceRole, health: Health, shards: Vec<NodeShard>) -> NodeEntry {
+fn entry(public_url: &str, role: ServiceRole, health: Health) -> NodeEntry {
     let (host, port) = host_and_port(public_url).unwrap_or_default();
     NodeEntry {
         host,
@@ -155,7 +165,8 @@ fn entry(public_url: &str, role: ServiceRole, health: Health, shards: Vec<NodeSh
         public_url: public_url.to_owned(),
         role,
         health,
-        shards,
+        shards: Vec::new(),
+        draining: None,
     }
 }
 

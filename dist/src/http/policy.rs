@@ -10,8 +10,7 @@ pub(super) fn need(method: &Method, path: &str) -> Need {
     match first {
         "health" => Need::Nothing,
         "shards" => Need::Service,
-        // A heartbeat.
-        "nodes" if changes => Need::Service,
+        "nodes" if path.trim_end_matches('/').ends_with("/heartbeat") => Need::Service,
         // A listing goes to the collection, a client's change to one content.
         "content" if *method == Method::POST => Need::Service,
         // A place is only good for an upload.
@@ -75,6 +74,11 @@ mod tests {
             (Method::DELETE, "/content/x", Need::Write),
             (Method::GET, "/nodes", Need::Read),
             (Method::POST, "/nodes/node1/heartbeat", Need::Service),
+            (Method::POST, "/nodes/node1/heartbeat/", Need::Service),
+            (Method::POST, "/nodes/node1/drain", Need::Write),
+            (Method::DELETE, "/nodes/node1/drain", Need::Write),
+            (Method::DELETE, "/nodes/node1", Need::Write),
+            (Method::POST, "/rebalance", Need::Write),
             (Method::GET, "/shards", Need::Service),
             (Method::GET, "/shards/1", Need::Service),
             (Method::POST, "/shards/1", Need::Service),

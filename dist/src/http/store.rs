@@ -10,14 +10,14 @@ use serde::Deserialize;
 use wire::limits::PLACES_PER_REQUEST_MAX;
 use wire::name::check_collection;
 use wire::placement::{Candidate, Place as PlaceAnswer, Places};
-use wire::{Code, ContentId};
+use wire::{Code, ContentId, ShardNo};
 
 use super::content::parameters;
 use super::error::ApiError;
 use crate::app::Shared;
 use crate::members::Place;
 use crate::metrics::NodeLabels;
-use crate::placement::{Choice, Excluded, Score, choose, score};
+use crate::placement::{Choice, Excluded, Load, Score, choose, score_all};
 
 /// Statistics of so many polling intervals ago are too old to place by.
 const STATS_AGE_POLLS: u32 = 5;
@@ -53,9 +53,9 @@ pub(super) async fn place(
         explain: explain.unwrap_or(false),
         age_max: shared.poll * STATS_AGE_POLLS + Duration::from_secs(2),
     };
-    let mut places = shared.members.places(Instant::now());
+    let (places, mut loads) = shared.members.places(Instant::now());
     let items = (0..count.unwrap_or(1))
-        .map(|_| wanted.place(&shared, &mut places))
+        .map(|_| wanted.place(&shared, &places, &mut loads))
         .collect::<Result<Vec<PlaceAnswer>, ApiError>>()?;
     let mut response = HttpResponse::Ok();
     response.insert_header((header::CACHE_CONTROL, "no-store"));
@@ -73,30 +73,36 @@ struct Wanted {
 
 impl Wanted {
     /// Chooses one place, and counts it as promised, here and in the book.
-    fn place(&self, shared: &Shared, places: &mut [Place]) -> Result<PlaceAnswer, ApiError> {
-        let scores: Vec<Result<Score, Excluded>> = places
-            .iter()
-            .map(|place| score(&place.load, self.size, self.age_max))
-            .collect();
+    fn place(
+        &self,
+        shared: &Shared,
+        places: &[Place],
+        loads: &mut [Load],
+    ) -> Result<PlaceAnswer, ApiError> {
+        let scores = score_all(loads, self.size, self.age_max);
         let totals: Vec<Option<f64>> = scores
             .iter()
-            .map(|score| score.ok().map(|score| score.total))
+            .map(|score| score.as_ref().ok().map(|score| score.total))
             .collect();
         let mut random = rand::rng();
         let Some(choice) = choose(&totals, |n| random.random_range(0..n)) else {
             return Err(nowhere(&scores));
         };
         let explain = self.explain.then(|| explain(places, &scores, choice));
-        let place = &mut places[choice.chosen];
-        place.load.promises.add(self.size);
-        shared.members.promise(&place.node, self.size);
+        let place = &places[choice.chosen];
+        let shards = scores[choice.chosen]
+            .as_ref()
+            .map_or(&[][..], |score| &score.shards);
+        let shard = shards[random.random_range(0..shards.len())];
+        let others = promise(loads, choice.chosen, shard, self.size);
+        let others = others.iter().map(|other| &places[*other].node);
+        shared.members.promise(&place.node, others, self.size);
         let node = place.node.to_string();
         shared
             .metrics
             .places
             .get_or_create(&NodeLabels { node })
             .inc();
-        let shard = place.open[random.random_range(0..place.open.len())];
         Ok(PlaceAnswer {
             uri: format!("{}{}", place.public_url, wire::routes::STORE),
             node: place.node.clone(),
@@ -104,6 +110,17 @@ impl Wanted {
             explain,
         })
     }
+}
+
+/// Counts an upload as promised, at its node and where its copies go; gives back the latter.
+fn promise(loads: &mut [Load], chosen: usize, shard: ShardNo, size: u64) -> Vec<usize> {
+    let open = loads[chosen].open.iter().find(|open| open.shard == shard);
+    let others = open.map(|open| open.others.clone()).unwrap_or_default();
+    loads[chosen].promises.add(size);
+    for other in &others {
+        loads[*other].promises.add_copy(size);
+    }
+    others
 }
 
 fn now_ms() -> u64 {
@@ -114,11 +131,12 @@ fn now_ms() -> u64 {
 }
 
 fn nowhere(scores: &[Result<Score, Excluded>]) -> ApiError {
-    let full = |score: &Result<Score, Excluded>| matches!(score, Err(Excluded::Full));
+    let full =
+        |score: &Result<Score, Excluded>| matches!(score, Err(Excluded::Full | Excluded::CopyFull));
     let usable = |score: &Result<Score, Excluded>| {
         !matches!(
             score,
-            Err(Excluded::Down | Excluded::Unknown | Excluded::NoShard)
+            Err(Excluded::Down | Excluded::Draining | Excluded::Unknown | Excluded::NoShard)
         )
     };
     if scores.iter().any(full) && scores.iter().filter(|score| usable(score)).all(full) {
@@ -136,9 +154,13 @@ fn explain(places: &[Place], scores: &[Result<Score, Excluded>], choice: Choice)
         node: place.node.clone(),
         chosen: number == choice.chosen,
         compared: choice.compared.contains(&number),
-        score: score.ok().map(|score| score.total),
-        parts: score.ok().map(|score| score.parts),
-        excluded: score.err().map(|excluded| excluded.to_string()),
+        score: score.as_ref().ok().map(|score| score.total),
+        parts: score.as_ref().ok().map(|score| score.parts),
+        degraded: match score {
+            Ok(score) => score.degraded,
+            Err(excluded) => *excluded == Excluded::Degraded,
+        },
+        excluded: score.as_ref().err().map(Excluded::to_string),
     });
     candidates.collect()
 }

@@ -1,11 +1,14 @@
 //! The book of members: nodes, distributors, shard records.
 
-use std::collections::BTreeMap;
+mod orders;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use uuid::Uuid;
 use wire::membership::{Health, Heartbeat, NodeAddress, ServiceRole};
-use wire::shard::{ShardRecord, ShardState};
+use wire::shard::{Member, ShardRecord, ShardState};
 use wire::stats::NodeStats;
 use wire::{NodeName, ShardNo};
 
@@ -13,7 +16,7 @@ use super::liveness::{Poll, judge};
 use super::snapshot::Snapshot;
 use crate::catalog::Sighting;
 use crate::controller::Seen;
-use crate::placement::{Load, Promises};
+use crate::placement::{Load, OpenShard, Promises};
 
 /// All that is known; shared by everyone, never locked across an await.
 pub(crate) struct Members {
@@ -24,9 +27,21 @@ pub(crate) struct Members {
 #[derive(Default)]
 struct State {
     nodes: BTreeMap<NodeName, Node>,
-    distributors: BTreeMap<NodeName, (NodeAddress, Instant)>,
+    distributors: BTreeMap<NodeName, Distributor>,
     records: BTreeMap<ShardNo, ShardRecord>,
+    /// Nodes that shall hold nothing any more.
+    draining: BTreeSet<NodeName>,
+    /// Whether nodes are to become equally full.
+    rebalancing: bool,
+    /// Processes that were removed.
+    removed: BTreeMap<NodeName, Uuid>,
     snapshot: Option<Arc<Snapshot>>,
+}
+
+struct Distributor {
+    address: NodeAddress,
+    heard: Instant,
+    incarnation: Uuid,
 }
 
 struct Node {
@@ -48,14 +63,11 @@ pub(crate) struct Heard {
     pub(crate) decide: bool,
 }
 
-/// A node that could take an upload.
+/// A node that could take an upload; its load stands at the same place of another list.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) node: NodeName,
     pub(crate) public_url: String,
-    pub(crate) load: Load,
-    /// The shards that take new content there.
-    pub(crate) open: Vec<ShardNo>,
 }
 
 /// One node as `GET /nodes` and `GET /stats` show it.
@@ -64,6 +76,8 @@ pub(crate) struct NodeView {
     pub(crate) name: NodeName,
     pub(crate) address: NodeAddress,
     pub(crate) health: Health,
+    /// Whether it shall hold nothing any more.
+    pub(crate) draining: bool,
     pub(crate) stats: Option<NodeStats>,
 }
 
@@ -88,6 +102,9 @@ impl Members {
             let Some(heard) = now.checked_sub(sighting.age) else {
                 continue;
             };
+            if state.is_removed(&sighting.name, sighting.incarnation) {
+                continue;
+            }
             match (sighting.role, sighting.heartbeat) {
                 (ServiceRole::Node, Some(heartbeat)) => {
                     let known = state.nodes.get(&sighting.name);
@@ -101,7 +118,12 @@ impl Members {
                         internal_url: sighting.internal_url,
                         public_url: sighting.public_url,
                     };
-                    state.distributors.insert(sighting.name, (address, heard));
+                    let distributor = Distributor {
+                        address,
+                        heard,
+                        incarnation: sighting.incarnation,
+                    };
+                    state.distributors.insert(sighting.name, distributor);
                 }
             }
         }
@@ -214,34 +236,45 @@ impl Members {
         }
     }
 
-    /// A place was handed out.
-    pub(crate) fn promise(&self, name: &NodeName, bytes: u64) {
-        if let Some(node) = self.write().nodes.get_mut(name) {
+    /// A place was handed out; `others` keep copies of what comes there.
+    pub(crate) fn promise<'a>(
+        &self,
+        name: &NodeName,
+        others: impl Iterator<Item = &'a NodeName>,
+        bytes: u64,
+    ) {
+        let mut state = self.write();
+        if let Some(node) = state.nodes.get_mut(name) {
             node.promises.add(bytes);
+        }
+        for other in others {
+            if let Some(node) = state.nodes.get_mut(other) {
+                node.promises.add_copy(bytes);
+            }
         }
     }
 
-    /// Every node as a candidate for an upload.
-    pub(crate) fn places(&self, now: Instant) -> Vec<Place> {
+    /// Every node as a candidate for an upload, and its load.
+    pub(crate) fn places(&self, now: Instant) -> (Vec<Place>, Vec<Load>) {
         let state = self.read();
         let places = state.nodes.iter().map(|(name, node)| {
-            let open = state.open_shards(name, &node.heartbeat);
             let age = |(stats, at): &(NodeStats, Instant)| {
                 (stats.clone(), now.saturating_duration_since(*at))
             };
-            Place {
+            let place = Place {
                 node: name.clone(),
                 public_url: node.heartbeat.public_url.clone(),
-                load: Load {
-                    up: self.health(node, now) == Health::Up,
-                    open: !open.is_empty(),
-                    stats: node.stats.as_ref().map(age),
-                    promises: node.promises,
-                },
-                open,
-            }
+            };
+            let load = Load {
+                up: self.health(node, now) == Health::Up,
+                draining: state.draining.contains(name),
+                open: state.open_shards(name, &node.heartbeat),
+                stats: node.stats.as_ref().map(age),
+                promises: node.promises,
+            };
+            (place, load)
         });
-        places.collect()
+        places.unzip()
     }
 
     /// Every node, for people.
@@ -253,6 +286,7 @@ impl Members {
                 name: name.clone(),
                 address: node.address(),
                 health,
+                draining: state.draining.contains(name),
                 stats: node
                     .stats
                     .as_ref()
@@ -266,10 +300,10 @@ impl Members {
     /// The other distributors, and whether each was heard within a session.
     pub(crate) fn distributors(&self, now: Instant) -> Vec<(NodeName, NodeAddress, Health)> {
         let state = self.read();
-        let each = state.distributors.iter().map(|(name, (address, heard))| {
-            let silent = now.saturating_duration_since(*heard) >= self.session;
+        let each = state.distributors.iter().map(|(name, distributor)| {
+            let silent = now.saturating_duration_since(distributor.heard) >= self.session;
             let health = if silent { Health::Down } else { Health::Up };
-            (name.clone(), address.clone(), health)
+            (name.clone(), distributor.address.clone(), health)
         });
         each.collect()
     }
@@ -287,8 +321,7 @@ impl Members {
             .map(|node| node.heartbeat.internal_url.clone())
     }
 
-    /// Where clients reach the nodes that have a shard, the leader first, nodes that are up before
-    /// all others that are not.
+    /// Where clients reach the nodes that have all of a shard and are up, the leader first.
     pub(crate) fn public_urls(&self, shard: ShardNo, now: Instant) -> Vec<String> {
         self.with_public_urls(now, |urls_of| urls_of(shard))
     }
@@ -306,7 +339,7 @@ impl Members {
             };
             let leader = record.leader.as_ref().map(|leader| &leader.member);
             let others = record
-                .replicas
+                .in_sync
                 .iter()
                 .filter(|member| Some(*member) != leader);
             leader
@@ -387,17 +420,28 @@ impl State {
     }
 
     /// Shards that this process of the node leads, has made, and that take new content.
-    fn open_shards(&self, name: &NodeName, heartbeat: &Heartbeat) -> Vec<ShardNo> {
-        let open = heartbeat.replicas.iter().filter(|report| {
-            self.records.get(&report.shard).is_some_and(|record| {
-                record.state == ShardState::Open
-                    && record.is_led_by(name, heartbeat.incarnation)
-                    && record
-                        .member_on(name)
-                        .is_some_and(|m| m.replica == report.replica)
-            })
+    fn open_shards(&self, name: &NodeName, heartbeat: &Heartbeat) -> Vec<OpenShard> {
+        let open = heartbeat.replicas.iter().filter_map(|report| {
+            let record = self.records.get(&report.shard)?;
+            let is_open = record.state == ShardState::Open
+                && record.is_led_by(name, heartbeat.incarnation)
+                && record
+                    .member_on(name)
+                    .is_some_and(|m| m.replica == report.replica);
+            is_open.then_some(record)
         });
-        open.map(|report| report.shard).collect()
+        open.map(|record| OpenShard {
+            shard: record.shard,
+            degraded: record.is_short_of_copies(),
+            others: self.places_of(record.in_sync.iter().filter(|member| member.node != *name)),
+        })
+        .collect()
+    }
+
+    /// Where the nodes of these members stand among all nodes.
+    fn places_of<'a>(&self, members: impl Iterator<Item = &'a Member>) -> Vec<usize> {
+        let place = |member: &Member| self.nodes.keys().position(|name| *name == member.node);
+        members.filter_map(place).collect()
     }
 }
 

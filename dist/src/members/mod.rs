@@ -7,9 +7,11 @@ mod book;
 mod liveness;
 mod poller;
 mod snapshot;
+mod view;
 
-pub(crate) use book::{Members, NodeView, Place};
+pub(crate) use book::{Members, Place};
 pub(crate) use poller::Poller;
+pub(crate) use view::View;
 
 #[cfg(test)]
 mod tests;

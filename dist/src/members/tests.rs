@@ -1,7 +1,9 @@
 //! What a distributor knows of its cluster, and how it shows it.
 
 use super::book::{Heard, Members};
+use super::view::View;
 use crate::catalog::Sighting;
+use crate::placement::OpenShard;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 use wire::membership::{Health, Heartbeat, ReplicaReport, ServiceRole};
@@ -119,23 +121,61 @@ fn the_leader_comes_first_and_the_dead_not_at_all() {
     );
 }
 
+// If this fails, a reader is sent to a copy that lacks what was acknowledged.
+#[test]
+fn only_members_of_the_set_are_named() {
+    let now = Instant::now();
+    let members = book(now);
+    members.set_record(ShardRecord {
+        in_sync: vec![member(1)],
+        ..record()
+    });
+    assert_eq!(members.public_urls(ShardNo(1), now), ["http://public1"]);
+}
+
+// If this fails, new contents are stored where no copy of them is kept, although others keep one.
+#[test]
+fn a_shard_without_its_copies_is_short_of_them() {
+    let now = Instant::now();
+    let members = book(now);
+    let short = |record| {
+        members.set_record(record);
+        members.places(now).1[0].open[0].degraded
+    };
+    assert!(!short(record()));
+    let alone = ShardRecord {
+        in_sync: vec![member(1)],
+        min_in_sync: 2,
+        ..record()
+    };
+    assert!(short(alone));
+    assert!(short(ShardRecord {
+        degraded: true,
+        ..record()
+    }));
+}
+
 // If this fails, uploads go to a shard that the node does not lead, or has not made.
 #[test]
 fn a_place_is_where_this_process_leads_an_open_shard_that_it_holds() {
     let now = Instant::now();
     let members = book(now);
     let open = |members: &Members| {
-        let places = members.places(now);
-        let node1 = places.into_iter().find(|place| place.node == name("node1"));
-        node1.expect("a known node").open
+        let (places, loads) = members.places(now);
+        let node1 = places.iter().position(|place| place.node == name("node1"));
+        let open = &loads[node1.expect("a known node")].open;
+        open.iter().map(|open| open.shard).collect::<Vec<_>>()
     };
     assert_eq!(open(&members), [ShardNo(1)]);
-    let followers = members.places(now);
-    assert!(
-        followers
-            .iter()
-            .any(|place| place.node == name("node2") && place.open.is_empty())
-    );
+    let (places, loads) = members.places(now);
+    assert_eq!(places[1].node, name("node2"));
+    assert!(loads[1].open.is_empty(), "a follower");
+    let of_leader = OpenShard {
+        shard: ShardNo(1),
+        degraded: false,
+        others: vec![1],
+    };
+    assert_eq!(loads[0].open, [of_leader]);
 
     members.set_record(ShardRecord {
         state: ShardState::Closed,
@@ -288,17 +328,17 @@ fn promises_are_remembered_until_statistics_show_them() {
     let now = Instant::now();
     let members = book(now);
     let promised = |members: &Members| {
-        let places = members.places(now);
-        places
-            .iter()
-            .map(|place| place.load.promises.total().bytes)
-            .collect::<Vec<_>>()
+        let (_, loads) = members.places(now);
+        let promises = loads.iter().map(|load| load.promises.total().bytes);
+        promises.collect::<Vec<_>>()
     };
-    members.promise(&name("node2"), 500);
-    members.promise(&name("node2"), 500);
-    members.promise(&name("node9"), 500);
-    assert_eq!(promised(&members), [0, 1000]);
+    let nobody = || std::iter::empty();
+    members.promise(&name("node2"), nobody(), 500);
+    members.promise(&name("node2"), [&name("node1")].into_iter(), 500);
+    members.promise(&name("node9"), nobody(), 500);
+    assert_eq!(promised(&members), [500, 1000]);
     for _ in 0..2 {
+        members.sampled(&name("node1"), Some(NodeStats::default()), now);
         members.sampled(&name("node2"), Some(NodeStats::default()), now);
     }
     assert_eq!(promised(&members), [0, 0]);
@@ -338,4 +378,74 @@ fn records_are_not_told_on_the_board() {
     );
     let kept = &members.seen(now)[&name("node1")].heartbeat;
     assert_eq!(kept.replicas[0].record, Some(record()));
+}
+
+// If this fails, an operator cannot see which copy is behind, and by how much.
+#[test]
+fn a_view_tells_how_far_each_replica_is() {
+    let now = Instant::now();
+    let members = book(now);
+    for (number, lsn, contents) in [(1, 9, 4), (2, 7, 3)] {
+        let mut said = heartbeat(number);
+        said.replicas[0].end.lsn = Lsn(lsn);
+        said.replicas[0].contents = contents;
+        said.replicas[0].bytes = 10;
+        members.hear(&name(&format!("node{number}")), &said, now);
+    }
+    let third = Member {
+        node: name("node3"),
+        replica: Uuid::from_u128(3),
+    };
+    members.set_record(ShardRecord {
+        in_sync: vec![member(1)],
+        replicas: vec![third, member(2), member(1)],
+        ..record()
+    });
+    let (records, seen) = (members.records(), members.seen(now));
+    let view = View {
+        records: &records,
+        nodes: &seen,
+    };
+    let shard = view.shards().remove(0);
+    let rows: Vec<_> = shard
+        .replicas
+        .iter()
+        .map(|each| (each.node.as_str(), each.in_sync, each.progress.lag))
+        .collect();
+    let expected = [
+        ("node1", true, Some(0)),
+        ("node2", false, Some(2)),
+        ("node3", false, None),
+    ];
+    assert_eq!(rows, expected, "the leader first");
+    assert_eq!(
+        (shard.contents, shard.bytes, view.contents()),
+        (4, 10, 4),
+        "counted once"
+    );
+    let on_second = view.replicas_on(&name("node2"));
+    assert_eq!(on_second[0].progress.position, Some(Lsn(7)));
+    assert_eq!(on_second[0].progress.bytes, 10);
+}
+
+// If this fails, a shard whose leader is gone looks empty.
+#[test]
+fn without_a_leader_the_member_with_the_most_tells() {
+    let now = Instant::now();
+    let members = book(now);
+    let mut said = heartbeat(2);
+    said.replicas[0].end.lsn = Lsn(7);
+    said.replicas[0].contents = 3;
+    members.hear(&name("node2"), &said, now);
+    members.set_record(ShardRecord {
+        leader: None,
+        ..record()
+    });
+    let (records, seen) = (members.records(), members.seen(now));
+    let view = View {
+        records: &records,
+        nodes: &seen,
+    };
+    assert_eq!(view.contents(), 3);
+    assert_eq!(view.shards()[0].leader, None);
 }

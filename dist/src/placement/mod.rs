@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use wire::ShardNo;
 use wire::limits::STORAGE_PERCENT_PLACED_MAX;
 use wire::placement::ScoreParts;
 use wire::stats::NodeStats;
@@ -40,8 +41,13 @@ pub(crate) struct Promises {
 impl Promises {
     /// A place was handed out.
     pub(crate) fn add(&mut self, bytes: u64) {
-        self.current.bytes = self.current.bytes.saturating_add(bytes);
+        self.add_copy(bytes);
         self.current.uploads += 1;
+    }
+
+    /// A place was handed out elsewhere, of which a copy comes here.
+    pub(crate) fn add_copy(&mut self, bytes: u64) {
+        self.current.bytes = self.current.bytes.saturating_add(bytes);
     }
 
     /// New statistics arrived.
@@ -58,13 +64,27 @@ impl Promises {
     }
 }
 
+/// A shard that takes new content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OpenShard {
+    /// Which one.
+    pub(crate) shard: ShardNo,
+    /// Whether fewer replicas are in sync than should be.
+    pub(crate) degraded: bool,
+    /// Where the other members of its in-sync set stand in the list of all loads: what is uploaded
+    /// takes room there too.
+    pub(crate) others: Vec<usize>,
+}
+
 /// What placement knows of one node.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Load {
     /// Whether it answers.
     pub(crate) up: bool,
-    /// Whether it leads a shard that takes new content.
-    pub(crate) open: bool,
+    /// Whether it shall hold nothing any more.
+    pub(crate) draining: bool,
+    /// The shards that it leads and that take new content.
+    pub(crate) open: Vec<OpenShard>,
     /// Its last statistics, and how old they are.
     pub(crate) stats: Option<(NodeStats, Duration)>,
     /// What was promised since.
@@ -77,6 +97,9 @@ pub(crate) enum Excluded {
     /// It is down.
     #[error("it does not answer")]
     Down,
+    /// It is being emptied.
+    #[error("it is draining")]
+    Draining,
     /// It leads no shard that takes new content.
     #[error("it leads no shard that takes new content")]
     NoShard,
@@ -86,11 +109,23 @@ pub(crate) enum Excluded {
     /// It has no room for this upload.
     #[error("its storage would be filled above {STORAGE_PERCENT_PLACED_MAX} %")]
     Full,
+    /// Another node that keeps a copy has none.
+    #[error(
+        "the storage of another node of its shards would be filled above {STORAGE_PERCENT_PLACED_MAX} %"
+    )]
+    CopyFull,
+    /// Others have all their copies.
+    #[error("its shards are short of copies, and those of another node are not")]
+    Degraded,
 }
 
 /// A node's score.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Score {
+    /// The shards there that can take the upload: those with all their copies, if there are any.
+    pub(crate) shards: Vec<ShardNo>,
+    /// Whether all of these are short of copies.
+    pub(crate) degraded: bool,
     /// Higher is less loaded.
     pub(crate) total: f64,
     /// What it is made of.
@@ -106,40 +141,97 @@ pub(crate) struct Choice {
     pub(crate) compared: [usize; 2],
 }
 
-/// Scores a node for an upload of `size` bytes, by statistics that are at most `age_max` old.
+/// Scores every node for an upload of `size` bytes, by statistics that are at most `age_max` old. A
+/// node whose shards are all short of copies is left out while another one could take the upload.
+pub(crate) fn score_all(
+    loads: &[Load],
+    size: u64,
+    age_max: Duration,
+) -> Vec<Result<Score, Excluded>> {
+    let each = loads.iter().map(|load| score(loads, load, size, age_max));
+    let mut scores: Vec<Result<Score, Excluded>> = each.collect();
+    if scores.iter().flatten().any(|score| !score.degraded) {
+        for score in &mut scores {
+            if score.as_ref().is_ok_and(|score| score.degraded) {
+                *score = Err(Excluded::Degraded);
+            }
+        }
+    }
+    scores
+}
+
+/// Scores a node among all.
 ///
 /// # Errors
 /// When the node cannot take the upload.
-pub(crate) fn score(load: &Load, size: u64, age_max: Duration) -> Result<Score, Excluded> {
+fn score(loads: &[Load], load: &Load, size: u64, age_max: Duration) -> Result<Score, Excluded> {
     if !load.up {
         return Err(Excluded::Down);
     }
-    if !load.open {
+    if load.draining {
+        return Err(Excluded::Draining);
+    }
+    if load.open.is_empty() {
         return Err(Excluded::NoShard);
     }
-    let Some((stats, _)) = load.stats.as_ref().filter(|(_, age)| *age <= age_max) else {
+    let Some(stats) = fresh(load, age_max) else {
         return Err(Excluded::Unknown);
     };
+    let Some(own_room) = room(load, stats, size) else {
+        return Err(Excluded::Full);
+    };
+    // Where nothing is known of another member's node, the shard's leader knows more.
+    let rooms = |open: &OpenShard| {
+        let others = open.others.iter().filter_map(|place| loads.get(*place));
+        let mut known = others.filter_map(|other| Some(room(other, fresh(other, age_max)?, size)));
+        known.try_fold(own_room, |least, room| Some(least.min(room?)))
+    };
+    let with_room = load
+        .open
+        .iter()
+        .filter_map(|open| Some((open, rooms(open)?)));
+    let with_room: Vec<(&OpenShard, f64)> = with_room.collect();
+    let degraded = with_room.iter().all(|(open, _)| open.degraded);
+    let usable = with_room
+        .iter()
+        .filter(|(open, _)| open.degraded == degraded);
+    let Some(least) = usable.clone().map(|(_, room)| *room).reduce(f64::min) else {
+        return Err(Excluded::CopyFull);
+    };
+    let promise = load.promises.total();
+    let uploads = (stats.uploads_in_flight + promise.uploads) as f64;
+    let parts = ScoreParts {
+        storage: least,
+        uploads: UPLOADS_HALVING / (UPLOADS_HALVING + uploads),
+        cpu: share(100.0 - stats.cpu, 100.0),
+        memory: share(stats.memory_available as f64, stats.memory_total as f64),
+    };
+    Ok(Score {
+        shards: usable.map(|(open, _)| open.shard).collect(),
+        degraded,
+        total: weigh(&parts),
+        parts,
+    })
+}
+
+fn fresh(load: &Load, age_max: Duration) -> Option<&NodeStats> {
+    let known = load.stats.as_ref().filter(|(_, age)| *age <= age_max);
+    known.map(|(stats, _)| stats)
+}
+
+/// The share of a node's storage that is free after what was promised; none if an upload of `size`
+/// bytes has no room there.
+fn room(load: &Load, stats: &NodeStats, size: u64) -> Option<f64> {
     let promise = load.promises.total();
     let promised = stats.bytes_promised.saturating_add(promise.bytes);
     let needed = promised.saturating_add(size);
     let filled = stats.storage.saturating_add(needed) as f64;
     let max_storage = stats.max_storage as f64;
     if filled > max_storage * (STORAGE_PERCENT_PLACED_MAX / 100.0) || needed > stats.disk_free {
-        return Err(Excluded::Full);
+        return None;
     }
     let used = stats.storage.saturating_add(promised) as f64;
-    let uploads = (stats.uploads_in_flight + promise.uploads) as f64;
-    let parts = ScoreParts {
-        storage: share(max_storage - used, max_storage),
-        uploads: UPLOADS_HALVING / (UPLOADS_HALVING + uploads),
-        cpu: share(100.0 - stats.cpu, 100.0),
-        memory: share(stats.memory_available as f64, stats.memory_total as f64),
-    };
-    Ok(Score {
-        total: weigh(&parts),
-        parts,
-    })
+    Some(share(max_storage - used, max_storage))
 }
 
 fn weigh(parts: &ScoreParts) -> f64 {

@@ -1,14 +1,28 @@
 //! Placement by rule, and by numbers over seeded randomness.
 
-use super::{Excluded, Load, Promises, choose, score};
+use super::{Excluded, Load, OpenShard, Promises, Score, choose, score_all};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::time::Duration;
+use wire::ShardNo;
 use wire::stats::NodeStats;
 
 const AGE_MAX: Duration = Duration::from_secs(5);
 
 const GIB: u64 = 1 << 30;
+
+fn open(shard: u16, others: &[usize]) -> OpenShard {
+    OpenShard {
+        shard: ShardNo(shard),
+        degraded: false,
+        others: others.to_vec(),
+    }
+}
+
+/// The score of a node that is alone.
+fn score(load: &Load, size: u64, age_max: Duration) -> Result<Score, Excluded> {
+    score_all(std::slice::from_ref(load), size, age_max).remove(0)
+}
 
 fn load(storage: u64, cpu: f64) -> Load {
     let stats = NodeStats {
@@ -22,7 +36,8 @@ fn load(storage: u64, cpu: f64) -> Load {
     };
     Load {
         up: true,
-        open: true,
+        draining: false,
+        open: vec![open(1, &[])],
         stats: Some((stats, Duration::ZERO)),
         promises: Promises::default(),
     }
@@ -37,9 +52,9 @@ fn place(loads: &mut [Load], uploads: usize, size: u64, seed: u64) -> Vec<usize>
     let mut random = StdRng::seed_from_u64(seed);
     let mut counts = vec![0; loads.len()];
     for _ in 0..uploads {
-        let scores: Vec<Option<f64>> = loads
-            .iter()
-            .map(|load| score(load, size, AGE_MAX).ok().map(|score| score.total))
+        let scores: Vec<Option<f64>> = score_all(loads, size, AGE_MAX)
+            .into_iter()
+            .map(|score| score.ok().map(|score| score.total))
             .collect();
         let choice = choose(&scores, |n| random.random_range(0..n)).expect("a node");
         counts[choice.chosen] += 1;
@@ -67,12 +82,22 @@ fn a_node_that_cannot_take_an_upload_is_excluded_with_the_reason() {
     assert_eq!(
         score_of(
             &Load {
-                open: false,
+                open: Vec::new(),
                 ..fine.clone()
             },
             0
         ),
         Err(Excluded::NoShard)
+    );
+    assert_eq!(
+        score_of(
+            &Load {
+                draining: true,
+                ..fine.clone()
+            },
+            0
+        ),
+        Err(Excluded::Draining)
     );
     assert_eq!(
         score_of(
@@ -208,4 +233,61 @@ fn the_better_of_two_is_chosen() {
     assert_eq!((one.chosen, one.compared), (1, [1, 1]));
     let two = choose(&[Some(0.1), None, Some(0.2)], |_| 0).expect("a choice");
     assert_eq!((two.chosen, two.compared), (2, [0, 2]));
+}
+
+// If this fails, new contents go where they have fewer copies than they could have, or nowhere
+// although there is room.
+#[test]
+fn shards_with_all_their_copies_come_first() {
+    let (fine, mut short) = (load(50 * GIB, 90.0), load(0, 0.0));
+    short.open[0].degraded = true;
+    let scores = score_all(&[short.clone(), fine.clone()], 0, AGE_MAX);
+    assert_eq!(scores[0], Err(Excluded::Degraded));
+    assert!(scores[1].as_ref().is_ok_and(|score| !score.degraded));
+
+    let down = Load {
+        up: false,
+        ..fine.clone()
+    };
+    let scores = score_all(&[short.clone(), down], 0, AGE_MAX);
+    assert!(scores[0].as_ref().is_ok_and(|score| score.degraded));
+
+    short.open.push(open(2, &[]));
+    let scores = score_all(&[short, fine], 0, AGE_MAX);
+    let first = scores[0].as_ref().expect("it has a shard with its copies");
+    assert_eq!((first.degraded, &first.shards), (false, &vec![ShardNo(2)]));
+}
+
+// If this fails, an upload is accepted that a mirror has no room for.
+#[test]
+fn the_least_room_of_a_shards_members_counts() {
+    let mut leader = load(0, 0.0);
+    leader.open = vec![open(1, &[1]), open(2, &[2]), open(3, &[3, 9])];
+    let mut unknown = load(95 * GIB, 0.0);
+    unknown.stats = None;
+    let follower = |storage| Load {
+        open: Vec::new(),
+        ..load(storage, 0.0)
+    };
+    let loads = [leader, follower(80 * GIB), follower(89 * GIB), unknown];
+    let of_leader = |size| score_all(&loads, size, AGE_MAX).remove(0);
+    let all = of_leader(0).expect("has room");
+    assert_eq!(all.shards, [ShardNo(1), ShardNo(2), ShardNo(3)]);
+    assert!((all.parts.storage - 0.11).abs() < 1e-9, "{all:?}");
+    let two = of_leader(2 * GIB).expect("has room");
+    assert_eq!(two.shards, [ShardNo(1), ShardNo(3)]);
+    assert!((two.parts.storage - 0.2).abs() < 1e-9, "{two:?}");
+
+    let mut one = loads.clone();
+    one[0].open.truncate(1);
+    let excluded = score_all(&one, 20 * GIB, AGE_MAX).remove(0);
+    assert_eq!(excluded, Err(Excluded::CopyFull));
+}
+
+// If this fails, a mirror's disk is promised to more uploads than it can hold.
+#[test]
+fn a_copy_is_promised_without_being_an_upload() {
+    let mut promises = Promises::default();
+    promises.add_copy(7);
+    assert_eq!((promises.total().bytes, promises.total().uploads), (7, 0));
 }

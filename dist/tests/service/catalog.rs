@@ -1,7 +1,9 @@
 //! The catalog's contract: one suite for PostgreSQL and for SQLite.
 
 use crate::support::{Fresh, ask, at, brief, follow, row, upserts};
-use dist::catalog::{AdoptError, Catalog, NameFilter, OpenError, PageQuery, Sighting, open};
+use dist::catalog::{
+    AdoptError, Board, Catalog, NameFilter, OpenError, Order, PageQuery, Sighting, open,
+};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use uuid::Uuid;
 use wire::content::{ContentRow, Status};
 use wire::listing::{ListedOperation, ListingPart, ListingStep};
 use wire::membership::{Heartbeat, ServiceRole};
-use wire::{Position, ShardNo, Timestamp};
+use wire::{NodeName, Position, ShardNo, Timestamp};
 
 crate::on_both_databases!(
     rows_come_back_as_they_were,
@@ -26,6 +28,7 @@ crate::on_both_databases!(
     the_cluster_is_remembered,
     a_rebuild_needs_an_empty_database,
     distributors_share_what_they_hear,
+    orders_are_on_the_board,
 );
 
 /// Nothing is at the start of a log.
@@ -539,10 +542,21 @@ async fn a_rebuild_needs_an_empty_database(fresh: Fresh) {
     );
 }
 
-// If this fails, a distributor places uploads by what it alone has heard.
-async fn distributors_share_what_they_hear(fresh: Fresh) {
-    let catalog = fresh.open().await.catalog;
-    let heartbeat = Heartbeat {
+/// What a node says that was heard of so long ago.
+fn sighting(name: &str, age_ms: u64, internal_url: &str) -> Sighting {
+    Sighting {
+        name: name.parse().expect("a name"),
+        role: ServiceRole::Node,
+        internal_url: internal_url.to_owned(),
+        public_url: "http://n:2".to_owned(),
+        incarnation: Uuid::from_u128(7),
+        heartbeat: Some(said()),
+        age: Duration::from_millis(age_ms),
+    }
+}
+
+fn said() -> Heartbeat {
+    Heartbeat {
         cluster: None,
         incarnation: Uuid::from_u128(7),
         offer: Uuid::from_u128(8),
@@ -550,16 +564,12 @@ async fn distributors_share_what_they_hear(fresh: Fresh) {
         public_url: "http://n:2".to_owned(),
         replicas: Vec::new(),
         map_version: u64::MAX,
-    };
-    let sighting = |name: &str, age_ms: u64, internal_url: &str| Sighting {
-        name: name.parse().expect("a name"),
-        role: ServiceRole::Node,
-        internal_url: internal_url.to_owned(),
-        public_url: "http://n:2".to_owned(),
-        incarnation: Uuid::from_u128(7),
-        heartbeat: Some(heartbeat.clone()),
-        age: Duration::from_millis(age_ms),
-    };
+    }
+}
+
+// If this fails, a distributor places uploads by what it alone has heard.
+async fn distributors_share_what_they_hear(fresh: Fresh) {
+    let catalog = fresh.open().await.catalog;
     let board = catalog
         .exchange(&[sighting("node1", 0, "http://n:1")])
         .await
@@ -583,7 +593,7 @@ async fn distributors_share_what_they_hear(fresh: Fresh) {
     let node1 = &board.sightings[0];
     assert_eq!(
         (node1.heartbeat.as_ref(), node1.role),
-        (Some(&heartbeat), ServiceRole::Node)
+        (Some(&said()), ServiceRole::Node)
     );
     assert!(
         (400..10_000).contains(&node1.age.as_millis()),
@@ -599,6 +609,69 @@ async fn distributors_share_what_they_hear(fresh: Fresh) {
     let moved = [sighting("node1", 0, "http://new:1")];
     let board = catalog.exchange(&moved).await.expect("a board");
     assert_eq!(board.sightings[0].internal_url, "http://new:1");
+}
+
+// If this fails, what an operator decided is forgotten, or a node that was removed comes back by
+// itself.
+async fn orders_are_on_the_board(fresh: Fresh) {
+    let catalog = fresh.open().await.catalog;
+    catalog
+        .identify(Uuid::from_u128(1))
+        .await
+        .expect("an identity");
+    let moved = [sighting("node1", 0, "http://new:1")];
+    let heard = [moved[0].clone(), sighting("node2", 500, "http://n:1")];
+    catalog.exchange(&heard).await.expect("a board");
+    let name = |text: &str| text.parse::<NodeName>().expect("a name");
+    let (node1, node2) = (name("node1"), name("node2"));
+    for order in [Order::Drain(&node1), Order::Drain(&node1)] {
+        catalog.order(order).await.expect("is written");
+    }
+    catalog
+        .order(Order::Drain(&node2))
+        .await
+        .expect("is written");
+    catalog
+        .order(Order::Undrain(&node2))
+        .await
+        .expect("is written");
+    let board = catalog.exchange(&[]).await.expect("a board");
+    assert_eq!(board.draining, [node1.clone()].into());
+    assert!(board.removed.is_empty() && !board.rebalancing);
+    for (order, expected) in [
+        (Order::Rebalance, true),
+        (Order::Rebalance, true),
+        (Order::Settle, false),
+        (Order::Settle, false),
+    ] {
+        catalog.order(order).await.expect("is written");
+        let board = catalog.exchange(&[]).await.expect("a board");
+        assert_eq!(board.rebalancing, expected, "{order:?}");
+    }
+
+    // A removed process does not come back, another one does.
+    catalog
+        .order(Order::Remove(&node1))
+        .await
+        .expect("is written");
+    let board = catalog.exchange(&moved).await.expect("a board");
+    let names = |board: &Board| {
+        let names = board.sightings.iter().map(|each| each.name.to_string());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(&board), ["node2"]);
+    assert!(board.draining.is_empty(), "it is forgotten whole");
+    assert_eq!(board.removed, [(node1.clone(), Uuid::from_u128(7))].into());
+    let mut anew = sighting("node1", 0, "http://new:1");
+    anew.incarnation = Uuid::from_u128(8);
+    let board = catalog.exchange(&[anew]).await.expect("a board");
+    assert_eq!(names(&board), ["node1", "node2"]);
+    catalog
+        .order(Order::Remove(&node1))
+        .await
+        .expect("is written");
+    let board = catalog.exchange(&[]).await.expect("a board");
+    assert_eq!(board.removed, [(node1, Uuid::from_u128(8))].into());
 }
 
 // If this fails, two distributors write one SQLite file, and each undoes the other's work.

@@ -22,6 +22,10 @@ crate::on_both_databases!(
     records_change_by_compare_and_set,
     everything_is_there_after_a_restart,
     many_places_are_spread,
+    a_drained_node_is_emptied_and_removed,
+    a_dead_node_is_removed_by_force,
+    a_forward_waits_for_the_next_leader,
+    a_new_node_gets_its_share,
 );
 
 fn start() -> Position {
@@ -60,8 +64,16 @@ async fn a_node_that_joins_takes_uploads(fresh: Fresh) {
     let nodes = dist.json("/nodes").await;
     assert_eq!(nodes["nodes"]["dist"]["role"], "distributor");
     assert_eq!(nodes["nodes"]["node1"]["shards"][0]["role"], "leader");
+    assert_eq!(nodes["nodes"]["node1"]["shards"][0]["in_sync"], true);
+    let shown = &nodes["shards"][0];
+    assert_eq!(
+        (&shown["leader"], &shown["min_in_sync"]),
+        (&json!("node1"), &json!(1))
+    );
+    assert_eq!(shown["replicas"][0]["lag"], 0);
     let stats = dist.json("/stats").await;
     assert_eq!(stats["total"]["max_storage"], 1 << 30);
+    assert_eq!(stats["contents_led"], 0);
     dist.stop().await;
 }
 
@@ -562,5 +574,213 @@ async fn many_places_are_spread(fresh: Fresh) {
     ] {
         assert!(text.contains(line), "{line} is missing in {text}");
     }
+    dist.stop().await;
+}
+
+// If this fails, a node cannot be taken out of a cluster, or leaves with the only copy of something.
+async fn a_drained_node_is_emptied_and_removed(fresh: Fresh) {
+    let dist = Service::start(config(&fresh.url)).await;
+    let (mut first, mut second) = (
+        FakeNode::start("node1").await,
+        FakeNode::start("node2").await,
+    );
+    first.join(&dist).await;
+    second.join(&dist).await;
+    let (status, error) = dist.ask("DELETE", "/nodes/node1").await;
+    assert_eq!((status, &error["code"]), (409, &json!("node_in_use")));
+    let (status, error) = dist.ask("POST", "/nodes/node9/drain").await;
+    assert_eq!((status, &error["code"]), (404, &json!("not_found")));
+
+    let (status, entry) = dist.ask("POST", "/nodes/node1/drain").await;
+    assert_eq!(status, 200);
+    assert_eq!(entry["draining"]["replicas_left"], 1);
+    let place = dist.json("/store?explain=true").await;
+    assert_eq!(place["node"], "node2");
+    assert_eq!(place["explain"][0]["excluded"], "it is draining");
+    let (status, error) = dist.ask("DELETE", "/nodes/node1?force=true").await;
+    assert_eq!((status, &error["code"]), (409, &json!("node_in_use")));
+
+    // The other node makes a copy, which joins; then leadership moves, then the old copy goes.
+    let record = async |dist: &Service| -> ShardRecord {
+        let record = dist.json("/shards/1").await;
+        serde_json::from_value(record).expect("a record")
+    };
+    let mut joined = false;
+    let mut empty = false;
+    let begun = std::time::Instant::now();
+    while !empty {
+        assert!(begun.elapsed().as_secs() < 20, "it holds in time");
+        first.obey(&dist).await;
+        second.obey(&dist).await;
+        let mut now = record(&dist).await;
+        let other = now.member_on(&second.name).cloned();
+        if let Some(other) = other.filter(|_| !joined) {
+            now.in_sync.push(other);
+            now.version += 1;
+            let (_, body) = answer(dist.post("/shards/1").json(&ChangeShard { record: now })).await;
+            joined = body["changed"] == true;
+        }
+        let nodes = dist.json("/nodes").await;
+        empty = nodes["nodes"]["node1"]["draining"]["replicas_left"] == 0;
+    }
+    let now = record(&dist).await;
+    assert!(now.is_led_by(&second.name, second.heartbeat.incarnation));
+    assert_eq!(now.replicas.len(), 1);
+
+    // A restart of the distributor knows of it still.
+    dist.stop().await;
+    let dist = Service::start(config(&fresh.url)).await;
+    let nodes = dist.json("/nodes").await;
+    assert_eq!(nodes["nodes"]["node1"]["draining"]["replicas_left"], 0);
+    let (status, removed) = dist.ask("DELETE", "/nodes/node1").await;
+    assert_eq!((status, removed), (200, json!({"node": "node1"})));
+    assert_eq!(dist.json("/nodes").await["nodes"]["node1"], json!(null));
+    let refused = first.beat(&dist).await;
+    let refused: serde_json::Value = refused.json().await.expect("JSON");
+    assert_eq!(refused["code"], "node_removed");
+    first.restart();
+    assert_eq!(first.beat(&dist).await.status(), 200, "a new start returns");
+    let nodes = dist.json("/nodes").await;
+    assert_eq!(nodes["nodes"]["node1"]["draining"], json!(null));
+    dist.stop().await;
+}
+
+// If this fails, a node whose disk burned stays in every list for ever.
+async fn a_dead_node_is_removed_by_force(fresh: Fresh) {
+    let dist = Service::start(config(&fresh.url)).await;
+    let mut node = FakeNode::start("node1").await;
+    node.join(&dist).await;
+    node.stop().await;
+    dist.until(async || {
+        let nodes = dist.json("/nodes").await;
+        nodes["nodes"]["node1"]["health"] == "down"
+    })
+    .await;
+    let (status, error) = dist.ask("DELETE", "/nodes/node1").await;
+    assert_eq!((status, &error["code"]), (409, &json!("node_in_use")));
+    let (status, _) = dist.ask("DELETE", "/nodes/node1?force=true").await;
+    assert_eq!(status, 200);
+    assert_eq!(dist.json("/nodes").await["nodes"]["node1"], json!(null));
+    let (status, _) = dist.ask("DELETE", "/nodes/node1").await;
+    assert_eq!(status, 404);
+    dist.stop().await;
+}
+
+// If this fails, a delete or a look-up fails whenever a node dies, although another one takes over.
+async fn a_forward_waits_for_the_next_leader(fresh: Fresh) {
+    let mut slow = config(&fresh.url);
+    slow.session = std::time::Duration::from_secs(2);
+    let dist = Service::start(slow).await;
+    let (mut first, mut second) = (
+        FakeNode::start("node1").await,
+        FakeNode::start("node2").await,
+    );
+    let shard = first.join(&dist).await;
+    second.join(&dist).await;
+    let id = second.knows(shard, 1, 3);
+    second.answer(&format!("DELETE /delete/{id}"), 200, r#"{"version":3}"#);
+    let not_led = r#"{"status":"error","code":"no_leader","message":"m","request_id":"r"}"#;
+    first.answer(&format!("DELETE /delete/{id}"), 503, not_led);
+    first.answer(&format!("GET /info/{id}"), 503, not_led);
+
+    let copy = wire::membership::ReplicaReport {
+        replica: Uuid::new_v4(),
+        ..first.heartbeat.replicas[0].clone()
+    };
+    let member = wire::shard::Member {
+        node: second.name.clone(),
+        replica: copy.replica,
+    };
+    second.heartbeat.replicas.push(copy);
+    second.beat(&dist).await;
+
+    let content = format!("/content/{id}");
+    let hand_over = async {
+        // Time for both requests to meet the old leader.
+        while first.calls("DELETE").is_empty() || first.calls("GET /info").is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        let path = format!("/shards/{shard}");
+        let mut record: ShardRecord =
+            serde_json::from_value(dist.json(&path).await).expect("a record");
+        record.leader = Some(wire::shard::Leader {
+            member: member.clone(),
+            incarnation: second.heartbeat.incarnation,
+        });
+        record.replicas.push(member.clone());
+        record.in_sync.push(member);
+        record.epoch = record.epoch.next();
+        record.version += 1;
+        let change = ChangeShard { record };
+        let (_, body) = answer(dist.post(&path).json(&change)).await;
+        assert_eq!(body["changed"], true);
+    };
+    let (deleted, looked, ()) = tokio::join!(
+        dist.ask("DELETE", &content),
+        dist.ask("GET", &content),
+        hand_over
+    );
+    assert_eq!(deleted, (200, json!({"version": 3})));
+    assert_eq!((looked.0, &looked.1["version"]), (200, &json!(3)));
+    dist.stop().await;
+}
+
+// If this fails, a node that was added to a full cluster stays empty.
+async fn a_new_node_gets_its_share(fresh: Fresh) {
+    let dist = Service::start(config(&fresh.url)).await;
+    let (mut first, mut second) = (
+        FakeNode::start("node1").await,
+        FakeNode::start("node2").await,
+    );
+    first.join(&dist).await;
+    // Its first shard is full, and another one follows.
+    first.heartbeat.replicas[0].bytes = wire::limits::SHARD_BYTES_MAX;
+    dist.until(async || {
+        first.obey(&dist).await;
+        first.heartbeat.replicas.len() == 2
+    })
+    .await;
+    first.heartbeat.replicas[1].bytes = wire::limits::SHARD_BYTES_MAX / 2;
+    second.join(&dist).await;
+    assert_eq!(dist.json("/nodes").await["rebalancing"], false);
+    let (status, ordered) = dist.ask("POST", "/rebalance").await;
+    assert_eq!((status, &ordered["rebalancing"]), (200, &json!(true)));
+
+    let moved = |nodes: &serde_json::Value| {
+        let shards = nodes["shards"].as_array().expect("shards");
+        let of = |shard: &&serde_json::Value| {
+            shard["leader"] == "node2" && shard["bytes"].as_u64() > Some(1)
+        };
+        shards.iter().filter(of).count()
+    };
+    dist.until(async || {
+        first.obey(&dist).await;
+        second.obey(&dist).await;
+        let nodes = dist.json("/nodes").await;
+        for shard in nodes["shards"].as_array().expect("shards") {
+            let path = format!("/shards/{}", shard["shard"]);
+            let mut record: ShardRecord =
+                serde_json::from_value(dist.json(&path).await).expect("a record");
+            let missing = record
+                .replicas
+                .iter()
+                .find(|member| !record.in_sync.contains(member));
+            if let Some(copied) = missing.cloned() {
+                let copy = second.heartbeat.replicas.iter_mut();
+                let held = copy.into_iter().find(|r| r.replica == copied.replica);
+                if let Some(held) = held {
+                    held.bytes = shard["bytes"].as_u64().expect("a number");
+                    record.in_sync.push(copied);
+                    record.version += 1;
+                    answer(dist.post(&path).json(&ChangeShard { record })).await;
+                }
+            }
+        }
+        nodes["rebalancing"] == false
+    })
+    .await;
+    assert_eq!(moved(&dist.json("/nodes").await), 1);
+    let (status, _) = dist.ask("DELETE", "/rebalance").await;
+    assert_eq!(status, 200);
     dist.stop().await;
 }

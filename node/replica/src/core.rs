@@ -84,6 +84,12 @@ impl Core {
         }
     }
 
+    /// How long a session is from now on, in milliseconds; to be told before a record by which
+    /// this process leads.
+    pub fn set_session_ms(&mut self, session_ms: u64) {
+        self.session_ms = session_ms;
+    }
+
     /// Takes one event. `now_ms` is a monotone clock's.
     pub fn handle(&mut self, event: Event, now_ms: u64, out: &mut Vec<Effect>) {
         self.now_ms = self.now_ms.max(now_ms);
@@ -408,10 +414,24 @@ impl Core {
     /// Whether what is committed here may be served, as of `now_ms`: at the leader it is what is
     /// committed, at a follower what was at most a session ago.
     pub fn may_read(&self, now_ms: u64) -> bool {
+        self.readable_ms(now_ms) > 0
+    }
+
+    /// For how long what is committed here may be served, as of `now_ms`, if nothing more is heard.
+    pub fn readable_ms(&self, now_ms: u64) -> u64 {
         match (&self.role, self.around()) {
-            (Role::Leading(leader), Some(around)) => leader.lease_ms(&around, now_ms) > 0,
-            (Role::Following(follower), Some(around)) => follower.may_read(&around, now_ms),
-            _ => false,
+            (Role::Leading(leader), Some(around)) => leader.lease_ms(&around, now_ms),
+            (Role::Following(follower), Some(around)) => follower.readable_ms(&around, now_ms),
+            _ => 0,
+        }
+    }
+
+    /// What every other member of the set has acknowledged; none when there is no other, or this
+    /// replica does not lead.
+    pub fn acknowledged(&self) -> Option<Lsn> {
+        match (&self.role, self.around()) {
+            (Role::Leading(leader), Some(around)) => leader.acknowledged(&around),
+            _ => None,
         }
     }
 

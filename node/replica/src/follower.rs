@@ -73,11 +73,15 @@ impl Follower {
                 || (around.bugs.has(Bug::OtherEpochHeard) && self.attempt_in().is_some()))
     }
 
-    pub(crate) fn may_read(&self, around: &Around<'_>, now_ms: u64) -> bool {
+    /// For how long what is committed here may be served.
+    pub(crate) fn readable_ms(&self, around: &Around<'_>, now_ms: u64) -> u64 {
         if around.bugs.has(Bug::FollowerReadUnheard) {
-            return self.commit > Lsn::ZERO;
+            return u64::from(self.commit > Lsn::ZERO);
         }
-        now_ms < self.readable_until_ms && around.log.committed >= self.commit
+        if around.log.committed < self.commit {
+            return 0;
+        }
+        self.readable_until_ms.saturating_sub(now_ms)
     }
 
     /// Asks anew, after a while.

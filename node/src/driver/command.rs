@@ -6,7 +6,11 @@ use store::{ChangeError, ChoreDone, Describe, How, NewContent, Outcome, Payload}
 use tokio::sync::oneshot;
 use wire::content::Status;
 use wire::membership::HeartbeatAnswer;
-use wire::{Checksum, ContentId, Lsn, ShardNo};
+use wire::replication::Envelope;
+use wire::shard::ShardRecord;
+use wire::{Checksum, ContentId, Lsn, NodeName, ShardNo};
+
+use crate::links::{Outbox, Records};
 
 /// One thing to do.
 pub(super) enum Command {
@@ -29,10 +33,41 @@ pub(super) enum Command {
     Change(Box<ChangeRequest>),
     /// Obey what a distributor answered to a heartbeat.
     Follow(Box<HeartbeatAnswer>),
+    /// A replica of another node said something.
+    Heard(Box<Heard>),
+    /// A read waits at a leader whose set is too small to commit.
+    NeedsCommit(ShardNo),
+    /// Lay down every leadership that another process can take over.
+    HandOver,
+    /// There is mail.
+    Wake,
     /// A chore of a shard's log is done.
     Finished(ShardNo, ChoreDone, Look),
     /// Sync everything and end.
     Stop,
+}
+
+/// What came over a link.
+pub(super) struct Heard {
+    pub(super) peer: NodeName,
+    /// Which of the links to this peer.
+    pub(super) link: u64,
+    pub(super) envelope: Envelope,
+    /// The records of `Records`, verified.
+    pub(super) records: Records,
+}
+
+/// What must reach the disk thread, however much it has to do.
+pub(super) enum Mail {
+    LinkUp(Outbox),
+    LinkDown {
+        peer: NodeName,
+        link: u64,
+    },
+    /// The register's record, as it was read or answered.
+    Registered(Box<ShardRecord>),
+    /// The register did not answer a proposal.
+    Unanswered(ShardNo),
 }
 
 /// When to look for a log's next chores.
@@ -56,6 +91,14 @@ pub(super) struct ChangeRequest {
     pub(super) what: What,
     pub(super) wait: Wait,
     pub(super) reply: Reply,
+}
+
+impl ChangeRequest {
+    pub(super) fn refuse(self, failure: ChangeFailure) {
+        if self.reply.send(Err(failure)).is_err() {
+            tracing::trace!(id = %self.id, "nobody waits for this refusal any more");
+        }
+    }
 }
 
 /// Which change.

@@ -3,16 +3,26 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use store::{How, Payload};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use uuid::Uuid;
 use wire::membership::HeartbeatAnswer;
+use wire::replication::Envelope;
+use wire::shard::ShardRecord;
 use wire::{ContentId, Lsn, ShardNo};
 
 use super::admission::Admission;
-use super::command::{Ack, ChangeFailure, ChangeRequest, Command, Wait, What};
-use super::table::Table;
+use super::command::{Ack, ChangeFailure, ChangeRequest, Command, Heard, Mail, Wait, What};
+use super::disk::Surroundings;
+use super::table::{ReplicaView, Standing, Table};
+use crate::links::{Outbox, Records};
+
+/// How long a node that stops waits for others to take over.
+const HANDOVER_TIME_MAX: Duration = Duration::from_millis(2_500);
+
+const HANDOVER_LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Chunks on their way to the disk thread, over all uploads: 32 MiB of memory at most, and enough
 /// to keep a fast disk writing.
@@ -28,24 +38,27 @@ struct Inner {
     admission: Arc<Admission>,
     presence: Arc<Presence>,
     abandoned: Arc<Mutex<Vec<(ShardNo, Lsn)>>>,
+    mailbox: Arc<Mailbox>,
     chunk_permits: Arc<Semaphore>,
 }
+
+/// Where mail for the disk thread waits.
+pub(super) type Mailbox = Mutex<Vec<Mail>>;
 
 impl Handle {
     pub(super) fn new(
         commands: SyncSender<Command>,
-        table: Table,
-        admission: Arc<Admission>,
-        presence: Arc<Presence>,
-        abandoned: Arc<Mutex<Vec<(ShardNo, Lsn)>>>,
+        around: &Surroundings,
+        mailbox: Arc<Mailbox>,
     ) -> Self {
         let chunk_permits = Arc::new(Semaphore::new(CHUNKS_IN_FLIGHT_MAX));
         Handle(Arc::new(Inner {
             commands,
-            table,
-            admission,
-            presence,
-            abandoned,
+            table: around.table.clone(),
+            admission: Arc::clone(&around.admission),
+            presence: Arc::clone(&around.presence),
+            abandoned: Arc::clone(&around.abandoned),
+            mailbox,
             chunk_permits,
         }))
     }
@@ -141,6 +154,104 @@ impl Handle {
     pub(crate) fn follow(&self, answer: HeartbeatAnswer) {
         if self.send(Command::Follow(Box::new(answer))).is_err() {
             tracing::debug!("an answer of the distributor waits for the next heartbeat");
+        }
+    }
+
+    /// A link was made.
+    pub(crate) fn link_up(&self, outbox: &Outbox) {
+        self.post(Mail::LinkUp(outbox.clone()));
+    }
+
+    /// A link is over.
+    pub(crate) fn link_down(&self, outbox: &Outbox) {
+        self.post(Mail::LinkDown {
+            peer: outbox.peer().clone(),
+            link: outbox.number(),
+        });
+    }
+
+    /// The register has this record.
+    pub(crate) fn registered(&self, record: ShardRecord) {
+        self.post(Mail::Registered(Box::new(record)));
+    }
+
+    /// The register did not answer.
+    pub(crate) fn unanswered(&self, shard: ShardNo) {
+        self.post(Mail::Unanswered(shard));
+    }
+
+    fn post(&self, mail: Mail) {
+        self.0
+            .mailbox
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(mail);
+        // A full queue wakes the disk thread as well.
+        if self.send(Command::Wake).is_err() {
+            tracing::trace!("the disk thread is awake");
+        }
+    }
+
+    /// Hands over what came on a link; gives it back when there is no room for it now.
+    ///
+    /// # Errors
+    /// When the disk thread has ended.
+    pub(crate) fn hear(
+        &self,
+        outbox: &Outbox,
+        envelope: Envelope,
+        records: Records,
+    ) -> Result<Option<(Envelope, Records)>, ChangeFailure> {
+        let heard = Command::Heard(Box::new(Heard {
+            peer: outbox.peer().clone(),
+            link: outbox.number(),
+            envelope,
+            records,
+        }));
+        match self.0.commands.try_send(heard) {
+            Ok(()) => Ok(None),
+            Err(TrySendError::Full(Command::Heard(heard))) => {
+                Ok(Some((heard.envelope, heard.records)))
+            }
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                Err(ChangeFailure::NotLed)
+            }
+        }
+    }
+
+    /// A read waits for a leader whose set is too small to commit anything.
+    pub(crate) fn needs_commit(&self, shard: ShardNo) {
+        if self.send(Command::NeedsCommit(shard)).is_err() {
+            tracing::trace!(%shard, "the disk thread has too much to do");
+        }
+    }
+
+    /// Has every leadership laid down that another process can take over; returns when that is
+    /// done and the new leaders know of it, or after [`HANDOVER_TIME_MAX`].
+    pub(crate) async fn hand_over(&self) {
+        let replicas = self.table().replicas();
+        let led = |view: &&Arc<ReplicaView>| view.standing == Standing::Leading;
+        let led: Vec<ShardNo> = replicas
+            .values()
+            .filter(led)
+            .map(|view| view.shard)
+            .collect();
+        if led.is_empty() || self.send(Command::HandOver).is_err() {
+            return;
+        }
+        let is_under_way = |view: &ReplicaView| match view.standing {
+            Standing::Leading => view.record.as_ref().is_some_and(|r| r.in_sync.len() > 1),
+            Standing::Following => view.gauge.is_outside(),
+            Standing::Idle | Standing::Elected | Standing::Poisoned => false,
+        };
+        let deadline = tokio::time::Instant::now() + HANDOVER_TIME_MAX;
+        loop {
+            let now = self.table().replicas();
+            let mut views = led.iter().filter_map(|shard| now.get(shard));
+            if !views.any(|view| is_under_way(view)) || tokio::time::Instant::now() >= deadline {
+                return;
+            }
+            tokio::time::sleep(HANDOVER_LOOK_EVERY).await;
         }
     }
 

@@ -1,21 +1,17 @@
 //! The only place where the store and the rest of the node meet.
 //!
-//! One thread owns every log ([`disk_thread`]); requests reach it through a bounded queue
+//! One thread owns every log, and the replication cores around them ([`disk`]); requests reach it through a bounded queue
 //! ([`Handle`]), and see what it publishes ([`table`]). Readers of committed contents go around it.
 
 pub mod admission;
 pub mod command;
-mod disk_thread;
+mod disk;
 #[cfg(test)]
 mod faulty_disk;
-mod follow;
 mod handle;
-mod replica;
-mod syncers;
 pub mod table;
 #[cfg(test)]
 mod tests;
-mod upkeep;
 pub mod upload;
 
 use std::sync::mpsc::sync_channel;
@@ -29,11 +25,12 @@ pub use handle::{Handle, Presence};
 use crate::lister::Feed;
 use crate::membership::data_dir::{DataDir, DataDirError};
 use crate::membership::duty::Me;
+use crate::membership::register::Ask;
 use crate::metrics::Metrics;
 use admission::Admission;
-use disk_thread::{DiskThread, Surroundings};
+use disk::upkeep::Upkeep;
+use disk::{DiskThread, Inbound, Surroundings};
 use table::Table;
-use upkeep::Upkeep;
 
 /// Commands that may wait for the disk thread. With a sync of 10 ms and the thousand commands of a
 /// round this is a tenth of a second of work; a request beyond it is better refused.
@@ -59,6 +56,8 @@ pub struct Parts {
     pub feed: Arc<Feed>,
     /// Where it measures itself.
     pub metrics: Arc<Metrics>,
+    /// Where it asks the register.
+    pub register: tokio::sync::mpsc::Sender<Ask>,
 }
 
 /// Tells when the disk thread ends by a panic.
@@ -102,16 +101,16 @@ impl Driver {
             feed: parts.feed,
             metrics: parts.metrics,
             abandoned,
+            register: parts.register,
         };
+        let mailbox = Arc::default();
         let upkeep = Upkeep::start(commands.clone()).map_err(DriverError::Thread)?;
-        let handle = Handle::new(
-            commands,
-            around.table.clone(),
-            Arc::clone(&around.admission),
-            Arc::clone(&around.presence),
-            Arc::clone(&around.abandoned),
-        );
-        let mut disk_thread = DiskThread::new(parts.dir, parts.disk, around, queue, upkeep);
+        let handle = Handle::new(commands, &around, Arc::clone(&mailbox));
+        let inbound = Inbound {
+            commands: queue,
+            mailbox,
+        };
+        let mut disk_thread = DiskThread::new(parts.dir, parts.disk, around, inbound, upkeep);
         disk_thread.open_replicas()?;
         let thread = std::thread::Builder::new()
             .name("node-disk".to_owned())

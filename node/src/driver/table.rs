@@ -1,20 +1,25 @@
 //! What other threads may know of the replicas: snapshots that the disk thread publishes.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use store::{EpochStart, Reader, Usage};
 use uuid::Uuid;
+use wire::ContentId;
 use wire::position::{Epoch, Lsn, Position, ShardNo};
 use wire::shard::{ShardRecord, ShardState};
 use wire::stats::Space;
 
+use crate::clock;
+
 /// What this process may do in a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Nobody, or another node, leads; or this node did in an earlier process.
+    /// Nobody leads, or this node did in an earlier process.
     Idle,
+    /// Another node leads.
+    Following,
     /// It is elected, and its epoch's first record is not committed yet.
     Elected,
     /// It leads.
@@ -34,8 +39,8 @@ pub struct ReplicaView {
     pub record: Option<ShardRecord>,
     /// What this process may do in it.
     pub standing: Standing,
-    /// Whether it may serve what it has committed.
-    pub readable: bool,
+    /// Its log's name.
+    pub log: u64,
     /// Its committed contents.
     pub reader: Reader,
     /// Its positions and sizes, which move all the time.
@@ -43,6 +48,16 @@ pub struct ReplicaView {
 }
 
 impl ReplicaView {
+    /// Whether it may serve what it has committed, at this moment.
+    pub fn is_readable(&self) -> bool {
+        clock::monotone_ms() < self.gauge.readable_until_ms.load(Ordering::Acquire)
+    }
+
+    /// Whether it knows for sure what there is and what there is not.
+    pub fn is_leading(&self) -> bool {
+        self.standing == Standing::Leading
+    }
+
     /// Whether new contents may be stored here.
     pub fn is_open(&self) -> bool {
         self.standing == Standing::Leading
@@ -58,6 +73,12 @@ impl ReplicaView {
 pub struct ReplicaGauge {
     measures: Mutex<Measures>,
     listed: AtomicU64,
+    /// Until when what is committed may be served, by the monotone clock.
+    readable_until_ms: AtomicU64,
+    /// A follower that its leader has not let in.
+    is_outside: AtomicBool,
+    /// What a follower has of each id that its leader may have committed already.
+    pending: Mutex<HashMap<ContentId, Lsn>>,
 }
 
 /// One reading of a [`ReplicaGauge`].
@@ -86,6 +107,38 @@ impl ReplicaGauge {
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Measures)) {
         change(&mut self.measures.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn set_readable_until(&self, until_ms: u64) {
+        self.readable_until_ms.store(until_ms, Ordering::Release);
+    }
+
+    pub(super) fn set_outside(&self, is_outside: bool) {
+        self.is_outside.store(is_outside, Ordering::Release);
+    }
+
+    /// Whether this is a follower that its leader has not let in.
+    pub fn is_outside(&self) -> bool {
+        self.is_outside.load(Ordering::Acquire)
+    }
+
+    /// A follower has a record of this id that is not known committed.
+    pub(super) fn set_pending(&self, id: ContentId, lsn: Lsn) {
+        self.pending().insert(id, lsn);
+    }
+
+    /// Records up to here are known committed.
+    pub(super) fn settle_pending(&self, committed: Lsn) {
+        self.pending().retain(|_, lsn| *lsn > committed);
+    }
+
+    /// Whether only the leader knows the present state of this content.
+    pub fn is_pending(&self, id: ContentId) -> bool {
+        self.pending().contains_key(&id)
+    }
+
+    fn pending(&self) -> MutexGuard<'_, HashMap<ContentId, Lsn>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last record that the catalog is known to have.
@@ -163,6 +216,11 @@ impl Table {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&shard)
             .cloned()
+    }
+
+    pub(super) fn remove(&self, shard: ShardNo) {
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut current).remove(&shard);
     }
 
     pub(super) fn publish(&self, view: ReplicaView) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use store::{ChangeError, How, NewContent, Payload};
 use tempfile::TempDir;
+use tokio::sync::mpsc::Receiver;
 use uuid::Uuid;
 use wire::content::Status;
 use wire::membership::{HeartbeatAnswer, ShardMap};
@@ -26,6 +27,7 @@ use crate::gauges::Sampler;
 use crate::lister::Feed;
 use crate::membership::data_dir::DataDir;
 use crate::membership::duty::Me;
+use crate::membership::register::{ASKED_MAX, Ask};
 use crate::metrics::Metrics;
 
 const SHARD: ShardNo = ShardNo(1);
@@ -37,6 +39,7 @@ struct Rig {
     driver: Driver,
     me: Me,
     faults: Arc<Faults>,
+    _asked: Receiver<Ask>,
     _sampler: Sampler,
 }
 
@@ -52,6 +55,7 @@ fn start(folder: TempDir) -> Rig {
         incarnation: Uuid::new_v4(),
     };
     let (sampler, gauges): (Sampler, Gauges) = Sampler::start(folder.path()).expect("samples");
+    let (register, asked) = tokio::sync::mpsc::channel(ASKED_MAX);
     let driver = Driver::start(Parts {
         me: me.clone(),
         dir: DataDir::open(folder.path(), &name()).expect("opens"),
@@ -59,12 +63,14 @@ fn start(folder: TempDir) -> Rig {
         admission: Arc::new(Admission::new(None, gauges)),
         feed: Arc::new(Feed::default()),
         metrics: Arc::new(Metrics::default()),
+        register,
     });
     Rig {
         folder,
         driver: driver.expect("starts"),
         me,
         faults,
+        _asked: asked,
         _sampler: sampler,
     }
 }
@@ -216,7 +222,7 @@ async fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
         ..record
     });
     let replica = rig.handle().table().replica(SHARD).expect("is held");
-    assert!(replica.readable && replica.reader.open(kept).is_ok());
+    assert!(replica.is_readable() && replica.reader.open(kept).is_ok());
 
     // A new process reads the log back from the disk, and leads again when it is told to.
     let rig = start(rig.stop());
@@ -329,7 +335,7 @@ async fn a_deposed_leader_takes_nothing_and_its_term_is_kept() {
     let leader = deposed.leader.as_mut().expect("has one");
     leader.member.node = "node2".parse().expect("a name");
     rig.obey(&deposed);
-    rig.until(Standing::Idle).await;
+    rig.until(Standing::Following).await;
     let refused = rig.put(mint(1), How::Create).await;
     assert!(matches!(refused, Err(ChangeFailure::NotLed)), "{refused:?}");
     // An older record, late on its way, changes nothing.

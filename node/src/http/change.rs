@@ -112,6 +112,7 @@ async fn change(
     done: &str,
 ) -> Result<HttpResponse, ApiError> {
     let wait = intake::wait(&Query::read(request.query_string())?)?;
-    let ack = node.handle.change(id, what, wait).await?;
+    let ack = node.handle.change(id, what, wait).await;
+    let ack = ack.map_err(|failure| ApiError::refused(node, id, failure))?;
     Ok(HttpResponse::Ok().json(node.receipt(id, ack, done)))
 }

@@ -8,11 +8,12 @@ use actix_web::{HttpResponse, ResponseError};
 use store::{AppendError, ChangeError, ReadError};
 use wire::id::{ParseIdError, RefuseNewId};
 use wire::name::RefuseName;
-use wire::{Code, ErrorBody};
+use wire::{Code, ContentId, ErrorBody};
 
 use crate::driver::admission::AdmissionError;
 use crate::driver::command::ChangeFailure;
 use crate::driver::upload::UploadError;
+use crate::node::Node;
 use crate::routing::Misrouted;
 
 /// An answer that is an error.
@@ -104,6 +105,14 @@ impl ApiError {
                 "the content's shard has no leader at this moment",
             ),
             Misrouted::NoShard => Self::new(no_shard, "the id names no shard of this cluster"),
+        }
+    }
+
+    /// A change that was refused: when the leadership had moved, the answer names who leads.
+    pub(crate) fn refused(node: &Node, id: ContentId, failure: ChangeFailure) -> Self {
+        match failure {
+            ChangeFailure::NotLed => Self::misrouted(node.misrouted(id), Code::NotFound),
+            other => other.into(),
         }
     }
 

@@ -154,6 +154,7 @@ fn route_of(path: &str) -> &'static str {
         (Some("describe"), _) => routes::DESCRIBE_ID,
         (Some("info"), _) => routes::INFO_ID,
         (Some("log"), None) => routes::LOG,
+        (Some("link"), None) => routes::LINK,
         (Some("stats"), None) => routes::STATS,
         (Some("metrics"), None) => routes::METRICS,
         (Some("health"), Some("live")) => routes::HEALTH_LIVE,

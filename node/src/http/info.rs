@@ -68,7 +68,7 @@ pub(super) async fn log(request: HttpRequest) -> Result<HttpResponse, ApiError> 
 fn lines(replicas: &[Arc<ReplicaView>], after: Lsn, limit: u64) -> Result<Vec<u8>, ApiError> {
     let mut lines = Vec::new();
     let mut left = limit;
-    for replica in replicas.iter().filter(|replica| replica.readable) {
+    for replica in replicas.iter().filter(|replica| replica.is_readable()) {
         let mut cursor = replica.reader.cursor(after);
         while left > 0
             && let Some(committed) = cursor

@@ -8,6 +8,7 @@ mod error;
 mod frame;
 mod info;
 mod intake;
+mod link;
 mod observe;
 mod precondition;
 mod query;
@@ -45,6 +46,7 @@ pub(crate) fn service() -> impl HttpServiceFactory + 'static {
             web::delete().to(change::delete),
         ),
         resource(routes::DESCRIBE_ID, "PUT", web::put().to(change::describe)),
+        resource(routes::LINK, "POST", web::post().to(link::link)),
     ];
     let reads = [
         resource(

@@ -129,7 +129,7 @@ impl Rig {
             replica: Uuid::nil(),
             record: None,
             standing: Standing::Leading,
-            readable: true,
+            log: 1,
             reader: store.reader(),
             gauge: Arc::new(ReplicaGauge::default()),
         });

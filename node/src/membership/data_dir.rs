@@ -5,7 +5,8 @@
 //! DIR/node.json                whose it is
 //! DIR/shards/<n>/replica.json  the replica's UUID, made with the folder, and its log's name
 //! DIR/shards/<n>/record.json   the shard record that the replica obeys
-//! DIR/shards/<n>/log/          its log
+//! DIR/shards/<n>/log/          its log; `log-<k>/` after it began anew k times
+//! DIR/quarantine/              what replicas had that began anew, or are members no more
 //! ```
 //!
 //! A folder appears under its number only when it is whole: it is made as `.new-<uuid>`, synced,
@@ -14,12 +15,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wire::NodeName;
-use wire::position::ShardNo;
+use wire::position::{Lsn, ShardNo};
 use wire::shard::ShardRecord;
 
 use super::durable;
@@ -27,11 +29,16 @@ use super::identity::{Identity, IdentityError};
 
 const UNFINISHED: &str = ".new-";
 
+/// The folder of what replicas had.
+pub(super) const QUARANTINE: &str = "quarantine";
+
 /// An open data directory; the lock is held while this lives.
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
     identity: Identity,
+    /// When to look next for what was kept long enough.
+    pub(super) next_purge: Option<Instant>,
     _lock: File,
 }
 
@@ -44,6 +51,10 @@ pub struct HeldReplica {
     pub replica: Uuid,
     /// The log's name, which every record of it carries.
     pub log: u64,
+    /// Where it is.
+    pub log_dir: PathBuf,
+    /// Set while the log is a copy that began from nothing: complete only from here on.
+    pub consistent_from: Option<Lsn>,
     /// The record that it obeys; none when it was made and never used.
     pub record: Option<ShardRecord>,
 }
@@ -88,10 +99,23 @@ pub enum DataDirError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ReplicaFile {
-    shard: ShardNo,
-    replica: Uuid,
-    log: u64,
+pub(super) struct ReplicaFile {
+    pub(super) shard: ShardNo,
+    pub(super) replica: Uuid,
+    pub(super) log: u64,
+    /// How often the log began anew.
+    #[serde(default)]
+    pub(super) round: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) consistent_from: Option<Lsn>,
+}
+
+/// The folder of a log that began anew so often.
+pub(super) fn log_name(round: u32) -> String {
+    match round {
+        0 => "log".to_owned(),
+        round => format!("log-{round}"),
+    }
 }
 
 impl DataDir {
@@ -110,6 +134,7 @@ impl DataDir {
         let mut dir = DataDir {
             root: root.to_owned(),
             identity,
+            next_purge: None,
             _lock: lock,
         };
         dir.remove_unfinished()?;
@@ -135,9 +160,8 @@ impl DataDir {
         Ok(())
     }
 
-    /// The folder of a shard's log.
-    pub fn log(&self, shard: ShardNo) -> PathBuf {
-        self.folder(shard).join("log")
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Every replica in the directory, in ascending order of shards. A folder that cannot be
@@ -178,12 +202,14 @@ impl DataDir {
             shard,
             replica: file.replica,
             log: file.log,
+            log_dir: folder.join(log_name(file.round)),
+            consistent_from: file.consistent_from,
             record,
         })
     }
 
     /// Makes the folder of a new replica, whose empty log `make_log` makes at the path that it is
-    /// given, and spends the offer; durable on return.
+    /// given, and spends the offer; durable on return. Gives the log's folder.
     ///
     /// # Errors
     /// When a file cannot be written; nothing remains then, and the offer stands.
@@ -191,7 +217,7 @@ impl DataDir {
         &mut self,
         new: NewReplica,
         make_log: impl FnOnce(&Path) -> Result<(), E>,
-    ) -> Result<(), MakeReplicaError<E>> {
+    ) -> Result<PathBuf, MakeReplicaError<E>> {
         let NewReplica {
             shard,
             replica,
@@ -207,6 +233,8 @@ impl DataDir {
             shard,
             replica,
             log,
+            round: 0,
+            consistent_from: None,
         };
         write_json(&unfinished.join("replica.json"), &file)?;
         let folder = self.folder(shard);
@@ -216,7 +244,7 @@ impl DataDir {
         self.identity
             .write(&self.root)
             .map_err(DataDirError::from)?;
-        Ok(())
+        Ok(folder.join(log_name(0)))
     }
 
     /// Keeps the record that a replica obeys from now on; durable on return.
@@ -227,7 +255,7 @@ impl DataDir {
         write_json(&self.folder(record.shard).join("record.json"), record)
     }
 
-    fn folder(&self, shard: ShardNo) -> PathBuf {
+    pub(super) fn folder(&self, shard: ShardNo) -> PathBuf {
         self.root.join("shards").join(shard.to_string())
     }
 
@@ -289,14 +317,14 @@ fn lock(root: &Path) -> Result<File, DataDirError> {
     }
 }
 
-fn remove_all(path: &Path) -> Result<(), DataDirError> {
+pub(super) fn remove_all(path: &Path) -> Result<(), DataDirError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
         _ => Ok(()),
     }
 }
 
-fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, DataDirError> {
+pub(super) fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, DataDirError> {
     let bytes = fs::read(path).map_err(at(path))?;
     serde_json::from_slice(&bytes).map_err(|source| DataDirError::Form {
         path: path.to_owned(),
@@ -304,7 +332,7 @@ fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, DataDirErro
     })
 }
 
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), DataDirError> {
+pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), DataDirError> {
     let text = serde_json::to_vec_pretty(value).map_err(|source| DataDirError::Form {
         path: path.to_owned(),
         source,
@@ -312,7 +340,7 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), DataDirError> 
     durable::replace(path, &text).map_err(at(path))
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError + use<> {
+pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> DataDirError + use<> {
     let path = path.to_owned();
     move |source| DataDirError::Io { path, source }
 }

@@ -73,17 +73,21 @@ fn replicas_and_records_are_found_again() {
             shard: ShardNo(1),
             replica: first,
             log: 9,
+            log_dir: root.path().join("shards/1/log"),
+            consistent_from: None,
             record: None,
         },
         HeldReplica {
             shard: ShardNo(3),
             replica: third,
             log: 9,
+            log_dir: root.path().join("shards/3/log"),
+            consistent_from: None,
             record: Some(record(3)),
         },
     ];
     assert_eq!(held, expected);
-    assert!(dir.log(ShardNo(3)).is_dir());
+    assert!(root.path().join("shards/3/log").is_dir());
 }
 
 // If this fails, a crash while a replica is made leaves a shard that nobody can ever lead.

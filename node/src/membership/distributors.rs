@@ -115,12 +115,31 @@ impl Distributors {
         route: impl Fn(&str) -> String,
         body: &Q,
     ) -> Result<A, CallError> {
-        let body = bytes::Bytes::from(serde_json::to_vec(body).map_err(CallError::Request)?);
+        let body = serde_json::to_vec(body).map_err(CallError::Request)?;
+        self.call(route, Some(body.into())).await
+    }
+
+    /// Gets what is at the path that `route` makes of a base URI, as [`Distributors::post`] posts.
+    ///
+    /// # Errors
+    /// The last distributor's failure, or what one refused.
+    pub async fn get<A: DeserializeOwned>(
+        &self,
+        route: impl Fn(&str) -> String,
+    ) -> Result<A, CallError> {
+        self.call(route, None).await
+    }
+
+    async fn call<A: DeserializeOwned>(
+        &self,
+        route: impl Fn(&str) -> String,
+        body: Option<bytes::Bytes>,
+    ) -> Result<A, CallError> {
         let mut failure = CallError::None;
         for _ in 0..self.urls.len() {
             let turn = self.current.load(Ordering::Relaxed);
             let url = route(&self.urls[turn % self.urls.len()]);
-            match self.post_to(&url, body.clone()).await {
+            match self.call_at(&url, body.clone()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
                     let elsewhere = error.may_go_better_elsewhere();
@@ -135,22 +154,20 @@ impl Distributors {
         Err(failure)
     }
 
-    async fn post_to<A: DeserializeOwned>(
+    async fn call_at<A: DeserializeOwned>(
         &self,
         url: &str,
-        body: bytes::Bytes,
+        body: Option<bytes::Bytes>,
     ) -> Result<A, CallError> {
         let unreachable = |source| CallError::Unreachable {
             url: url.to_owned(),
             source,
         };
-        let response = self
-            .client
-            .post(url)
-            .body(body)
-            .send()
-            .await
-            .map_err(unreachable)?;
+        let request = match body {
+            Some(body) => self.client.post(url).body(body),
+            None => self.client.get(url),
+        };
+        let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(unreachable)?;
         if status.is_success() {

@@ -1,9 +1,9 @@
 //! What a shard record asks of this node. Pure: no files, no clock.
 
+use replica::supersedes;
 use uuid::Uuid;
 use wire::NodeName;
-use wire::position::{Epoch, Lsn};
-use wire::shard::{Revision, ShardRecord};
+use wire::shard::{Member, ShardRecord};
 
 /// This node, as shard records name it.
 #[derive(Clone, Debug)]
@@ -16,11 +16,11 @@ pub struct Me {
 
 /// What this node holds of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct Held<'a> {
     /// The replica's UUID.
     pub replica: Uuid,
-    /// The revision of the record that it obeys.
-    pub revision: Revision,
+    /// The record that it obeys; none yet.
+    pub record: Option<&'a ShardRecord>,
 }
 
 /// What to do with a record that a distributor sent.
@@ -31,61 +31,54 @@ pub enum Step {
     Ignore,
     /// Make this replica, then obey the record.
     Make(Uuid),
+    /// As `Make`; the replica that is held is a member no more, and goes first.
+    Replace(Uuid),
     /// Persist the record, then obey it.
     Obey,
+    /// The replica that is held is a member no more: it goes.
+    Leave,
     /// The record names a replica of this node that it does not hold: a lost or replaced disk.
     Lost,
 }
 
 /// Decides what to do with `record`, given what the node holds of its shard and has offered.
-pub fn step(me: &Me, held: Option<Held>, offers: &[Uuid], record: &ShardRecord) -> Step {
-    let Some(member) = record.member_on(&me.name) else {
-        return Step::Ignore;
-    };
+pub fn step(me: &Me, held: Option<Held<'_>>, offers: &[Uuid], record: &ShardRecord) -> Step {
+    let named = record.member_on(&me.name).map(|member| member.replica);
+    let offered = named.filter(|replica| offers.contains(replica));
+    // A record that was restored and has no leader yet may be older than what is not known yet.
     if record.is_restored() {
         return Step::Ignore;
     }
-    match held {
-        Some(held) if held.replica != member.replica => Step::Lost,
-        Some(held) if record.revision() > held.revision => Step::Obey,
-        Some(_) => Step::Ignore,
-        None if offers.contains(&member.replica) => Step::Make(member.replica),
-        None => Step::Lost,
+    let Some(held) = held else {
+        return match (named, offered) {
+            (None, _) => Step::Ignore,
+            (_, Some(replica)) => Step::Make(replica),
+            (Some(_), None) => Step::Lost,
+        };
+    };
+    let is_newer = held.record.is_none_or(|old| supersedes(record, old));
+    match (named, offered) {
+        _ if !is_newer => Step::Ignore,
+        (Some(named), _) if named == held.replica => Step::Obey,
+        (_, Some(replica)) => Step::Replace(replica),
+        (Some(_), None) => Step::Lost,
+        (None, _) => Step::Leave,
     }
 }
 
-/// The epoch in which this process leads by `record`; none if it does not.
-pub fn epoch_led(me: &Me, record: &ShardRecord) -> Option<Epoch> {
-    record
-        .is_led_by(&me.name, me.incarnation)
-        .then_some(record.epoch)
-}
-
-/// Up to where the log is committed, given what this replica has synced; none when other members
-/// decide as well.
-///
-/// The only place that knows how many must have a record before it is committed: at present an
-/// in-sync set of this replica alone.
-pub fn commit_point(me: &Me, replica: Uuid, record: &ShardRecord, synced: Lsn) -> Option<Lsn> {
-    let enough = record.degraded || record.min_in_sync <= 1;
-    (is_sole_member(me, replica, record) && enough).then_some(synced)
-}
-
-/// Whether this replica may serve what it has committed, without hearing from anyone: nobody else
-/// can have committed anything since.
-pub fn may_read(me: &Me, replica: Uuid, record: &ShardRecord) -> bool {
-    is_sole_member(me, replica, record)
-}
-
-fn is_sole_member(me: &Me, replica: Uuid, record: &ShardRecord) -> bool {
-    matches!(&record.in_sync[..], [member] if member.node == me.name && member.replica == replica)
+/// Whether only this replica has, or is to have, anything of the shard: then all that is synced in
+/// it is committed.
+pub fn is_alone(me: &Me, replica: Uuid, record: &ShardRecord) -> bool {
+    let is_me = |member: &Member| member.node == me.name && member.replica == replica;
+    matches!(&record.replicas[..], [only] if is_me(only))
+        && matches!(&record.in_sync[..], [only] if is_me(only))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::position::ShardNo;
-    use wire::shard::{Leader, Member, ShardState};
+    use wire::position::{Epoch, ShardNo};
+    use wire::shard::{Leader, ShardState};
 
     fn me() -> Me {
         Me {
@@ -122,14 +115,17 @@ mod tests {
         }
     }
 
-    fn held(replica: u128, version: u64) -> Option<Held> {
+    fn held(replica: u128, record: Option<&ShardRecord>) -> Option<Held<'_>> {
         Some(Held {
             replica: Uuid::from_u128(replica),
-            revision: Revision {
-                lineage: 0,
-                version,
-            },
+            record,
         })
+    }
+
+    fn others(version: u64) -> ShardRecord {
+        let mut others = record(5, version);
+        others.replicas[0].node = "node2".parse().expect("a name");
+        others
     }
 
     // If this fails, an empty directory takes the place of a lost disk, and what was on it is
@@ -137,64 +133,61 @@ mod tests {
     #[test]
     fn a_replica_is_made_only_under_an_offer() {
         let offers = [Uuid::from_u128(5)];
+        let step = |held, record: &ShardRecord| step(&me(), held, &offers, record);
+        assert_eq!(step(None, &record(5, 1)), Step::Make(offers[0]));
+        assert_eq!(step(None, &record(6, 1)), Step::Lost);
+        let old = record(4, 1);
+        assert_eq!(step(held(4, Some(&old)), &record(6, 2)), Step::Lost);
         assert_eq!(
-            step(&me(), None, &offers, &record(5, 1)),
-            Step::Make(offers[0])
+            step(held(4, Some(&old)), &record(5, 2)),
+            Step::Replace(offers[0])
         );
-        assert_eq!(step(&me(), None, &offers, &record(6, 1)), Step::Lost);
-        assert_eq!(step(&me(), held(5, 1), &offers, &record(6, 2)), Step::Lost);
+        assert_eq!(step(None, &others(9)), Step::Ignore);
     }
 
     // If this fails, a node obeys a record of the past.
     #[test]
     fn only_a_newer_record_is_obeyed() {
-        assert_eq!(step(&me(), held(5, 2), &[], &record(5, 3)), Step::Obey);
-        assert_eq!(step(&me(), held(5, 0), &[], &record(5, 1)), Step::Obey);
-        assert_eq!(step(&me(), held(5, 3), &[], &record(5, 3)), Step::Ignore);
+        let step = |held, record: &ShardRecord| step(&me(), held, &[], record);
+        let (two, three) = (record(5, 2), record(5, 3));
+        assert_eq!(step(held(5, Some(&two)), &three), Step::Obey);
+        assert_eq!(step(held(5, None), &record(5, 1)), Step::Obey);
+        assert_eq!(step(held(5, Some(&three)), &three), Step::Ignore);
+        assert_eq!(step(held(5, Some(&three)), &two), Step::Ignore);
         let mut restored = record(5, 2);
         restored.lineage = 1;
-        assert_eq!(step(&me(), held(5, 3), &[], &restored), Step::Obey);
+        assert_eq!(step(held(5, Some(&three)), &restored), Step::Obey);
         restored.leader = None;
-        assert_eq!(step(&me(), held(5, 1), &[], &restored), Step::Ignore);
-        let mut others = record(5, 9);
-        others.replicas[0].node = "node2".parse().expect("a name");
-        assert_eq!(step(&me(), held(5, 3), &[], &others), Step::Ignore);
+        assert_eq!(step(held(5, Some(&two)), &restored), Step::Ignore);
     }
 
-    // If this fails, a restarted node writes on in an epoch that it led before its crash.
+    // If this fails, a copy is thrown away that the cluster still counts on, or is kept for ever.
     #[test]
-    fn leadership_ends_with_the_process() {
-        assert_eq!(epoch_led(&me(), &record(5, 1)), Some(Epoch(3)));
-        let restarted = Me {
-            incarnation: Uuid::from_u128(8),
-            ..me()
+    fn a_replica_goes_when_a_later_record_does_not_name_it() {
+        let step = |held, record: &ShardRecord| step(&me(), held, &[], record);
+        let three = record(5, 3);
+        assert_eq!(step(held(5, Some(&three)), &others(4)), Step::Leave);
+        assert_eq!(step(held(5, Some(&three)), &others(3)), Step::Ignore);
+        let restored = ShardRecord {
+            leader: None,
+            lineage: 1,
+            ..others(4)
         };
-        assert_eq!(epoch_led(&restarted, &record(5, 1)), None);
+        assert_eq!(step(held(5, Some(&three)), &restored), Step::Ignore);
     }
 
-    // If this fails, a record is acknowledged that others of the in-sync set do not have, or a
+    // If this fails, a record counts as committed that others of the in-sync set do not have, or a
     // stale copy is served.
     #[test]
     fn a_replica_decides_alone_only_when_it_is_alone() {
         let replica = Uuid::from_u128(5);
-        let mut record = record(5, 1);
-        assert_eq!(commit_point(&me(), replica, &record, Lsn(9)), Some(Lsn(9)));
-        assert!(may_read(&me(), replica, &record));
-
-        record.min_in_sync = 2;
-        assert_eq!(commit_point(&me(), replica, &record, Lsn(9)), None);
-        record.degraded = true;
-        assert_eq!(commit_point(&me(), replica, &record, Lsn(9)), Some(Lsn(9)));
-
-        let other = Member {
-            node: "node2".parse().expect("a name"),
-            replica,
-        };
-        record.in_sync.push(other.clone());
-        assert_eq!(commit_point(&me(), replica, &record, Lsn(9)), None);
-        record.in_sync = vec![other];
-        assert!(!may_read(&me(), replica, &record));
-        record.in_sync = vec![member(6)];
-        assert!(!may_read(&me(), replica, &record));
+        let alone = record(5, 1);
+        assert!(is_alone(&me(), replica, &alone));
+        let mut joined = alone.clone();
+        joined.replicas.push(member(6));
+        assert!(!is_alone(&me(), replica, &joined));
+        let mut replaced = alone;
+        replaced.in_sync = vec![member(6)];
+        assert!(!is_alone(&me(), replica, &replaced));
     }
 }

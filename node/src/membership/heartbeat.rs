@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 use wire::limits::SESSION_DEFAULT;
 use wire::membership::{Heartbeat, HeartbeatAnswer, ReplicaReport, ShardMap};
@@ -12,8 +13,9 @@ use wire::{Code, routes};
 
 use super::distributors::{CallError, Distributors, NewError};
 use super::duty::Me;
+use super::register::{self, Ask};
 use crate::driver::Handle;
-use crate::driver::table::ReplicaView;
+use crate::driver::table::{ReplicaView, Standing};
 
 /// Heartbeats of one session: five may be lost before a node counts as dead.
 const PER_SESSION: u32 = 6;
@@ -70,6 +72,8 @@ pub struct Parts {
     pub handle: Handle,
     /// Where the answers' maps go.
     pub map: Map,
+    /// What the disk thread asks the register.
+    pub asked: Receiver<Ask>,
 }
 
 /// The running heartbeats.
@@ -100,11 +104,21 @@ impl Heartbeats {
             .build()?;
         // An answer that takes a third of a session is late enough to ask another distributor.
         let deadline = SESSION_DEFAULT / 3;
-        let urls = parts.distributors.clone();
-        let distributors = Distributors::new(urls, parts.cluster_key.as_deref(), deadline)?;
+        let (urls, key) = (parts.distributors, parts.cluster_key.as_deref());
+        let distributors = Arc::new(Distributors::new(urls, key, deadline)?);
         let (stop, stopped) = watch::channel(false);
+        let register = register::answer(
+            parts.asked,
+            Arc::clone(&distributors),
+            parts.handle.clone(),
+            stopped.clone(),
+        );
         let pulse = Pulse {
-            parts,
+            me: parts.me,
+            internal_url: parts.internal_url,
+            public_url: parts.public_url,
+            handle: parts.handle,
+            map: parts.map,
             distributors,
             pause: SESSION_DEFAULT / PER_SESSION,
             send_records: true,
@@ -112,7 +126,10 @@ impl Heartbeats {
         };
         let thread = std::thread::Builder::new()
             .name("node-heartbeat".to_owned())
-            .spawn(move || runtime.block_on(pulse.run(stopped)))?;
+            .spawn(move || {
+                runtime.spawn(register);
+                runtime.block_on(pulse.run(stopped));
+            })?;
         Ok(Heartbeats { stop, thread })
     }
 
@@ -126,8 +143,12 @@ impl Heartbeats {
 }
 
 struct Pulse {
-    parts: Parts,
-    distributors: Distributors,
+    me: Me,
+    internal_url: String,
+    public_url: String,
+    handle: Handle,
+    map: Map,
+    distributors: Arc<Distributors>,
     pause: Duration,
     /// The next heartbeat carries the shard records.
     send_records: bool,
@@ -150,7 +171,7 @@ impl Pulse {
                 () = beat => {}
                 _ = stopped.changed() => return,
             }
-            let presence = Arc::clone(self.parts.handle.presence());
+            let presence = Arc::clone(self.handle.presence());
             tokio::select! {
                 () = tokio::time::sleep(self.pause) => {}
                 () = presence.changed.notified() => {}
@@ -161,7 +182,7 @@ impl Pulse {
 
     async fn beat(&mut self) {
         let heartbeat = self.heartbeat();
-        let name = &self.parts.me.name;
+        let name = &self.me.name;
         let result: Result<HeartbeatAnswer, CallError> = self
             .distributors
             .post(|base| routes::heartbeat(base, name), &heartbeat)
@@ -173,17 +194,17 @@ impl Pulse {
     }
 
     fn heartbeat(&self) -> Heartbeat {
-        let presence = self.parts.handle.presence();
+        let presence = self.handle.presence();
         // The offer first: one that is used meanwhile is still told beside its replica, and never
         // is neither of the two.
         let offer = presence.offer();
-        let replicas = self.parts.handle.table().replicas();
+        let replicas = self.handle.table().replicas();
         Heartbeat {
             cluster: presence.cluster(),
-            incarnation: self.parts.me.incarnation,
+            incarnation: self.me.incarnation,
             offer,
-            internal_url: self.parts.internal_url.clone(),
-            public_url: self.parts.public_url.clone(),
+            internal_url: self.internal_url.clone(),
+            public_url: self.public_url.clone(),
             replicas: replicas
                 .values()
                 .map(|view| report(view, self.send_records))
@@ -193,7 +214,7 @@ impl Pulse {
     }
 
     fn answered(&mut self, answer: HeartbeatAnswer) {
-        let cluster = self.parts.handle.presence().cluster();
+        let cluster = self.handle.presence().cluster();
         if cluster.is_some_and(|cluster| cluster != answer.cluster) {
             self.report_trouble(Trouble::WrongCluster, &answer.cluster);
             return;
@@ -204,9 +225,9 @@ impl Pulse {
         self.pause = (Duration::from_millis(answer.session_ms) / PER_SESSION)
             .clamp(Duration::from_millis(10), SESSION_DEFAULT);
         self.send_records = answer.want_records;
-        self.parts.map.confirm(answer.map.as_ref());
+        self.map.confirm(answer.map.as_ref());
         if cluster.is_none() || answer.map.is_some() {
-            self.parts.handle.follow(answer);
+            self.handle.follow(answer);
         }
     }
 
@@ -251,6 +272,6 @@ fn report(view: &ReplicaView, with_record: bool) -> ReplicaReport {
         bytes: space.log.saturating_sub(space.holes),
         contents: measures.usage.contents,
         damaged: measures.usage.damaged,
-        halted: false,
+        halted: view.standing == Standing::Poisoned,
     }
 }

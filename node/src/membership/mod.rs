@@ -7,5 +7,7 @@ pub mod data_dir;
 pub mod distributors;
 mod durable;
 pub mod duty;
+mod folders;
 pub mod heartbeat;
 pub mod identity;
+pub mod register;

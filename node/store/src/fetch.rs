@@ -96,7 +96,7 @@ impl Fetched {
     pub(crate) fn into_record(self, payload: Bytes) -> Record {
         let head_bytes = self.bytes.slice(..self.head.lengths().head() as usize);
         let checksums = record::table(&self.head, &head_bytes);
-        Record::from_parts(
+        Record::of_verified(
             self.head,
             head_bytes,
             Payload::from_parts(payload, checksums),

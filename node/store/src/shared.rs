@@ -18,6 +18,8 @@ pub(crate) struct Shared {
     /// How many readers hold a record's payload; by the lsn that the index leads to.
     pins: Mutex<HashMap<Lsn, u32>>,
     damage: Mutex<Damage>,
+    /// Uploads, by their first chunks, that are open, or whose end is not committed.
+    uploads: Mutex<BTreeSet<Lsn>>,
     committed: AtomicU64,
     written: AtomicU64,
     /// Whether there are suspects at all: asked on every read.
@@ -52,6 +54,7 @@ impl Shared {
             segments: RwLock::default(),
             pins: Mutex::default(),
             damage: Mutex::default(),
+            uploads: Mutex::default(),
             committed: AtomicU64::new(0),
             written: AtomicU64::new(0),
             suspects: AtomicBool::new(false),
@@ -64,6 +67,25 @@ impl Shared {
 
     pub(crate) fn set_committed(&self, lsn: Lsn) {
         self.committed.store(lsn.0, Ordering::Release);
+    }
+
+    /// An upload began.
+    pub(crate) fn begin_upload(&self, first: Lsn) {
+        self.uploads().insert(first);
+    }
+
+    /// An upload's end is committed, or its chunks were cut off.
+    pub(crate) fn end_upload(&self, first: Lsn) {
+        self.uploads().remove(&first);
+    }
+
+    /// Whether an upload is open, or its end is not committed.
+    pub(crate) fn may_become_content(&self, first: Lsn) -> bool {
+        self.uploads().contains(&first)
+    }
+
+    fn uploads(&self) -> MutexGuard<'_, BTreeSet<Lsn>> {
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The last record that is in its file; those above it are in the owner's buffer.

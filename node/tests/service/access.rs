@@ -79,6 +79,7 @@ async fn without_a_rule_for_strangers_reads_are_guarded_too() {
         public_url: None,
         data_dir: folder.path().join("node1"),
         max_storage: None,
+        catch_up_rate: None,
         distributors: Vec::new(),
         access: Access {
             cluster_key: Some("cluster".to_owned()),

@@ -8,6 +8,7 @@ mod forms;
 mod life;
 mod limits;
 mod membership;
+mod mirrors;
 mod outage;
 mod reads;
 mod retries;

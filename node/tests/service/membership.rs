@@ -65,6 +65,7 @@ async fn a_data_directory_is_one_nodes_and_one_process_s() {
         public_url: None,
         data_dir: dir.clone(),
         max_storage: None,
+        catch_up_rate: None,
         distributors: Vec::new(),
         access: node::Access::default(),
         cors_origins: Vec::new(),

@@ -24,6 +24,7 @@ pub(crate) struct Cluster {
     folder: TempDir,
     dist: Option<dist::Running>,
     dist_at: SocketAddr,
+    copies: u8,
     nodes: Vec<Slot>,
 }
 
@@ -38,23 +39,30 @@ impl Cluster {
         Cluster::start_with(nodes, |_| {}).await
     }
 
+    /// A cluster of so many nodes with two copies of everything; returns when uploads are taken.
+    pub(crate) async fn start_mirrored(nodes: usize) -> Cluster {
+        let mut cluster = Cluster::start_bare(2).await;
+        for number in 1..=nodes {
+            let config = cluster.config(number);
+            cluster.nodes.push(Slot {
+                config,
+                running: None,
+            });
+            cluster.start_node_alone(number - 1).await;
+        }
+        for place in 0..nodes {
+            cluster
+                .until("the node leads", || async {
+                    cluster.stats(place).await.shards_open > 0
+                })
+                .await;
+        }
+        cluster
+    }
+
     /// As [`Cluster::start`], with nodes that are configured otherwise.
     pub(crate) async fn start_with(nodes: usize, change: impl Fn(&mut Config)) -> Cluster {
-        // Each test may be the first that needs one, and any but the first finds it there.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let redirect = reqwest::redirect::Policy::none();
-        let http = reqwest::Client::builder()
-            .redirect(redirect)
-            .no_proxy()
-            .build();
-        let mut cluster = Cluster {
-            http: http.expect("a client"),
-            folder: tempfile::tempdir().expect("a folder"),
-            dist: None,
-            dist_at: ([127, 0, 0, 1], 0).into(),
-            nodes: Vec::new(),
-        };
-        cluster.start_dist().await;
+        let mut cluster = Cluster::start_bare(1).await;
         for number in 1..=nodes {
             let mut config = cluster.config(number);
             change(&mut config);
@@ -67,6 +75,27 @@ impl Cluster {
         cluster
     }
 
+    /// A distributor alone.
+    async fn start_bare(copies: u8) -> Cluster {
+        // Each test may be the first that needs one, and any but the first finds it there.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let redirect = reqwest::redirect::Policy::none();
+        let http = reqwest::Client::builder()
+            .redirect(redirect)
+            .no_proxy()
+            .build();
+        let mut cluster = Cluster {
+            http: http.expect("a client"),
+            folder: tempfile::tempdir().expect("a folder"),
+            dist: None,
+            dist_at: ([127, 0, 0, 1], 0).into(),
+            copies,
+            nodes: Vec::new(),
+        };
+        cluster.start_dist().await;
+        cluster
+    }
+
     fn config(&self, number: usize) -> Config {
         let name = format!("node{number}");
         Config {
@@ -76,6 +105,7 @@ impl Cluster {
             internal_url: None,
             public_url: None,
             max_storage: None,
+            catch_up_rate: None,
             distributors: vec![self.dist_url()],
             access: Access::default(),
             cors_origins: vec!["http://page.example".to_owned()],
@@ -95,6 +125,7 @@ impl Cluster {
             public_url: None,
             database_url: format!("sqlite://{}", catalog.display()),
             coordinator: None,
+            copies: wire::Copies::try_from(i64::from(self.copies)).expect("a number of copies"),
             access: dist::Access::default(),
             session: Duration::from_millis(600),
             poll: Duration::from_millis(100),

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use replica::{Effect, Event, Standing, supersedes};
 use store::{AppendError, Record, ReplicateError, Store};
 use wire::replication::{Envelope, Frame, Message};
@@ -260,24 +259,10 @@ impl Cluster {
             let (Some(live), Some(held)) = (live, held) else {
                 return false;
             };
-            let Ok(record) = Record::from_bytes(&Bytes::from(frame.record), held.log) else {
+            let Ok(record) = Record::from_bytes(&frame.record.concat().into(), held.log) else {
                 return false;
             };
             let epoch = record.head.epoch;
-            // Recovery takes all that a record calls committed for durable here: so it must be.
-            if record.head.commit > live.store.positions().synced {
-                if let Err(error) = sync_now(live) {
-                    self.feed(node, shard, Event::Failed(error));
-                    return false;
-                }
-                let synced = live.store.positions().synced;
-                held.synced = held.synced.max(synced.0);
-                self.feed(node, shard, Event::Synced(synced));
-            }
-            let Node { live, held } = self.replica(node, shard);
-            let (Some(live), Some(held)) = (live, held) else {
-                return false;
-            };
             match live.store.replicate(record, frame.covers_from) {
                 Ok(lsn) => {
                     held.shadow.insert(lsn.0, (epoch, *birth));
@@ -367,7 +352,7 @@ impl Cluster {
                 let lsn = record.head.lsn;
                 frames.push(Frame {
                     covers_from: stream.sent.next(),
-                    record: record.to_bytes().to_vec(),
+                    record: vec![record.to_bytes()],
                 });
                 births.push(held.shadow.get(&lsn.0).map_or(0, |(_, birth)| *birth));
                 stream.sent = lsn;
@@ -416,26 +401,6 @@ impl Cluster {
 struct Node<'a> {
     live: Option<&'a mut Live>,
     held: Option<&'a mut crate::node::Held>,
-}
-
-/// Makes all that was appended durable, without waiting for others.
-fn sync_now(live: &mut Live) -> Result<(), String> {
-    let job = match live.job.take() {
-        Some(job) => Some(job),
-        None => live.store.flush().map_err(|error| error.to_string())?,
-    };
-    for job in [job, None] {
-        let job = match job {
-            Some(job) => Some(job),
-            None => live.store.flush().map_err(|error| error.to_string())?,
-        };
-        if let Some(job) = job {
-            live.store
-                .synced(job.run())
-                .map_err(|error| error.to_string())?;
-        }
-    }
-    Ok(())
 }
 
 /// Opens, or makes, a replica's log.

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::name::NodeName;
-use crate::position::{Lsn, Position, ShardNo};
-use crate::shard::{Revision, ShardRecord};
+use crate::position::{Epoch, Lsn, Position, ShardNo};
+use crate::shard::{Revision, ShardRecord, ShardState};
 
 /// `POST /nodes/{name}/heartbeat`: a node says that it is there, and what it holds. The first one
 /// registers the node.
@@ -112,6 +112,12 @@ pub struct NodesAnswer {
     pub cluster: Uuid,
     /// Distributors and storage nodes by name.
     pub nodes: BTreeMap<NodeName, NodeEntry>,
+    /// Every shard, in ascending order.
+    #[serde(default)]
+    pub shards: Vec<ShardEntry>,
+    /// Whether replicas are being moved until nodes are equally full.
+    #[serde(default)]
+    pub rebalancing: bool,
 }
 
 /// What `GET /nodes` says of one service.
@@ -129,6 +135,25 @@ pub struct NodeEntry {
     pub health: Health,
     /// The shards whose replicas it holds; empty for a distributor.
     pub shards: Vec<NodeShard>,
+    /// Set while the node is to be emptied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draining: Option<Draining>,
+}
+
+/// What a node that is to be emptied still holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    /// Replicas that shard records still name; at 0 the node can be removed.
+    pub replicas_left: u64,
+    /// What these take on its disk, in bytes.
+    pub bytes_left: u64,
+}
+
+/// The answer to `DELETE /nodes/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeRemoved {
+    /// The service that the cluster does not know any more.
+    pub node: NodeName,
 }
 
 /// What a service is.
@@ -159,7 +184,86 @@ pub struct NodeShard {
     /// Leader or follower.
     pub role: ReplicaRole,
     /// Whether the shard takes new content.
-    pub state: crate::shard::ShardState,
+    pub state: ShardState,
+    /// The shard's epoch.
+    #[serde(default)]
+    pub epoch: Epoch,
+    /// Whether the replica must have synced a record before it is committed.
+    #[serde(default)]
+    pub in_sync: bool,
+    /// Whether the shard acknowledges with fewer replicas in sync than should be.
+    #[serde(default)]
+    pub degraded: bool,
+    /// How far the replica is.
+    #[serde(flatten)]
+    pub progress: Progress,
+}
+
+/// How far a replica is, as its node last said; nothing of it while the node has not said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Its last synced record.
+    #[serde(default)]
+    pub position: Option<Lsn>,
+    /// The last record that it knows committed.
+    #[serde(default)]
+    pub committed: Option<Lsn>,
+    /// How many records its leader has that it has not.
+    #[serde(default)]
+    pub lag: Option<u64>,
+    /// What its log takes on its disk, in bytes.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Live contents.
+    #[serde(default)]
+    pub contents: u64,
+    /// Contents whose copy here is damaged.
+    #[serde(default)]
+    pub damaged: u64,
+    /// It takes no part until its node's process starts again.
+    #[serde(default)]
+    pub halted: bool,
+}
+
+/// What `GET /nodes` says of one shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardEntry {
+    /// Which shard.
+    pub shard: ShardNo,
+    /// Whether it takes new content.
+    pub state: ShardState,
+    /// The leader's term.
+    pub epoch: Epoch,
+    /// The node that leads; none while nobody does.
+    pub leader: Option<NodeName>,
+    /// The nodes that must have synced a record before it is committed.
+    pub in_sync: Vec<NodeName>,
+    /// The nodes that may lead when none of `in_sync` can.
+    pub eligible: Vec<NodeName>,
+    /// The fewest members of `in_sync` that acknowledge, unless `degraded`.
+    pub min_in_sync: u8,
+    /// Whether fewer acknowledge at present.
+    pub degraded: bool,
+    /// What the leader's log takes on its disk, in bytes.
+    pub bytes: u64,
+    /// Live contents, as the leader counts them.
+    pub contents: u64,
+    /// Everyone who holds the shard, the leader first.
+    pub replicas: Vec<ShardReplica>,
+}
+
+/// One replica in [`ShardEntry::replicas`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardReplica {
+    /// The node that holds it.
+    pub node: NodeName,
+    /// Leader or follower.
+    pub role: ReplicaRole,
+    /// Whether it is in sync.
+    pub in_sync: bool,
+    /// How far it is.
+    #[serde(flatten)]
+    pub progress: Progress,
 }
 
 /// A replica's part in its shard.

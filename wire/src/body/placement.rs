@@ -40,6 +40,10 @@ pub struct Candidate {
     /// The parts of the score, each between 0 (loaded) and 1 (idle).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parts: Option<ScoreParts>,
+    /// Whether all the shards that it could go to there are short of copies. While another node's
+    /// are not, that one is chosen.
+    #[serde(default)]
+    pub degraded: bool,
     /// Why it cannot take the upload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excluded: Option<String>,

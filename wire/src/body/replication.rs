@@ -1,7 +1,8 @@
 //! What the replicas of a shard say to each other; `docs/replication.md` says when.
 //!
-//! These are plain types: how they travel is the transport's affair.
+//! These are plain types; [`crate::packet`] writes them out.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -9,7 +10,7 @@ use crate::position::{Epoch, Lsn, Position, ShardNo};
 use crate::shard::{Revision, ShardRecord};
 
 /// A message with what it is about.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// Which shard.
     pub shard: ShardNo,
@@ -27,7 +28,7 @@ pub struct Envelope {
 }
 
 /// What a follower and its leader say.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// To the leader: let me in.
     Hello(Hello),
@@ -87,10 +88,10 @@ pub struct Hello {
 }
 
 /// A record on its way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The first lsn that this frame covers: those between it and the record were compacted.
     pub covers_from: Lsn,
-    /// The record, as the store writes it out.
-    pub record: Vec<u8>,
+    /// The record, as the store writes it out, in one piece or more.
+    pub record: Vec<Bytes>,
 }

@@ -129,6 +129,11 @@ impl ShardRecord {
             .is_some_and(|leader| leader.member.node == *node && leader.incarnation == incarnation)
     }
 
+    /// Whether fewer replicas are in sync than should be.
+    pub fn is_short_of_copies(&self) -> bool {
+        self.degraded || self.in_sync.len() < usize::from(self.min_in_sync)
+    }
+
     /// The replica that `node` holds, if it is a member.
     pub fn member_on(&self, node: &NodeName) -> Option<&Member> {
         self.replicas.iter().find(|member| member.node == *node)

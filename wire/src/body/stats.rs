@@ -85,6 +85,10 @@ impl Space {
 pub struct ClusterStats {
     /// Each node's last statistics, by name; none for a node that does not answer.
     pub nodes: BTreeMap<NodeName, Option<NodeStats>>,
-    /// Their sums (`storagep` from the sums; `cpu` is the mean).
+    /// Their sums (`storagep` from the sums; `cpu` is the mean). With several copies, `contents`,
+    /// `storage` and `space` count each copy.
     pub total: NodeStats,
+    /// Live contents, each counted once, as the leaders of their shards report them.
+    #[serde(default)]
+    pub contents_led: u64,
 }

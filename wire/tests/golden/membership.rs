@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use wire::membership::{
-    Health, Heartbeat, HeartbeatAnswer, NodeAddress, NodeEntry, NodeShard, NodesAnswer,
-    ReplicaReport, ReplicaRole, ServiceRole, ShardMap,
+    Draining, Health, Heartbeat, HeartbeatAnswer, NodeAddress, NodeEntry, NodeShard, NodesAnswer,
+    Progress, ReplicaReport, ReplicaRole, ServiceRole, ShardEntry, ShardMap, ShardReplica,
 };
 use wire::shard::ShardState;
-use wire::{Lsn, ShardNo};
+use wire::{Epoch, Lsn, ShardNo};
 
 use super::{SHARD_RECORD, golden, node, position, refused, shard_record, uuid};
 
@@ -123,9 +123,8 @@ fn a_shard_map() {
     refused::<ShardMap>(r#"{"shards":[],"nodes":{"Node 1":{}}}"#, "the node's name");
 }
 
-// If this fails, people and scripts that look at `GET /nodes` see something else.
-#[test]
-fn the_nodes_of_a_cluster() {
+/// A distributor, and a node that drains.
+fn entries() -> (NodeEntry, NodeEntry) {
     let distributor = NodeEntry {
         host: "127.0.0.1".to_owned(),
         port: 8000,
@@ -133,6 +132,7 @@ fn the_nodes_of_a_cluster() {
         role: ServiceRole::Distributor,
         health: Health::Up,
         shards: Vec::new(),
+        draining: None,
     };
     let storage = NodeEntry {
         port: 8001,
@@ -144,27 +144,99 @@ fn the_nodes_of_a_cluster() {
                 shard: ShardNo(1),
                 role: ReplicaRole::Leader,
                 state: ShardState::Open,
+                epoch: Epoch(3),
+                in_sync: true,
+                degraded: true,
+                progress: Progress {
+                    position: Some(Lsn(9)),
+                    committed: Some(Lsn(8)),
+                    lag: Some(0),
+                    bytes: 7,
+                    contents: 6,
+                    damaged: 5,
+                    halted: true,
+                },
             },
             NodeShard {
                 shard: ShardNo(2),
                 role: ReplicaRole::Follower,
                 state: ShardState::Closed,
+                epoch: Epoch(4),
+                in_sync: false,
+                degraded: false,
+                progress: Progress::default(),
             },
         ],
+        draining: Some(Draining {
+            replicas_left: 2,
+            bytes_left: 7,
+        }),
         ..distributor.clone()
     };
+    (distributor, storage)
+}
+
+// If this fails, people and scripts that look at `GET /nodes` see something else.
+#[test]
+fn the_nodes_of_a_cluster() {
+    let (distributor, storage) = entries();
     let answer = NodesAnswer {
         cluster: uuid(9),
         nodes: BTreeMap::from([(node("node1"), storage), (node("dist"), distributor)]),
+        shards: Vec::new(),
+        rebalancing: false,
+    };
+    let none = r#""position":null,"committed":null,"lag":null,"bytes":0,"contents":0,"damaged":0,"halted":false"#;
+    let text = format!(
+        r#"{{"cluster":"00000000-0000-0000-0000-000000000009","nodes":{{
+        "dist":{{"host":"127.0.0.1","port":8000,"public_url":"http://127.0.0.1:8000",
+        "role":"distributor","health":"up","shards":[]}},
+        "node1":{{"host":"127.0.0.1","port":8001,"public_url":"http://127.0.0.1:8001",
+        "role":"node","health":"down","shards":[
+        {{"shard":1,"role":"leader","state":"open","epoch":3,"in_sync":true,"degraded":true,
+        "position":9,"committed":8,"lag":0,"bytes":7,"contents":6,"damaged":5,"halted":true}},
+        {{"shard":2,"role":"follower","state":"closed","epoch":4,"in_sync":false,
+        "degraded":false,{none}}}],"draining":{{"replicas_left":2,"bytes_left":7}}}}}},
+        "shards":[],"rebalancing":false}}"#
+    );
+    golden(&answer, &text);
+    let (older, _) = text.rsplit_once(',').expect("rebalancing comes last");
+    let (older, _) = older.rsplit_once(',').expect("shards come before it");
+    let older: NodesAnswer =
+        serde_json::from_str(&format!("{older}}}")).expect("an older distributor's is read");
+    assert_eq!(older, answer);
+}
+
+// If this fails, scripts that look after a cluster's shards see something else.
+#[test]
+fn a_shard_with_its_replicas() {
+    let shard = ShardEntry {
+        shard: ShardNo(3),
+        state: ShardState::Open,
+        epoch: Epoch(2),
+        leader: Some(node("node1")),
+        in_sync: vec![node("node1")],
+        eligible: vec![node("node2")],
+        min_in_sync: 2,
+        degraded: false,
+        bytes: 10,
+        contents: 4,
+        replicas: vec![ShardReplica {
+            node: node("node1"),
+            role: ReplicaRole::Leader,
+            in_sync: true,
+            progress: Progress {
+                lag: Some(0),
+                ..Progress::default()
+            },
+        }],
     };
     golden(
-        &answer,
-        r#"{"cluster":"00000000-0000-0000-0000-000000000009","nodes":{
-        "dist":{"host":"127.0.0.1","port":8000,"public_url":"http://127.0.0.1:8000",
-        "role":"distributor","health":"up","shards":[]},
-        "node1":{"host":"127.0.0.1","port":8001,"public_url":"http://127.0.0.1:8001",
-        "role":"node","health":"down","shards":[
-        {"shard":1,"role":"leader","state":"open"},
-        {"shard":2,"role":"follower","state":"closed"}]}}}"#,
+        &shard,
+        r#"{"shard":3,"state":"open","epoch":2,"leader":"node1","in_sync":["node1"],
+        "eligible":["node2"],"min_in_sync":2,"degraded":false,"bytes":10,"contents":4,
+        "replicas":[{"node":"node1","role":"leader","in_sync":true,"position":null,
+        "committed":null,"lag":0,"bytes":0,"contents":0,"damaged":0,
+        "halted":false}]}"#,
     );
 }

@@ -57,10 +57,13 @@ fn the_statistics_of_a_cluster() {
     let cluster = ClusterStats {
         nodes: BTreeMap::from([(node("node2"), None), (node("node1"), Some(stats()))]),
         total: stats(),
+        contents_led: 9,
     };
     golden(
         &cluster,
-        &format!(r#"{{"nodes":{{"node1":{STATS},"node2":null}},"total":{STATS}}}"#),
+        &format!(
+            r#"{{"nodes":{{"node1":{STATS},"node2":null}},"total":{STATS},"contents_led":9}}"#
+        ),
     );
 }
 

@@ -41,6 +41,7 @@ fn an_explained_place() {
             cpu: 0.25,
             memory: 0.0,
         }),
+        degraded: false,
         excluded: None,
     };
     let excluded = Candidate {
@@ -49,6 +50,7 @@ fn an_explained_place() {
         compared: false,
         score: None,
         parts: None,
+        degraded: true,
         excluded: Some("it does not answer".to_owned()),
     };
     let explained = Place {
@@ -56,8 +58,9 @@ fn an_explained_place() {
         ..place()
     };
     let candidates = r#"[{"node":"node2","chosen":true,"compared":true,"score":0.75,
-        "parts":{"storage":0.5,"uploads":1.0,"cpu":0.25,"memory":0.0}},
-        {"node":"node1","chosen":false,"compared":false,"score":null,
+        "parts":{"storage":0.5,"uploads":1.0,"cpu":0.25,"memory":0.0},
+        "degraded":false},
+        {"node":"node1","chosen":false,"compared":false,"score":null,"degraded":true,
         "excluded":"it does not answer"}]"#;
     let text = PLACE.replace(
         "000000000001\"}",

@@ -35,7 +35,9 @@ pub fn kind_of(code: Code) -> Kind {
         Code::NotFound | Code::Deleted => Kind::NotFound,
         Code::BodyCutShort | Code::DigestMismatch => Kind::Integrity,
         Code::Unauthorized => Kind::Access,
-        Code::Conflict | Code::InProgress | Code::PreconditionFailed => Kind::Conflict,
+        Code::Conflict | Code::InProgress | Code::PreconditionFailed | Code::NodeInUse => {
+            Kind::Conflict
+        }
         Code::TooSlow
         | Code::ShardClosed
         | Code::WrongNode
@@ -58,7 +60,8 @@ pub fn kind_of(code: Code) -> Kind {
         | Code::TooLarge
         | Code::RangeNotSatisfiable
         | Code::Internal
-        | Code::WrongCluster => Kind::Failure,
+        | Code::WrongCluster
+        | Code::NodeRemoved => Kind::Failure,
     }
 }
 

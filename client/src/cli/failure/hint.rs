@@ -57,6 +57,7 @@ fn of_code(code: Code) -> Option<&'static str> {
         Code::Internal | Code::WrongCluster => {
             Some("the request id leads to the reason in the service's log")
         }
+        Code::NodeInUse => Some("`client drain` empties a node; `client nodes` shows what is left"),
         Code::BodyCutShort | Code::DigestMismatch => Some("try again"),
         Code::InvalidMetadata => Some("--name gives it another name"),
         Code::MalformedId
@@ -65,7 +66,8 @@ fn of_code(code: Code) -> Option<&'static str> {
         | Code::NoFile
         | Code::IdRefused
         | Code::TooLarge
-        | Code::RangeNotSatisfiable => None,
+        | Code::RangeNotSatisfiable
+        | Code::NodeRemoved => None,
     }
 }
 

@@ -50,6 +50,8 @@ struct World {
     records: BTreeMap<ShardNo, ShardRecord>,
     nodes: BTreeMap<NodeName, Seen>,
     may_make: bool,
+    /// No session has passed yet.
+    early: bool,
     /// More than one, for the rules of mirrored shards.
     copies: u8,
     draining: BTreeSet<NodeName>,
@@ -82,13 +84,14 @@ impl World {
             may_make,
             copies,
             draining,
+            ..
         } = self;
         decide(Situation {
             records,
             nodes,
             draining,
             may_make: *may_make,
-            may_judge: *may_make,
+            may_judge: *may_make && !self.early,
             policy: Policy::of(*copies),
         })
     }
@@ -151,6 +154,36 @@ fn each_node_gets_one_open_shard_under_its_offer() {
     assert_eq!(leader.incarnation, Uuid::from_u128(2));
     assert_eq!(record.in_sync, record.replicas);
     assert!(record.log != 0 && record.log != world.records[&ShardNo(1)].log);
+}
+
+// If this fails, a fresh mirrored cluster begins with shards of one copy, which take nothing.
+#[test]
+fn a_mirrored_shard_is_made_with_all_its_copies() {
+    let mut world = World {
+        copies: 2,
+        early: true,
+        ..World::fresh()
+    };
+    world.hear("node1", heartbeat(1, 10));
+    assert_eq!(world.apply(), [], "the other one may be about to register");
+    world.hear("node2", heartbeat(2, 20));
+    world.hear("node3", heartbeat(3, 30));
+    assert_eq!(world.apply(), [Reason::Made], "one offer is left");
+    let first = &world.records[&ShardNo(1)];
+    assert_eq!((first.replicas.len(), first.min_in_sync), (2, 2));
+    world.hear("node1", heartbeat(1, 11));
+    world.hear("node2", heartbeat(2, 21));
+    assert!(world.apply().contains(&Reason::Made));
+    let mut alone = World {
+        copies: 2,
+        ..World::fresh()
+    };
+    alone.hear("node1", heartbeat(1, 10));
+    assert_eq!(
+        alone.apply(),
+        [Reason::Made],
+        "nobody else came in a session"
+    );
 }
 
 // If this fails, a restarted distributor gives a number away that a node still uses.

@@ -11,14 +11,18 @@ use wire::membership::Heartbeat;
 use super::identity::uuid_from_column;
 use super::listing::{json, run};
 use super::writer::name;
-use super::{Board, QueryError, Sighting, SqliteCatalog};
-use crate::catalog::listing::{from_column, role_from_text, role_text};
+use super::{Board, Order, QueryError, Sighting, SqliteCatalog};
+use crate::catalog::listing::{
+    from_column, node_from_text, nodes_from_texts, role_from_text, role_text,
+};
 
 const WRITE: &str = "
     insert into node (name, role, internal_url, public_url, incarnation, last_seen, heartbeat)
     select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4,
            strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-' || (value ->> 5) || ' seconds'), value ->> 6
-      from json_each(?1) where true
+      from json_each(?1)
+     where not exists (select 1 from removal as r
+                        where r.node = value ->> 0 and r.incarnation = value ->> 4)
     on conflict (name) do update
        set role = excluded.role, internal_url = excluded.internal_url,
            public_url = excluded.public_url, incarnation = excluded.incarnation,
@@ -30,6 +34,29 @@ const READ: &str = "
            max(cast(round((unixepoch('now', 'subsec') - unixepoch(last_seen, 'subsec')) * 1000)
                     as integer), 0)
       from node order by name";
+
+const DRAINING: &str = "select node from draining";
+
+const REMOVED: &str = "select node, incarnation from removal";
+
+const DRAIN: &str = "insert into draining (node) values (?1) on conflict (node) do nothing";
+
+const UNDRAIN: &str = "delete from draining where node = ?1";
+
+const REBALANCING: &str = "select count(*) from rebalance";
+
+const REBALANCE: &str = "
+    insert into rebalance (singleton) values (cast(?1 as integer))
+    on conflict (singleton) do nothing";
+
+const SETTLE: &str = "delete from rebalance where singleton = cast(?1 as integer)";
+
+const REMEMBER: &str = "
+    insert into removal (node, incarnation)
+    select name, incarnation from node where name = ?1
+    on conflict (node) do update set incarnation = excluded.incarnation";
+
+const FORGET: &str = "delete from node where name = ?1";
 
 const CLUSTER: &str = "select uuid from cluster";
 
@@ -61,13 +88,49 @@ impl SqliteCatalog {
         }
         let rows = sqlx::query(READ).fetch_all(&mut *transaction).await;
         let rows = rows.map_err(|error| name(&error))?;
+        let draining = sqlx::query_scalar(DRAINING)
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(|error| name(&error))?;
+        let rebalancing: i64 = sqlx::query_scalar(REBALANCING)
+            .fetch_one(&mut *transaction)
+            .await
+            .map_err(|error| name(&error))?;
+        let removed = sqlx::query_as(REMOVED).fetch_all(&mut *transaction).await;
+        let removed: Vec<(String, String)> = removed.map_err(|error| name(&error))?;
         transaction.commit().await.map_err(|error| name(&error))?;
+        let removed = removed.into_iter().map(|(node, incarnation)| {
+            let incarnation = uuid_from_column(&incarnation, "incarnation")?;
+            Ok((node_from_text(&node)?, incarnation))
+        });
         Ok(Board {
             cluster: cluster
                 .map(|uuid| uuid_from_column(&uuid, "cluster"))
                 .transpose()?,
             sightings: rows.iter().map(sighting).collect::<Result<_, _>>()?,
+            draining: nodes_from_texts(&draining)?,
+            rebalancing: rebalancing > 0,
+            removed: removed.collect::<Result<_, QueryError>>()?,
         })
+    }
+
+    pub(super) async fn write_order(&self, order: Order<'_>) -> Result<(), QueryError> {
+        let (statements, argument): (&[&'static str], &str) = match order {
+            Order::Drain(node) => (&[DRAIN], node.as_str()),
+            Order::Undrain(node) => (&[UNDRAIN], node.as_str()),
+            Order::Remove(node) => (&[REMEMBER, UNDRAIN, FORGET], node.as_str()),
+            Order::Rebalance => (&[REBALANCE], "1"),
+            Order::Settle => (&[SETTLE], "1"),
+        };
+        let mut writer = self.writer.hold().await?;
+        let mut transaction = writer
+            .begin_with("begin immediate")
+            .await
+            .map_err(|error| name(&error))?;
+        for statement in statements {
+            run(&mut transaction, statement, argument.to_owned()).await?;
+        }
+        transaction.commit().await.map_err(|error| name(&error))
     }
 }
 
@@ -95,12 +158,7 @@ fn sighting(row: &SqliteRow) -> Result<Sighting, QueryError> {
     let heartbeat: Option<&str> = row.try_get(5).map_err(|error| name(&error))?;
     let age_ms: i64 = row.try_get(6).map_err(|error| name(&error))?;
     Ok(Sighting {
-        name: text(0)?
-            .parse()
-            .map_err(|error: wire::name::RefuseName| QueryError::Corrupt {
-                column: "name",
-                detail: error.to_string(),
-            })?,
+        name: node_from_text(text(0)?)?,
         role: role_from_text(text(1)?)?,
         internal_url: text(2)?.to_owned(),
         public_url: text(3)?.to_owned(),

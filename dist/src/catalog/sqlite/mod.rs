@@ -26,7 +26,7 @@ use wire::listing::{ListingOutcome, ListingPart};
 
 use super::error::{AdoptError, OpenError, QueryError, one_line};
 use super::unlistable::apply_all;
-use super::{Board, Catalog, Identity, Listed, PageQuery, ShardTotals, Sighting};
+use super::{Board, Catalog, Identity, Listed, Order, PageQuery, ShardTotals, Sighting};
 
 pub(crate) use writer::{Writer, name};
 
@@ -167,6 +167,10 @@ impl Catalog for SqliteCatalog {
 
     fn exchange<'a>(&'a self, heard: &'a [Sighting]) -> BoxFuture<'a, Result<Board, QueryError>> {
         self.exchange_sightings(heard).boxed()
+    }
+
+    fn order<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<(), QueryError>> {
+        self.write_order(order).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -228,6 +228,7 @@ pub(crate) fn config(database_url: &str) -> dist::Config {
         public_url: None,
         database_url: database_url.to_owned(),
         coordinator: None,
+        copies: wire::Copies::ONE,
         access: dist::Access::default(),
         session: SESSION,
         poll: Duration::from_millis(50),

@@ -44,6 +44,14 @@ impl Leader {
         peer.map_or(Lsn::ZERO, |peer| peer.acked)
     }
 
+    /// What every other member of the quorum has acknowledged.
+    pub(crate) fn acknowledged(&self, around: &Around<'_>) -> Option<Lsn> {
+        let others = self
+            .quorum(around)
+            .filter(|member| **member != around.me.member);
+        others.map(|member| self.synced_at(member, around)).min()
+    }
+
     /// Whether every member of the set has synced the epoch's first record.
     pub(super) fn set_has_begun(&self, around: &Around<'_>) -> bool {
         let in_sync = &around.record.in_sync;

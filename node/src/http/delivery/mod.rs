@@ -35,6 +35,9 @@ use stream::ContentBody;
 /// A content up to this size is answered in one piece.
 const SMALL_BYTES: u64 = 256 * 1024;
 
+/// The nodes that a reader was sent on from, because their copies are damaged.
+const TRIED: &str = "tried";
+
 /// Answers with a content, or with parts of it.
 pub(super) async fn retrieve(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let node = frame::node(&request)?;
@@ -45,7 +48,10 @@ pub(super) async fn retrieve(request: HttpRequest) -> Result<HttpResponse, ApiEr
         Ok(replica) => replica,
         Err(misrouted) => return elsewhere(misrouted, &request),
     };
-    let content = open(replica, id).await?;
+    let content = match open(Arc::clone(&replica), id).await? {
+        Ok(content) => content,
+        Err(error) => return another_copy(&node, &request, &replica, (id, &query, error)),
+    };
     let wanted = Wanted::read(&query, content.content())?;
     deliver(&node, &request, content, &wanted).await
 }
@@ -94,14 +100,49 @@ pub(super) fn elsewhere(
     }
 }
 
-async fn open(replica: Arc<ReplicaView>, id: ContentId) -> Result<Arc<OpenContent>, ApiError> {
-    if let Some(content) = replica.reader.open_cached(id)? {
-        return Ok(Arc::new(content));
+async fn open(
+    replica: Arc<ReplicaView>,
+    id: ContentId,
+) -> Result<Result<Arc<OpenContent>, ReadError>, ApiError> {
+    if let Some(opened) = replica.reader.open_cached(id).transpose() {
+        return Ok(opened.map(Arc::new));
     }
     let opened = tokio::task::spawn_blocking(move || replica.reader.open(id)).await;
-    Ok(Arc::new(
-        opened.map_err(|error| ApiError::internal(&error))??,
-    ))
+    let opened = opened.map_err(|error| ApiError::internal(&error))?;
+    Ok(opened.map(Arc::new))
+}
+
+/// What cannot be read here may be readable elsewhere: what a follower does not know its leader
+/// may know, and a damaged content has other copies. Each is asked once.
+fn another_copy(
+    node: &Node,
+    request: &HttpRequest,
+    replica: &ReplicaView,
+    (id, query, error): (ContentId, &Query, ReadError),
+) -> Result<HttpResponse, ApiError> {
+    match &error {
+        ReadError::NotFound | ReadError::Deleted if !replica.is_leading() => {
+            elsewhere(node.misrouted(id), request)
+        }
+        ReadError::Damaged { .. } => {
+            let tried = query.get(TRIED)?.unwrap_or_default();
+            let names: Vec<&str> = tried.split(',').collect();
+            let Some(base) = node.other_copy(id, &names) else {
+                return Err(error.into());
+            };
+            let mut target = format!("{}?{TRIED}={tried},{}", request.path(), node.name);
+            for pair in request.query_string().split('&') {
+                if !pair.is_empty() && !pair.starts_with(TRIED) {
+                    target = format!("{target}&{pair}");
+                }
+            }
+            let location = (LOCATION, format!("{base}{target}"));
+            Ok(HttpResponse::TemporaryRedirect()
+                .insert_header(location)
+                .finish())
+        }
+        _ => Err(error.into()),
+    }
 }
 
 async fn deliver(

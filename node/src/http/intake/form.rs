@@ -251,7 +251,8 @@ impl Form {
                 checksum,
                 described,
             } = received;
-            let ack = upload.commit(checksum, described, wait).await?;
+            let ack = upload.commit(checksum, described, wait).await;
+            let ack = ack.map_err(|failure| ApiError::refused(&node, id, failure))?;
             Ok(node.receipt(id, ack, target::done(intent)))
         }));
     }

@@ -33,7 +33,8 @@ pub(in crate::http) async fn receive(
         upload.push(&piece).await?;
     }
     let checksum = upload.end(&expected).await?;
-    let ack = upload.commit(checksum, described, wait).await?;
+    let ack = upload.commit(checksum, described, wait).await;
+    let ack = ack.map_err(|failure| ApiError::refused(node, id, failure))?;
     Ok(node.receipt(id, ack, target::done(intent)))
 }
 

@@ -44,9 +44,11 @@ impl Target {
             Intent::Create => Code::IdRefused,
             Intent::Replace => Code::NotFound,
         };
-        let replica = node
-            .route_write(id)
-            .map_err(|why| ApiError::misrouted(why, no_shard))?;
+        let routed = match intent {
+            Intent::Create => node.route_create(id),
+            Intent::Replace => node.route_write(id),
+        };
+        let replica = routed.map_err(|why| ApiError::misrouted(why, no_shard))?;
         if intent == Intent::Create {
             return Ok(Target {
                 how: How::Create,

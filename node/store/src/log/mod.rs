@@ -6,6 +6,7 @@
 
 mod account;
 mod cache;
+mod catch_up;
 pub(crate) mod epochs;
 pub(crate) mod marker;
 mod prefill;
@@ -71,6 +72,7 @@ pub(crate) struct Log {
     /// How far the active segment was filled with zeros, ahead of small appends.
     prefilled: u64,
     unsynced: sync::Unsynced,
+    catch_up: catch_up::CatchUp,
     poison: Option<Poisoned>,
     next_number: u32,
 }
@@ -134,6 +136,7 @@ impl Log {
         );
         assert!(record.head.epoch >= self.appended.epoch, "epochs only grow");
         self.make_room(record.head.lengths(), room)?;
+        self.admit_commit(record.head.commit)?;
         let entry = Entry::new(&record.head, self.active().end);
         self.place(record, &entry).map_err(AppendError::Poisoned)?;
         self.appended = Position {

@@ -61,6 +61,7 @@ impl Log {
             lsn,
         };
         self.synced = lsn;
+        self.forget_told();
         self.shared.set_written(lsn);
         self.resume_at(lsn, was_full && is_whole);
         Ok(moved)

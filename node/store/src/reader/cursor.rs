@@ -22,14 +22,16 @@ use crate::store::{Change, Committed};
 pub(super) enum Until {
     /// What is committed: for the catalog, and for people.
     Committed,
-    /// What is in the files: for followers.
+    /// What is in the files.
     Written,
+    /// What is in the files, and is not dead: for followers.
+    Needed,
 }
 
 /// Reads records in the order of lsns.
 #[derive(Debug)]
 pub struct Cursor {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     until: Until,
     /// Everything up to here was read, or was compacted, or is damaged.
     covered: Lsn,
@@ -55,7 +57,7 @@ impl Cursor {
     fn end(&self) -> Lsn {
         match self.until {
             Until::Committed => self.shared.committed(),
-            Until::Written => self.shared.written(),
+            Until::Written | Until::Needed => self.shared.written(),
         }
     }
 
@@ -103,7 +105,7 @@ impl Cursor {
     }
 
     /// The next record's head, and the segment it is in.
-    fn next_fetched(&mut self) -> Result<Option<(Fetched, Arc<Segment>)>, ReadError> {
+    pub(super) fn next_fetched(&mut self) -> Result<Option<(Fetched, Arc<Segment>)>, ReadError> {
         while self.covered < self.end() {
             let Some((segment, start)) = self.position() else {
                 return Ok(None);
@@ -122,6 +124,10 @@ impl Cursor {
                 }
                 Err(FetchError::Disk(error)) => return Err(error.into()),
                 Err(FetchError::Head(_) | FetchError::Block { .. }) => {
+                    if self.until == Until::Needed && self.skip(&segment, start)? {
+                        let what = format!("a record behind {} has no head", self.covered);
+                        return Err(ReadError::Damaged { what });
+                    }
                     if !self.leave(&segment, start)? {
                         return Ok(None);
                     }

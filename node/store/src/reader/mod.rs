@@ -2,6 +2,7 @@
 //! They see the committed prefix only.
 
 mod cursor;
+mod needed;
 mod open_content;
 
 use std::io;

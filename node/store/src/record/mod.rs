@@ -63,7 +63,7 @@ impl Record {
     }
 
     /// Joins parts that were read and verified.
-    pub(crate) fn from_parts(head: Head, head_bytes: Bytes, payload: Payload) -> Record {
+    pub(crate) fn of_verified(head: Head, head_bytes: Bytes, payload: Payload) -> Record {
         Record {
             head,
             head_bytes,
@@ -71,7 +71,13 @@ impl Record {
         }
     }
 
-    /// Header, block table, metadata and payload without padding: what a frame carries.
+    /// Header, block table and metadata: what travels before the payload. A clone of it copies no
+    /// byte, nor does one of [`Payload::bytes`].
+    pub fn head_bytes(&self) -> &Bytes {
+        &self.head_bytes
+    }
+
+    /// Header, block table, metadata and payload without padding, in one piece: copies all of them.
     pub fn to_bytes(&self) -> Bytes {
         let mut out = Vec::with_capacity(self.head_bytes.len() + self.payload.len());
         out.extend_from_slice(&self.head_bytes);
@@ -79,27 +85,48 @@ impl Record {
         Bytes::from(out)
     }
 
-    /// Reads what [`Record::to_bytes`] wrote, and verifies every byte of it.
+    /// Reads what [`Record::to_bytes`] wrote, and verifies every byte of it. Copies none: the
+    /// record keeps `bytes` alive.
     ///
     /// # Errors
     /// When it is not exactly one intact record of this log.
     pub fn from_bytes(bytes: &Bytes, log: u64) -> Result<Record, DecodeRecordError> {
-        let found = bytes.len() as u64;
-        let too_short = DecodeRecordError::Length {
-            expected: HEADER_BYTES as u64,
-            found,
-        };
-        let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(too_short)?;
-        let head = Head::decode(header, log)?;
-        let expected = head.lengths().head() + head.payload_bytes;
-        if found != expected {
-            return Err(DecodeRecordError::Length { expected, found });
+        let head = decode_head(bytes, bytes.len(), log)?;
+        let at = head_length(&head, bytes.len(), bytes.len())?;
+        Record::verified(head, bytes.slice(..at), bytes.slice(at..))
+    }
+
+    /// Joins [`Record::head_bytes`] and the payload's bytes, as they came in, and verifies every
+    /// byte of both. Copies none.
+    ///
+    /// # Errors
+    /// When they are not exactly one intact record of this log.
+    pub fn from_parts(
+        head_bytes: Bytes,
+        payload: Bytes,
+        log: u64,
+    ) -> Result<Record, DecodeRecordError> {
+        let found = head_bytes.len() + payload.len();
+        let head = decode_head(&head_bytes, found, log)?;
+        let at = head_length(&head, head_bytes.len(), found)?;
+        if at != head_bytes.len() {
+            return Err(wrong_length(&head, found));
         }
-        let head_bytes = bytes.slice(..head.lengths().head() as usize);
+        Record::verified(head, head_bytes, payload)
+    }
+
+    fn verified(
+        head: Head,
+        head_bytes: Bytes,
+        payload: Bytes,
+    ) -> Result<Record, DecodeRecordError> {
+        if payload.len() as u64 != head.payload_bytes {
+            return Err(wrong_length(&head, head_bytes.len() + payload.len()));
+        }
         if !Head::verify(&head_bytes) {
             return Err(DecodeHeadError::Checksum.into());
         }
-        let payload = Payload::verified(bytes.slice(head_bytes.len()..), table(&head, &head_bytes))
+        let payload = Payload::verified(payload, table(&head, &head_bytes))
             .ok_or(DecodeRecordError::Payload)?;
         Ok(Record {
             head,
@@ -111,6 +138,32 @@ impl Record {
     /// The checksum that names the record's exact bytes in a handshake.
     pub fn checksum(&self) -> u32 {
         Head::checksum(&self.head_bytes)
+    }
+}
+
+fn decode_head(bytes: &[u8], found: usize, log: u64) -> Result<Head, DecodeRecordError> {
+    let too_short = DecodeRecordError::Length {
+        expected: HEADER_BYTES as u64,
+        found: found as u64,
+    };
+    let header = bytes.first_chunk::<HEADER_BYTES>().ok_or(too_short)?;
+    Ok(Head::decode(header, log)?)
+}
+
+/// The length of header, table and metadata, of which `there` bytes are there.
+fn head_length(head: &Head, there: usize, found: usize) -> Result<usize, DecodeRecordError> {
+    let length = head.lengths().head() as usize;
+    if length <= there {
+        Ok(length)
+    } else {
+        Err(wrong_length(head, found))
+    }
+}
+
+fn wrong_length(head: &Head, found: usize) -> DecodeRecordError {
+    DecodeRecordError::Length {
+        expected: head.lengths().head() + head.payload_bytes,
+        found: found as u64,
     }
 }
 

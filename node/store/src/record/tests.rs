@@ -173,6 +173,52 @@ fn a_record_ends_exactly_where_its_header_says() {
     assert_eq!(Record::from_bytes(&whole, LOG), Ok(record));
 }
 
+// If this fails, a node copies every byte that it sends or takes in.
+#[test]
+fn a_record_in_two_parts_is_the_same_and_shares_their_bytes() {
+    let record = record(b"metadata", &body(4, 70_000));
+    let (head, payload) = (record.head_bytes().clone(), record.payload.bytes().clone());
+    let joined = Record::from_parts(head.clone(), payload.clone(), LOG).expect("intact");
+    assert_eq!(joined, record);
+    assert_eq!(joined.head_bytes().as_ptr(), head.as_ptr());
+    assert_eq!(joined.payload.bytes().as_ptr(), payload.as_ptr());
+    let whole = record.to_bytes();
+    let read = Record::from_bytes(&whole, LOG).expect("intact");
+    assert_eq!(read.head_bytes().as_ptr(), whole.as_ptr());
+    assert_eq!(read.payload.bytes().as_ptr(), whole[head.len()..].as_ptr());
+}
+
+// If this fails, a follower stores a payload under another record's header.
+#[test]
+fn parts_that_are_not_one_record_are_refused() {
+    let (one, other) = (record(b"metadata", &body(4, 300)), body(5, 300));
+    let (head, payload) = (one.head_bytes(), one.payload.bytes());
+    let refused = |head: Bytes, payload: Bytes| {
+        Record::from_parts(head, payload, LOG).expect_err("not one record")
+    };
+    let length = |found| DecodeRecordError::Length {
+        expected: one.to_bytes().len() as u64,
+        found,
+    };
+    assert_eq!(refused(head.clone(), other), DecodeRecordError::Payload);
+    let whole = one.to_bytes();
+    let found = whole.len() as u64;
+    for at in [head.len() - 1, head.len() + 1] {
+        let (early, late) = (whole.slice(..at), whole.slice(at..));
+        assert_eq!(refused(early, late), length(found), "cut at {at}");
+    }
+    let short = payload.slice(1..);
+    assert_eq!(refused(head.clone(), short), length(found - 1));
+    let mut flipped = head.to_vec();
+    flipped[130] ^= 1;
+    assert_eq!(
+        refused(flipped.into(), payload.clone()),
+        DecodeRecordError::Head(DecodeHeadError::Checksum)
+    );
+    assert!(Record::from_parts(head.clone(), payload.clone(), LOG ^ 1).is_err());
+    assert!(Record::from_parts(head.slice(..100), payload.clone(), LOG).is_err());
+}
+
 // If this fails, an older program guesses at records that it cannot understand.
 #[test]
 fn unknown_formats_kinds_flags_and_codecs_are_named() {

@@ -70,6 +70,10 @@ impl Applying<'_> {
             Kind::Put | Kind::Commit => {
                 let existed = self.replace(entry, segment, |_| true);
                 self.contents += u64::from(!existed);
+                // Only now that the index leads to its chunks.
+                if entry.kind == Kind::Commit {
+                    self.log.shared.end_upload(entry.upload);
+                }
                 self.log.shared.forget_damage(&entry.id);
             }
             Kind::Describe => {
@@ -82,6 +86,7 @@ impl Applying<'_> {
             }
             Kind::Abort | Kind::Epoch => {
                 for upload in ended {
+                    self.log.shared.end_upload(upload.first);
                     let chunks = upload.chunks.iter().map(|chunk| chunk.lsn);
                     self.kill_chunks(chunks.collect(), upload.first);
                 }
@@ -201,6 +206,8 @@ impl Replay {
 
     pub(super) fn into_store(self, log: Log) -> Store {
         let shared = Arc::clone(&log.shared);
+        let unended = self.uploads.names().chain(self.pending.upload_names());
+        unended.for_each(|first| shared.begin_upload(first));
         Store {
             log,
             shared,
@@ -209,6 +216,7 @@ impl Replay {
             upkeep: self.upkeep,
             leads: None,
             contents: self.contents,
+            kept: None,
         }
     }
 }

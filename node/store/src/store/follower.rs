@@ -33,6 +33,11 @@ impl Store {
                 current: end.epoch,
             });
         }
+        if record.head.commit >= record.head.lsn {
+            return Err(ReplicateError::Contradiction(
+                "a record tells of its own commit",
+            ));
+        }
         self.check_upload(&record)?;
         let content = record.content()?;
         self.leads = None;
@@ -69,11 +74,17 @@ impl Store {
         );
         while let Some(record) = self.pending.pop_above(lsn) {
             self.uploads.undo(&record);
+            if record.entry.kind == Kind::Chunk && record.entry.upload == record.entry.lsn {
+                self.shared.end_upload(record.entry.lsn);
+            }
             if let Some(state) = self.log.state_mut(record.segment) {
                 state.forget(&record.entry);
             }
         }
         self.leads = None;
+        self.forget_kept_above(lsn);
+        // The header that tells this commit may be among what goes.
+        self.log.marker.raise(self.shared.committed())?;
         self.log.truncate_after(lsn).map(drop)
     }
 }

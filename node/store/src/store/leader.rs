@@ -417,6 +417,9 @@ impl Store {
     ) -> Result<Lsn, AppendError> {
         let (segment, entry) = self.log.append(&record, room)?;
         let ended = self.uploads.follow(&entry);
+        if entry.kind == Kind::Chunk {
+            self.shared.begin_upload(entry.upload);
+        }
         self.pending.push(PendingRecord {
             entry,
             epoch: record.head.epoch,
@@ -424,6 +427,7 @@ impl Store {
             content,
             ended,
         });
+        self.keep(record);
         Ok(entry.lsn)
     }
 }

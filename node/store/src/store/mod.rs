@@ -3,6 +3,7 @@
 //! A single owner calls it; nothing here waits, spawns or reads a clock. What others need, they get
 //! as a [`Reader`], a [`SyncJob`] or a [`Chore`].
 
+mod appended;
 mod apply;
 mod error;
 mod follower;
@@ -26,6 +27,7 @@ use crate::log::{Log, SyncDone, SyncJob};
 use crate::pending::{Pending, Uploads};
 use crate::poison::Poisoned;
 use crate::reader::Reader;
+use crate::record::Record;
 use crate::record::kind::Kind;
 use crate::segment::header::SEGMENT_HEADER_BYTES;
 use crate::shared::Shared;
@@ -42,6 +44,8 @@ pub struct Store {
     /// The epoch that this process leads in; none while it does not lead.
     leads: Option<Epoch>,
     contents: u64,
+    /// What was appended and not taken yet; none while nobody wants it.
+    kept: Option<Vec<Record>>,
 }
 
 /// `appended >= synced >= committed`.

@@ -5,6 +5,7 @@ mod compact;
 mod punch;
 mod rewrite;
 mod seal;
+mod trust;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ enum Work {
     Seal(seal::Seal),
     Punch(punch::Punch),
     Compact(Compaction),
+    Trust(trust::Trust),
 }
 
 /// The outcome of a [`Chore`], for the owner.
@@ -38,6 +40,7 @@ enum Done {
     Sealed(seal::Sealed),
     Punched(punch::Punched),
     Compacted(Box<rewrite::Rewritten>),
+    Trusted(trust::Trusted),
 }
 
 /// Why a chore came to nothing. It is tried again later; nothing is lost.
@@ -78,6 +81,7 @@ impl Chore {
             Work::Seal(seal) => Done::Sealed(seal.run()),
             Work::Punch(punch) => Done::Punched(punch.run()),
             Work::Compact(compaction) => Done::Compacted(Box::new(compaction.run(may_go_on))),
+            Work::Trust(trust) => Done::Trusted(trust.run()),
         })
     }
 }
@@ -127,7 +131,8 @@ impl Store {
         let seal = self.next_seal().map(Work::Seal);
         let punch = self.next_punch().map(Work::Punch);
         let compact = self.next_compaction(now_ms).map(Work::Compact);
-        [seal, punch, compact]
+        let trust = self.next_trust(now_ms).map(Work::Trust);
+        [seal, punch, compact, trust]
             .into_iter()
             .flatten()
             .map(Chore)
@@ -143,6 +148,7 @@ impl Store {
             Done::Sealed(sealed) => self.finish_seal(sealed),
             Done::Punched(punched) => self.finish_punch(punched),
             Done::Compacted(rewritten) => self.finish_compaction(*rewritten),
+            Done::Trusted(trusted) => self.finish_trust(trusted),
         }
     }
 }

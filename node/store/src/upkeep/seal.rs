@@ -8,6 +8,7 @@ use wire::Lsn;
 
 use super::ChoreError;
 use crate::disk::Disk;
+use crate::log::marker::CommitMarker;
 use crate::segment::Segment;
 use crate::segment::header::SEGMENT_HEADER_BYTES;
 use crate::segment::index_file::SegmentIndex;
@@ -22,6 +23,7 @@ pub(super) struct Seal {
     segment: Arc<Segment>,
     last: Lsn,
     end: u64,
+    marker: Arc<CommitMarker>,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,10 @@ impl Seal {
                 Found::End | Found::Damage(_) => return Err(io::ErrorKind::InvalidData.into()),
             }
         }
+        if self.marker.stands_alone() {
+            // A restart verifies all payloads above the known commit: no more than these should be.
+            self.marker.raise(self.last)?;
+        }
         file.set_len(self.end)?;
         index.persist(&*self.disk, &self.dir, self.log, self.segment.name)
     }
@@ -85,6 +91,7 @@ impl Store {
             segment: Arc::clone(&due.segment),
             last: due.last,
             end: due.end,
+            marker: Arc::clone(&self.log.marker),
         })
     }
 

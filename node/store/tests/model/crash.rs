@@ -166,7 +166,7 @@ impl Wreck {
         world.disk.set_capacity(None);
         world.begin_epoch().expect("the disk is healthy");
         world.settle().expect("the disk is healthy");
-        upkeep(&mut world);
+        upkeep(&mut world.store, world.now_ms);
         check_store(&mut world.store, &world.expected, world.now_ms);
         let view = world.expected.view(world.expected.committed);
         check_space(&world.disk, &world.store, &view);
@@ -174,7 +174,7 @@ impl Wreck {
     }
 }
 
-fn open(disk: &SimulatedDisk, plan: Plan) -> Store {
+pub(crate) fn open(disk: &SimulatedDisk, plan: Plan) -> Store {
     start(disk, plan.geometry())
         .unwrap_or_else(|error| panic!("the log cannot be opened again: {error}"))
 }
@@ -190,15 +190,15 @@ fn interrupt_recovery(disk: SimulatedDisk, plan: Plan, random: &mut Random) -> S
 }
 
 /// Carries out chores until there are none left.
-fn upkeep(world: &mut World) {
+pub(crate) fn upkeep(store: &mut Store, now_ms: u64) {
     for _ in 0..UPKEEP_ROUNDS_MAX {
-        let chores = world.store.chores(world.now_ms);
+        let chores = store.chores(now_ms);
         if chores.is_empty() {
             return;
         }
         for chore in chores {
             let done = chore.run(&mut |_| true);
-            world.store.finish(done).expect("the disk is healthy");
+            store.finish(done).expect("the disk is healthy");
         }
     }
     panic!("upkeep never comes to an end");

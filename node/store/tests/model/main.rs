@@ -9,6 +9,7 @@ mod answers;
 mod check;
 mod crash;
 mod expectation;
+mod follow;
 mod plan;
 mod requests;
 mod workload;
@@ -19,10 +20,15 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crash::{Case, operations, wreck};
+use follow::History;
 
 const SEEDS: Range<u64> = 0..100;
 const CRASHES: u64 = 4;
 const STATES_MIN: u64 = 10_000;
+
+const FOLLOWER_SEEDS: Range<u64> = 0..30;
+const FOLLOWER_CRASHES: u64 = 4;
+const FOLLOWER_STATES_MIN: u64 = 4_000;
 
 /// More failures than this tell nothing new.
 const FAILURES_MAX: usize = 20;
@@ -111,6 +117,31 @@ fn after_a_crash_at_any_operation_the_store_holds_what_it_acknowledged() {
         "after {states} crash states:\n{}",
         failures.join("\n")
     );
+}
+
+// If this fails, a mirror that loses its power while it catches up has lost what it acknowledged,
+// or calls itself damaged for ever.
+#[test]
+fn after_a_crash_at_any_operation_a_follower_has_all_it_synced_and_nothing_is_damaged() {
+    let mut states = 0;
+    for seed in FOLLOWER_SEEDS {
+        let history = History::of(seed);
+        for stop in 0..=history.operations(seed) {
+            let wreck = history.wreck(seed, stop);
+            for crash in 0..FOLLOWER_CRASHES {
+                let crash = seed << 40 ^ stop << 16 ^ crash;
+                let outcome = catch_unwind(AssertUnwindSafe(|| history.check(&wreck, crash)));
+                if let Err(panic) = outcome {
+                    panic!(
+                        "seed {seed}, stop {stop}, crash {crash}: {}",
+                        message(&*panic)
+                    );
+                }
+                states += 1;
+            }
+        }
+    }
+    assert!(states >= FOLLOWER_STATES_MIN, "only {states} crash states");
 }
 
 // If this fails, a failing crash cannot be replayed from its seed.

@@ -1,5 +1,7 @@
 //! A follower takes exactly its leader's records, in order, and nothing else.
 
+mod catch_up;
+
 use bytes::Bytes;
 use store::{DecodeRecordError, How, Record, ReplicateError};
 use wire::{Epoch, Lsn};

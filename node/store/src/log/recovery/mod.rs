@@ -1,6 +1,6 @@
 //! Opening a log again: which files belong to it, which records, and where it ends.
 //!
-//! The highest commit lsn in any intact header decides. Damage at or below it is damage: it is
+//! The highest commit lsn in any intact header decides, unless the commit marker stands alone. Damage at or below it is damage: it is
 //! noted and never cut. Above it the log is cut at the first bad record, whatever follows, because
 //! unsynced pages reach the disk in any order; what is cut goes to `quarantine/`.
 
@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use wire::{Lsn, Position};
 
+use super::catch_up::CatchUp;
 use super::epochs::Epochs;
 use super::marker::CommitMarker;
 use super::{Log, sync};
@@ -25,6 +26,7 @@ use crate::segment::entry::Entry;
 use crate::segment::header::DecodeSegmentError;
 use crate::shared::Shared;
 use load::Loader;
+use survey::Surveyed;
 
 /// The folder, in the log's own, for what was cut off.
 pub(super) const QUARANTINE: &str = "quarantine";
@@ -108,17 +110,41 @@ impl Opening<'_> {
     pub(crate) fn open(&self, visit: Visit<'_>) -> Result<(Log, Recovery), OpenError> {
         let quarantine = self.disk.create_dir(&self.dir.join(QUARANTINE));
         self.disk("make the quarantine", quarantine)?;
+        let mut marker = self.marker()?;
+        let mut quarantined_bytes = 0;
+        if marker.stands_alone() {
+            quarantined_bytes = self.end_catch_up(marker)?;
+            marker = self.marker()?;
+        }
+        let (mut log, mut report) = self.load(marker, visit)?;
+        report.quarantined_bytes += quarantined_bytes;
+        log.begin_or_resume().map_err(OpenError::Begin)?;
+        Ok((log, report))
+    }
+
+    fn marker(&self) -> Result<CommitMarker, OpenError> {
         let marker = CommitMarker::open(&**self.disk, self.dir, self.log);
-        let marker = self.disk("open the commit marker", marker)?;
+        self.disk("open the commit marker", marker)
+    }
+
+    /// A crash in the middle of a catch-up: what headers tell counts only after what did not arrive
+    /// is cut off. All that is left is durable then, and with it all that the headers in it tell of.
+    fn end_catch_up(&self, marker: CommitMarker) -> Result<u64, OpenError> {
+        let (log, report) = self.load(marker, &mut |_, _, _, _| Ok(()))?;
+        let back = log.marker.stand_back_after_recovery();
+        self.disk("write the commit marker", back)?;
+        Ok(report.quarantined_bytes)
+    }
+
+    /// Reads the log that lies there, and cuts what must be cut.
+    fn load(&self, marker: CommitMarker, visit: Visit<'_>) -> Result<(Log, Recovery), OpenError> {
         let surveyed = self.survey()?;
-        let commits = surveyed.iter().map(|piece| piece.commit);
-        let commit = commits.chain([marker.commit()]).max().unwrap_or(Lsn::ZERO);
+        let commit = known_commit(&marker, &surveyed);
         let mut loader = Loader::new(self, self.empty_log(marker), commit);
         loader.load(surveyed, visit)?;
-        let (mut log, report) = loader.finish()?;
+        let (log, report) = loader.finish()?;
         self.disk("sync the folder", self.disk.sync_dir(self.dir))?;
         log.shared.set_committed(commit);
-        log.begin_or_resume().map_err(OpenError::Begin)?;
         Ok((log, report))
     }
 
@@ -140,10 +166,18 @@ impl Opening<'_> {
             reserved: 0,
             prefilled: 0,
             unsynced: sync::Unsynced::default(),
+            catch_up: CatchUp::default(),
             poison: None,
             next_number: 0,
         }
     }
+}
+
+/// The highest commit that may be trusted.
+fn known_commit(marker: &CommitMarker, surveyed: &[Surveyed]) -> Lsn {
+    let headers = surveyed.iter().map(|piece| piece.commit);
+    let told = headers.filter(|_| !marker.stands_alone());
+    told.fold(marker.commit(), Lsn::max)
 }
 
 impl Log {

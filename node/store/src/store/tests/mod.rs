@@ -1,5 +1,6 @@
 //! The rules of the store, role by role.
 
+mod appended;
 mod apply;
 mod decisions;
 mod follower;

@@ -4,6 +4,7 @@ mod compaction;
 mod deletes;
 mod punch;
 mod seal;
+mod trust;
 
 use super::{Chore, ChoreError, Work};
 use crate::stage::Stage;
@@ -15,6 +16,7 @@ fn due(stage: &mut Stage) -> (Vec<&'static str>, Vec<Chore>) {
         Work::Seal(_) => "seal",
         Work::Punch(_) => "punch",
         Work::Compact(_) => "compact",
+        Work::Trust(_) => "trust",
     });
     (named.collect(), chores)
 }

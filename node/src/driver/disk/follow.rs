@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use replica::Event;
 use store::{OpenError, Store};
 use uuid::Uuid;
-use wire::ShardNo;
 use wire::membership::HeartbeatAnswer;
-use wire::shard::{Revision, ShardRecord};
+use wire::shard::ShardRecord;
+use wire::{NodeName, ShardNo};
 
-use super::disk_thread::DiskThread;
-use super::replica::Replica;
-use super::table::Standing;
+use super::DiskThread;
+use super::replica::{Nature, Replica};
+use crate::driver::table::Standing;
 use crate::membership::data_dir::{DataDirError, HeldReplica, MakeReplicaError, NewReplica};
 use crate::membership::duty::{self, Held, Step};
 
@@ -31,7 +32,7 @@ impl DiskThread {
     ///
     /// # Errors
     /// When the data directory cannot be listed.
-    pub(super) fn open_replicas(&mut self) -> Result<(), DataDirError> {
+    pub(in crate::driver) fn open_replicas(&mut self) -> Result<(), DataDirError> {
         for held in self.dir.replicas()? {
             match held {
                 Ok(held) => self.open_replica(held),
@@ -50,12 +51,20 @@ impl DiskThread {
             shard,
             replica,
             log,
+            log_dir,
+            consistent_from,
             record,
         } = held;
-        match Store::open(Arc::clone(&self.disk), &self.dir.log(shard), log) {
+        match Store::open(Arc::clone(&self.disk), &log_dir, log) {
             Ok((store, recovery)) => {
                 tracing::info!(%shard, ?recovery, "opened");
-                self.add_replica(Replica::new(shard, replica, store, record));
+                let nature = Nature {
+                    shard,
+                    replica,
+                    log,
+                    consistent_from,
+                };
+                self.add_replica(&nature, store, record);
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
@@ -64,29 +73,43 @@ impl DiskThread {
         }
     }
 
-    fn add_replica(&mut self, mut replica: Replica) {
-        let shard = replica.shard;
-        match replica.flush() {
-            Ok(job) => {
-                let done = job.map(store::SyncJob::run);
-                let synced = done.map(|done| replica.store.synced(done)).transpose();
-                replica.commit(&self.around.me);
-                self.replicas.insert(shard, replica);
-                if let Err(poisoned) = synced {
-                    self.poison(shard, &poisoned);
-                }
-            }
-            Err(poisoned) => {
-                self.replicas.insert(shard, replica);
-                self.poison(shard, &poisoned);
-            }
+    fn add_replica(&mut self, nature: &Nature, mut store: Store, record: Option<ShardRecord>) {
+        let shard = nature.shard;
+        let synced = store.flush().and_then(|job| match job {
+            Some(job) => store.synced(job.run()).map(drop),
+            None => Ok(()),
+        });
+        // Only this node could have committed anything, and all that is synced it has.
+        if synced.is_ok()
+            && record
+                .as_ref()
+                .is_some_and(|record| duty::is_alone(&self.around.me, nature.replica, record))
+        {
+            let synced = store.positions().synced;
+            store.commit_to(synced, &mut Vec::new());
         }
-        self.publish(shard);
+        let replica = Replica::new(nature, store, &self.around.me, self.session_ms);
+        self.replicas.insert(shard, replica);
+        self.changed.insert(shard);
+        if let Err(poisoned) = synced {
+            self.feed(shard, Event::Failed(poisoned.to_string()));
+        }
+        let peers: Vec<NodeName> = self.links.keys().cloned().collect();
+        for peer in peers {
+            self.feed(shard, Event::LinkUp(peer));
+        }
+        if let Some(record) = record {
+            if let Some(replica) = self.replicas.get_mut(&shard) {
+                replica.record = Some(record.clone());
+            }
+            self.changed.insert(shard);
+            self.feed(shard, Event::Record(record));
+        }
     }
 
     /// Does what a heartbeat's answer asks for. What fails is tried again: the map counts as seen
     /// only when all of it was obeyed.
-    pub(super) fn follow(&mut self, answer: HeartbeatAnswer, now_ms: u64) {
+    pub(super) fn follow(&mut self, answer: HeartbeatAnswer) {
         match self.dir.identity().cluster {
             Some(cluster) if cluster != answer.cluster => return,
             Some(_) => {}
@@ -99,28 +122,35 @@ impl DiskThread {
                 self.around.presence.joined(answer.cluster);
             }
         }
+        self.session_ms = answer.session_ms;
+        for replica in self.replicas.values_mut() {
+            replica.core.set_session_ms(answer.session_ms);
+        }
         let Some(map) = answer.map else { return };
         let mut obeyed = true;
         for record in &map.shards {
-            if let Err(error) = self.obey(record, now_ms) {
-                let shard = record.shard;
-                tracing::error!(%shard, error = &error as &dyn std::error::Error, "not obeyed");
-                obeyed = false;
-            }
+            obeyed &= self.obey_or_report(record);
         }
         if obeyed {
             self.around.presence.saw_map(answer.map_version);
         }
     }
 
-    fn obey(&mut self, record: &ShardRecord, now_ms: u64) -> Result<(), ObeyError> {
+    /// Obeys a record of the register; false when that failed.
+    pub(super) fn obey_or_report(&mut self, record: &ShardRecord) -> bool {
+        let obeyed = self.obey(record);
+        if let Err(error) = &obeyed {
+            let shard = record.shard;
+            tracing::error!(%shard, error = error as &dyn std::error::Error, "not obeyed");
+        }
+        obeyed.is_ok()
+    }
+
+    fn obey(&mut self, record: &ShardRecord) -> Result<(), ObeyError> {
         let shard = record.shard;
         let held = self.replicas.get(&shard).map(|replica| Held {
             replica: replica.replica,
-            revision: replica
-                .record
-                .as_ref()
-                .map_or(Revision::NONE, ShardRecord::revision),
+            record: replica.record.as_ref(),
         });
         let offers = &self.dir.identity().offers;
         match duty::step(&self.around.me, held, offers, record) {
@@ -130,11 +160,21 @@ impl DiskThread {
                 return Ok(());
             }
             Step::Make(replica) => self.make_replica(record, replica)?,
+            Step::Replace(replica) => {
+                self.leave(shard)?;
+                self.make_replica(record, replica)?;
+            }
+            Step::Leave => return self.leave(shard),
             Step::Obey => {}
         }
         // Kept before it is acted on: a node never goes back to an older epoch.
         self.dir.keep_record(record)?;
-        self.act_on(record, now_ms);
+        if let Some(replica) = self.replicas.get_mut(&shard) {
+            replica.record = Some(record.clone());
+            self.changed.insert(shard);
+        }
+        self.feed(shard, Event::Record(record.clone()));
+        self.touch(shard);
         Ok(())
     }
 
@@ -146,68 +186,40 @@ impl DiskThread {
             replica,
             log,
         };
-        self.dir
+        let log_dir = self
+            .dir
             .make_replica(new, |dir| Store::create(disk, dir, log).map(drop))?;
-        let (store, _) = Store::open(Arc::clone(&self.disk), &self.dir.log(shard), log)?;
+        let (store, _) = Store::open(Arc::clone(&self.disk), &log_dir, log)?;
         tracing::info!(%shard, %replica, "made");
-        self.add_replica(Replica::new(shard, replica, store, None));
+        let nature = Nature {
+            shard,
+            replica,
+            log,
+            consistent_from: None,
+        };
+        self.add_replica(&nature, store, None);
         // Only now: a heartbeat without the offer and without the replica would say that the
         // replica is lost.
         self.around.presence.offers(self.dir.identity().offer());
         Ok(())
     }
 
-    fn act_on(&mut self, record: &ShardRecord, now_ms: u64) {
-        let shard = record.shard;
-        let epoch = duty::epoch_led(&self.around.me, record);
-        let Some(replica) = self.replicas.get_mut(&shard) else {
-            return;
+    /// The register names this replica no more: it goes, and its folder is kept for a while.
+    fn leave(&mut self, shard: ShardNo) -> Result<(), ObeyError> {
+        let Some(mut replica) = self.replicas.remove(&shard) else {
+            return Ok(());
         };
-        replica.record = Some(record.clone());
-        match epoch {
-            Some(_) if replica.standing == Standing::Poisoned => {}
-            Some(epoch) if epoch > replica.last_epoch() => {
-                replica.lose();
-                match replica.store.begin_epoch(epoch, now_ms) {
-                    Ok(start) => {
-                        replica.standing = Standing::Elected;
-                        replica.epoch_start = Some(start);
-                        self.touch(shard);
-                    }
-                    Err(error) => tracing::error!(%shard, %epoch, %error, "cannot begin an epoch"),
-                }
-            }
-            // The same term goes on: the shard was closed, or its members changed.
-            Some(_) => self.touch(shard),
-            None => self.resign(shard),
+        tracing::info!(%shard, replica = %replica.replica, "is a member no more");
+        for link in self.links.values() {
+            link.stop_stream(shard);
         }
-        self.publish(shard);
-    }
-
-    fn resign(&mut self, shard: ShardNo) {
-        let Some(replica) = self.replicas.get_mut(&shard) else {
-            return;
-        };
+        self.around.table.remove(shard);
         if matches!(replica.standing, Standing::Leading | Standing::Elected) {
-            tracing::info!(%shard, "no longer leads");
-            replica.standing = Standing::Idle;
-            replica.epoch_start = None;
-            replica.lose();
             self.around.feed.resigned(shard);
         }
-    }
-
-    /// The epoch's first record is committed: from here on this process is the shard's order.
-    pub(super) fn assume_leadership(&mut self, shard: ShardNo) {
-        let Some(replica) = self.replicas.get_mut(&shard) else {
-            return;
-        };
-        replica.epoch_start = None;
-        replica.standing = Standing::Leading;
-        replica.measure();
-        tracing::info!(%shard, epoch = %replica.last_epoch(), "leads");
-        let view = Arc::new(replica.view(&self.around.me));
-        self.around.feed.leads(view);
-        self.publish(shard);
+        replica.lose();
+        self.dir.retire(shard)?;
+        self.around.presence.changed.notify_one();
+        Ok(())
     }
 }

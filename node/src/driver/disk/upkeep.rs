@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 use store::{Chore, ChoreDone};
 use wire::ShardNo;
 
-use super::command::{Command, Look};
+use crate::driver::command::{Command, Look};
 
 /// How fast compaction may rewrite. A slow disk writes 100 MB/s; a third of that leaves requests
 /// the better part, and still rewrites a full 256 MiB segment in 8 s.
 const COMPACT_BYTES_PER_S: u64 = 32 << 20;
 
 /// The thread; it ends after its chore when this is dropped.
-pub(super) struct Upkeep {
+pub(in crate::driver) struct Upkeep {
     chores: Option<Sender<(ShardNo, Chore)>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Upkeep {
     /// Starts the thread; finished chores go back to the disk thread through `commands`.
-    pub(super) fn start(commands: SyncSender<Command>) -> std::io::Result<Self> {
+    pub(in crate::driver) fn start(commands: SyncSender<Command>) -> std::io::Result<Self> {
         let (chores, queue) = channel();
         let thread = std::thread::Builder::new()
             .name("node-upkeep".to_owned())

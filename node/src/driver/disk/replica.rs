@@ -4,17 +4,20 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use replica::{Bugs, Core, EpochStart, Identity, LogState};
 use store::{AppendError, ChangeError, Committed, How, Payload, ReadError, Reader, Store, SyncJob};
 use uuid::Uuid;
 use wire::content::Status;
-use wire::position::{Epoch, Lsn, Position, ShardNo};
-use wire::shard::{ShardRecord, ShardState};
+use wire::position::{Lsn, Position, ShardNo};
+use wire::shard::{Member, ShardRecord, ShardState};
 use wire::{ContentId, stats::Space};
 
-use super::command::{ChangeFailure, ChangeRequest, Unlisted, Wait, What};
-use super::table::{ReplicaGauge, ReplicaView, Standing};
+use super::lag::Lag;
+use crate::driver::command::{ChangeFailure, ChangeRequest, Command, Unlisted, Wait, What};
+use crate::driver::table::{ReplicaGauge, ReplicaView, Standing};
+use crate::links::Source;
 use crate::lister::Feed;
-use crate::membership::duty::{self, Me};
+use crate::membership::duty::Me;
 
 /// Appended bytes that may wait for a sync that nobody asked for. Above this a round syncs, so
 /// that a small upload never waits for someone's gigabyte.
@@ -24,37 +27,80 @@ pub(super) struct Replica {
     pub(super) shard: ShardNo,
     pub(super) replica: Uuid,
     pub(super) store: Store,
+    pub(super) core: Core,
     pub(super) record: Option<ShardRecord>,
     pub(super) standing: Standing,
-    /// The first record of the epoch that this process was elected for.
-    pub(super) epoch_start: Option<Lsn>,
     pub(super) gauge: Arc<ReplicaGauge>,
+    /// What followers are sent.
+    pub(super) source: Arc<Source>,
+    pub(super) lag: Lag,
+    /// Changes that wait until the set is large enough to commit, or a handover is over.
+    pub(super) parked: VecDeque<Parked>,
+    /// Set while the log is a copy that began from nothing.
+    consistent_from: Option<Lsn>,
+    /// What is appended is kept for followers.
+    is_kept: bool,
+    /// What the core knows of the log's end.
+    told: Position,
+    log: u64,
     reader: Reader,
     /// In the order of their lsns, but for repeated requests, which wait no longer for it.
     waiting: VecDeque<Unlisted>,
-    committed: Vec<Committed>,
+    pub(super) committed: Vec<Committed>,
     /// What it takes on the disk, when it was last measured.
     used: u64,
     /// Uploads of which a chunk was refused: what comes after it cannot be appended.
     broken: HashSet<Lsn>,
 }
 
+/// A command that waits.
+pub(super) struct Parked {
+    pub(super) command: Command,
+    pub(super) since: Instant,
+}
+
+/// What a replica is, whatever happens to it.
+pub(super) struct Nature {
+    pub(super) shard: ShardNo,
+    pub(super) replica: Uuid,
+    pub(super) log: u64,
+    pub(super) consistent_from: Option<Lsn>,
+}
+
 impl Replica {
-    pub(super) fn new(
-        shard: ShardNo,
-        replica: Uuid,
-        store: Store,
-        record: Option<ShardRecord>,
-    ) -> Self {
+    /// A replica whose log is durable as it is.
+    pub(super) fn new(nature: &Nature, store: Store, me: &Me, session_ms: u64) -> Self {
+        let &Nature {
+            shard,
+            replica,
+            log,
+            consistent_from,
+        } = nature;
         let reader = store.reader();
+        let identity = Identity {
+            member: Member {
+                node: me.name.clone(),
+                replica,
+            },
+            incarnation: me.incarnation,
+        };
+        let state = log_state(&store, consistent_from);
+        let end = state.appended.lsn;
         Replica {
             shard,
             replica,
+            core: Core::new(identity, session_ms, state, Bugs::default()),
             store,
-            record,
+            record: None,
             standing: Standing::Idle,
-            epoch_start: None,
             gauge: Arc::default(),
+            source: Arc::new(Source::new(shard, reader.clone(), end)),
+            lag: Lag::default(),
+            parked: VecDeque::new(),
+            consistent_from,
+            is_kept: false,
+            told: Position::default(),
+            log,
             reader,
             waiting: VecDeque::new(),
             committed: Vec::new(),
@@ -63,26 +109,97 @@ impl Replica {
         }
     }
 
+    /// The log began anew: everything that looks at it does, too.
+    pub(super) fn begin_anew(&mut self, store: Store, consistent_from: Lsn) {
+        self.store = store;
+        self.consistent_from = Some(consistent_from);
+        self.reader = self.store.reader();
+        self.source = Arc::new(Source::new(self.shard, self.reader.clone(), Lsn::ZERO));
+        self.gauge = Arc::default();
+        self.committed.clear();
+        self.told = Position::default();
+    }
+
+    /// The log, as the core looks at it.
+    pub(super) fn log_state(&self) -> LogState {
+        log_state(&self.store, self.consistent_from)
+    }
+
+    /// The header checksum of the own record at an lsn.
+    pub(super) fn checksum_at(&self, lsn: Lsn) -> Option<u32> {
+        let mut cursor = self.reader.records(lsn.previous());
+        let record = cursor.next_record().ok()??;
+        (record.head.lsn == lsn).then(|| record.checksum())
+    }
+
+    /// The log's name.
+    pub(super) fn log(&self) -> u64 {
+        self.log
+    }
+
     /// What other threads may know of it.
-    pub(super) fn view(&self, me: &Me) -> ReplicaView {
-        let readable = self
-            .record
-            .as_ref()
-            .is_some_and(|record| duty::may_read(me, self.replica, record));
+    pub(super) fn view(&self) -> ReplicaView {
         ReplicaView {
             shard: self.shard,
             replica: self.replica,
+            log: self.log,
             record: self.record.clone(),
             standing: self.standing,
-            readable,
             reader: self.reader.clone(),
             gauge: Arc::clone(&self.gauge),
         }
     }
 
-    /// The epoch of the last record.
-    pub(super) fn last_epoch(&self) -> Epoch {
-        self.store.positions().appended.epoch
+    /// Where the log ends, if that is news to the core.
+    pub(super) fn news(&mut self) -> Option<Position> {
+        let appended = self.store.positions().appended;
+        let news = appended.lsn > self.told.lsn;
+        self.told = appended;
+        news.then_some(appended)
+    }
+
+    /// Whether no other replica has, or is to have, anything of this log.
+    pub(super) fn is_alone(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| {
+            let is_me = |member: &Member| member.replica == self.replica;
+            matches!(&record.replicas[..], [only] if is_me(only))
+                && matches!(&record.in_sync[..], [only] if is_me(only))
+        })
+    }
+
+    /// The log was cut.
+    pub(super) fn forget_news(&mut self) {
+        self.told = self.store.positions().appended;
+    }
+
+    /// Keeps what is appended for followers, from now on, if there are any.
+    pub(super) fn keep_for_followers(&mut self) {
+        self.is_kept = !self.is_alone();
+        if self.is_kept {
+            self.store.keep_appended();
+            self.source.tail.begin(self.store.positions().appended.lsn);
+        } else {
+            self.store.forget_appended();
+        }
+    }
+
+    /// As [`Replica::keep_for_followers`], when the leader that was alone is so no more, or is now.
+    pub(super) fn keep_for_new_followers(&mut self) {
+        if self.is_kept == self.is_alone() {
+            self.ship();
+            self.keep_for_followers();
+        }
+    }
+
+    /// Hands what was appended since the last time to those who send it to followers.
+    pub(super) fn ship(&mut self) -> bool {
+        let appended = self.store.take_appended();
+        let news = !appended.is_empty();
+        for record in appended {
+            self.lag.append(record.head.lsn, record.payload.len());
+            self.source.tail.push(record);
+        }
+        news
     }
 
     /// What it took on the disk when it was last measured, in bytes.
@@ -100,7 +217,9 @@ impl Replica {
         } = request;
         let outcome = match self.standing {
             Standing::Leading => self.append(id, what, now_ms),
-            Standing::Idle | Standing::Elected | Standing::Poisoned => Err(ChangeFailure::NotLed),
+            Standing::Idle | Standing::Following | Standing::Elected | Standing::Poisoned => {
+                Err(ChangeFailure::NotLed)
+            }
         };
         match outcome {
             Ok(outcome) => {
@@ -184,10 +303,19 @@ impl Replica {
         }
     }
 
+    /// Whether a request waits for a commit.
+    pub(super) fn waits(&self) -> bool {
+        !(self.waiting.is_empty() && self.parked.is_empty())
+    }
+
     /// Whether the next round must sync this log.
     pub(super) fn wants_sync(&self) -> bool {
         let positions = self.store.positions();
-        let awaited = !self.waiting.is_empty() || self.epoch_start.is_some();
+        let awaited = match self.standing {
+            // The leader waits for what a follower has.
+            Standing::Following | Standing::Elected => true,
+            Standing::Idle | Standing::Leading | Standing::Poisoned => !self.waiting.is_empty(),
+        };
         let unsynced = positions.appended.lsn > positions.synced;
         let due = awaited || self.store.unsynced_bytes() > UNSYNCED_BYTES_MAX;
         unsynced && due
@@ -196,18 +324,6 @@ impl Replica {
     /// Writes out what is buffered.
     pub(super) fn flush(&mut self) -> Result<Option<SyncJob>, store::Poisoned> {
         self.store.flush()
-    }
-
-    /// Commits what the record allows, given what is synced.
-    pub(super) fn commit(&mut self, me: &Me) {
-        let positions = self.store.positions();
-        let point = self
-            .record
-            .as_ref()
-            .and_then(|record| duty::commit_point(me, self.replica, record, positions.synced));
-        if let Some(point) = point.filter(|point| *point > positions.committed) {
-            self.store.commit_to(point, &mut self.committed);
-        }
     }
 
     /// Answers everyone whose change is committed, or passes them on to wait for its listing.
@@ -266,6 +382,23 @@ impl Replica {
         for waiting in self.waiting.drain(..) {
             waiting.fail(ChangeFailure::Lost);
         }
+        self.lag.lose();
+    }
+}
+
+fn log_state(store: &Store, consistent_from: Option<Lsn>) -> LogState {
+    let positions = store.positions();
+    let start = |start: &store::EpochStart| EpochStart {
+        epoch: start.epoch,
+        first: start.first,
+    };
+    LogState {
+        appended: positions.appended,
+        synced: positions.synced,
+        committed: positions.committed,
+        horizon: positions.horizon,
+        epochs: store.epochs().iter().map(start).collect(),
+        consistent_from,
     }
 }
 

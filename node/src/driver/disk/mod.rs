@@ -1,39 +1,53 @@
 //! The one thread that owns every log of the node.
 //!
-//! It works in rounds: take the commands that wait, append, sync all dirty logs at once, commit,
-//! answer. What arrives during a sync shares the next one; nothing else makes a group.
+//! It works in rounds: take the commands that wait, append, hand on to followers, sync all dirty
+//! logs at once, tell the cores, answer. What arrives during a sync shares the next one; nothing
+//! else makes a group.
 
-use std::collections::BTreeMap;
+mod effects;
+mod follow;
+mod heard;
+mod lag;
+mod replica;
+mod syncers;
+pub(super) mod upkeep;
+mod writes;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ::replica::Event;
 use store::disk::Disk;
 use store::{ChoreDone, Poisoned};
-use wire::{Lsn, ShardNo};
+use wire::limits::SESSION_DEFAULT;
+use wire::{Lsn, NodeName, ShardNo};
 
 use super::admission::Admission;
-use super::command::{ChangeFailure, ChunkReply, Command, Look};
-use super::handle::Presence;
-use super::replica::Replica;
-use super::syncers::Syncers;
+use super::command::{Command, Look};
+use super::handle::{Mailbox, Presence};
 use super::table::{Standing, Table};
-use super::upkeep::Upkeep;
 use crate::clock;
+use crate::links::Outbox;
 use crate::lister::Feed;
 use crate::membership::data_dir::DataDir;
 use crate::membership::duty::Me;
+use crate::membership::register::Ask;
 use crate::metrics::Metrics;
+use replica::Replica;
+use syncers::Syncers;
+use upkeep::Upkeep;
 
 /// Commands of one round. Enough for every request that can wait; few enough that the first of
 /// them is not held up by what comes after it.
 const ROUND_COMMANDS_MAX: usize = 1024;
 
-/// How often chores are looked for, and sizes measured, when nothing happens.
-const TICK: Duration = Duration::from_secs(1);
+/// How often the cores are told that time passed: at least every 100 ms, as they demand.
+const TICK: Duration = Duration::from_millis(80);
 
-/// The lsn of an appended chunk.
-type Chunked = Result<Lsn, ChangeFailure>;
+/// How often chores are looked for, and sizes measured, when nothing happens.
+const CHORES_EVERY: Duration = Duration::from_secs(1);
 
 /// What the disk thread shares with others.
 pub(super) struct Surroundings {
@@ -44,19 +58,33 @@ pub(super) struct Surroundings {
     pub(super) feed: Arc<Feed>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) abandoned: Arc<Mutex<Vec<(ShardNo, Lsn)>>>,
+    pub(super) register: tokio::sync::mpsc::Sender<Ask>,
+}
+
+/// What comes in.
+pub(super) struct Inbound {
+    pub(super) commands: Receiver<Command>,
+    pub(super) mailbox: Arc<Mailbox>,
 }
 
 pub(super) struct DiskThread {
     pub(super) dir: DataDir,
     pub(super) disk: Arc<dyn Disk>,
-    pub(super) replicas: BTreeMap<ShardNo, Replica>,
+    replicas: BTreeMap<ShardNo, Replica>,
     pub(super) around: Surroundings,
-    commands: Receiver<Command>,
+    /// The links that are up.
+    pub(super) links: BTreeMap<NodeName, Outbox>,
+    /// How long a node may be silent, in milliseconds.
+    pub(super) session_ms: u64,
+    /// Shards whose record is another one than was published.
+    pub(super) changed: BTreeSet<ShardNo>,
+    pub(super) inbound: Inbound,
     syncers: Syncers,
     upkeep: Upkeep,
     /// Logs that this round touched.
     touched: Vec<ShardNo>,
     next_tick: Instant,
+    next_chores: Instant,
     stopping: bool,
 }
 
@@ -65,20 +93,25 @@ impl DiskThread {
         dir: DataDir,
         disk: Arc<dyn Disk>,
         around: Surroundings,
-        commands: Receiver<Command>,
+        inbound: Inbound,
         upkeep: Upkeep,
     ) -> Self {
         let syncers = Syncers::new(Arc::clone(&around.metrics));
+        let session_ms = SESSION_DEFAULT.as_millis();
         DiskThread {
             dir,
             disk,
             replicas: BTreeMap::new(),
             around,
-            commands,
+            links: BTreeMap::new(),
+            session_ms: u64::try_from(session_ms).unwrap_or(u64::MAX),
+            changed: BTreeSet::new(),
+            inbound,
             syncers,
             upkeep,
             touched: Vec::new(),
             next_tick: Instant::now(),
+            next_chores: Instant::now(),
             stopping: false,
         }
     }
@@ -87,6 +120,8 @@ impl DiskThread {
     pub(super) fn run(mut self) {
         while !self.stopping {
             self.take_commands();
+            self.release_parked();
+            self.ship_touched();
             self.sync_touched();
             if Instant::now() >= self.next_tick {
                 self.tick();
@@ -97,7 +132,7 @@ impl DiskThread {
 
     fn take_commands(&mut self) {
         let patience = self.next_tick.saturating_duration_since(Instant::now());
-        let first = match self.commands.recv_timeout(patience) {
+        let first = match self.inbound.commands.recv_timeout(patience) {
             Ok(command) => Some(command),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
@@ -109,58 +144,28 @@ impl DiskThread {
         // sync.
         std::thread::yield_now();
         let now_ms = clock::now_ms();
+        self.take_mail();
         self.abort_abandoned(now_ms);
         let (mut next, mut taken) = (first, 0);
         while let Some(command) = next {
             self.carry_out(command, now_ms);
             taken += 1;
             next = (taken < ROUND_COMMANDS_MAX)
-                .then(|| self.commands.try_recv().ok())
+                .then(|| self.inbound.commands.try_recv().ok())
                 .flatten();
         }
     }
 
     fn carry_out(&mut self, command: Command, now_ms: u64) {
         match command {
-            Command::FirstChunk {
-                id,
-                how,
-                payload,
-                reply,
-            } => {
-                let shard = id.shard();
-                let lsn = self
-                    .leading(shard)
-                    .and_then(|replica| replica.first_chunk(id, how, payload, now_ms));
-                self.touched.push(shard);
-                self.answer_first_chunk(shard, lsn, reply);
+            Command::FirstChunk { .. } | Command::Chunk { .. } | Command::Change(_) => {
+                self.write(command, now_ms);
             }
-            Command::Chunk {
-                shard,
-                upload,
-                offset,
-                payload,
-                reply,
-            } => {
-                let lsn = self
-                    .leading(shard)
-                    .and_then(|replica| replica.chunk(upload, offset, payload, now_ms));
-                self.touched.push(shard);
-                if reply.send(lsn).is_err() {
-                    tracing::trace!(%shard, %upload, "nobody waits for this chunk any more");
-                }
-            }
-            Command::Change(request) => {
-                let shard = request.id.shard();
-                match self.replicas.get_mut(&shard) {
-                    Some(replica) => {
-                        replica.change(*request, now_ms);
-                        self.touched.push(shard);
-                    }
-                    None => refuse(request.reply),
-                }
-            }
-            Command::Follow(answer) => self.follow(*answer, now_ms),
+            Command::Follow(answer) => self.follow(*answer),
+            Command::Heard(heard) => self.heard(*heard),
+            Command::NeedsCommit(shard) => self.feed(shard, Event::NeedsCommit),
+            Command::HandOver => self.feed_all(&Event::HandOver),
+            Command::Wake => {}
             Command::Finished(shard, done, look) => self.finish_chore(shard, done, look),
             Command::Stop => self.stopping = true,
         }
@@ -170,28 +175,18 @@ impl DiskThread {
         let Some(replica) = self.replicas.get_mut(&shard) else {
             return;
         };
+        let before = replica.store.positions().horizon;
         let finished = replica.store.finish(done);
         // The lister must see at once that the horizon rose.
         replica.measure();
+        let horizon = replica.store.positions().horizon;
+        if horizon > before {
+            self.feed(shard, Event::Horizon(horizon));
+        }
         if let Err(error) = finished {
             tracing::warn!(%shard, %error, "upkeep of the log is tried again");
         } else if look == Look::Again {
             self.touched.push(shard);
-        }
-    }
-
-    fn leading(&mut self, shard: ShardNo) -> Result<&mut Replica, ChangeFailure> {
-        self.replicas
-            .get_mut(&shard)
-            .filter(|replica| replica.standing == Standing::Leading)
-            .ok_or(ChangeFailure::NotLed)
-    }
-
-    fn answer_first_chunk(&mut self, shard: ShardNo, lsn: Chunked, reply: ChunkReply) {
-        // The requester went away between its request and this answer: nobody else knows of the
-        // upload, so nobody else would end it.
-        if let Err(Ok(upload)) = reply.send(lsn) {
-            lock(&self.around.abandoned).push((shard, upload));
         }
     }
 
@@ -201,13 +196,44 @@ impl DiskThread {
             let Some(replica) = self.replicas.get_mut(&shard) else {
                 continue;
             };
-            if replica.standing != Standing::Leading {
+            match replica.standing {
+                Standing::Leading if replica.core.may_write() => {
+                    self.touched.push(shard);
+                    if let Err(error) = replica.abort(upload, now_ms) {
+                        tracing::debug!(%shard, %upload, %error, "an upload could not be aborted");
+                    }
+                }
+                Standing::Leading => lock(&self.around.abandoned).push((shard, upload)),
+                // The next leader's first record ends it.
+                _ => {}
+            }
+        }
+    }
+
+    /// Hands what was appended on to followers, before it is synced here.
+    fn ship_touched(&mut self) {
+        let mut touched = self.touched.clone();
+        touched.sort_unstable();
+        touched.dedup();
+        let mut shipped = false;
+        for shard in touched {
+            let Some(replica) = self.replicas.get_mut(&shard) else {
                 continue;
+            };
+            if let Some(appended) = replica.news() {
+                shipped |= replica.ship();
+                self.feed(shard, Event::Appended(appended));
             }
-            self.touched.push(shard);
-            if let Err(error) = replica.abort(upload, now_ms) {
-                tracing::debug!(%shard, %upload, %error, "an upload could not be aborted");
-            }
+            self.answer(shard);
+        }
+        if shipped {
+            self.wake_links();
+        }
+    }
+
+    pub(super) fn wake_links(&self) {
+        for link in self.links.values() {
+            link.wake();
         }
     }
 
@@ -238,21 +264,25 @@ impl DiskThread {
             let Some(replica) = self.replicas.get_mut(&shard) else {
                 continue;
             };
-            if let Err(poisoned) = replica.store.synced(done) {
-                self.poison(shard, &poisoned);
+            match replica.store.synced(done) {
+                Ok(lsn) => self.feed(shard, Event::Synced(lsn)),
+                Err(poisoned) => self.poison(shard, &poisoned),
             }
         }
+        touched.append(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
         for shard in &touched {
-            self.commit(*shard);
+            self.answer(*shard);
+            self.look_for_chores(*shard);
         }
         if !touched.is_empty() {
             self.measure();
         }
-        touched.clear();
-        self.touched = touched;
     }
 
-    fn commit(&mut self, shard: ShardNo) {
+    /// Answers those whose changes are committed.
+    fn answer(&mut self, shard: ShardNo) {
         let Some(replica) = self.replicas.get_mut(&shard) else {
             return;
         };
@@ -260,27 +290,21 @@ impl DiskThread {
             replica.lose();
             return;
         }
-        replica.commit(&self.around.me);
-        let committed = replica.store.positions().committed;
-        if replica.epoch_start.is_some_and(|start| start <= committed) {
-            self.assume_leadership(shard);
-        }
-        let Some(replica) = self.replicas.get_mut(&shard) else {
-            return;
-        };
         replica.measure();
         let answered = replica.acknowledge(&self.around.feed);
         if answered > 0 {
             #[expect(clippy::cast_precision_loss, reason = "a round's changes are few")]
             self.around.metrics.commit_changes.observe(answered as f64);
         }
-        self.look_for_chores(shard);
     }
 
     fn look_for_chores(&mut self, shard: ShardNo) {
         let Some(replica) = self.replicas.get_mut(&shard) else {
             return;
         };
+        if !replica.core.may_compact() {
+            return;
+        }
         for chore in replica.store.chores(clock::now_ms()) {
             self.upkeep.add(shard, chore);
         }
@@ -288,43 +312,44 @@ impl DiskThread {
 
     /// The log failed: it acknowledges nothing any more, until the process is started again and
     /// has read it back from the disk.
-    pub(super) fn poison(&mut self, shard: ShardNo, reason: &Poisoned) {
-        let Some(replica) = self.replicas.get_mut(&shard) else {
-            return;
-        };
-        if replica.standing != Standing::Poisoned {
-            tracing::error!(%shard, %reason, "the log failed: the shard takes no writes here");
-            replica.standing = Standing::Poisoned;
-            replica.epoch_start = None;
-        }
-        self.around.feed.resigned(shard);
-        // Whoever is told of the loss must find it in the table already.
-        self.publish(shard);
-        if let Some(replica) = self.replicas.get_mut(&shard) {
-            replica.lose();
+    fn poison(&mut self, shard: ShardNo, reason: &Poisoned) {
+        let standing = self.replicas.get(&shard).map(|replica| replica.standing);
+        if standing.is_some_and(|standing| standing != Standing::Poisoned) {
+            self.feed(shard, Event::Failed(reason.to_string()));
         }
     }
 
-    pub(super) fn publish(&mut self, shard: ShardNo) {
+    fn publish(&mut self, shard: ShardNo) {
         let Some(replica) = self.replicas.get_mut(&shard) else {
             return;
         };
         replica.measure();
-        self.around.table.publish(replica.view(&self.around.me));
+        self.around.table.publish(replica.view());
         self.around.presence.changed.notify_one();
     }
 
-    pub(super) fn touch(&mut self, shard: ShardNo) {
+    fn touch(&mut self, shard: ShardNo) {
         self.touched.push(shard);
     }
 
-    pub(super) fn measure(&self) {
+    fn measure(&self) {
         let used = self.replicas.values().map(Replica::used_bytes).sum();
         self.around.admission.set_used(used);
     }
 
     fn tick(&mut self) {
-        self.next_tick = Instant::now() + TICK;
+        let now = Instant::now();
+        self.next_tick = now + TICK;
+        let max = self.around.admission.max_storage();
+        let free = max.saturating_sub(self.around.admission.used());
+        self.feed_all(&Event::Space(free));
+        self.feed_all(&Event::Tick);
+        self.ask_for_commits();
+        self.wake_links();
+        if now < self.next_chores {
+            return;
+        }
+        self.next_chores = now + CHORES_EVERY;
         let shards: Vec<ShardNo> = self.replicas.keys().copied().collect();
         for shard in shards {
             self.look_for_chores(shard);
@@ -333,20 +358,24 @@ impl DiskThread {
             }
         }
         self.measure();
+        self.dir.purge();
+    }
+
+    /// Whoever waits for a commit must not do so in vain, because the set is too small for one.
+    fn ask_for_commits(&mut self) {
+        let waits = self.replicas.iter().filter(|(_, replica)| replica.waits());
+        let shards: Vec<ShardNo> = waits.map(|(shard, _)| *shard).collect();
+        for shard in shards {
+            self.feed(shard, Event::NeedsCommit);
+        }
     }
 
     fn finish(mut self) {
         self.touched = self.replicas.keys().copied().collect();
         self.sync_touched();
         // Upkeep may be about to hand back a chore: with the receiver gone it ends instead.
-        drop(self.commands);
+        drop(self.inbound);
         self.upkeep.stop();
-    }
-}
-
-fn refuse(reply: super::command::Reply) {
-    if reply.send(Err(ChangeFailure::NotLed)).is_err() {
-        tracing::trace!("nobody waits for this refusal any more");
     }
 }
 

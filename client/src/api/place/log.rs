@@ -1,0 +1,157 @@
+//! The operation log of the whole cluster: the logs of its shards, from their leaders, as one.
+
+use std::collections::VecDeque;
+
+use wire::operation::Operation;
+use wire::{Lsn, ShardNo, routes};
+
+use crate::api::error::RequestError;
+use crate::api::exchange::{foreign, lost};
+use crate::api::retry::Remedy;
+use crate::api::{Client, SMALL_EXCHANGE_MAX};
+
+use super::leader_among;
+
+/// Lines that are asked for at a time.
+const LINES_MAX: u64 = 1000;
+
+/// A walk over the operation logs.
+///
+/// Each shard's lines come in their order; those of different shards by their times, as far as they
+/// were there when it was asked.
+#[derive(Debug)]
+pub struct Log {
+    client: Client,
+    only: Option<ShardNo>,
+    shards: Vec<ShardLog>,
+    looked: bool,
+}
+
+/// What is known of one shard's log.
+#[derive(Debug)]
+struct ShardLog {
+    shard: ShardNo,
+    /// The base URI of its leader; none while nobody leads.
+    leader: Option<String>,
+    after: Lsn,
+    lines: VecDeque<Operation>,
+    ended: bool,
+}
+
+impl Client {
+    /// Begins a walk over the operation logs of all shards, or of one.
+    pub fn log(&self, only: Option<ShardNo>) -> Log {
+        Log {
+            client: self.clone(),
+            only,
+            shards: Vec::new(),
+            looked: false,
+        }
+    }
+
+    async fn log_lines(
+        &self,
+        leader: &str,
+        shard: ShardNo,
+        after: Lsn,
+    ) -> Result<VecDeque<Operation>, RequestError> {
+        let url = format!("{leader}{}", routes::LOG);
+        let query = [
+            ("shard", shard.to_string()),
+            ("after", after.to_string()),
+            ("limit", LINES_MAX.to_string()),
+        ];
+        let response = self
+            .send_read(&url, |request| {
+                request.query(&query).timeout(SMALL_EXCHANGE_MAX)
+            })
+            .await?;
+        let status = response.status().as_u16();
+        let bytes = response
+            .bytes()
+            .await
+            .map_err(|source| lost(source, &url))?;
+        let lines = bytes.split(|byte| *byte == b'\n');
+        lines
+            .filter(|line| !line.is_empty())
+            .map(|line| {
+                serde_json::from_slice(line)
+                    .map_err(|error| foreign(&url, status, line, Some(error)))
+            })
+            .collect()
+    }
+}
+
+impl Log {
+    /// The next line, or none when all that there is was told; asked again later, what came since.
+    ///
+    /// # Errors
+    /// When no distributor answers, or a shard's leader cannot be reached for as long as the
+    /// patience lasts. The walk can be continued.
+    pub async fn next(&mut self) -> Result<Option<Operation>, RequestError> {
+        if !self.looked {
+            self.look().await?;
+            self.looked = true;
+        }
+        let client = self.client.clone();
+        for log in &mut self.shards {
+            if log.lines.is_empty() && !log.ended {
+                log.fill(&client).await?;
+            }
+        }
+        let heads = self.shards.iter_mut().filter(|log| !log.lines.is_empty());
+        let first = heads.min_by_key(|log| log.lines.front().map(|line| (line.time, log.shard)));
+        let Some(operation) = first.and_then(|log| log.lines.pop_front()) else {
+            self.looked = false;
+            return Ok(None);
+        };
+        Ok(Some(operation))
+    }
+
+    /// Asks which shards there are, and who leads them.
+    async fn look(&mut self) -> Result<(), RequestError> {
+        let answer = self.client.nodes().await?;
+        let mut found: Vec<ShardNo> = match self.only {
+            Some(shard) => vec![shard],
+            None => answer.shards.iter().map(|shard| shard.shard).collect(),
+        };
+        found.retain(|shard| self.shards.iter().all(|log| log.shard != *shard));
+        self.shards.extend(found.into_iter().map(|shard| ShardLog {
+            shard,
+            leader: None,
+            after: Lsn::ZERO,
+            lines: VecDeque::new(),
+            ended: false,
+        }));
+        for log in &mut self.shards {
+            log.leader = leader_among(&answer, log.shard);
+            log.ended = false;
+        }
+        Ok(())
+    }
+}
+
+impl ShardLog {
+    /// Reads on from where it is.
+    async fn fill(&mut self, client: &Client) -> Result<(), RequestError> {
+        let mut attempts = client.attempts().reached();
+        // A shard that nobody leads at this moment tells its lines later.
+        while let Some(leader) = &self.leader {
+            let error = match client.log_lines(leader, self.shard, self.after).await {
+                Ok(lines) => {
+                    self.after = lines.back().map_or(self.after, |line| line.lsn);
+                    self.ended = (lines.len() as u64) < LINES_MAX;
+                    self.lines = lines;
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if error.remedy() == Remedy::GiveUp || !attempts.again(&error).await {
+                return Err(error);
+            }
+            self.leader = leader_among(&client.nodes().await?, self.shard);
+        }
+        self.ended = true;
+        Ok(())
+    }
+}

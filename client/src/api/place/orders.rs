@@ -1,0 +1,81 @@
+//! What operators ask of the cluster: that a node be emptied or removed, that all be equally full.
+
+use reqwest::Method;
+use serde::de::DeserializeOwned;
+use wire::membership::{NodeEntry, NodeRemoved, NodesAnswer};
+use wire::{NodeName, routes};
+
+use crate::api::error::RequestError;
+use crate::api::exchange::read_json;
+use crate::api::{Client, SMALL_EXCHANGE_MAX};
+
+impl Client {
+    /// Asks that a node be emptied; its answer tells what is on it.
+    ///
+    /// # Errors
+    /// When there is no such node, or the distributor cannot write it down.
+    pub async fn drain(&self, node: &NodeName) -> Result<NodeEntry, RequestError> {
+        let url = routes::drain(self.endpoint.as_str(), node);
+        self.order(Method::POST, &url).await
+    }
+
+    /// Asks that a node be one like the others again.
+    ///
+    /// # Errors
+    /// As [`Client::drain`].
+    pub async fn undrain(&self, node: &NodeName) -> Result<NodeEntry, RequestError> {
+        let url = routes::drain(self.endpoint.as_str(), node);
+        self.order(Method::DELETE, &url).await
+    }
+
+    /// Removes a node that holds nothing any more.
+    ///
+    /// # Errors
+    /// When there is no such node, or shards still name it, or may soon.
+    pub async fn remove_node(&self, node: &NodeName) -> Result<NodeRemoved, RequestError> {
+        let url = routes::node(self.endpoint.as_str(), node);
+        self.order(Method::DELETE, &url).await
+    }
+
+    /// Removes a dead node, although shards name it: its copies are then made anew elsewhere.
+    ///
+    /// # Errors
+    /// When there is no such node, or it lives.
+    pub async fn remove_dead_node(&self, node: &NodeName) -> Result<NodeRemoved, RequestError> {
+        let url = routes::node(self.endpoint.as_str(), node) + "?force=true";
+        self.order(Method::DELETE, &url).await
+    }
+
+    /// Asks that nodes become equally full.
+    ///
+    /// # Errors
+    /// When the distributor cannot write it down.
+    pub async fn rebalance(&self) -> Result<NodesAnswer, RequestError> {
+        let url = format!("{}{}", self.endpoint, routes::REBALANCE);
+        self.order(Method::POST, &url).await
+    }
+
+    /// Asks that no further moves begin.
+    ///
+    /// # Errors
+    /// As [`Client::rebalance`].
+    pub async fn settle(&self) -> Result<NodesAnswer, RequestError> {
+        let url = format!("{}{}", self.endpoint, routes::REBALANCE);
+        self.order(Method::DELETE, &url).await
+    }
+
+    /// Sends an order; repeating it is harmless, so it is repeated while that can help.
+    async fn order<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: &str,
+    ) -> Result<T, RequestError> {
+        self.retrying(|| async {
+            let request = self
+                .request(method.clone(), url)
+                .timeout(SMALL_EXCHANGE_MAX);
+            read_json(self.send(request, url).await?, url).await
+        })
+        .await
+    }
+}

@@ -1,0 +1,39 @@
+//! `client log`: what was done to contents.
+
+use std::time::Duration;
+
+use wire::ShardNo;
+
+use super::Session;
+use super::failure::Failure;
+
+/// Between two looks with `--follow`.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Show the operation log: uploads, updates, descriptions and deletes, a line of JSON for each.
+///
+/// The lines of a shard come in their order, those of different shards by their times. What was
+/// deleted or replaced long ago is in no log any more.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Go on with what is done from now on, until interrupted.
+    #[arg(long, short)]
+    follow: bool,
+    /// Only the log of this shard.
+    #[arg(long, value_name = "N")]
+    shard: Option<u16>,
+}
+
+pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), Failure> {
+    let mut log = session.client.log(arguments.shard.map(ShardNo));
+    let failed = |error| Failure::caused("cannot read the log", &error);
+    loop {
+        while let Some(operation) = log.next().await.map_err(failed)? {
+            session.ui.json(&operation)?;
+        }
+        if !arguments.follow {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}

@@ -1,0 +1,124 @@
+//! `client drain`: a node is emptied.
+
+use std::time::Instant;
+
+use wire::NodeName;
+use wire::membership::{Draining, NodeEntry};
+
+use crate::ui::human;
+
+use super::super::Session;
+use super::super::failure::{Failure, Kind};
+use super::LOOK_EVERY;
+use super::progress::Progress;
+
+/// Empty a node, and wait until it holds nothing any more.
+///
+/// Others take over what it leads, and make copies of what it holds. It goes on when this command is
+/// interrupted; the same command waits for it again.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {
+    /// The node.
+    node: NodeName,
+    /// Let it be a node like the others again.
+    #[arg(long)]
+    undo: bool,
+    /// Do not wait.
+    #[arg(long, conflicts_with = "undo")]
+    no_wait: bool,
+}
+
+pub(in crate::cli) async fn run(session: &Session, arguments: Arguments) -> Result<(), Failure> {
+    let node = arguments.node;
+    let ordered = if arguments.undo {
+        session.client.undrain(&node).await
+    } else {
+        session.client.drain(&node).await
+    };
+    let words = if arguments.undo { "undrain" } else { "drain" };
+    let mut entry =
+        ordered.map_err(|error| Failure::caused(format!("cannot {words} {node}"), &error))?;
+    if !arguments.undo && !arguments.no_wait {
+        entry = wait(session, &node, entry).await?;
+    }
+    session
+        .ui
+        .data(&entry, || format!("{node} {}", state(entry.draining)))?;
+    Ok(())
+}
+
+fn state(draining: Option<Draining>) -> String {
+    match draining {
+        None => "is not drained".to_owned(),
+        Some(Draining {
+            replicas_left: 0, ..
+        }) => "is empty".to_owned(),
+        Some(left) => format!("still holds {}", what_is_left(left)),
+    }
+}
+
+fn what_is_left(left: Draining) -> String {
+    let s = if left.replicas_left == 1 { "" } else { "s" };
+    format!(
+        "{} shard{s}, {}",
+        left.replicas_left,
+        human::size(left.bytes_left)
+    )
+}
+
+/// Looks until nothing is left. Ends with a failure when somebody takes the order back.
+async fn wait(session: &Session, node: &NodeName, first: NodeEntry) -> Result<NodeEntry, Failure> {
+    let bar = session.ui.board().work(&format!("emptying {node}"));
+    let bytes_left = first.draining.map_or(0, |left| left.bytes_left);
+    let mut progress = Progress::new(bytes_left, Instant::now());
+    let mut entry = first;
+    let mut told = None;
+    loop {
+        let Some(left) = entry.draining else {
+            let message = format!("somebody decided that {node} stays");
+            return Err(Failure::new(Kind::Conflict, message));
+        };
+        if left.replicas_left == 0 {
+            return Ok(entry);
+        }
+        let (done, of) = progress.look(left.bytes_left);
+        bar.show_whole(done, of);
+        bar.say(what_is_left(left));
+        if !session.ui.board().is_shown() && told != Some(left.replicas_left) {
+            told = Some(left.replicas_left);
+            let estimate = progress.estimate_in_words(Instant::now());
+            session
+                .ui
+                .note(&format!("{node}: {} left{estimate}", what_is_left(left)));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+        let asked = session.client.nodes().await;
+        let mut answer =
+            asked.map_err(|error| Failure::caused("cannot ask for the nodes", &error))?;
+        entry = answer
+            .nodes
+            .remove(node)
+            .ok_or_else(|| Failure::new(Kind::NotFound, format!("{node} was removed meanwhile")))?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(replicas_left: u64, bytes_left: u64) -> Draining {
+        Draining {
+            replicas_left,
+            bytes_left,
+        }
+    }
+
+    // If this fails, an operator is told that a node is empty that is not, or the other way round.
+    #[test]
+    fn what_is_left_is_said() {
+        assert_eq!(state(None), "is not drained");
+        assert_eq!(state(Some(left(0, 0))), "is empty");
+        assert_eq!(state(Some(left(1, 1024))), "still holds 1 shard, 1.0 KiB");
+        assert_eq!(what_is_left(left(2, 0)), "2 shards, 0 B");
+    }
+}

@@ -1,0 +1,199 @@
+//! `client shards`: who holds each shard, and how far.
+
+use wire::NodeName;
+use wire::membership::{ShardEntry, ShardReplica};
+use wire::shard::ShardState;
+
+use crate::ui::table::Table;
+use crate::ui::{Format, human};
+
+use super::super::Session;
+use super::super::failure::Failure;
+
+/// Show each shard: its leader, its replicas, and how far behind they are.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Arguments {}
+
+pub(in crate::cli) async fn run(session: &Session, _: Arguments) -> Result<(), Failure> {
+    let asked = session.client.nodes().await;
+    let answer = asked.map_err(|error| Failure::caused("cannot ask for the shards", &error))?;
+    if session.ui.format() == Format::Text {
+        session.ui.data(&answer.shards, || text(&answer.shards))?;
+        return Ok(());
+    }
+    for shard in &answer.shards {
+        session.ui.data(shard, String::new)?;
+    }
+    Ok(())
+}
+
+fn text(shards: &[ShardEntry]) -> String {
+    let headings = [
+        ">shard",
+        "state",
+        ">epoch",
+        "leader",
+        "in sync",
+        "others",
+        ">behind",
+        ">contents",
+        ">size",
+        ">damaged",
+        "health",
+    ];
+    let mut table = Table::new(&headings);
+    for shard in shards {
+        let state = match shard.state {
+            ShardState::Open => "open",
+            ShardState::Closed => "closed",
+        };
+        let others = shard.replicas.iter().filter(|replica| !replica.in_sync);
+        let damaged: u64 = shard.replicas.iter().map(|r| r.progress.damaged).sum();
+        table.row(vec![
+            shard.shard.to_string(),
+            state.to_owned(),
+            shard.epoch.to_string(),
+            shard
+                .leader
+                .as_ref()
+                .map_or("-", NodeName::as_str)
+                .to_owned(),
+            names(shard.in_sync.iter()),
+            names(others.map(|replica| &replica.node)),
+            behind(&shard.replicas),
+            shard.contents.to_string(),
+            human::size(shard.bytes),
+            damaged.to_string(),
+            health(shard).to_owned(),
+        ]);
+    }
+    table.text()
+}
+
+fn names<'a>(nodes: impl Iterator<Item = &'a NodeName>) -> String {
+    let names: Vec<&str> = nodes.map(NodeName::as_str).collect();
+    if names.is_empty() {
+        "-".to_owned()
+    } else {
+        names.join(",")
+    }
+}
+
+/// How many records the replica that is furthest behind has not; `?` where one has not told.
+fn behind(replicas: &[ShardReplica]) -> String {
+    let lags: Option<Vec<u64>> = replicas.iter().map(|r| r.progress.lag).collect();
+    lags.map_or_else(
+        || "?".to_owned(),
+        |lags| lags.iter().max().copied().unwrap_or(0).to_string(),
+    )
+}
+
+fn health(shard: &ShardEntry) -> &'static str {
+    let in_sync = shard.in_sync.len();
+    let halted = shard.replicas.iter().any(|replica| replica.progress.halted);
+    if shard.leader.is_none() {
+        "no leader"
+    } else if halted {
+        "halted"
+    } else if shard.degraded {
+        "degraded"
+    } else if in_sync < usize::from(shard.min_in_sync) {
+        "waits"
+    } else if in_sync < shard.replicas.len() {
+        "copies"
+    } else {
+        "ok"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::membership::{Progress, ReplicaRole};
+    use wire::{Epoch, ShardNo};
+
+    fn shard(in_sync: &[&str], all: &[(&str, Option<u64>)]) -> ShardEntry {
+        let name = |text: &str| text.parse::<NodeName>().expect("a name");
+        let replicas = all.iter().map(|(node, lag)| ShardReplica {
+            node: name(node),
+            role: ReplicaRole::Follower,
+            in_sync: in_sync.contains(node),
+            progress: Progress {
+                lag: *lag,
+                damaged: 1,
+                ..Progress::default()
+            },
+        });
+        ShardEntry {
+            shard: ShardNo(7),
+            state: ShardState::Open,
+            epoch: Epoch(3),
+            leader: Some(name("node1")),
+            in_sync: in_sync.iter().map(|node| name(node)).collect(),
+            eligible: Vec::new(),
+            min_in_sync: 2,
+            degraded: false,
+            bytes: 2048,
+            contents: 5,
+            replicas: replicas.collect(),
+        }
+    }
+
+    // If this fails, an operator does not see which shard has lost a copy.
+    #[test]
+    fn a_row_tells_who_has_it_and_who_is_behind() {
+        let shard = shard(
+            &["node1", "node2"],
+            &[("node1", Some(0)), ("node2", Some(0)), ("node3", Some(41))],
+        );
+        let text = text(&[shard]);
+        let row: Vec<&str> = text
+            .lines()
+            .nth(1)
+            .expect("a row")
+            .split_whitespace()
+            .collect();
+        assert_eq!(
+            row,
+            [
+                "7",
+                "open",
+                "3",
+                "node1",
+                "node1,node2",
+                "node3",
+                "41",
+                "5",
+                "2.0",
+                "KiB",
+                "3",
+                "copies"
+            ]
+        );
+    }
+
+    // If this fails, a shard that waits for an operator looks well.
+    #[test]
+    fn the_worst_is_told() {
+        let whole = shard(&["node1", "node2"], &[("node1", Some(0)), ("node2", None)]);
+        assert_eq!(
+            (health(&whole), behind(&whole.replicas)),
+            ("ok", "?".to_owned())
+        );
+        let alone = shard(&["node1"], &[("node1", Some(0))]);
+        assert_eq!(health(&alone), "waits");
+        let degraded = ShardEntry {
+            degraded: true,
+            ..alone.clone()
+        };
+        assert_eq!(health(&degraded), "degraded");
+        let mut halted = whole.clone();
+        halted.replicas[1].progress.halted = true;
+        assert_eq!(health(&halted), "halted");
+        let leaderless = ShardEntry {
+            leader: None,
+            ..degraded
+        };
+        assert_eq!(health(&leaderless), "no leader");
+    }
+}

@@ -1,0 +1,171 @@
+//! Commands about nodes and shards.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use serde_json::Value;
+use wire::Code;
+
+use crate::command::{binary, run, signal};
+use crate::fake::{Fake, Fault};
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+// If this fails, nobody sees who holds a shard, or programs cannot read it.
+#[test]
+fn shards_are_shown() {
+    let fake = Fake::start();
+    let ran = run(&fake, here(), &["shards"]);
+    let row: Vec<&str> = ran
+        .out
+        .lines()
+        .nth(1)
+        .expect("a row")
+        .split_whitespace()
+        .collect();
+    let expected = [
+        "1", "open", "4", "node1", "node1", "-", "0", "3", "2.0", "KiB", "0", "ok",
+    ];
+    assert_eq!(row, expected, "{}", ran.err);
+    let ran = run(&fake, here(), &["shards", "--json"]);
+    let line: Value = serde_json::from_str(ran.out.trim_end()).expect("one line of JSON");
+    assert_eq!(line["replicas"][0]["position"], 7);
+}
+
+// If this fails, an operator switches off a node that still holds the only copy of something.
+#[test]
+fn draining_waits_until_nothing_is_left() {
+    let fake = Fake::start();
+    fake.drains_by(&[2, 1, 0]);
+    let ran = run(&fake, here(), &["drain", "node1"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "node1 is empty\n"));
+    assert!(
+        ran.err.contains("node1: 2 shards, 2.0 KiB left"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("node1: 1 shard, 1.0 KiB left, about"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(fake.seen("POST /nodes/node1/drain").len(), 1);
+}
+
+// If this fails, a script that only gives the order hangs, or an order cannot be taken back.
+#[test]
+fn draining_need_not_be_waited_for_and_can_be_undone() {
+    let fake = Fake::start();
+    fake.drains_by(&[2]);
+    let ran = run(&fake, here(), &["drain", "node1", "--no-wait"]);
+    assert_eq!(
+        ran.out, "node1 still holds 2 shards, 2.0 KiB\n",
+        "{}",
+        ran.err
+    );
+    let ran = run(&fake, here(), &["drain", "node1", "--undo"]);
+    assert_eq!(ran.out, "node1 is not drained\n", "{}", ran.err);
+    let ran = run(&fake, here(), &["drain", "node1"]);
+    assert_eq!(ran.code, Some(3), "there is no such node: {}", ran.err);
+}
+
+// If this fails, a node that holds something is removed, or one that is gone stays in every list.
+#[test]
+fn a_node_is_removed_unless_it_is_in_use() {
+    let fake = Fake::start();
+    fake.drains_by(&[1]);
+    let ran = run(&fake, here(), &["remove", "node1"]);
+    assert_eq!(ran.code, Some(7), "{}", ran.err);
+    assert!(ran.err.contains("client drain"), "{}", ran.err);
+    let fake = Fake::start();
+    fake.fail(
+        "DELETE /nodes/node1",
+        Fault::Refuse(Code::CatalogUnavailable),
+    );
+    let ran = run(&fake, here(), &["remove", "node1", "--force"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "node1\n"),
+        "{}",
+        ran.err
+    );
+    let seen = fake.seen("DELETE /nodes/node1");
+    assert_eq!((seen.len(), seen[1].query.as_str()), (2, "force=true"));
+}
+
+// If this fails, an operator does not see when all is moved, or cannot stop it.
+#[test]
+fn rebalancing_is_waited_for_and_can_be_stopped() {
+    let fake = Fake::start();
+    fake.is_unequal_for(2);
+    let ran = run(&fake, here(), &["rebalance"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(
+        ran.out.starts_with("nothing is being moved: "),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.err.contains("to move, copies on their way: 0"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(fake.seen("GET /nodes").len(), 2);
+    fake.is_unequal_for(9);
+    let ran = run(&fake, here(), &["rebalance", "--no-wait"]);
+    assert!(
+        ran.out.starts_with("replicas are being moved"),
+        "{}",
+        ran.err
+    );
+    let ran = run(&fake, here(), &["rebalance", "--undo"]);
+    assert!(ran.out.starts_with("nothing is being moved"), "{}", ran.err);
+    assert_eq!(fake.seen("DELETE /rebalance").len(), 1);
+}
+
+// If this fails, the log is told in part, twice, or not where the leader went.
+#[test]
+fn the_log_is_told_once_and_whole() {
+    let fake = Fake::start();
+    fake.logs(2500);
+    fake.fail("GET /log", Fault::Drop);
+    fake.fail("GET /log", Fault::Refuse(Code::NoLeader));
+    let ran = run(&fake, here(), &["log"]);
+    let lsns: Vec<u64> = ran
+        .out
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .map(|line| line["lsn"].as_u64().expect("a number"))
+        .collect();
+    assert_eq!(lsns, (1..=2500).collect::<Vec<u64>>(), "{}", ran.err);
+    assert_eq!(ran.code, Some(0));
+    let ran = run(&fake, here(), &["log", "--shard", "7"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), ""),
+        "nobody leads it"
+    );
+}
+
+// If this fails, whoever follows the log misses what is done from now on, or sees the old again.
+#[test]
+fn the_log_is_followed_from_where_it_was() {
+    let fake = Fake::start();
+    fake.logs(2);
+    let mut child = binary(&fake, here(), &["log", "--follow"])
+        .spawn()
+        .expect("starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut next = || {
+        let line = lines.next().expect("a line").expect("text");
+        let line: Value = serde_json::from_str(&line).expect("JSON");
+        line["lsn"].as_u64()
+    };
+    assert_eq!([next(), next()], [Some(1), Some(2)]);
+    fake.logs(3);
+    assert_eq!(next(), Some(3));
+    signal(&child, "-INT");
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+}

@@ -1,0 +1,274 @@
+//! Moves, carried out on a register and nodes as the shell does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+use wire::membership::{Heartbeat, ReplicaReport};
+use wire::shard::{Leader, Member, ShardRecord, ShardState};
+use wire::{Epoch, Lsn, NodeName, Position, ShardNo};
+
+use super::rebalance;
+use crate::{Change, Policy, Reason, Seen, Situation, decide};
+
+fn node(number: u16) -> NodeName {
+    format!("node{number}").parse().expect("a valid name")
+}
+
+struct World {
+    records: BTreeMap<ShardNo, ShardRecord>,
+    nodes: BTreeMap<NodeName, Seen>,
+    draining: BTreeSet<NodeName>,
+    copies: u8,
+    offers: u128,
+}
+
+impl World {
+    /// So many nodes, all empty.
+    fn new(nodes: u16, copies: u8) -> World {
+        let mut world = World {
+            records: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            draining: BTreeSet::new(),
+            copies,
+            offers: 1000,
+        };
+        for number in 1..=nodes {
+            let offer = world.offer();
+            let heartbeat = Heartbeat {
+                cluster: None,
+                incarnation: Uuid::from_u128(u128::from(number)),
+                offer,
+                internal_url: "http://n".to_owned(),
+                public_url: "http://n".to_owned(),
+                replicas: Vec::new(),
+                map_version: 0,
+            };
+            let seen = Seen {
+                heartbeat,
+                alive: true,
+                silent_ms: 0,
+            };
+            world.nodes.insert(node(number), seen);
+        }
+        world
+    }
+
+    fn offer(&mut self) -> Uuid {
+        self.offers += 1;
+        Uuid::from_u128(self.offers)
+    }
+
+    /// A closed shard of so many bytes on these nodes, the first of which leads.
+    fn shard(&mut self, number: u16, bytes: u64, on: &[u16]) {
+        let shard = ShardNo(number);
+        let members: Vec<Member> = on
+            .iter()
+            .map(|number| Member {
+                node: node(*number),
+                replica: self.offer(),
+            })
+            .collect();
+        for member in &members {
+            self.hold(shard, member, bytes);
+        }
+        let record = ShardRecord {
+            shard,
+            log: 1,
+            epoch: Epoch(1),
+            leader: Some(Leader {
+                member: members[0].clone(),
+                incarnation: self.nodes[&members[0].node].heartbeat.incarnation,
+            }),
+            in_sync: members.clone(),
+            eligible: Vec::new(),
+            replicas: members,
+            min_in_sync: Policy::of(self.copies).min_in_sync(),
+            degraded: false,
+            state: ShardState::Closed,
+            lineage: 0,
+            version: 1,
+        };
+        self.records.insert(shard, record);
+    }
+
+    fn hold(&mut self, shard: ShardNo, member: &Member, bytes: u64) {
+        let offer = self.offer();
+        let seen = self.nodes.get_mut(&member.node).expect("a node");
+        seen.heartbeat.replicas.push(ReplicaReport {
+            shard,
+            replica: member.replica,
+            record_lineage: 0,
+            record_version: 1,
+            record: None,
+            end: Position::default(),
+            committed: Lsn::ZERO,
+            bytes,
+            contents: 0,
+            damaged: 0,
+            halted: false,
+        });
+        seen.heartbeat.offer = offer;
+    }
+
+    fn situation(&self) -> Situation<'_> {
+        Situation {
+            records: &self.records,
+            nodes: &self.nodes,
+            draining: &self.draining,
+            may_make: false,
+            may_judge: true,
+            policy: Policy::of(self.copies),
+        }
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        for change in changes {
+            let present = &self.records[&change.record.shard];
+            assert_eq!(present.revision(), change.expected, "cannot succeed");
+            assert!(change.record.in_sync.len() >= present.in_sync.len().min(self.copies.into()));
+            reasons.push(change.reason);
+            self.records.insert(change.record.shard, change.record);
+        }
+        reasons
+    }
+
+    /// One round of the shell; then what was added is copied, and joins; what was removed is deleted.
+    fn round(&mut self) -> (Vec<Reason>, bool) {
+        let next = rebalance(self.situation());
+        let mut reasons = self.apply(next.changes);
+        let changes = decide(self.situation());
+        reasons.extend(self.apply(changes));
+        for record in self.records.clone().into_values() {
+            let joining: Vec<Member> = record
+                .replicas
+                .iter()
+                .filter(|member| !record.in_sync.contains(member))
+                .cloned()
+                .collect();
+            for member in joining {
+                let leader = &record.leader.as_ref().expect("is led").member;
+                let bytes = super::bytes(self.situation(), leader);
+                self.hold(record.shard, &member, bytes);
+                let stored = self.records.get_mut(&record.shard).expect("is there");
+                stored.in_sync.push(member);
+                stored.version += 1;
+            }
+        }
+        let World { records, nodes, .. } = self;
+        for (name, seen) in nodes {
+            seen.heartbeat.replicas.retain(|report| {
+                let member = records[&report.shard].member_on(name);
+                member.is_some_and(|member| member.replica == report.replica)
+            });
+        }
+        (reasons, next.done)
+    }
+
+    fn settle(&mut self) -> Vec<u64> {
+        for _ in 0..200 {
+            if self.round().1 {
+                let loads = super::loads(self.situation());
+                return loads.into_values().collect();
+            }
+        }
+        panic!("it never ends");
+    }
+}
+
+// If this fails, the only copy of a shard goes before another one is made, or never goes.
+#[test]
+fn a_single_copy_is_added_then_led_then_removed() {
+    let mut world = World::new(2, 1);
+    world.shard(1, 100, &[1]);
+    world.shard(2, 80, &[1]);
+    assert_eq!(world.round(), (vec![Reason::Added], false));
+    let moved = Reason::HandedOver;
+    assert_eq!(world.round(), (vec![moved, Reason::Removed], false));
+    assert_eq!(world.settle(), [80, 100]);
+    let record = &world.records[&ShardNo(1)];
+    assert_eq!(record.replicas[0].node, node(2));
+}
+
+// If this fails, a new node stays empty, or shards go round in circles.
+#[test]
+fn nodes_become_about_equally_full() {
+    for copies in [1, 2, 3] {
+        let mut world = World::new(6, copies);
+        for number in 1..=60 {
+            let on: Vec<u16> = (0..u16::from(copies))
+                .map(|n| (number + n) % 4 + 1)
+                .collect();
+            world.shard(number, 90 + u64::from(number % 7), &on);
+        }
+        let loads = world.settle();
+        let (least, most) = (loads.iter().min(), loads.iter().max());
+        let (least, most) = (*least.expect("a node"), *most.expect("a node"));
+        assert!((most - least) * 100 <= most * 15, "{copies}: {loads:?}");
+        for record in world.records.values() {
+            assert_eq!(record.replicas.len(), usize::from(copies));
+            let nodes: BTreeSet<&NodeName> = record.replicas.iter().map(|m| &m.node).collect();
+            assert_eq!(nodes.len(), record.replicas.len(), "on different nodes");
+        }
+    }
+}
+
+// If this fails, moves compete for a disk, and with the clients.
+#[test]
+fn each_node_takes_part_in_one_move_at_a_time() {
+    let mut world = World::new(4, 1);
+    for number in 1..=8 {
+        world.shard(number, 100, &[number % 2 + 1]);
+    }
+    let begun = rebalance(world.situation()).changes;
+    assert_eq!(begun.len(), 2);
+    let to: BTreeSet<&NodeName> = begun
+        .iter()
+        .map(|change| &change.record.replicas[1].node)
+        .collect();
+    assert_eq!(to.len(), 2);
+    world.apply(begun);
+    assert!(
+        rebalance(world.situation()).changes.is_empty(),
+        "all are busy"
+    );
+}
+
+// If this fails, a shard in trouble is moved about, or an equal cluster is never at rest.
+#[test]
+fn nothing_moves_that_need_not_or_must_not() {
+    let mut world = World::new(2, 1);
+    world.shard(1, 100, &[1]);
+    assert!(
+        rebalance(world.situation()).done,
+        "it would only change places"
+    );
+    world.shard(2, 95, &[2]);
+    assert!(rebalance(world.situation()).done);
+
+    let mut world = World::new(3, 2);
+    world.shard(1, 100, &[1, 2]);
+    world.shard(2, 100, &[1, 2]);
+    let mut degraded = World::new(3, 2);
+    degraded.records.clone_from(&world.records);
+    degraded.nodes.clone_from(&world.nodes);
+    for record in degraded.records.values_mut() {
+        record.degraded = true;
+    }
+    assert_eq!(rebalance(degraded.situation()).changes, []);
+    world.draining.insert(node(3));
+    assert_eq!(
+        rebalance(world.situation()).changes,
+        [],
+        "nothing comes there"
+    );
+    world.draining.clear();
+    assert_eq!(rebalance(world.situation()).changes.len(), 1);
+    let dead = world.nodes.get_mut(&node(1)).expect("a node");
+    dead.alive = false;
+    let changes = rebalance(world.situation()).changes;
+    assert!(
+        changes.is_empty(),
+        "nobody can be asked for a copy: {changes:?}"
+    );
+}

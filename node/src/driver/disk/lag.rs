@@ -1,0 +1,118 @@
+//! How far followers are behind, in bytes: a leader that is told of more than they can take waits
+//! with its answers.
+
+use std::collections::VecDeque;
+
+use wire::Lsn;
+
+use crate::driver::command::{ChangeFailure, ChunkReply};
+
+/// Bytes that the slowest member of the set may be behind before uploaders are held back: less
+/// than what is kept of the log in memory, so that a set never has to read it from the disk.
+const BEHIND_BYTES_MAX: u64 = 16 << 20;
+
+/// What was appended and not acknowledged by all, and who waits for that.
+#[derive(Default)]
+pub(super) struct Lag {
+    /// Payload bytes since the process began.
+    appended: u64,
+    acknowledged: u64,
+    /// The count of bytes up to each record, oldest first.
+    unacknowledged: VecDeque<(Lsn, u64)>,
+    held: VecDeque<(Lsn, ChunkReply)>,
+}
+
+impl Lag {
+    /// A record was appended.
+    pub(super) fn append(&mut self, lsn: Lsn, bytes: usize) {
+        self.appended += bytes as u64;
+        self.unacknowledged.push_back((lsn, self.appended));
+    }
+
+    /// All others of the set have everything up to `lsn`; with none there is nobody to wait for.
+    pub(super) fn acknowledge(&mut self, lsn: Option<Lsn>) {
+        let is_through = |record: &(Lsn, u64)| lsn.is_none_or(|lsn| record.0 <= lsn);
+        while let Some((_, appended)) = self.unacknowledged.pop_front_if(|r| is_through(r)) {
+            self.acknowledged = appended;
+        }
+        while self.appended - self.acknowledged <= BEHIND_BYTES_MAX
+            && let Some((lsn, reply)) = self.held.pop_front()
+        {
+            send(reply, Ok(lsn));
+        }
+    }
+
+    /// Answers an uploader whose chunk was appended: at once, or when the others have caught up.
+    pub(super) fn answer(&mut self, lsn: Lsn, reply: ChunkReply) {
+        if self.appended - self.acknowledged <= BEHIND_BYTES_MAX {
+            send(reply, Ok(lsn));
+        } else {
+            self.held.push_back((lsn, reply));
+        }
+    }
+
+    /// Leadership ended: what is held is lost.
+    pub(super) fn lose(&mut self) {
+        for (_, reply) in self.held.drain(..) {
+            send(reply, Err(ChangeFailure::Lost));
+        }
+        self.unacknowledged.clear();
+        self.acknowledged = self.appended;
+    }
+}
+
+pub(super) fn send(reply: ChunkReply, answer: Result<Lsn, ChangeFailure>) {
+    if reply.send(answer).is_err() {
+        tracing::trace!("nobody waits for this chunk any more");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    const CHUNK: usize = 1 << 20;
+
+    // If this fails, a leader with a fast disk runs away from its followers, and they leave the set.
+    #[test]
+    fn uploaders_wait_while_the_others_are_far_behind() {
+        let mut lag = Lag::default();
+        let mut answers = Vec::new();
+        for n in 1..=20 {
+            lag.append(Lsn(n), CHUNK);
+            let (reply, answer) = oneshot::channel();
+            lag.answer(Lsn(n), reply);
+            answers.push(answer);
+        }
+        let answered = |answers: &mut Vec<oneshot::Receiver<_>>| {
+            let done = |answer: &mut oneshot::Receiver<Result<Lsn, ChangeFailure>>| {
+                answer.try_recv().is_ok()
+            };
+            answers.retain_mut(|answer| !done(answer));
+            20 - answers.len()
+        };
+        assert_eq!(answered(&mut answers), 16);
+        lag.acknowledge(Some(Lsn(2)));
+        assert_eq!(answered(&mut answers), 16, "18 MiB behind");
+        lag.acknowledge(Some(Lsn(4)));
+        assert_eq!(answered(&mut answers), 20);
+        assert!(answers.is_empty());
+    }
+
+    // If this fails, an uploader waits for ever for a follower that left the set.
+    #[test]
+    fn nobody_waits_without_others_or_leadership() {
+        let mut lag = Lag::default();
+        let (mut first, mut second) = (oneshot::channel(), oneshot::channel());
+        lag.append(Lsn(1), 40 * CHUNK);
+        lag.answer(Lsn(1), first.0);
+        lag.acknowledge(None);
+        assert!(matches!(first.1.try_recv(), Ok(Ok(Lsn(1)))));
+        lag.append(Lsn(2), 40 * CHUNK);
+        lag.answer(Lsn(2), second.0);
+        lag.lose();
+        assert!(matches!(second.1.try_recv(), Ok(Err(ChangeFailure::Lost))));
+    }
+}

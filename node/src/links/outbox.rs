@@ -1,0 +1,248 @@
+//! What goes out on one link: what replicas say, and the records that followers need.
+//!
+//! What is said goes before records, and shards take turns, so that no shard waits for another
+//! one's gigabyte. Nothing is encoded before the connection can take it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use tokio::runtime;
+use wire::packet::{Packet, encode};
+use wire::replication::Envelope;
+use wire::{Epoch, Lsn, NodeName, ShardNo};
+
+use super::pace::Pace;
+use super::source::Source;
+use super::stream::{Due, ReadJob, Stream};
+use crate::clock;
+
+/// Messages that may wait on one link. A few are said in a session of each shard; a link that takes
+/// none of them is of no use.
+const SAID_MAX: usize = 65_536;
+
+/// The sending end of one link. Clones are the same.
+#[derive(Clone)]
+pub struct Outbox(Arc<Inner>);
+
+struct Inner {
+    peer: NodeName,
+    /// Tells this link from earlier ones to the same node.
+    number: u64,
+    runtime: runtime::Handle,
+    pace: Arc<Pace>,
+    state: Mutex<State>,
+    waker: AtomicWaker,
+}
+
+#[derive(Default)]
+struct State {
+    said: VecDeque<Packet>,
+    streams: BTreeMap<ShardNo, Stream>,
+    /// The shard whose turn was last.
+    turn: ShardNo,
+    ended: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(
+        peer: NodeName,
+        number: u64,
+        runtime: runtime::Handle,
+        pace: Arc<Pace>,
+    ) -> Outbox {
+        Outbox(Arc::new(Inner {
+            peer,
+            number,
+            runtime,
+            pace,
+            state: Mutex::default(),
+            waker: AtomicWaker::new(),
+        }))
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> &NodeName {
+        &self.0.peer
+    }
+
+    /// Which of the links to this peer it is.
+    pub fn number(&self) -> u64 {
+        self.0.number
+    }
+
+    /// Says something. A link that takes nothing any more ends.
+    pub fn say(&self, envelope: Envelope) {
+        self.add(Packet::Said(envelope));
+    }
+
+    pub(super) fn sign_of_life(&self) {
+        self.add(Packet::Alive);
+    }
+
+    fn add(&self, packet: Packet) {
+        {
+            let mut state = self.lock();
+            if state.said.len() >= SAID_MAX {
+                state.ended = true;
+            } else {
+                state.said.push_back(packet);
+            }
+        }
+        self.wake();
+    }
+
+    /// Sends a replica's records after `after`, until it is told otherwise.
+    pub fn stream(&self, source: Arc<Source>, after: Lsn, epoch: Epoch, attempt: u64) {
+        let shard = source.shard;
+        let stream = Stream::new(source, after, epoch, attempt);
+        self.lock().streams.insert(shard, stream);
+        self.wake();
+    }
+
+    /// Sends no more records of this shard.
+    pub fn stop_stream(&self, shard: ShardNo) {
+        self.lock().streams.remove(&shard);
+    }
+
+    /// The follower at the other end acknowledged, and can take more.
+    pub(super) fn acknowledged(&self, shard: ShardNo, attempt: u64, lsn: Lsn) {
+        let mut state = self.lock();
+        let stream = state.streams.get_mut(&shard);
+        if let Some(stream) = stream.filter(|stream| stream.attempt() == attempt) {
+            stream.acknowledged(lsn);
+            drop(state);
+            self.wake();
+        }
+    }
+
+    /// There may be more to send.
+    pub fn wake(&self) {
+        self.0.waker.wake();
+    }
+
+    /// Ends the link.
+    pub fn end(&self) {
+        self.lock().ended = true;
+        self.wake();
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.lock().ended
+    }
+
+    /// The link's body, for one reader.
+    pub(super) fn body(&self) -> Outgoing {
+        Outgoing {
+            outbox: self.clone(),
+            pieces: VecDeque::new(),
+        }
+    }
+
+    /// The next packet; reads of the log are begun here, and wake when they are done.
+    fn next(&self) -> Option<Packet> {
+        let mut state = self.lock();
+        if let Some(packet) = state.said.pop_front() {
+            return Some(packet);
+        }
+        let now_ms = clock::monotone_ms();
+        let turn = state.turn;
+        let after = state.streams.range(turn..).skip_while(|(s, _)| **s == turn);
+        let before = state.streams.range(..=turn);
+        let shards: Vec<ShardNo> = after.chain(before).map(|(shard, _)| *shard).collect();
+        for shard in shards {
+            let Some(stream) = state.streams.get_mut(&shard) else {
+                continue;
+            };
+            match stream.due(now_ms) {
+                Due::Packet(envelope) => {
+                    state.turn = shard;
+                    return Some(Packet::Said(envelope));
+                }
+                Due::Nothing => {}
+                Due::Read(job) => self.read(shard, job),
+            }
+        }
+        None
+    }
+
+    fn read(&self, shard: ShardNo, job: ReadJob) {
+        let outbox = self.clone();
+        self.0.runtime.spawn(async move {
+            let (attempt, is_paced) = (job.attempt, job.is_paced);
+            let read = tokio::task::spawn_blocking(move || job.run()).await;
+            let records = match read {
+                Ok(Ok((records, bytes))) => {
+                    if is_paced {
+                        let pause = outbox.0.pace.pause_after(bytes, Instant::now());
+                        tokio::time::sleep(pause).await;
+                    }
+                    records
+                }
+                Ok(Err(error)) => {
+                    let error = &error as &dyn std::error::Error;
+                    let peer = &outbox.0.peer;
+                    tracing::error!(%shard, %peer, error, "a follower cannot be sent the log");
+                    Vec::new()
+                }
+                Err(_) => Vec::new(),
+            };
+            outbox.has_read(shard, attempt, records);
+        });
+    }
+
+    fn has_read(&self, shard: ShardNo, attempt: u64, records: Vec<Arc<store::Record>>) {
+        let news = !records.is_empty();
+        let mut state = self.lock();
+        let stream = state.streams.get_mut(&shard);
+        if let Some(stream) = stream.filter(|stream| stream.attempt() == attempt) {
+            stream.read(records);
+        }
+        drop(state);
+        // What failed, or came to nothing, is tried again with the next sign of life.
+        if news {
+            self.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bytes of a link, as its connection takes them.
+pub struct Outgoing {
+    outbox: Outbox,
+    pieces: VecDeque<Bytes>,
+}
+
+impl futures_util::Stream for Outgoing {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(piece) = self.pieces.pop_front() {
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            self.outbox.0.waker.register(context.waker());
+            if self.outbox.has_ended() {
+                return Poll::Ready(None);
+            }
+            match self.outbox.next() {
+                Some(packet) => self.pieces.extend(encode(&packet)),
+                None => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.outbox.end();
+    }
+}

@@ -1,0 +1,182 @@
+//! The records of one shard on their way to one follower.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use store::{Cursor, ReadError, Record};
+use wire::replication::{Envelope, Frame, Message};
+use wire::{Epoch, Lsn};
+
+use super::RECORDS_PER_PACKET_MAX;
+use super::source::Source;
+use super::tail::After;
+
+/// Bytes of one shard that a follower may have before it acknowledges them: what a disk and a
+/// network write in some milliseconds, and no more than it can hold for every shard.
+const WINDOW_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of records in one packet, or one record.
+const PACKET_BYTES: usize = 512 << 10;
+
+/// A stream to a follower.
+#[derive(Debug)]
+pub(super) struct Stream {
+    source: Arc<Source>,
+    epoch: Epoch,
+    attempt: u64,
+    /// Sent, or taken to be sent, up to here.
+    sent: Lsn,
+    /// Sent and not acknowledged: the last lsn and the bytes of each packet.
+    unacknowledged: VecDeque<(Lsn, usize)>,
+    unacknowledged_bytes: usize,
+    reading: Reading,
+    /// It has not been at the log's end yet.
+    catches_up: bool,
+}
+
+#[derive(Debug)]
+enum Reading {
+    /// Nothing is read from the disk.
+    No,
+    /// A task reads.
+    UnderWay,
+    /// It has read.
+    Done(Vec<Arc<Record>>),
+}
+
+/// What a stream has to send.
+#[derive(Debug)]
+pub(super) enum Due {
+    /// This packet.
+    Packet(Envelope),
+    /// Nothing now.
+    Nothing,
+    /// The log must be read: run this where it may block, and give its outcome to
+    /// [`Stream::read`].
+    Read(ReadJob),
+}
+
+impl Stream {
+    pub(super) fn new(source: Arc<Source>, after: Lsn, epoch: Epoch, attempt: u64) -> Stream {
+        Stream {
+            source,
+            epoch,
+            attempt,
+            sent: after,
+            unacknowledged: VecDeque::new(),
+            unacknowledged_bytes: 0,
+            reading: Reading::No,
+            catches_up: true,
+        }
+    }
+
+    pub(super) fn attempt(&self) -> u64 {
+        self.attempt
+    }
+
+    /// The follower has everything up to `lsn`.
+    pub(super) fn acknowledged(&mut self, lsn: Lsn) {
+        while self
+            .unacknowledged
+            .front()
+            .is_some_and(|(last, _)| *last <= lsn)
+        {
+            let bytes = self
+                .unacknowledged
+                .pop_front()
+                .map_or(0, |(_, bytes)| bytes);
+            self.unacknowledged_bytes -= bytes;
+        }
+    }
+
+    /// What to send next.
+    pub(super) fn due(&mut self, now_ms: u64) -> Due {
+        if self.unacknowledged_bytes >= WINDOW_BYTES_MAX {
+            return Due::Nothing;
+        }
+        match std::mem::replace(&mut self.reading, Reading::No) {
+            Reading::UnderWay => {
+                self.reading = Reading::UnderWay;
+                return Due::Nothing;
+            }
+            Reading::Done(records) if records.is_empty() => return Due::Nothing,
+            Reading::Done(records) => return Due::Packet(self.packet(&records, now_ms)),
+            Reading::No => {}
+        }
+        match self.source.tail.after(self.sent, PACKET_BYTES) {
+            After::Records(records) => Due::Packet(self.packet(&records, now_ms)),
+            After::Nothing => {
+                self.catches_up = false;
+                Due::Nothing
+            }
+            After::TooOld => {
+                self.reading = Reading::UnderWay;
+                Due::Read(ReadJob {
+                    cursor: self.source.reader.needed(self.sent),
+                    attempt: self.attempt,
+                    is_paced: self.catches_up,
+                })
+            }
+        }
+    }
+
+    fn packet(&mut self, records: &[Arc<Record>], now_ms: u64) -> Envelope {
+        let mut bytes = 0;
+        let mut frames = Vec::with_capacity(records.len());
+        for record in records {
+            let (head, payload) = (record.head_bytes(), record.payload.bytes());
+            bytes += head.len() + payload.len();
+            frames.push(Frame {
+                covers_from: self.sent.next(),
+                record: vec![head.clone(), payload.clone()],
+            });
+            self.sent = record.head.lsn;
+        }
+        self.unacknowledged.push_back((self.sent, bytes));
+        self.unacknowledged_bytes += bytes;
+        Envelope {
+            shard: self.source.shard,
+            epoch: self.epoch,
+            attempt: self.attempt,
+            sent_ms: now_ms,
+            echo_ms: 0,
+            message: Message::Records {
+                commit: self.source.committed(),
+                lease_ms: 0,
+                frames,
+            },
+        }
+    }
+
+    /// Takes what a job has read; nothing when it failed, or all was read, and is tried again later.
+    pub(super) fn read(&mut self, records: Vec<Arc<Record>>) {
+        self.reading = Reading::Done(records);
+    }
+}
+
+/// A piece of a log to be read for a follower.
+#[derive(Debug)]
+pub(super) struct ReadJob {
+    cursor: Cursor,
+    pub(super) attempt: u64,
+    /// Whether it keeps to the rate of those who catch up.
+    pub(super) is_paced: bool,
+}
+
+impl ReadJob {
+    /// Reads the next records that a follower needs, and their bytes together.
+    ///
+    /// # Errors
+    /// When the disk fails, or a record that is needed is damaged here.
+    pub(super) fn run(mut self) -> Result<(Vec<Arc<Record>>, usize), ReadError> {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while bytes < PACKET_BYTES && records.len() < RECORDS_PER_PACKET_MAX {
+            let Some(record) = self.cursor.next_needed()? else {
+                break;
+            };
+            bytes += record.payload.len();
+            records.push(Arc::new(record));
+        }
+        Ok((records, bytes))
+    }
+}

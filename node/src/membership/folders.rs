@@ -1,0 +1,199 @@
+//! What becomes of replicas' folders: logs that begin anew, replicas that are members no more.
+//!
+//! Nothing is deleted at once. What a replica had stays in `quarantine/` for [`KEPT`]: the register
+//! that said so may have been a wrong one, and an operator may want it back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use uuid::Uuid;
+use wire::position::{Lsn, ShardNo};
+
+use super::data_dir::{
+    DataDir, DataDirError, MakeReplicaError, QUARANTINE, ReplicaFile, at, log_name, read_json,
+    remove_all, write_json,
+};
+use super::durable;
+
+/// How long what a replica had is kept after it began anew, or left its shard.
+const KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// How often it is looked for what was kept long enough.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
+
+impl DataDir {
+    /// Begins a replica's log anew, complete only from `consistent_from` on; `make` makes the empty
+    /// log at the path that it is given. Durable on return; a crash leaves the old log or the new.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn start_over<T, E>(
+        &mut self,
+        shard: ShardNo,
+        consistent_from: Lsn,
+        make: impl FnOnce(&Path) -> Result<T, E>,
+    ) -> Result<T, MakeReplicaError<E>> {
+        let path = self.folder(shard).join("replica.json");
+        let file: ReplicaFile = read_json(&path)?;
+        let old = self.folder(shard).join(log_name(file.round));
+        let round = file.round + 1;
+        let new = self.folder(shard).join(log_name(round));
+        remove_all(&new)?;
+        fs::create_dir_all(&new).map_err(at(&new))?;
+        let made = make(&new).map_err(MakeReplicaError::Log)?;
+        durable::sync_parent(&new).map_err(at(&new))?;
+        let file = ReplicaFile {
+            round,
+            consistent_from: Some(consistent_from),
+            ..file
+        };
+        write_json(&path, &file)?;
+        self.quarantine(shard, file.replica, &old)?;
+        Ok(made)
+    }
+
+    /// Takes the folder of a replica away that is a member no more; durable on return.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub fn retire(&mut self, shard: ShardNo) -> Result<(), DataDirError> {
+        let folder = self.folder(shard);
+        let file: ReplicaFile = read_json(&folder.join("replica.json"))?;
+        self.quarantine(shard, file.replica, &folder)
+    }
+
+    fn quarantine(&self, shard: ShardNo, replica: Uuid, from: &Path) -> Result<(), DataDirError> {
+        let quarantine = self.root().join(QUARANTINE);
+        fs::create_dir_all(&quarantine).map_err(at(&quarantine))?;
+        let mut to = quarantine.join(format!("{shard}-{replica}"));
+        let mut again = 1;
+        while to.try_exists().map_err(at(&to))? {
+            again += 1;
+            to = quarantine.join(format!("{shard}-{replica}-{again}"));
+        }
+        fs::rename(from, &to).map_err(at(from))?;
+        // Its age counts from now on.
+        let now = SystemTime::now();
+        let touched = fs::File::open(&to).and_then(|folder| folder.set_modified(now));
+        touched.map_err(at(&to))?;
+        durable::sync_parent(&to).map_err(at(&quarantine))?;
+        durable::sync_parent(from).map_err(at(from))
+    }
+
+    /// Deletes what was kept long enough. To be called now and then.
+    pub fn purge(&mut self) {
+        let now = Instant::now();
+        if self.next_purge.is_some_and(|next| now < next) {
+            return;
+        }
+        self.next_purge = Some(now + LOOK_EVERY);
+        for path in self.kept_long_enough() {
+            match remove_all(&path) {
+                Ok(()) => tracing::info!(path = %path.display(), "kept long enough, deleted"),
+                Err(error) => tracing::warn!(%error, "cannot be deleted"),
+            }
+        }
+    }
+
+    fn kept_long_enough(&self) -> Vec<PathBuf> {
+        let is_old = |path: &PathBuf| {
+            let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
+            modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= KEPT))
+        };
+        let kept = fs::read_dir(self.root().join(QUARANTINE));
+        let kept = kept.into_iter().flatten().flatten();
+        kept.map(|entry| entry.path()).filter(is_old).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::super::data_dir::NewReplica;
+    use super::*;
+
+    const SHARD: ShardNo = ShardNo(4);
+
+    fn dir(root: &Path) -> DataDir {
+        DataDir::open(root, &"node1".parse().expect("a name")).expect("opens")
+    }
+
+    fn make(dir: &mut DataDir) -> Uuid {
+        let replica = dir.identity().offer();
+        let new = NewReplica {
+            shard: SHARD,
+            replica,
+            log: 9,
+        };
+        let write = |path: &Path| fs::write(path.join("first"), "1");
+        dir.make_replica(new, write).expect("makes");
+        replica
+    }
+
+    // If this fails, a mirror that begins anew forgets it after a restart, and is elected with
+    // holes in its log.
+    #[test]
+    fn a_log_that_began_anew_is_found_again_and_the_old_one_is_kept() {
+        let root = tempfile::tempdir().expect("a folder");
+        let mut first = dir(root.path());
+        let replica = make(&mut first);
+        for from in [7, 9] {
+            let begun = first.start_over(SHARD, Lsn(from), |path| {
+                fs::write(path.join("second"), "2").map(|()| path.to_owned())
+            });
+            begun.expect("begins anew");
+        }
+        drop(first);
+        let again = dir(root.path());
+        let held = again.replicas().expect("lists").remove(0).expect("reads");
+        assert_eq!(held.replica, replica);
+        assert_eq!(held.consistent_from, Some(Lsn(9)));
+        assert!(held.log_dir.join("second").exists());
+        let old = root.path().join(QUARANTINE).join(format!("4-{replica}"));
+        assert!(old.join("first").exists());
+    }
+
+    // If this fails, a crash while a log begins anew leaves a replica without one.
+    #[test]
+    fn a_log_that_cannot_be_made_leaves_the_old_one() {
+        let root = tempfile::tempdir().expect("a folder");
+        let mut first = dir(root.path());
+        make(&mut first);
+        let failed = first.start_over(SHARD, Lsn(7), |_| Err::<(), _>("disk full"));
+        assert!(failed.is_err());
+        drop(first);
+        let held = dir(root.path()).replicas().expect("lists").remove(0);
+        let held = held.expect("reads");
+        assert_eq!(held.consistent_from, None);
+        assert!(held.log_dir.join("first").exists());
+    }
+
+    // If this fails, the space of replicas that moved away is never free, or is so at once.
+    #[test]
+    fn what_left_is_kept_for_a_day() {
+        let root = tempfile::tempdir().expect("a folder");
+        let mut dir = dir(root.path());
+        let replica = make(&mut dir);
+        dir.retire(SHARD).expect("moves");
+        assert!(dir.replicas().expect("lists").is_empty());
+        let kept = root.path().join(QUARANTINE).join(format!("4-{replica}"));
+        dir.purge();
+        assert!(kept.exists());
+        let folder = fs::File::open(&kept).expect("opens");
+        folder
+            .set_modified(SystemTime::now() - KEPT)
+            .expect("is set");
+        dir.next_purge = None;
+        dir.purge();
+        assert!(!kept.exists());
+        let again = NewReplica {
+            shard: SHARD,
+            replica: dir.identity().offer(),
+            log: 9,
+        };
+        dir.make_replica(again, |_| Ok::<_, Infallible>(()))
+            .expect("makes");
+    }
+}

@@ -1,0 +1,105 @@
+//! What a follower still needs of a log: the records, but for those that are dead.
+//!
+//! A dead record may be a hole by now, and a dead upload may have lost some of its chunks and not
+//! others. Sending what is left of it would contradict itself; to a follower it is as if it had been
+//! compacted.
+
+use wire::{ContentId, Lsn};
+
+use super::cursor::{Cursor, Until};
+use super::{ReadError, Reader};
+use crate::fetch::{FetchError, Patience};
+use crate::record::kind::Kind;
+use crate::record::{Head, Record, decode_chunks};
+
+impl Reader {
+    /// The records after an lsn that are in the files and that a follower needs.
+    pub fn needed(&self, after: Lsn) -> Cursor {
+        Cursor::new(self.shared.clone(), after, Until::Needed)
+    }
+
+    /// Whether a follower needs this record. What cannot be told is needed.
+    fn needs(&self, head: &Head) -> bool {
+        if head.lsn > self.shared.committed() {
+            return true;
+        }
+        match head.kind {
+            Kind::Put | Kind::Commit => self.data_of(head).is_none_or(|data| data.is_this(head)),
+            Kind::Chunk => {
+                self.shared.may_become_content(head.upload)
+                    || self.data_of(head).is_none_or(|data| data.lists(head))
+            }
+            Kind::Describe | Kind::Delete | Kind::Abort | Kind::Epoch => true,
+        }
+    }
+
+    /// The data of the content that a record is of; none when that cannot be told.
+    fn data_of(&self, head: &Head) -> Option<Data> {
+        let id = ContentId::from_bytes(head.id).ok()?;
+        let records = match self.locate(id, Patience::Wait) {
+            Ok(records) => records,
+            Err(ReadError::NotFound) => return Some(Data::None),
+            Err(_) => return None,
+        };
+        let data = records.data.unwrap_or(records.latest);
+        let lsn = data.fetched.head.lsn;
+        match data.place.kind() {
+            Kind::Commit if head.kind == Kind::Chunk => {
+                let length = usize::try_from(data.fetched.head.payload_bytes).ok()?;
+                let file = &*data.segment.file;
+                let list = data.fetched.payload(file, 0, length, Patience::Wait).ok()?;
+                let chunks = decode_chunks(&list);
+                Some(Data::Chunks(chunks.iter().map(|chunk| chunk.lsn).collect()))
+            }
+            Kind::Put | Kind::Commit => Some(Data::Record(lsn)),
+            _ => Some(Data::None),
+        }
+    }
+}
+
+/// Where the bytes of a content are.
+enum Data {
+    None,
+    Record(Lsn),
+    Chunks(Vec<Lsn>),
+}
+
+impl Data {
+    fn is_this(&self, head: &Head) -> bool {
+        matches!(self, Data::Record(lsn) if *lsn == head.lsn)
+    }
+
+    fn lists(&self, head: &Head) -> bool {
+        matches!(self, Data::Chunks(lsns) if lsns.binary_search(&head.lsn).is_ok())
+    }
+}
+
+impl Cursor {
+    /// The next record that a follower needs, whole and verified; none at the end, where it can be
+    /// asked again later. For cursors of [`Reader::needed`].
+    ///
+    /// # Errors
+    /// When the disk fails, or a record that is needed is damaged here: a follower must not be told
+    /// that there is nothing.
+    pub fn next_needed(&mut self) -> Result<Option<Record>, ReadError> {
+        let reader = Reader::new(self.shared.clone());
+        while let Some((fetched, segment)) = self.next_fetched()? {
+            if !reader.needs(&fetched.head) {
+                continue;
+            }
+            let length =
+                usize::try_from(fetched.head.payload_bytes).map_err(std::io::Error::other)?;
+            match fetched.payload(&*segment.file, 0, length, Patience::Wait) {
+                Ok(payload) => return Ok(Some(fetched.into_record(payload))),
+                Err(FetchError::Disk(error)) => return Err(error.into()),
+                // It may have died, and become a hole, since it was looked at.
+                Err(_) if !reader.needs(&fetched.head) => {}
+                Err(error) => {
+                    let what = format!("record {}: {error}", fetched.head.lsn);
+                    return Err(ReadError::Damaged { what });
+                }
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,159 @@
+//! Two copies of everything, on three nodes: what is acknowledged is on both, and goes on when one
+//! of them goes.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode};
+use wire::ContentId;
+use wire::content::Receipt;
+use wire::shard::ShardRecord;
+
+use crate::support::{Cluster, noise};
+
+impl Cluster {
+    /// The register's record of a content's shard.
+    async fn record(&self, id: ContentId) -> ShardRecord {
+        let url = format!("{}/shards/{}", self.dist_url(), id.shard());
+        let answer = self.http.get(url).send().await.expect("answers");
+        answer.json().await.expect("a record")
+    }
+
+    /// The place of the node of this name.
+    fn place(name: &wire::NodeName) -> usize {
+        let number: usize = name
+            .as_str()
+            .trim_start_matches("node")
+            .parse()
+            .expect("a number");
+        number - 1
+    }
+
+    async fn leader(&self, id: ContentId) -> usize {
+        let record = self.record(id).await;
+        Cluster::place(&record.leader.expect("is led").member.node)
+    }
+
+    /// Uploads to whichever node is told, and follows where it is sent, until it is stored.
+    async fn upload(&self, bytes: &[u8]) -> Receipt {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let place = format!("{}/store?size={}", self.dist_url(), bytes.len());
+            let answer = self.http.get(place).send().await.expect("answers");
+            if let Ok(place) = answer.json::<wire::placement::Place>().await {
+                let url = format!("{}/{}?filename=a", place.uri, place.id);
+                let sent = self.http.put(url).body(bytes.to_vec()).send().await;
+                if let Ok(answer) = sent
+                    && answer.status() == StatusCode::OK
+                {
+                    return answer.json().await.expect("a receipt");
+                }
+            }
+            assert!(Instant::now() < deadline, "nobody takes an upload");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a content can be read at the node at `place`, and compares it.
+    async fn reads(&self, place: usize, id: ContentId, bytes: &[u8]) {
+        self.until("the content can be read", || async {
+            let answer = self.get(place, &format!("/retrieve/{id}")).await;
+            answer.status() == StatusCode::OK && answer.bytes().await.is_ok_and(|b| b == bytes)
+        })
+        .await;
+    }
+
+    /// Waits until a shard has all its copies in sync.
+    async fn whole(&self, id: ContentId) {
+        self.until("all copies are in sync", || async {
+            let record = self.record(id).await;
+            record.in_sync.len() == 2 && record.leader.is_some()
+        })
+        .await;
+    }
+}
+
+// If this fails, an acknowledged upload is on one disk only, or a mirror serves something else.
+#[actix_web::test]
+async fn an_upload_is_acknowledged_when_both_copies_have_it() {
+    let cluster = Cluster::start_mirrored(3).await;
+    for size in [10, 70_000, 5 << 20] {
+        let bytes = noise(size, 1);
+        let receipt = cluster.upload(&bytes).await;
+        assert_eq!((receipt.nodes.len(), receipt.degraded), (2, false));
+        for node in &receipt.nodes {
+            cluster
+                .reads(Cluster::place(node), receipt.id, &bytes)
+                .await;
+        }
+    }
+    cluster.stop().await;
+}
+
+// If this fails, a dead node takes contents with it, or nobody takes its place.
+#[actix_web::test]
+async fn when_the_leader_ends_a_follower_goes_on_with_everything() {
+    let mut cluster = Cluster::start_mirrored(3).await;
+    let bytes = noise(2 << 20, 2);
+    let receipt = cluster.upload(&bytes).await;
+    cluster.whole(receipt.id).await;
+    let first = cluster.leader(receipt.id).await;
+    cluster.stop_node(first).await;
+    let second = cluster.leader(receipt.id).await;
+    assert_ne!(first, second, "it is handed over before the node ends");
+    cluster.reads(second, receipt.id, &bytes).await;
+
+    // Changes go on with one copy, and are told to be degraded.
+    let path = format!("/delete/{}", receipt.id);
+    let asked = Instant::now();
+    let deleted = cluster.ask(Method::DELETE, second, &path).send().await;
+    let deleted: Receipt = crate::support::receipt(deleted.expect("answers")).await;
+    assert!(deleted.degraded, "after {:?}", asked.elapsed());
+    let kept = cluster.upload(&noise(100, 3)).await;
+
+    // The node comes back, and catches up with what it missed.
+    cluster.start_node_alone(first).await;
+    cluster.whole(receipt.id).await;
+    cluster.whole(kept.id).await;
+    let gone = cluster
+        .get(first, &format!("/retrieve/{}", receipt.id))
+        .await;
+    assert!(gone.status() == StatusCode::GONE || gone.status().is_redirection());
+    cluster.stop().await;
+}
+
+// If this fails, a mirror that was away asks for everything again, or comes back with holes.
+#[actix_web::test]
+async fn a_follower_that_was_away_catches_up() {
+    let mut cluster = Cluster::start_mirrored(2).await;
+    let first = cluster.upload(&noise(3 << 20, 4)).await;
+    cluster.whole(first.id).await;
+    cluster.stop_node(1).await;
+    let large = noise(3 << 20, 5);
+    let mut kept = Vec::new();
+    for round in 0..6_u8 {
+        let bytes = noise(2000, round);
+        kept.push((cluster.upload(&bytes).await.id, bytes));
+    }
+    // A large content that is dead again is a hole in the leader's log.
+    let dead = cluster.upload(&large).await;
+    let path = format!("/delete/{}", dead.id);
+    let deleted = cluster.ask(Method::DELETE, 0, &path).send().await;
+    crate::support::receipt(deleted.expect("answers")).await;
+    let after = cluster.upload(&large).await;
+    cluster
+        .until("the dead content is given back", || async {
+            cluster.stats(0).await.space.holes > 2 << 20
+        })
+        .await;
+    cluster.start_node_alone(1).await;
+    for (id, bytes) in kept.iter().chain([&(after.id, large.clone())]) {
+        cluster.whole(*id).await;
+        cluster.reads(1, *id, bytes).await;
+    }
+    // The other one alone has everything now.
+    cluster.stop_node(0).await;
+    for (id, bytes) in &kept {
+        cluster.reads(1, *id, bytes).await;
+    }
+    cluster.stop().await;
+}
