@@ -182,7 +182,7 @@ impl Cluster {
     ) {
         let Change { operation, id, .. } = *change;
         let shard = id.shard();
-        self.judge.expect(id, operation).begin(state);
+        self.judge.begin_operation(id, operation).begin(state);
         self.note(|| {
             format!(
                 "{} shard {shard}: operation {operation} at {lsn}: {id:?} {state:?}",

@@ -99,7 +99,7 @@ impl Judge {
     }
 
     /// An operation on a content is under way.
-    pub(crate) fn expect(&mut self, id: ContentId, operation: u64) -> &mut Story {
+    pub(crate) fn begin_operation(&mut self, id: ContentId, operation: u64) -> &mut Story {
         let story = self.stories.entry(id).or_default();
         if story.possible.is_empty() {
             story.possible.push(State::ABSENT);

@@ -13,8 +13,6 @@ mod network;
 mod node;
 mod queue;
 mod register;
-mod rollback;
-mod rot;
 mod run;
 mod uploads;
 

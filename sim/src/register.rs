@@ -23,8 +23,8 @@ pub(crate) struct Register {
     pub(crate) changes: u64,
     /// Nobody reaches it before this time.
     pub(crate) away_until_ms: u64,
-    /// Nodes' proposals are not taken before this time.
-    pub(crate) refuses_until_ms: u64,
+    /// It went back, and perhaps not all who know more were heard.
+    pub(crate) is_doubted: bool,
 }
 
 impl Register {

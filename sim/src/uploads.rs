@@ -42,7 +42,7 @@ impl Cluster {
             return;
         };
         self.note(|| format!("{} shard {shard}: upload {upload} begins", node + 1));
-        self.judge.expect(*id, change.operation);
+        self.judge.begin_operation(*id, change.operation);
         self.tell_appended(node, shard);
         let upload = Upload {
             node,

@@ -46,6 +46,8 @@ pub(crate) struct Cluster {
     pub(crate) is_rough: bool,
     pub(crate) operations: u64,
     pub(crate) faults: u64,
+    /// When a disk was lost last.
+    pub(crate) disk_lost_ms: u64,
     /// Logs that were cut, lost or opened: what may take from a member what it must have.
     pub(crate) losses: u64,
     /// Changes of records, commits and losses, when the members were last checked.
@@ -91,6 +93,7 @@ impl Cluster {
             is_rough: true,
             operations: 0,
             faults: 0,
+            disk_lost_ms: 0,
             losses: 0,
             checked: (0, 0, 0),
             trace: plan.trace.then(String::new),

@@ -29,6 +29,13 @@ impl Cluster {
         self.now_ms < self.register.away_until_ms
     }
 
+    /// After the register went back, nodes' proposals are not taken for a session with it at hand:
+    /// until then, those who know more may not have been heard.
+    fn refuses(&mut self) -> bool {
+        self.register.is_doubted &= self.now_ms < self.office.since_ms + SESSION_MS;
+        self.register.is_doubted
+    }
+
     pub(super) fn reported(&mut self, node: usize, heartbeat: Heartbeat) {
         if self.register_is_away() {
             return;
@@ -104,7 +111,7 @@ impl Cluster {
         record: ShardRecord,
         answers: bool,
     ) {
-        if self.register_is_away() || self.now_ms < self.register.refuses_until_ms {
+        if self.register_is_away() || self.refuses() {
             return;
         }
         let shard = record.shard;

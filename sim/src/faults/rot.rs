@@ -15,7 +15,8 @@ const FOUND_BY_BYTES: usize = 16;
 impl Cluster {
     /// Flips a bit in the payload of one record of one replica.
     ///
-    /// Only in a payload: a cursor skips a damaged head as if its record had been compacted. And only
+    /// Only in a payload: a cursor skips a damaged head as if its record had been compacted. Only of a
+    /// record at or below the log's commit marker: above it, headers may not count. And only
     /// of a record that another one, which is committed here, calls committed: rot in the last
     /// records before a crash looks like a torn tail, and is cut off.
     pub(crate) fn rot(&mut self, node: usize) {
@@ -51,6 +52,9 @@ impl Cluster {
         let Some(held) = self.nodes[node].held.get_mut(&shard) else {
             return;
         };
+        if record.head.lsn.0 > marked(&disk, &held.dir(shard)).unwrap_or(0) {
+            return;
+        }
         let Some((path, start)) = find(&disk, &held.dir(shard), &payload[..FOUND_BY_BYTES]) else {
             return;
         };
@@ -62,6 +66,19 @@ impl Cluster {
             self.note(|| format!("{} shard {shard}: a bit of {lsn} flips", node + 1));
         }
     }
+}
+
+/// The commit that a log's marker tells: in the one of two slots that was written last, a magic, the
+/// log, the commit, and the number of the writing.
+fn marked(disk: &SimulatedDisk, dir: &std::path::Path) -> Option<u64> {
+    let file = disk.open(&dir.join("commit")).ok()?;
+    let slots = [0, 4096].into_iter().filter_map(|at| {
+        let mut slot = [0; 32];
+        let read = file.read_at(&mut slot, at).ok()?;
+        let word = |at: usize| Some(u64::from_le_bytes(*slot[at..].first_chunk()?));
+        (read == slot.len()).then_some((word(24)?, word(16)?))
+    });
+    slots.max().map(|(_, commit)| commit)
 }
 
 /// The file of a folder in which these bytes are, and where.

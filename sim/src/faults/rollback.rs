@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use wire::ShardNo;
 use wire::shard::{Member, Revision, ShardRecord};
 
-use crate::cluster::{Cluster, SESSION_MS};
+use crate::cluster::Cluster;
 use crate::faults::Fault;
 use crate::node::Node;
 use crate::queue::Happening;
@@ -36,25 +36,21 @@ impl Cluster {
         if !self.will_be_noticed(&state, &persisted) || !self.can_be_restored(&persisted) {
             return;
         }
-        let revisions: BTreeMap<ShardNo, Revision> = persisted
-            .into_iter()
-            .map(|(shard, record)| (shard, record.revision()))
-            .collect();
-        self.note(|| format!("the register goes back by {back}"));
         // What nobody persisted never happened.
-        self.register.newest.retain(|shard, newest| {
-            let present = state.get(shard);
-            let known = revisions.get(shard).copied().unwrap_or(Revision::NONE);
-            if present.map_or(Revision::NONE, ShardRecord::known) < known {
-                return true;
+        let mut newest: BTreeMap<ShardNo, ShardRecord> = persisted
+            .into_iter()
+            .map(|(shard, record)| (shard, record.clone()))
+            .collect();
+        for record in state.values().filter(|record| !record.is_restored()) {
+            let known = newest.get(&record.shard).map(ShardRecord::revision);
+            if known.is_none_or(|known| known < record.revision()) {
+                newest.insert(record.shard, record.clone());
             }
-            present.is_some_and(|present| {
-                newest.clone_from(present);
-                true
-            })
-        });
+        }
+        self.register.newest = newest;
+        self.note(|| format!("the register goes back by {back}"));
         self.register.records = state;
-        self.register.refuses_until_ms = self.now_ms + SESSION_MS;
+        self.register.is_doubted = true;
         self.register.changes += 1;
         self.office.seen.clear();
         self.office.since_ms = self.now_ms;

@@ -1,11 +1,14 @@
 //! What goes wrong, and how it ends.
 
+mod rollback;
+mod rot;
+
 use replica::Event;
 use store::disk::simulated::{Failure, Operation};
 use wire::shard::Member;
 use wire::{NodeName, ShardNo};
 
-use crate::cluster::{Cluster, End};
+use crate::cluster::{Cluster, End, SESSION_MS};
 use crate::queue::Happening;
 
 /// A fault that ends by itself.
@@ -156,7 +159,11 @@ impl Cluster {
             is_kept_in(in_sync) || !is_in(in_sync) && (is_kept_in(eligible) || !is_in(eligible))
         });
         let agreed = self.register.records == self.register.newest;
-        if safe && agreed && self.nodes[node].up {
+        // For a session the controller takes a node for alive whose disk is gone: it may give a shard
+        // to two of them, and drop the one that has everything.
+        let is_noticed = self.now_ms >= self.disk_lost_ms + SESSION_MS;
+        if safe && agreed && is_noticed && self.nodes[node].up {
+            self.disk_lost_ms = self.now_ms;
             self.crash(node, End::DiskLost);
         }
     }
