@@ -11,6 +11,8 @@ use actix_web::{App, HttpServer, web};
 use service::access::{AccessError, Gate};
 use service::address::{ListenError, listen, reachable};
 use store::disk::FileSystem;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 use wire::limits::REFUSED_BODY_TIME_MAX;
@@ -20,14 +22,16 @@ use crate::driver::admission::Admission;
 use crate::driver::{self, Driver};
 use crate::gauges::{Gauges, Sampler};
 use crate::http;
-use crate::links::{self, Acceptor, Links, Pace};
+use crate::links::{self, Links, Pace};
 use crate::lister::{self, Feed, Lister};
 use crate::membership::data_dir::DataDir;
 use crate::membership::duty::Me;
 use crate::membership::heartbeat::{self, Heartbeats, Map};
-use crate::membership::register::ASKED_MAX;
+use crate::membership::register::{ASKED_MAX, Ask};
 use crate::metrics::Metrics;
 use crate::node::Node;
+use crate::repair::{self, Repairs};
+use crate::scrub::{self, Scrubs};
 
 /// How long running requests may take to end when the node stops, in seconds. A container engine
 /// kills what has not ended in ten.
@@ -39,6 +43,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Reads that wait for the disk at once, for each worker; a disk's queue holds no more.
 const BLOCKING_THREADS_MAX: usize = 32;
+
+/// Records that are read for other nodes' repairs at once: each is in memory whole, and may be
+/// looked for in a whole segment.
+const RECORD_READS_MAX: usize = 4;
+
+/// Contents that are verified at once: as many as keep a disk busy, and leave it to others between.
+const VERIFICATIONS_MAX: usize = 2;
 
 /// Why a node did not start, on one line.
 #[derive(Debug, thiserror::Error)]
@@ -68,10 +79,17 @@ pub struct Running {
 /// Everything that runs beside the HTTP server, in the order in which it is stopped.
 struct Parts {
     heartbeats: Heartbeats,
+    care: Care,
     links: Links,
     driver: Driver,
     lister: Lister,
     sampler: Sampler,
+}
+
+/// Looks after what is stored.
+struct Care {
+    scrubs: Scrubs,
+    repairs: Repairs,
 }
 
 /// Starts a node. On return it accepts requests; it registers with a distributor as soon as one
@@ -115,6 +133,7 @@ impl Running {
     pub async fn stop(self) {
         let Parts {
             heartbeats,
+            care,
             links,
             driver,
             lister,
@@ -130,6 +149,8 @@ impl Running {
         }
         let rest = tokio::task::spawn_blocking(move || {
             heartbeats.stop();
+            care.scrubs.stop();
+            care.repairs.stop();
             links.stop();
             driver.stop();
             lister.stop();
@@ -179,11 +200,85 @@ fn open(
         incarnation: Uuid::new_v4(),
     };
     let (sampler, gauges) = Sampler::start(&config.data_dir)?;
+    let Engine {
+        shared,
+        driver,
+        lister,
+        asked,
+    } = engine(&config, dir, me.clone(), gauges)?;
+    let links = Links::start(links::Parts {
+        name: config.name.clone(),
+        cluster_key: config.access.cluster_key.clone(),
+        handle: shared.handle.clone(),
+        map: shared.map.clone(),
+        pace: Arc::new(Pace::new(config.catch_up_rate)),
+        metrics: Arc::clone(&shared.metrics),
+    })?;
+    let care = care(&config, &shared)?;
+    let heartbeats = Heartbeats::start(heartbeat::Parts {
+        me,
+        internal_url: urls.internal,
+        public_url: urls.public,
+        distributors: config.distributors,
+        cluster_key: config.access.cluster_key,
+        handle: shared.handle.clone(),
+        map: shared.map.clone(),
+        asked,
+    })?;
+    let node = Node {
+        name: config.name,
+        access: gate,
+        cors_origins: config.cors_origins,
+        handle: shared.handle,
+        links: links.acceptor(),
+        scrubs: care.scrubs.view(),
+        record_reads: Semaphore::new(RECORD_READS_MAX),
+        verifications: Semaphore::new(VERIFICATIONS_MAX),
+        map: shared.map,
+        metrics: shared.metrics,
+        gauges: shared.gauges,
+        started: Instant::now(),
+    };
+    Ok((
+        node,
+        Parts {
+            heartbeats,
+            care,
+            links,
+            driver,
+            lister,
+            sampler,
+        },
+    ))
+}
+
+/// What several parts of the node share.
+struct Shared {
+    handle: driver::Handle,
+    map: Map,
+    metrics: Arc<Metrics>,
+    gauges: Gauges,
+}
+
+/// The logs, and what brings their changes to the catalog.
+struct Engine {
+    shared: Shared,
+    driver: Driver,
+    lister: Lister,
+    asked: Receiver<Ask>,
+}
+
+fn engine(
+    config: &Config,
+    dir: DataDir,
+    me: Me,
+    gauges: Gauges,
+) -> Result<Engine, Box<dyn Error + Send + Sync>> {
     let metrics = Arc::new(Metrics::default());
     let feed = Arc::new(Feed::default());
     let (register, asked) = tokio::sync::mpsc::channel(ASKED_MAX);
     let driver = Driver::start(driver::Parts {
-        me: me.clone(),
+        me,
         dir,
         disk: Arc::new(FileSystem),
         admission: Arc::new(Admission::new(config.max_storage, gauges.clone())),
@@ -198,77 +293,37 @@ fn open(
         cluster_key: config.access.cluster_key.clone(),
         metrics: Arc::clone(&metrics),
     })?;
-    let map = Map::default();
-    let links = Links::start(links::Parts {
+    let shared = Shared {
+        handle: driver.handle().clone(),
+        map: Map::default(),
+        metrics,
+        gauges,
+    };
+    Ok(Engine {
+        shared,
+        driver,
+        lister,
+        asked,
+    })
+}
+
+fn care(config: &Config, shared: &Shared) -> Result<Care, Box<dyn Error + Send + Sync>> {
+    let hints = repair::Hints::default();
+    let repairs = Repairs::start(repair::Parts {
         name: config.name.clone(),
         cluster_key: config.access.cluster_key.clone(),
-        handle: driver.handle().clone(),
-        map: map.clone(),
-        pace: Arc::new(Pace::new(config.catch_up_rate)),
-        metrics: Arc::clone(&metrics),
+        handle: shared.handle.clone(),
+        map: shared.map.clone(),
+        hints: hints.clone(),
+        metrics: Arc::clone(&shared.metrics),
     })?;
-    let heartbeats = Heartbeats::start(heartbeat::Parts {
-        me,
-        internal_url: urls.internal,
-        public_url: urls.public,
-        distributors: config.distributors,
-        cluster_key: config.access.cluster_key,
-        handle: driver.handle().clone(),
-        map: map.clone(),
-        asked,
+    let scrubs = Scrubs::start(scrub::Parts {
+        data_dir: config.data_dir.clone(),
+        handle: shared.handle.clone(),
+        hints,
+        metrics: Arc::clone(&shared.metrics),
     })?;
-    let handle = driver.handle().clone();
-    let node = node(
-        config.name,
-        config.cors_origins,
-        gate,
-        Shared {
-            handle,
-            links: links.acceptor(),
-            map,
-            metrics,
-            gauges,
-        },
-    );
-    Ok((
-        node,
-        Parts {
-            heartbeats,
-            links,
-            driver,
-            lister,
-            sampler,
-        },
-    ))
-}
-
-struct Shared {
-    handle: driver::Handle,
-    links: Acceptor,
-    map: Map,
-    metrics: Arc<Metrics>,
-    gauges: Gauges,
-}
-
-fn node(name: wire::NodeName, cors_origins: Vec<String>, access: Gate, shared: Shared) -> Node {
-    let Shared {
-        handle,
-        links,
-        map,
-        metrics,
-        gauges,
-    } = shared;
-    Node {
-        name,
-        access,
-        cors_origins,
-        handle,
-        links,
-        map,
-        metrics,
-        gauges,
-        started: Instant::now(),
-    }
+    Ok(Care { scrubs, repairs })
 }
 
 fn serve(listener: TcpListener, workers: usize, node: Node) -> std::io::Result<Server> {

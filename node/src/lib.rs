@@ -16,7 +16,9 @@ pub mod lister;
 pub mod membership;
 mod metrics;
 mod node;
+pub mod repair;
 mod routing;
+pub mod scrub;
 
 pub use app::{Running, StartError, start};
 pub use config::Config;

@@ -41,6 +41,21 @@ pub struct Metrics {
     pub shards_led: Gauge<u64, AtomicU64>,
     /// Shards whose log failed and acknowledges nothing any more.
     pub shards_poisoned: Gauge<u64, AtomicU64>,
+    /// What is damaged here: contents, and places where records are lost.
+    pub damaged: Gauge<u64, AtomicU64>,
+    /// Records written again from another copy.
+    pub repairs: Counter,
+    /// Damage that could not be repaired, each told once.
+    pub repairs_failed: Counter,
+    /// Bytes that scrubs have read.
+    pub scrubbed_bytes: Counter,
+    /// Damaged records that scrubs have found.
+    pub scrub_findings: Counter,
+    /// The share of the node's replicas' records that the passes under way, or the last ones, have
+    /// looked at: 0 to 1.
+    pub scrub_coverage: Gauge<f64, AtomicU64>,
+    /// When the pass that was finished longest ago was: seconds since 1970; 0 if one never was.
+    pub scrub_finished: Gauge<u64, AtomicU64>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -86,10 +101,18 @@ impl Default for Metrics {
             max_storage_bytes: Gauge::default(),
             shards_led: Gauge::default(),
             shards_poisoned: Gauge::default(),
+            damaged: Gauge::default(),
+            repairs: Counter::default(),
+            repairs_failed: Counter::default(),
+            scrubbed_bytes: Counter::default(),
+            scrub_findings: Counter::default(),
+            scrub_coverage: Gauge::default(),
+            scrub_finished: Gauge::default(),
         };
         metrics.register_traffic();
         metrics.register_links();
         metrics.register_storage();
+        metrics.register_damage();
         metrics
     }
 }
@@ -177,6 +200,36 @@ impl Metrics {
         r.register("shards_poisoned", "Shards whose log failed", poisoned);
     }
 
+    fn register_damage(&mut self) {
+        let r = &mut self.registry;
+        let damaged = self.damaged.clone();
+        r.register("damaged", "Damaged contents, and lost records", damaged);
+        let (repairs, failed) = (self.repairs.clone(), self.repairs_failed.clone());
+        r.register("repairs", "Records repaired from another copy", repairs);
+        r.register("repairs_failed", "Damage that cannot be repaired", failed);
+        let bytes = self.scrubbed_bytes.clone();
+        r.register_with_unit("scrubbed", "Read by scrubs", Unit::Bytes, bytes);
+        let findings = self.scrub_findings.clone();
+        r.register(
+            "scrub_findings",
+            "Damaged records found by scrubs",
+            findings,
+        );
+        let coverage = self.scrub_coverage.clone();
+        r.register_with_unit(
+            "scrub_coverage",
+            "Looked at by scrubs",
+            Unit::Ratios,
+            coverage,
+        );
+        r.register_with_unit(
+            "scrub_finished",
+            "When the oldest finished scrub ended, since 1970",
+            Unit::Seconds,
+            self.scrub_finished.clone(),
+        );
+    }
+
     /// Counts one answer.
     pub fn answered(&self, route: &'static str, method: &'static str, status: u16, took: Duration) {
         self.requests
@@ -212,11 +265,20 @@ mod tests {
         let metrics = Metrics::default();
         metrics.answered("/store", "POST", 200, Duration::from_millis(3));
         metrics.storage_bytes.set(42);
+        metrics.repairs.inc();
+        metrics.scrub_coverage.set(0.5);
+        metrics.scrub_finished.set(7);
+        metrics.scrubbed_bytes.inc_by(8);
         let text = metrics.text().expect("writes");
         for line in [
             "acequia_node_requests_total{route=\"/store\",method=\"POST\",status=\"200\"} 1",
             "acequia_node_request_seconds_count{route=\"/store\",method=\"POST\"} 1",
             "acequia_node_storage_bytes 42",
+            "acequia_node_damaged 0",
+            "acequia_node_repairs_total 1",
+            "acequia_node_scrub_coverage_ratios 0.5",
+            "acequia_node_scrub_finished_seconds 7",
+            "acequia_node_scrubbed_bytes_total 8",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

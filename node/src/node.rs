@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use rand::Rng;
 use service::access::Gate;
+use tokio::sync::Semaphore;
 use wire::content::Receipt;
 use wire::stats::{NodeStats, Space};
 use wire::{ContentId, NodeName};
@@ -16,6 +17,7 @@ use crate::gauges::Gauges;
 use crate::links::Acceptor;
 use crate::membership::heartbeat::Map;
 use crate::metrics::Metrics;
+use crate::scrub::ScrubView;
 
 /// A running node.
 pub(crate) struct Node {
@@ -24,6 +26,11 @@ pub(crate) struct Node {
     pub(crate) cors_origins: Vec<String>,
     pub(crate) handle: Handle,
     pub(crate) links: Acceptor,
+    pub(crate) scrubs: ScrubView,
+    /// Bounds the records that are read for other nodes' repairs.
+    pub(crate) record_reads: Semaphore,
+    /// Bounds the contents that are verified.
+    pub(crate) verifications: Semaphore,
     pub(crate) map: Map,
     pub(crate) metrics: std::sync::Arc<Metrics>,
     pub(crate) gauges: Gauges,
@@ -150,7 +157,7 @@ fn add_replica(stats: &mut NodeStats, replica: &ReplicaView) {
     stats.shards_open += u64::from(replica.is_open());
     stats.contents += measures.usage.contents;
     stats.space.add(&measures.usage.space);
-    stats.damaged += measures.usage.damaged;
+    stats.damaged += replica.reader.damage_count();
 }
 
 /// Committed records that the catalog is not known to have: after a restart all of them, until it

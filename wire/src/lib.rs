@@ -16,7 +16,9 @@ pub mod position;
 pub mod routes;
 pub mod timestamp;
 
-pub use body::{content, listing, membership, operation, placement, replication, shard, stats};
+pub use body::{
+    content, integrity, listing, membership, operation, placement, replication, shard, stats,
+};
 pub use checksum::Checksum;
 pub use copies::Copies;
 pub use error::{Code, ErrorBody};

@@ -2,7 +2,7 @@
 
 use crate::id::ContentId;
 use crate::name::NodeName;
-use crate::position::ShardNo;
+use crate::position::{Lsn, ShardNo};
 
 /// A distributor's: where to upload. A node's: upload here.
 pub const STORE: &str = "/store";
@@ -22,6 +22,14 @@ pub const DESCRIBE_ID: &str = "/describe/{id}";
 pub const INFO_ID: &str = "/info/{id}";
 /// A node's: the link over which replicas speak, both bodies streaming.
 pub const LINK: &str = "/link";
+/// A node's: one record of a replica, for another one whose copy is damaged.
+pub const RECORD: &str = "/record/{shard}/{lsn}";
+/// A node's: which records a content needs, for the same.
+pub const NEEDED_ID: &str = "/needed/{id}";
+/// A node's: a content's hash, as its bytes are on the disk now.
+pub const VERIFY_ID: &str = "/verify/{id}";
+/// A node's: reading everything again, before somebody asks for it.
+pub const SCRUB: &str = "/scrub";
 /// A node's: the operation log.
 pub const LOG: &str = "/log";
 /// A distributor's: the catalog.
@@ -86,6 +94,21 @@ pub fn describe(base: &str, id: ContentId) -> String {
 /// A node's `/info/{id}`.
 pub fn info(base: &str, id: ContentId) -> String {
     format!("{base}/info/{id}")
+}
+
+/// A node's `/record/{shard}/{lsn}`.
+pub fn record(base: &str, shard: ShardNo, lsn: Lsn) -> String {
+    format!("{base}/record/{shard}/{lsn}")
+}
+
+/// A node's `/needed/{id}`.
+pub fn needed(base: &str, id: ContentId) -> String {
+    format!("{base}/needed/{id}")
+}
+
+/// A node's `/verify/{id}`.
+pub fn verify(base: &str, id: ContentId) -> String {
+    format!("{base}/verify/{id}")
 }
 
 /// A node's `/link`.

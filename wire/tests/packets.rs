@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use proptest::collection::vec;
-use proptest::prelude::*;
+use proptest::prelude::{Just, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
 use uuid::Uuid;
 use wire::packet::{DecodePacketError, Decoder, PACKET_BYTES_MAX, Packet, encode};
 use wire::replication::{Envelope, Frame, Hello, Message};

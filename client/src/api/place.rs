@@ -1,5 +1,6 @@
 //! Where things are: places for uploads, and the leaders of shards.
 
+mod copies;
 mod log;
 mod orders;
 

@@ -12,6 +12,7 @@ mod stats;
 mod transfers;
 mod update;
 mod upload;
+mod verify;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -91,6 +92,7 @@ enum Command {
     Drain(nodes::drain::Arguments),
     Remove(nodes::remove::Arguments),
     Rebalance(nodes::rebalance::Arguments),
+    Verify(verify::Arguments),
     Stats(stats::Arguments),
     Bench(bench::Arguments),
 }
@@ -162,6 +164,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Drain(arguments) => nodes::drain::run(session, arguments).await,
         Command::Rebalance(arguments) => nodes::rebalance::run(session, arguments).await,
         Command::Remove(arguments) => nodes::remove::run(session, arguments).await,
+        Command::Verify(arguments) => verify::run(session, arguments).await,
         Command::Stats(arguments) => stats::run(session, arguments).await,
         Command::Bench(_) => unreachable!("`run` takes it before a session is opened"),
     }
@@ -243,6 +246,8 @@ mod tests {
             "drain node2 --undo",
             "remove node2 --force",
             "rebalance --no-wait",
+            &format!("verify {id} {id}"),
+            "verify --all --jobs 8 --json",
             "stats --watch",
             "bench upload --size 1KiB --concurrency 16 --duration 10s --json",
             "bench get --count 1000",
@@ -262,6 +267,7 @@ mod tests {
             "get 17",
             "list --limit x",
             "upload",
+            "verify",
             "--url 127.0.0.1 nodes",
             "x",
         ] {

@@ -1,6 +1,8 @@
 //! A cluster of its own for each test, and the binary run against it.
 
+use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -129,6 +131,29 @@ impl Bed {
         nodes
             .position(|(_, url)| url == uri)
             .expect("one of the nodes")
+    }
+
+    /// Flips a bit of these bytes in one of their copies.
+    pub(crate) fn damage_a_copy(&self, bytes: &[u8]) {
+        let mut folders = vec![self.options.data.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("lists").flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "seg") {
+                    let stored = std::fs::read(&path).expect("reads");
+                    let mut windows = stored.windows(bytes.len());
+                    let Some(at) = windows.position(|window| window == bytes) else {
+                        continue;
+                    };
+                    let file = OpenOptions::new().write(true).open(&path).expect("opens");
+                    let flipped = file.write_all_at(&[bytes[0] ^ 1], at as u64);
+                    return flipped.expect("writes");
+                }
+            }
+        }
+        panic!("no copy has these bytes");
     }
 
     /// How much lies in the data folder of the node at this place.

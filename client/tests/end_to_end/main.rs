@@ -31,6 +31,7 @@ on_both_databases! {
     stories::conditions_guard_updates_and_deletes,
     stories::nodes_and_statistics_tell_of_the_cluster,
     stories::the_log_tells_what_was_done,
+    stories::copies_are_verified,
     stories::a_node_is_drained_before_it_is_removed,
     stories::failures_have_their_exit_codes,
     stories::benchmarks_measure_without_errors,

@@ -272,6 +272,40 @@ pub(crate) fn the_log_tells_what_was_done(bed: &mut Bed) {
     assert!(ours.len() < log.len() && ours.iter().all(|line| line["shard"] == *shard));
 }
 
+// If this fails, nobody can tell whether the copies of a content are what they should be.
+pub(crate) fn copies_are_verified(bed: &mut Bed) {
+    let bytes = pattern(600_000, 1);
+    bed.write("a", &bytes);
+    bed.write("b", &pattern(10, 2));
+    let ids = [bed.upload("a"), bed.upload("b")];
+    bed.until_listed(2);
+    let verified = bed.run(&["verify", &ids[0], &ids[1], "--json"]).json();
+    for content in &verified {
+        assert_eq!(content["agree"], true, "{content}");
+        assert_eq!(content["copies"].as_array().map(Vec::len), Some(2));
+    }
+    let all = bed.run(&["verify", "--all", "--json"]).json();
+    let summary = all.last().expect("a summary");
+    assert_eq!((all.len(), &summary["disagreeing"]), (1, &0.into()));
+    assert_eq!(
+        (&summary["contents"], &summary["copies"]),
+        (&2.into(), &4.into())
+    );
+
+    // What is found damaged is repaired from the other copy.
+    bed.damage_a_copy(&bytes[300_000..300_200]);
+    let failed = bed.run(&["verify", "--all"]);
+    assert_eq!(failed.code, Some(5), "{}", failed.err);
+    assert!(failed.out.contains("damaged") && failed.out.contains(&ids[0]));
+    assert!(!failed.out.contains(&ids[1]), "{}", failed.out);
+    bed.until("it is repaired", || {
+        bed.run(&["verify", &ids[0]]).code == Some(0)
+    });
+    let table = bed.run(&["verify", &ids[0]]).ok();
+    let good = table.lines().filter(|line| line.ends_with("  ok"));
+    assert_eq!(good.count(), 2, "{table}");
+}
+
 // If this fails, an operator switches off a node that holds the only copy of something.
 pub(crate) fn a_node_is_drained_before_it_is_removed(bed: &mut Bed) {
     for arguments in [&["remove", "node2"][..], &["remove", "node2", "--force"]] {

@@ -10,6 +10,7 @@ use wire::replication::Envelope;
 use wire::shard::ShardRecord;
 use wire::{Checksum, ContentId, Lsn, NodeName, ShardNo};
 
+use super::repair::RepairRequest;
 use crate::links::{Outbox, Records};
 
 /// One thing to do.
@@ -43,6 +44,8 @@ pub(super) enum Command {
     Wake,
     /// A chore of a shard's log is done.
     Finished(ShardNo, ChoreDone, Look),
+    /// Write a damaged record again.
+    Repair(Box<RepairRequest>),
     /// Sync everything and end.
     Stop,
 }

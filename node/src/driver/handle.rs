@@ -261,7 +261,7 @@ impl Handle {
         }
     }
 
-    fn send(&self, command: Command) -> Result<(), ChangeFailure> {
+    pub(super) fn send(&self, command: Command) -> Result<(), ChangeFailure> {
         match self.0.commands.try_send(command) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(ChangeFailure::Busy),

@@ -9,6 +9,7 @@ mod disk;
 #[cfg(test)]
 mod faulty_disk;
 mod handle;
+pub mod repair;
 pub mod table;
 #[cfg(test)]
 mod tests;

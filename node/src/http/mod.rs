@@ -2,6 +2,7 @@
 //! HTTP itself demands.
 
 mod change;
+mod copies;
 mod cors;
 mod delivery;
 mod error;
@@ -12,6 +13,7 @@ mod link;
 mod observe;
 mod precondition;
 mod query;
+mod scrub;
 
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::header::AUTHORIZATION;
@@ -57,6 +59,11 @@ pub(crate) fn service() -> impl HttpServiceFactory + 'static {
         .route(web::head().to(delivery::retrieve)),
         resource(routes::INFO_ID, "GET", web::get().to(info::info)),
         resource(routes::LOG, "GET", web::get().to(info::log)),
+        resource(routes::RECORD, "GET", web::get().to(copies::record)),
+        resource(routes::NEEDED_ID, "GET", web::get().to(copies::needed)),
+        resource(routes::VERIFY_ID, "GET", web::get().to(copies::verify)),
+        resource(routes::SCRUB, "GET, POST", web::get().to(scrub::show))
+            .route(web::post().to(scrub::begin)),
         resource(routes::STATS, "GET", web::get().to(observe::stats)),
         resource(routes::METRICS, "GET", web::get().to(observe::metrics)),
         resource(routes::HEALTH_LIVE, "GET", web::get().to(observe::live)),

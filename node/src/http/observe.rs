@@ -28,6 +28,8 @@ pub(super) async fn metrics(request: HttpRequest) -> Result<HttpResponse, ApiErr
     node.metrics.shards_led.set(stats.shards_led);
     node.metrics.unlisted.set(stats.unlisted);
     node.metrics.shards_poisoned.set(node.poisoned());
+    node.metrics.damaged.set(stats.damaged);
+    node.scrubs.measure(&node.metrics);
     let text = node
         .metrics
         .text()

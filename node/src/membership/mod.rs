@@ -5,7 +5,7 @@
 
 pub mod data_dir;
 pub mod distributors;
-mod durable;
+pub(crate) mod durable;
 pub mod duty;
 mod folders;
 pub mod heartbeat;

@@ -66,6 +66,10 @@ impl KnownDamage {
         self.lost.insert(first, last.max(first));
     }
 
+    pub(crate) fn is_damaged(&self, id: &[u8; 16]) -> bool {
+        self.contents.contains_key(id)
+    }
+
     /// No lost record is of a content minted after this.
     pub(crate) fn lost_until(&mut self, ms: u64) {
         self.lost_until_ms = ms;

@@ -39,6 +39,7 @@ async fn every_route_asks_for_its_key() {
         (Method::PUT, format!("/update/{id}")),
         (Method::DELETE, format!("/delete/{id}")),
         (Method::PUT, format!("/describe/{id}")),
+        (Method::POST, "/scrub".to_owned()),
     ];
     for (method, path) in &writes {
         assert_eq!(
@@ -101,7 +102,15 @@ async fn without_a_rule_for_strangers_reads_are_guarded_too() {
             .header(name, value);
         request.send().await.expect("answers").status().as_u16()
     };
-    for path in ["/retrieve/x", "/info/x", "/log", "/stats", "/metrics"] {
+    for path in [
+        "/retrieve/x",
+        "/info/x",
+        "/verify/x",
+        "/log",
+        "/scrub",
+        "/stats",
+        "/metrics",
+    ] {
         assert_eq!(ask(path, "x", "y").await, 401, "{path}");
         assert_eq!(
             ask(path, "authorization", "Basic right").await,
@@ -113,6 +122,11 @@ async fn without_a_rule_for_strangers_reads_are_guarded_too() {
             401,
             "{path}"
         );
+        assert_ne!(ask(path, "x-cluster-key", "cluster").await, 401, "{path}");
+    }
+    for path in ["/record/1/1", "/needed/x"] {
+        let as_client = ask(path, "authorization", "bearer right").await;
+        assert_eq!(as_client, 401, "{path} is for services");
         assert_ne!(ask(path, "x-cluster-key", "cluster").await, 401, "{path}");
     }
     assert_eq!(ask("/health/live", "x", "y").await, 200);

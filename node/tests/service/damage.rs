@@ -1,35 +1,12 @@
 //! A disk that gives back other bytes than it was given.
 
-use std::fs::{self, OpenOptions};
-use std::os::unix::fs::FileExt;
-
 use reqwest::{Method, StatusCode};
-use wire::Code;
+use wire::{Code, ShardNo};
 
-use crate::support::{Cluster, error, noise};
+use crate::support::{Cluster, error, flip, noise};
 
-/// Flips a bit of the stored copy of `bytes`, wherever a log has them.
-fn damage(cluster: &Cluster, bytes: &[u8]) {
-    let mut damaged = 0;
-    for entry in fs::read_dir(cluster.data_dir(0).join("shards/1/log")).expect("a log") {
-        let path = entry.expect("an entry").path();
-        if path.extension().is_none_or(|extension| extension != "seg") {
-            continue;
-        }
-        let stored = fs::read(&path).expect("reads");
-        let Some(at) = stored
-            .windows(bytes.len())
-            .position(|window| window == bytes)
-        else {
-            continue;
-        };
-        let file = OpenOptions::new().write(true).open(&path).expect("opens");
-        file.write_all_at(&[bytes[0] ^ 1], at as u64)
-            .expect("writes");
-        damaged += 1;
-    }
-    assert_eq!(damaged, 1, "the bytes are in one place");
-}
+/// The only replica.
+const ONLY: (usize, ShardNo) = (0, ShardNo(1));
 
 // If this fails, a client gets wrong bytes and takes them for right ones.
 #[tokio::test]
@@ -41,8 +18,8 @@ async fn damaged_bytes_never_leave_and_hide_nothing_else() {
         cluster.store(0, b"other").await.id,
         cluster.store(0, &large).await.id,
     ];
-    damage(&cluster, &small[500..600]);
-    damage(&cluster, &large[2_000_000..2_000_100]);
+    flip(&cluster, ONLY, &small[500..600]);
+    flip(&cluster, ONLY, &large[2_000_000..2_000_100]);
 
     let answer = cluster.get(0, &format!("/retrieve/{small_id}")).await;
     assert_eq!(error(answer).await.code, Code::Damaged);
@@ -85,8 +62,8 @@ async fn a_node_with_damage_starts_and_serves_the_rest() {
     let large_id = cluster.store(0, &large).await.id;
     let last = cluster.store(0, b"last").await.id;
     cluster.stop_node(0).await;
-    damage(&cluster, &small[100..200]);
-    damage(&cluster, &large[70_000..70_100]);
+    flip(&cluster, ONLY, &small[100..200]);
+    flip(&cluster, ONLY, &large[70_000..70_100]);
     cluster.start_node(0).await;
 
     for id in [small_id, large_id] {

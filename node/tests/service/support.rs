@@ -1,6 +1,8 @@
 //! A small cluster to test against, and requests that no library would send.
 
+use std::fs::{self, OpenOptions};
 use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,7 @@ use tokio::net::TcpStream;
 use wire::content::Receipt;
 use wire::placement::Place;
 use wire::stats::NodeStats;
-use wire::{Code, ContentId, ErrorBody};
+use wire::{Code, ContentId, ErrorBody, ShardNo};
 
 /// Longer than anything here should take, shorter than anyone would wait.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -359,4 +361,26 @@ pub(crate) fn noise(length: usize, seed: u8) -> Vec<u8> {
         .finalize_xof()
         .fill(&mut bytes);
     bytes
+}
+
+/// Flips a bit where the log of a replica has these bytes, which must be in one place.
+pub(crate) fn flip(cluster: &Cluster, (place, shard): (usize, ShardNo), bytes: &[u8]) {
+    let log = format!("shards/{shard}/log");
+    let mut found = 0;
+    for entry in fs::read_dir(cluster.data_dir(place).join(log)).expect("a log") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "seg") {
+            continue;
+        }
+        let stored = fs::read(&path).expect("reads");
+        let mut windows = stored.windows(bytes.len());
+        let Some(at) = windows.position(|window| window == bytes) else {
+            continue;
+        };
+        let file = OpenOptions::new().write(true).open(&path).expect("opens");
+        let flipped = [bytes[0] ^ 1];
+        file.write_all_at(&flipped, at as u64).expect("writes");
+        found += 1;
+    }
+    assert_eq!(found, 1, "the bytes are in one place");
 }

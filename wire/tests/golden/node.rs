@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use wire::integrity::{ReplicaScrub, ScrubReport, Verified};
 use wire::operation::{Operation, OperationKind};
 use wire::stats::{ClusterStats, NodeStats, Space};
 use wire::{Epoch, Lsn, ShardNo};
@@ -93,6 +94,49 @@ fn space_is_added_part_by_part() {
     let mut none = Space::default();
     none.add(&expected);
     assert_eq!(none, expected);
+}
+
+// If this fails, `client verify` takes one node's hash for another's, or an old node's for none.
+#[test]
+fn a_content_as_it_is_on_the_disk() {
+    let verified = Verified {
+        id: id(1),
+        version: 2,
+        size: 3,
+        checksum: checksum(0x11),
+        lsn: Lsn(4),
+        ok: true,
+    };
+    golden(
+        &verified,
+        r#"{"id":"018bcfe5-6800-8000-8400-000000000001","version":2,"size":3,
+        "checksum":"blake3:1111111111111111111111111111111111111111111111111111111111111111",
+        "lsn":4,"ok":true}"#,
+    );
+}
+
+// If this fails, an operator does not see whether copies are looked after.
+#[test]
+fn how_far_scrubs_are() {
+    let report = ScrubReport {
+        bytes_per_s: 1,
+        replicas: vec![ReplicaScrub {
+            shard: ShardNo(1),
+            begun: None,
+            share: 0.5,
+            records: 2,
+            bytes: 3,
+            findings: 4,
+            finished: Some(time(0)),
+            next: time(1000),
+        }],
+    };
+    golden(
+        &report,
+        r#"{"bytes_per_s":1,"replicas":[{"shard":1,"begun":null,"share":0.5,"records":2,
+        "bytes":3,"findings":4,"finished":"2023-11-14T22:13:20.000Z",
+        "next":"2023-11-14T22:13:21.000Z"}]}"#,
+    );
 }
 
 // If this fails, a program that follows the operation log breaks.

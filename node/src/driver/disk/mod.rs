@@ -8,6 +8,7 @@ mod effects;
 mod follow;
 mod heard;
 mod lag;
+mod repair;
 mod replica;
 mod syncers;
 pub(super) mod upkeep;
@@ -35,6 +36,7 @@ use crate::membership::data_dir::DataDir;
 use crate::membership::duty::Me;
 use crate::membership::register::Ask;
 use crate::metrics::Metrics;
+use repair::Repairs;
 use replica::Replica;
 use syncers::Syncers;
 use upkeep::Upkeep;
@@ -81,6 +83,7 @@ pub(super) struct DiskThread {
     pub(super) inbound: Inbound,
     syncers: Syncers,
     upkeep: Upkeep,
+    repairs: Repairs,
     /// Logs that this round touched.
     touched: Vec<ShardNo>,
     next_tick: Instant,
@@ -109,6 +112,7 @@ impl DiskThread {
             inbound,
             syncers,
             upkeep,
+            repairs: Repairs::default(),
             touched: Vec::new(),
             next_tick: Instant::now(),
             next_chores: Instant::now(),
@@ -167,11 +171,15 @@ impl DiskThread {
             Command::HandOver => self.feed_all(&Event::HandOver),
             Command::Wake => {}
             Command::Finished(shard, done, look) => self.finish_chore(shard, done, look),
+            Command::Repair(request) => self.repair(*request),
             Command::Stop => self.stopping = true,
         }
     }
 
     fn finish_chore(&mut self, shard: ShardNo, done: ChoreDone, look: Look) {
+        if done.is_repair() {
+            return self.finish_repair(shard, done);
+        }
         let Some(replica) = self.replicas.get_mut(&shard) else {
             return;
         };

@@ -53,7 +53,25 @@ pub(super) async fn retrieve(request: HttpRequest) -> Result<HttpResponse, ApiEr
         Err(error) => return another_copy(&node, &request, &replica, (id, &query, error)),
     };
     let wanted = Wanted::read(&query, content.content())?;
-    deliver(&node, &request, content, &wanted).await
+    // Of a large content the first bytes are gone before the damage is met.
+    if content.content().size > SMALL_BYTES && replica.reader.is_damaged(id) {
+        let error = known_damage();
+        if let Ok(sent_on) = another_copy(&node, &request, &replica, (id, &query, error)) {
+            return Ok(sent_on);
+        }
+    }
+    match deliver(&node, &request, content, &wanted).await {
+        Err(error) if error.code == Code::Damaged => {
+            let error = known_damage();
+            another_copy(&node, &request, &replica, (id, &query, error))
+        }
+        other => other,
+    }
+}
+
+fn known_damage() -> ReadError {
+    let what = "a record of it cannot be read".to_owned();
+    ReadError::Damaged { what }
 }
 
 /// What a request wants beside the content.

@@ -2,6 +2,7 @@
 //! They see the committed prefix only.
 
 mod cursor;
+mod from_disk;
 mod needed;
 mod open_content;
 mod records;
@@ -124,6 +125,17 @@ impl Reader {
     /// What is known to be damaged here.
     pub fn damage(&self) -> Damage {
         self.shared.damage().report()
+    }
+
+    /// How much of it there is: contents, and places where records are lost.
+    pub fn damage_count(&self) -> u64 {
+        self.shared.damage().count()
+    }
+
+    /// Whether a record of this content is known to be damaged here; what is read of it may be
+    /// intact all the same. Never waits for the disk.
+    pub fn is_damaged(&self, id: ContentId) -> bool {
+        self.shared.damage().is_damaged(&id.bytes())
     }
 
     /// What is known of an id.

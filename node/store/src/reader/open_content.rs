@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use wire::limits::CHUNK_BYTES_MAX;
 use wire::{ContentId, Lsn};
 
+use super::from_disk::forget_cached;
 use super::{ReadError, or_would_block};
 use crate::content::Content;
 use crate::fetch::{FetchError, Fetched, Patience};
@@ -116,6 +118,17 @@ impl OpenContent {
             segment,
             start,
         })
+    }
+
+    /// Drops what the cache has of bytes that were not read yet.
+    pub(super) fn forget_cached(&self) {
+        let Body::Chunks(chunks) = &self.body else {
+            return;
+        };
+        for chunk in chunks {
+            let end = chunk.start + CHUNK_BYTES_MAX as u64 + PUNCHED_BYTES_MIN;
+            forget_cached(&chunk.segment, chunk.start, end);
+        }
     }
 
     /// The content's metadata at the version that is open.

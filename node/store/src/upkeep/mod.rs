@@ -93,6 +93,13 @@ impl Chore {
     }
 }
 
+impl ChoreDone {
+    /// Whether it was a repair.
+    pub fn is_repair(&self) -> bool {
+        matches!(self.0, Done::Repaired(_))
+    }
+}
+
 impl Upkeep {
     /// Bytes given back by rewriting, since the log was opened.
     pub(crate) fn compacted_bytes(&self) -> u64 {

@@ -211,6 +211,11 @@ impl Inode {
         }
     }
 
+    /// Inverts a bit of the file on the disk; the cache has it as it was.
+    pub(super) fn rot(&mut self, offset: u64, bit: u8) -> bool {
+        self.durable.flip(offset, bit)
+    }
+
     /// Inverts a bit of the file, on the disk and in the cache.
     pub(super) fn flip(&mut self, offset: u64, bit: u8) -> bool {
         let flipped = self.durable.flip(offset, bit);

@@ -148,6 +148,20 @@ impl SimulatedDisk {
         }
     }
 
+    /// As [`SimulatedDisk::flip_bit`], but whoever reads what the cache has sees nothing of it.
+    ///
+    /// # Errors
+    /// As [`SimulatedDisk::flip_bit`].
+    pub fn rot_bit(&self, path: &Path, offset: u64, bit: u8) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        let number = state.tree.file(path)?;
+        if state.inode_mut(number).rot(offset, bit) {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::InvalidInput.into())
+        }
+    }
+
     /// How many operations that change the disk were begun since it was made.
     pub fn operations(&self) -> u64 {
         self.shared.lock().faults.done()

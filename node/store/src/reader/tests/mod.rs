@@ -1,6 +1,7 @@
 //! What readers see, and that they see the same whatever the owner does meanwhile.
 
 mod cursor;
+mod from_disk;
 mod live;
 mod open;
 mod scrub;

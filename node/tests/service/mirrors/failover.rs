@@ -1,76 +1,11 @@
-//! Two copies of everything, on three nodes: what is acknowledged is on both, and goes on when one
-//! of them goes.
+//! Two copies of everything: what is acknowledged is on both, and goes on when one of them goes.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reqwest::{Method, StatusCode};
-use wire::ContentId;
 use wire::content::Receipt;
-use wire::shard::ShardRecord;
 
 use crate::support::{Cluster, noise};
-
-impl Cluster {
-    /// The register's record of a content's shard.
-    async fn record(&self, id: ContentId) -> ShardRecord {
-        let url = format!("{}/shards/{}", self.dist_url(), id.shard());
-        let answer = self.http.get(url).send().await.expect("answers");
-        answer.json().await.expect("a record")
-    }
-
-    /// The place of the node of this name.
-    fn place(name: &wire::NodeName) -> usize {
-        let number: usize = name
-            .as_str()
-            .trim_start_matches("node")
-            .parse()
-            .expect("a number");
-        number - 1
-    }
-
-    async fn leader(&self, id: ContentId) -> usize {
-        let record = self.record(id).await;
-        Cluster::place(&record.leader.expect("is led").member.node)
-    }
-
-    /// Uploads to whichever node is told, and follows where it is sent, until it is stored.
-    async fn upload(&self, bytes: &[u8]) -> Receipt {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            let place = format!("{}/store?size={}", self.dist_url(), bytes.len());
-            let answer = self.http.get(place).send().await.expect("answers");
-            if let Ok(place) = answer.json::<wire::placement::Place>().await {
-                let url = format!("{}/{}?filename=a", place.uri, place.id);
-                let sent = self.http.put(url).body(bytes.to_vec()).send().await;
-                if let Ok(answer) = sent
-                    && answer.status() == StatusCode::OK
-                {
-                    return answer.json().await.expect("a receipt");
-                }
-            }
-            assert!(Instant::now() < deadline, "nobody takes an upload");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Waits until a content can be read at the node at `place`, and compares it.
-    async fn reads(&self, place: usize, id: ContentId, bytes: &[u8]) {
-        self.until("the content can be read", || async {
-            let answer = self.get(place, &format!("/retrieve/{id}")).await;
-            answer.status() == StatusCode::OK && answer.bytes().await.is_ok_and(|b| b == bytes)
-        })
-        .await;
-    }
-
-    /// Waits until a shard has all its copies in sync.
-    async fn whole(&self, id: ContentId) {
-        self.until("all copies are in sync", || async {
-            let record = self.record(id).await;
-            record.in_sync.len() == 2 && record.leader.is_some()
-        })
-        .await;
-    }
-}
 
 // If this fails, an acknowledged upload is on one disk only, or a mirror serves something else.
 #[actix_web::test]

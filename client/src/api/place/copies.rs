@@ -1,0 +1,48 @@
+//! A content's copies, each asked for itself.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use wire::integrity::Verified;
+use wire::{ContentId, routes};
+
+use crate::api::error::RequestError;
+use crate::api::exchange::read_json;
+use crate::api::retry::Remedy;
+use crate::api::{Client, SMALL_EXCHANGE_MAX};
+
+/// The slowest disk that is waited for, with others' verifications before this one.
+const BYTES_PER_S_MIN: u64 = 4 << 20;
+
+impl Client {
+    /// What the node at `base` has of a content of `size` bytes, read from its disk now.
+    ///
+    /// # Errors
+    /// When its copy is damaged, it has none, or it does not answer.
+    pub async fn verify(
+        &self,
+        base: &str,
+        id: ContentId,
+        size: u64,
+    ) -> Result<Verified, RequestError> {
+        let url = routes::verify(base, id);
+        let time_max = SMALL_EXCHANGE_MAX + Duration::from_secs(size / BYTES_PER_S_MIN);
+        let mut attempts = self.attempts();
+        loop {
+            let request = self.request(Method::GET, &url).timeout(time_max);
+            let verified = match self.send(request, &url).await {
+                Ok(answer) => read_json(answer, &url).await,
+                Err(error) => Err(error),
+            };
+            match verified {
+                // Another copy would not do.
+                Err(error) if error.remedy() == Remedy::Same => {
+                    if !attempts.again(&error).await {
+                        return Err(error);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+}

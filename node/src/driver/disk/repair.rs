@@ -1,0 +1,55 @@
+//! Repairs on the disk thread: one at a time in a log, carried out by upkeep.
+
+use std::collections::BTreeMap;
+
+use store::{ChoreDone, RepairError};
+use wire::ShardNo;
+
+use super::DiskThread;
+use crate::driver::repair::{RepairFailure, RepairReply, RepairRequest};
+
+/// Who waits for the repairs that are under way.
+#[derive(Default)]
+pub(super) struct Repairs(BTreeMap<ShardNo, RepairReply>);
+
+impl DiskThread {
+    pub(super) fn repair(&mut self, request: RepairRequest) {
+        let RepairRequest {
+            shard,
+            record,
+            reply,
+        } = request;
+        let Some(replica) = self.replicas.get_mut(&shard) else {
+            return answer(reply, Err(RepairFailure::Gone));
+        };
+        match replica.store.repair(record) {
+            Ok(chore) => {
+                self.repairs.0.insert(shard, reply);
+                self.upkeep.add(shard, chore);
+            }
+            Err(RepairError::Busy) => answer(reply, Err(RepairFailure::Busy)),
+            Err(error) => answer(reply, Err(RepairFailure::Refused(error))),
+        }
+    }
+
+    pub(super) fn finish_repair(&mut self, shard: ShardNo, done: ChoreDone) {
+        let reply = self.repairs.0.remove(&shard);
+        let Some(replica) = self.replicas.get_mut(&shard) else {
+            return;
+        };
+        let finished = replica.store.finish(done);
+        replica.measure();
+        if let Some(reply) = reply {
+            let failed = |error: store::ChoreError| RepairFailure::Failed(error.to_string());
+            answer(reply, finished.map_err(failed));
+        }
+        // A failed write stops the log: the round's end sees that.
+        self.touch(shard);
+    }
+}
+
+fn answer(reply: RepairReply, outcome: Result<(), RepairFailure>) {
+    if reply.send(outcome).is_err() {
+        tracing::debug!("nobody waits for this repair any more");
+    }
+}

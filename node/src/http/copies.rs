@@ -1,0 +1,120 @@
+//! What this node's copies are: records for the repair of others, and hashes as they are on the disk.
+//! Nothing here sends a request on to another node.
+
+use std::sync::Arc;
+
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use service::access::Need;
+use store::{ReadError, Reader};
+use wire::integrity::Verified;
+use wire::{Checksum, Code, ContentId, Lsn, ShardNo};
+
+use super::error::ApiError;
+use super::{allow, content_id, frame};
+use crate::driver::table::ReplicaView;
+use crate::node::Node;
+
+/// Bytes of one read while a content is verified.
+const READ_BYTES: usize = 1 << 20;
+
+/// `GET /record/{shard}/{lsn}`: a committed record, whole and verified.
+pub(super) async fn record(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let node = frame::node(&request)?;
+    allow(&node, &request, Need::Service)?;
+    let shard = ShardNo(number(&request, "shard")?);
+    let lsn = Lsn(number(&request, "lsn")?);
+    let replica = held(&node, shard)?;
+    let _permit = node.record_reads.try_acquire().map_err(|_| busy())?;
+    let read = move || replica.reader.record(lsn).map(|record| record.to_bytes());
+    let bytes: Bytes = on_disk(read).await??;
+    Ok(HttpResponse::Ok()
+        .content_type("application/octet-stream")
+        .body(bytes))
+}
+
+/// `GET /needed/{id}`: the records that a content needs.
+pub(super) async fn needed(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let node = frame::node(&request)?;
+    allow(&node, &request, Need::Service)?;
+    let id = content_id(&request)?;
+    let replica = held(&node, id.shard())?;
+    let _permit = node.record_reads.try_acquire().map_err(|_| busy())?;
+    let lsns = on_disk(move || replica.reader.needed(id)).await??;
+    Ok(HttpResponse::Ok().json(lsns))
+}
+
+/// `GET /verify/{id}`: a content's hash, read from the disk now.
+pub(super) async fn verify(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let node = frame::node(&request)?;
+    allow(&node, &request, Need::Read)?;
+    let id = content_id(&request)?;
+    let replica = held(&node, id.shard())?;
+    let _permit = node.verifications.acquire().await.map_err(|_| busy())?;
+    let reader = replica.reader.clone();
+    let hashed = on_disk(move || hash(&reader, id)).await?;
+    let verified = hashed.inspect_err(|error| {
+        if matches!(error, ReadError::Damaged { .. } | ReadError::Disk(_)) {
+            tracing::error!(%id, %error, "verification failed");
+        }
+    })?;
+    if verified.ok {
+        tracing::info!(%id, version = verified.version, "verified");
+    } else {
+        tracing::error!(
+            %id, version = verified.version, checksum = %verified.checksum,
+            "verification failed: the bytes are not those of the content's checksum"
+        );
+    }
+    Ok(HttpResponse::Ok()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .json(verified))
+}
+
+fn hash(reader: &Reader, id: ContentId) -> Result<Verified, ReadError> {
+    let open = reader.open_from_disk(id)?;
+    let lsn = reader.needed(id)?.last().copied().unwrap_or(Lsn::ZERO);
+    let content = open.content();
+    let mut hasher = blake3::Hasher::new();
+    let mut offset = 0;
+    while offset < content.size {
+        let bytes = open.read(offset, READ_BYTES)?;
+        hasher.update(&bytes);
+        offset += bytes.len() as u64;
+    }
+    let checksum = Checksum(*hasher.finalize().as_bytes());
+    Ok(Verified {
+        id,
+        version: content.version,
+        size: content.size,
+        checksum,
+        lsn,
+        ok: checksum == content.checksum,
+    })
+}
+
+fn held(node: &Node, shard: ShardNo) -> Result<Arc<ReplicaView>, ApiError> {
+    let replica = node.handle.table().replica(shard);
+    replica.ok_or_else(|| {
+        let message = format!("shard {shard} is not on this node");
+        ApiError::new(Code::NotFound, message)
+    })
+}
+
+fn busy() -> ApiError {
+    ApiError::new(Code::Overloaded, "too many copies are being read")
+}
+
+fn number<T: std::str::FromStr>(request: &HttpRequest, name: &str) -> Result<T, ApiError> {
+    let text = request.match_info().query(name);
+    text.parse()
+        .map_err(|_| ApiError::malformed(format!("`{text}` is not a number of a {name}")))
+}
+
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| ApiError::internal(&error))
+}

@@ -1,0 +1,232 @@
+//! The work: what is damaged, record by record, in the order of lsns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use store::{Damage, RepairError};
+use wire::{ContentId, Lsn, NodeName, ShardNo};
+
+use super::attempts::Attempts;
+use super::copies::{Copies, FetchError};
+use super::hints::Hints;
+use crate::driver::Handle;
+use crate::driver::repair::RepairFailure;
+use crate::driver::table::{ReplicaView, Standing};
+use crate::metrics::Metrics;
+
+/// Records of one shard in one round: no shard waits for another one's thousands.
+const RECORDS_PER_ROUND_MAX: usize = 64;
+
+/// Stands for all of a shard among the attempts.
+const ALONE: Lsn = Lsn(u64::MAX);
+
+pub(super) struct Work {
+    handle: Handle,
+    copies: Copies,
+    hints: Hints,
+    metrics: Arc<Metrics>,
+    attempts: Attempts,
+}
+
+/// The content that a record is of, as far as it is known.
+type Records = BTreeMap<Lsn, Option<ContentId>>;
+
+/// Why a record was not mended.
+#[derive(Debug, thiserror::Error)]
+enum MendError {
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Repair(#[from] RepairFailure),
+}
+
+impl Work {
+    pub(super) fn new(handle: Handle, copies: Copies, hints: Hints, metrics: Arc<Metrics>) -> Work {
+        Work {
+            handle,
+            copies,
+            hints,
+            metrics,
+            attempts: Attempts::default(),
+        }
+    }
+
+    /// Mends what is damaged in any replica. Whether anything was mended.
+    pub(super) async fn round(&mut self) -> bool {
+        let mut mended = false;
+        for replica in self.handle.table().replicas().values() {
+            if replica.standing == Standing::Poisoned {
+                continue;
+            }
+            let hints = self.hints.of(replica.shard);
+            if replica.reader.damage_count() == 0 && hints.is_empty() {
+                self.attempts.keep(replica.shard, |_| false);
+            } else {
+                let damage = replica.reader.damage();
+                mended |= self.mend_replica(replica, &damage, &hints).await;
+            }
+        }
+        mended
+    }
+
+    async fn mend_replica(
+        &mut self,
+        replica: &ReplicaView,
+        damage: &Damage,
+        hints: &[Lsn],
+    ) -> bool {
+        let shard = replica.shard;
+        self.attempts
+            .keep(shard, |lsn| is_of(damage, lsn) || hints.contains(&lsn));
+        if self.copies.of(shard).is_empty() {
+            self.tell_alone(shard);
+            return false;
+        }
+        self.attempts.done((shard, ALONE));
+        let mut due = self.due(shard, damage, hints);
+        self.add_nameless(replica, damage, &mut due).await;
+        let mut any = false;
+        for (lsn, content) in due.into_iter().take(RECORDS_PER_ROUND_MAX) {
+            match self.mend(replica, lsn).await {
+                Ok(peer) => {
+                    any = true;
+                    self.attempts.done((shard, lsn));
+                    self.hints.done(shard, lsn);
+                    self.metrics.repairs.inc();
+                    let content = content.map(tracing::field::display);
+                    tracing::info!(%shard, content, %lsn, %peer, "a damaged record was repaired");
+                }
+                Err(error) => self.failed(shard, (lsn, content), damage, &error),
+            }
+        }
+        any
+    }
+
+    fn failed(
+        &mut self,
+        shard: ShardNo,
+        (lsn, content): (Lsn, Option<ContentId>),
+        damage: &Damage,
+        error: &MendError,
+    ) {
+        let is_first = self.attempts.failed((shard, lsn), Instant::now());
+        // Which record a hint means is a guess: the next scrub makes another one.
+        if is_first || is_absent(error) {
+            self.hints.done(shard, lsn);
+        }
+        // Of a place where records are lost one line is enough, and some may have been compacted.
+        let is_place = damage.lost.iter().any(|lost| lost.first == lsn) && !is_absent(error);
+        let tell = is_first && (content.is_some() || is_place);
+        let content = content.map(tracing::field::display);
+        if tell {
+            self.metrics.repairs_failed.inc();
+            tracing::error!(%shard, content, %lsn, %error, "a damaged record cannot be repaired");
+        } else {
+            tracing::debug!(%shard, content, %lsn, %error, "not repaired yet");
+        }
+    }
+
+    /// Damage that no other copy can mend stays.
+    fn tell_alone(&mut self, shard: ShardNo) {
+        let (key, now) = ((shard, ALONE), Instant::now());
+        if self.attempts.is_due(key, now) && self.attempts.failed(key, now) {
+            self.metrics.repairs_failed.inc();
+            tracing::error!(%shard, "what is damaged cannot be repaired: there is no other copy");
+        }
+    }
+
+    /// The records that are to be written again now, as far as it is known here.
+    fn due(&self, shard: ShardNo, damage: &Damage, hints: &[Lsn]) -> Records {
+        let now = Instant::now();
+        let is_due = |lsn: &Lsn| self.attempts.is_due((shard, *lsn), now);
+        let hinted = hints.iter().copied().filter(is_due);
+        let mut due: Records = hinted.map(|lsn| (lsn, None)).collect();
+        for lost in &damage.lost {
+            let open = (lost.first.0..=lost.last.0).map(Lsn);
+            let open = open.filter(|lsn| damage.mended.binary_search(lsn).is_err() && is_due(lsn));
+            due.extend(open.take(RECORDS_PER_ROUND_MAX).map(|lsn| (lsn, None)));
+        }
+        for content in &damage.contents {
+            let records = content.records.iter().copied().filter(is_due);
+            due.extend(records.map(|lsn| (lsn, Some(content.content))));
+        }
+        due
+    }
+
+    /// Of contents of which some header cannot be read, an intact replica knows the records.
+    async fn add_nameless(&mut self, replica: &ReplicaView, damage: &Damage, due: &mut Records) {
+        let shard = replica.shard;
+        let nameless = damage.contents.iter().filter(|c| c.records.is_empty());
+        for content in nameless.take(RECORDS_PER_ROUND_MAX) {
+            let needed = self.needed(shard, content.content).await;
+            let unreadable = |lsn: &&Lsn| replica.reader.record(**lsn).is_err();
+            let mut wanted: Vec<Lsn> = needed.iter().filter(unreadable).copied().collect();
+            if wanted.is_empty() {
+                // All can be read after all: any of them, written again, takes the mark away.
+                wanted.extend(needed.last());
+            }
+            let now = Instant::now();
+            wanted.retain(|lsn| self.attempts.is_due((shard, *lsn), now));
+            due.extend(wanted.into_iter().map(|lsn| (lsn, Some(content.content))));
+        }
+    }
+
+    /// All records that a content needs, as an intact replica knows them; none if nobody tells.
+    async fn needed(&mut self, shard: ShardNo, content: ContentId) -> Vec<Lsn> {
+        let key = (shard, Lsn::ZERO);
+        if !self.attempts.is_due(key, Instant::now()) {
+            return Vec::new();
+        }
+        let mut last = FetchError::Alone;
+        for copy in self.copies.of(shard) {
+            match self.copies.needed(&copy, content).await {
+                Ok(lsns) => return lsns,
+                Err(error) => last = error,
+            }
+        }
+        if self.attempts.failed(key, Instant::now()) {
+            self.metrics.repairs_failed.inc();
+            tracing::error!(%shard, %content, error = %last, "a damaged content cannot be repaired");
+        }
+        Vec::new()
+    }
+
+    /// Mends one record; who had it.
+    async fn mend(&self, replica: &ReplicaView, lsn: Lsn) -> Result<NodeName, MendError> {
+        let mut last = MendError::from(FetchError::Alone);
+        for copy in self.copies.of(replica.shard) {
+            let log = (replica.shard, replica.log);
+            let record = match self.copies.record(&copy, log, lsn).await {
+                Ok(record) => record,
+                Err(error) => {
+                    last = error.into();
+                    continue;
+                }
+            };
+            match self.handle.repair(replica.shard, record).await {
+                Ok(()) => return Ok(copy.node),
+                // Another replica's record may be the right one.
+                Err(error @ RepairFailure::Refused(RepairError::Foreign { .. })) => {
+                    last = error.into();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(last)
+    }
+}
+
+/// Whether an attempt is of something that is damaged still.
+fn is_of(damage: &Damage, lsn: Lsn) -> bool {
+    let has_nameless = damage.contents.iter().any(|c| c.records.is_empty());
+    let is_lost = |lost: &store::Lost| lost.first <= lsn && lsn <= lost.last;
+    has_nameless
+        || lsn == ALONE
+        || damage.lost.iter().any(is_lost)
+        || damage.contents.iter().any(|c| c.records.contains(&lsn))
+}
+
+fn is_absent(error: &MendError) -> bool {
+    matches!(error, MendError::Fetch(error) if error.is_absent())
+}

@@ -1,0 +1,55 @@
+//! Whether copies are what they should be: one content's, and all that a node has.
+
+use serde::{Deserialize, Serialize};
+
+use crate::checksum::Checksum;
+use crate::id::ContentId;
+use crate::position::{Lsn, ShardNo};
+use crate::timestamp::Timestamp;
+
+/// `GET /verify/{id}` of a node: a content as its bytes are on this node's disk now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Which content.
+    pub id: ContentId,
+    /// The version that is here.
+    pub version: u64,
+    /// Its size, in bytes.
+    pub size: u64,
+    /// The hash of the bytes that were read.
+    pub checksum: Checksum,
+    /// The last record of the content here.
+    pub lsn: Lsn,
+    /// Whether the hash is the one that the record tells.
+    pub ok: bool,
+}
+
+/// `GET /scrub` of a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScrubReport {
+    /// What scrubs may read, in bytes per second.
+    pub bytes_per_s: u64,
+    /// Each replica, in the order of shards.
+    pub replicas: Vec<ReplicaScrub>,
+}
+
+/// How far the scrub of one replica is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaScrub {
+    /// Which shard.
+    pub shard: ShardNo,
+    /// When the pass that is under way began; none between two passes.
+    pub begun: Option<Timestamp>,
+    /// The share of the pass that is done, or of the last one: 0 to 1.
+    pub share: f64,
+    /// Records that it has read.
+    pub records: u64,
+    /// Bytes that it has read.
+    pub bytes: u64,
+    /// Damaged records that it has found.
+    pub findings: u64,
+    /// When the last pass ended; none before the first.
+    pub finished: Option<Timestamp>,
+    /// When the next pass begins by itself.
+    pub next: Timestamp,
+}
