@@ -51,6 +51,7 @@ pub struct Field {
 /// What must be undone.
 #[derive(Debug, Default)]
 pub struct Harm {
+    faults: u32,
     ended: BTreeSet<usize>,
     off: BTreeSet<usize>,
     paused: BTreeSet<usize>,
@@ -116,6 +117,7 @@ impl Field {
         harm: &mut Harm,
         report: &mut Report,
     ) -> anyhow::Result<()> {
+        harm.faults += 1;
         let count = match fault {
             Fault::Kill => self.kill(harm, report).await?,
             Fault::Pause => self.stand_still(harm)?,
@@ -268,7 +270,7 @@ impl Field {
         let &[victim] = victims else {
             return;
         };
-        if victim == 0 || harm.ended.len() > 1 || !harm.paused.is_empty() {
+        if victim == 0 || harm.faults > 1 {
             return;
         }
         let led = self.led_by(victim).await;

@@ -1,5 +1,6 @@
 //! One look at one content: what a node says of it, told apart.
 
+use reqwest::StatusCode;
 use wire::error::Retry;
 use wire::{Checksum, Code, ContentId, ErrorBody, routes};
 
@@ -71,6 +72,10 @@ async fn ask(client: &reqwest::Client, url: String) -> Seen {
             size: body.len() as u64,
             checksum,
         }));
+    }
+    // What a service says of a request that came in while it stood still: it did not see it come.
+    if status == StatusCode::REQUEST_TIMEOUT {
+        return Seen::Away(status.to_string());
     }
     let text = String::from_utf8_lossy(&body).into_owned();
     match serde_json::from_slice::<ErrorBody>(&body).map(|error| error.code) {

@@ -46,7 +46,7 @@ use worker::Worker;
 const WORKERS: u64 = 8;
 
 /// Faults in one round, or pairs of them.
-const ACTS_PER_ROUND: u32 = 3;
+const ACTS_PER_ROUND: u32 = 4;
 
 /// The load runs undisturbed for up to this long between two faults.
 const QUIET_MS: u64 = 700;
