@@ -212,6 +212,7 @@ fn open(
         handle: shared.handle.clone(),
         map: shared.map.clone(),
         pace: Arc::new(Pace::new(config.catch_up_rate)),
+        metrics: Arc::clone(&shared.metrics),
     })?;
     let care = care(&config, &shared)?;
     let heartbeats = Heartbeats::start(heartbeat::Parts {

@@ -19,6 +19,10 @@ pub struct Metrics {
     pub bytes_in: Counter,
     /// Bytes of contents sent.
     pub bytes_out: Counter,
+    /// Bytes that links to other nodes brought.
+    pub link_bytes_in: Counter,
+    /// Bytes that were sent over links to other nodes.
+    pub link_bytes_out: Counter,
     /// Uploads and updates whose bodies are being received.
     pub uploads_in_flight: Gauge,
     /// How long a sync of one log took.
@@ -86,6 +90,8 @@ impl Default for Metrics {
             latency: Family::new_with_constructor(LatencyBuckets),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
+            link_bytes_in: Counter::default(),
+            link_bytes_out: Counter::default(),
             uploads_in_flight: Gauge::default(),
             sync_seconds: seconds(),
             commit_changes: Histogram::new(exponential_buckets(1.0, 2.0, 12)),
@@ -104,6 +110,7 @@ impl Default for Metrics {
             scrub_finished: Gauge::default(),
         };
         metrics.register_traffic();
+        metrics.register_links();
         metrics.register_storage();
         metrics.register_damage();
         metrics
@@ -140,6 +147,23 @@ impl Metrics {
             "unlisted",
             "Committed records that are not listed yet",
             self.unlisted.clone(),
+        );
+    }
+
+    fn register_links(&mut self) {
+        let r = &mut self.registry;
+        let (received, sent) = (self.link_bytes_in.clone(), self.link_bytes_out.clone());
+        r.register_with_unit(
+            "link_received",
+            "Bytes that links to other nodes brought",
+            Unit::Bytes,
+            received,
+        );
+        r.register_with_unit(
+            "link_sent",
+            "Bytes sent over links to other nodes",
+            Unit::Bytes,
+            sent,
         );
     }
 

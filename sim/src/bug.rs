@@ -29,15 +29,6 @@ pub enum Shell {
     StreamFromEnd,
 }
 
-/// Those that two thousand schedules did not catch, by name.
-pub const UNSEEN: [&str; 5] = [
-    "old attempt's acks counted",
-    "commit before the epoch",
-    "horizon ignored",
-    "acknowledge uninvited",
-    "election before all were heard",
-];
-
 /// All of them, by name.
 pub const BUGS: [(&str, SeededBug); 30] = [
     (
@@ -58,8 +49,8 @@ pub const BUGS: [(&str, SeededBug); 30] = [
         SeededBug::Core(Core::EpochReused),
     ),
     (
-        "old attempt's acks counted",
-        SeededBug::Core(Core::OldAttemptCounted),
+        "lease from the answer",
+        SeededBug::Core(Core::LeaseFromAnswer),
     ),
     (
         "let into the set at hello",
@@ -80,10 +71,6 @@ pub const BUGS: [(&str, SeededBug); 30] = [
     (
         "commit below min_in_sync",
         SeededBug::Core(Core::CommitBelowMin),
-    ),
-    (
-        "commit before the epoch",
-        SeededBug::Core(Core::CommitBeforeEpoch),
     ),
     (
         "elected leader answers",
@@ -119,6 +106,10 @@ pub const BUGS: [(&str, SeededBug); 30] = [
     (
         "election before all were heard",
         SeededBug::Controller(Deciding::ElectUnheard),
+    ),
+    (
+        "first report restored",
+        SeededBug::Controller(Deciding::FirstReportRestored),
     ),
     (
         "eligible after an election",

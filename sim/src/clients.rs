@@ -20,11 +20,14 @@ const STALE_MS_MAX: u64 = SESSION_MS + 20;
 /// Contents of one shard that take part.
 const CONTENTS: u64 = 24;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
-    Put,
-    Update,
-    Delete,
+/// What a client wants to change.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    pub(crate) operation: u64,
+    pub(crate) id: ContentId,
+    /// How an upload goes in; a delete is none.
+    pub(crate) how: How,
+    is_delete: bool,
 }
 
 impl Cluster {
@@ -33,7 +36,7 @@ impl Cluster {
         if !self.is_rough {
             return;
         }
-        let pause_ms = self.random.between(2, 30);
+        let pause_ms = self.random.between(1, 16);
         self.after(pause_ms, Happening::Client);
         let shards: Vec<ShardNo> = self.register.records.keys().copied().collect();
         if shards.is_empty() {
@@ -85,7 +88,7 @@ impl Cluster {
             let before_ms = now_ms.saturating_sub(STALE_MS_MAX);
             match state {
                 Ok(state) => self.judge.read(id, state, before_ms),
-                Err(error) => self.judge.accuse(error),
+                Err(trouble) => self.blame(node, id, trouble),
             }
         } else if matches!(live.core.standing(), Standing::Leading(_)) && self.random.chance(1, 4) {
             self.feed(node, shard, Event::NeedsCommit);
@@ -114,33 +117,34 @@ impl Cluster {
             .count() as u64;
         let fresh = known < CONTENTS && self.random.chance(2, 5);
         let existing = if fresh { None } else { self.some_id(shard) };
-        let (id, wish) = match existing {
-            Some(id) if self.random.chance(1, 5) => (id, Wish::Delete),
-            Some(id) => (id, Wish::Update),
-            None => {
-                let wall_ms = self.wall_ms + self.now_ms;
-                (
-                    ContentId::mint(shard, wall_ms, self.random.bits()),
-                    Wish::Put,
-                )
-            }
-        };
-        if self
-            .judge
-            .stories
-            .get(&id)
-            .is_some_and(|story| story.busy.is_some())
-        {
+        let wall_ms = self.wall_ms + self.now_ms;
+        let id = existing.unwrap_or_else(|| ContentId::mint(shard, wall_ms, self.random.bits()));
+        let story = self.judge.stories.get(&id);
+        if story.is_some_and(|story| story.busy.is_some()) {
             return;
         }
-        self.change(node, id, wish);
+        self.operations += 1;
+        let change = Change {
+            operation: self.operations,
+            id,
+            how: match existing {
+                Some(_) => How::Update { if_match: None },
+                None => How::Create,
+            },
+            is_delete: existing.is_some() && self.random.chance(1, 5),
+        };
+        if !change.is_delete && self.random.chance(1, 8) {
+            self.begin_upload(node, change);
+        } else {
+            self.change(node, &change);
+        }
     }
 
-    fn change(&mut self, node: usize, id: ContentId, wish: Wish) {
-        let shard = id.shard();
+    fn change(&mut self, node: usize, change: &Change) {
+        let (id, shard) = (change.id, change.id.shard());
         let wall_ms = self.wall_ms + self.now_ms;
         let most = if self.random.chance(1, 10) {
-            5_000
+            2_500
         } else {
             400
         };
@@ -150,23 +154,12 @@ impl Cluster {
         let Some(live) = self.nodes[node].live.get_mut(&shard) else {
             return;
         };
-        let outcome = match wish {
-            Wish::Put | Wish::Update => {
-                let how = match wish {
-                    Wish::Put => How::Create,
-                    _ => How::Update { if_match: None },
-                };
-                let new = NewContent {
-                    filename: "a".to_owned(),
-                    content_type: "text/plain".to_owned(),
-                    collection: None,
-                    attributes: None,
-                    size: body.len() as u64,
-                    checksum,
-                };
-                live.store.put(id, new, how, Payload::new(body), wall_ms)
-            }
-            Wish::Delete => live.store.delete(id, None, wall_ms),
+        let outcome = if change.is_delete {
+            live.store.delete(id, None, wall_ms)
+        } else {
+            let new = described(body.len() as u64, checksum);
+            let how = change.how;
+            live.store.put(id, new, how, Payload::new(body), wall_ms)
         };
         let Ok(outcome) = outcome else {
             return;
@@ -176,20 +169,20 @@ impl Cluster {
         }
         let state = State {
             version: outcome.version,
-            checksum: (wish != Wish::Delete).then_some(checksum),
+            checksum: (!change.is_delete).then_some(checksum),
         };
-        self.await_commit(node, (id, state), outcome.lsn);
+        self.await_commit(node, change, (state, outcome.lsn));
     }
 
-    fn await_commit(&mut self, node: usize, (id, state): (ContentId, State), lsn: wire::Lsn) {
+    pub(crate) fn await_commit(
+        &mut self,
+        node: usize,
+        change: &Change,
+        (state, lsn): (State, wire::Lsn),
+    ) {
+        let Change { operation, id, .. } = *change;
         let shard = id.shard();
-        self.operations += 1;
-        let operation = self.operations;
-        let story = self.judge.stories.entry(id).or_default();
-        if story.possible.is_empty() {
-            story.possible.push(State::ABSENT);
-        }
-        story.begin(operation, state);
+        self.judge.begin_operation(id, operation).begin(state);
         self.note(|| {
             format!(
                 "{} shard {shard}: operation {operation} at {lsn}: {id:?} {state:?}",
@@ -215,12 +208,43 @@ impl Cluster {
         self.kick(node, shard);
     }
 
+    /// Tells the core of a record that the store appended, if it did.
+    pub(crate) fn tell_appended(&mut self, node: usize, shard: ShardNo) {
+        let at = &self.nodes[node];
+        let end = at
+            .live
+            .get(&shard)
+            .map(|live| live.store.positions().appended.lsn);
+        let known = at
+            .held
+            .get(&shard)
+            .and_then(|held| held.shadow.last_key_value());
+        if let Some(lsn) = end.filter(|lsn| known.is_none_or(|(known, _)| *known < lsn.0))
+            && let Some(event) = self.appended(node, shard, lsn)
+        {
+            self.feed(node, shard, event);
+            self.kick(node, shard);
+        }
+    }
+
     pub(crate) fn acknowledge(&mut self, waiting: &Waiting) {
         self.note(|| format!("operation {} is acknowledged", waiting.operation));
         self.judge.acknowledged += 1;
         let now_ms = self.now_ms;
         if let Some(story) = self.judge.stories.get_mut(&waiting.id) {
             story.acknowledge(waiting.state, now_ms);
+        }
+    }
+
+    /// A replica shows nothing: it must be because of rotten bits.
+    pub(crate) fn blame(&mut self, node: usize, id: ContentId, trouble: Trouble) {
+        let held = self.nodes[node].held.get(&id.shard());
+        match trouble {
+            Trouble::Damaged if held.is_some_and(|held| held.is_rotten) => {
+                self.note(|| format!("{}: {id:?} is damaged", node + 1));
+            }
+            Trouble::Damaged => self.judge.accuse(format!("{id:?}: damaged by nobody")),
+            Trouble::Wrong(text) => self.judge.accuse(text),
         }
     }
 
@@ -240,8 +264,21 @@ impl Cluster {
     }
 }
 
+/// Why a replica shows nothing.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// It says that its copy is damaged.
+    Damaged,
+    /// What no replica may show.
+    Wrong(String),
+}
+
 /// What a replica shows of a content.
-pub(crate) fn state_of(live: &Live, id: ContentId) -> Result<State, String> {
+pub(crate) fn state_of(live: &Live, id: ContentId) -> Result<State, Trouble> {
+    let trouble = |error: ReadError| match error {
+        ReadError::Damaged { .. } => Trouble::Damaged,
+        error => Trouble::Wrong(format!("{id:?}: {error}")),
+    };
     match live.store.reader().open(id) {
         Ok(open) => {
             let content = open.content().clone();
@@ -249,11 +286,12 @@ pub(crate) fn state_of(live: &Live, id: ContentId) -> Result<State, String> {
             while (bytes.len() as u64) < content.size {
                 match open.read(bytes.len() as u64, 100_000) {
                     Ok(piece) => bytes.extend_from_slice(&piece),
-                    Err(error) => return Err(format!("{id:?}: {error}")),
+                    Err(error) => return Err(trouble(error)),
                 }
             }
             if hash(&bytes) != content.checksum.0 {
-                return Err(format!("{id:?}: other bytes than were stored"));
+                let text = format!("{id:?}: other bytes than were stored");
+                return Err(Trouble::Wrong(text));
             }
             Ok(State {
                 version: content.version,
@@ -265,17 +303,29 @@ pub(crate) fn state_of(live: &Live, id: ContentId) -> Result<State, String> {
             checksum: None,
         }),
         Err(ReadError::NotFound) => Ok(State::ABSENT),
-        Err(error) => Err(format!("{id:?}: {error}")),
+        Err(error) => Err(trouble(error)),
     }
 }
 
-fn body(seed: u64, length: usize) -> Bytes {
+/// What a client says of so many bytes.
+pub(crate) fn described(size: u64, checksum: Checksum) -> NewContent {
+    NewContent {
+        filename: "a".to_owned(),
+        content_type: "text/plain".to_owned(),
+        collection: None,
+        attributes: None,
+        size,
+        checksum,
+    }
+}
+
+pub(crate) fn body(seed: u64, length: usize) -> Bytes {
     let mut random = Random::new(seed);
     let words = std::iter::repeat_with(|| random.bits().to_le_bytes());
     let bytes = words.take(length.div_ceil(8)).flatten().take(length);
     bytes.collect::<Vec<u8>>().into()
 }
 
-fn hash(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn hash(bytes: &[u8]) -> [u8; 32] {
     *blake3::hash(bytes).as_bytes()
 }

@@ -43,8 +43,8 @@ pub(crate) struct Story {
 }
 
 impl Story {
-    pub(crate) fn begin(&mut self, operation: u64, state: State) {
-        self.busy = Some(operation);
+    /// It may be in this state from now on.
+    pub(crate) fn begin(&mut self, state: State) {
         self.possible.push(state);
         self.ever.push(state);
     }
@@ -59,9 +59,10 @@ impl Story {
         self.busy.take_if(|busy| *busy == operation);
     }
 
+    /// Whether it may be deleted, by a delete that was acknowledged or that nobody answered.
     fn may_be_gone(&self) -> bool {
-        let last = self.acknowledged.last();
-        last.is_some_and(|(_, state)| state.checksum.is_none())
+        let is_deleted = |state: &State| state.version > 0 && state.checksum.is_none();
+        self.possible.iter().any(is_deleted)
     }
 
     /// The least rank that a read may show that allows what was acknowledged before a time.
@@ -84,6 +85,8 @@ pub(crate) struct Judge {
     committed: BTreeMap<ShardNo, BTreeMap<u64, u64>>,
     pub(crate) stories: BTreeMap<ContentId, Story>,
     pub(crate) violation: Option<String>,
+    /// How many records were committed for the first time.
+    pub(crate) commits: u64,
     /// How many changes were acknowledged.
     pub(crate) acknowledged: u64,
     /// How many reads were served.
@@ -93,6 +96,16 @@ pub(crate) struct Judge {
 impl Judge {
     pub(crate) fn accuse(&mut self, what: String) {
         self.violation.get_or_insert(what);
+    }
+
+    /// An operation on a content is under way.
+    pub(crate) fn begin_operation(&mut self, id: ContentId, operation: u64) -> &mut Story {
+        let story = self.stories.entry(id).or_default();
+        if story.possible.is_empty() {
+            story.possible.push(State::ABSENT);
+        }
+        story.busy = Some(operation);
+        story
     }
 
     /// A leader appends a record; returns the number of its birth.
@@ -111,12 +124,11 @@ impl Judge {
 
     /// A replica commits a record.
     pub(crate) fn commit(&mut self, shard: ShardNo, lsn: u64, birth: u64) {
-        let known = *self
-            .committed
-            .entry(shard)
-            .or_default()
-            .entry(lsn)
-            .or_insert(birth);
+        let of_shard = self.committed.entry(shard).or_default();
+        let known = *of_shard.entry(lsn).or_insert_with(|| {
+            self.commits += 1;
+            birth
+        });
         if known != birth {
             self.accuse(format!(
                 "shard {shard}: two different records are committed at {lsn}"

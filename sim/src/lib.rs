@@ -14,6 +14,7 @@ mod node;
 mod queue;
 mod register;
 mod run;
+mod uploads;
 
-pub use bug::{BUGS, SeededBug, UNSEEN};
-pub use run::{Outcome, Plan, run, run_many};
+pub use bug::{BUGS, SeededBug};
+pub use run::{Outcome, Plan, RESTLESS, run, run_many};

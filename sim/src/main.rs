@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
-use sim::{BUGS, Outcome, Plan, SeededBug, run, run_many};
+use sim::{BUGS, Outcome, Plan, RESTLESS, SeededBug, run, run_many};
 
 /// Runs simulated clusters, each decided by its seed.
 #[derive(Debug, Parser)]
@@ -112,9 +112,10 @@ fn many(arguments: &Arguments, bug: Option<SeededBug>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many schedules it takes to catch a bug, and what gave it away.
+/// How many schedules it takes to catch a bug, and what gave it away: something that must never
+/// happen, or else a cluster that does not come to rest.
 fn catch(bug: SeededBug, seeds: u64, from: u64) -> Option<(u64, String)> {
-    let first = Mutex::new(None);
+    let (unsafe_at, restless_at) = (Mutex::new(None), Mutex::new(None));
     run_many(
         from..from + seeds,
         Some(bug),
@@ -123,6 +124,8 @@ fn catch(bug: SeededBug, seeds: u64, from: u64) -> Option<(u64, String)> {
             let Some(violation) = outcome.violation else {
                 return true;
             };
+            let is_safe = violation.starts_with(RESTLESS);
+            let first = if is_safe { &restless_at } else { &unsafe_at };
             let mut first = first
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -130,12 +133,15 @@ fn catch(bug: SeededBug, seeds: u64, from: u64) -> Option<(u64, String)> {
             if first.as_ref().is_none_or(|(least, _)| *least > tries) {
                 *first = Some((tries, violation));
             }
-            false
+            is_safe
         },
     );
-    first
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    let [caught, restless] = [unsafe_at, restless_at].map(|first| {
+        first
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    });
+    caught.or(restless)
 }
 
 fn told(outcome: &Outcome) -> String {

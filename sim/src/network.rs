@@ -1,4 +1,8 @@
-//! Links between nodes: ordered, with delays, until they are cut.
+//! Links between nodes: ordered, with delays, until they are cut, in one direction or in both.
+//!
+//! A link is a stream, as TCP gives it: what is under way arrives once and in order, or the link
+//! ends. So no packet is doubled or overtakes another one; what is repeated, the core repeats
+//! itself, and an old link's packets are gone when a new link stands.
 
 use wire::replication::Envelope;
 
@@ -21,6 +25,8 @@ pub(crate) struct Link {
     pub(crate) last_ms: [u64; 2],
     /// Slower than usual by so much.
     pub(crate) slow_ms: u64,
+    /// Nothing arrives before this time, in each direction.
+    pub(crate) dumb_until_ms: [u64; 2],
 }
 
 /// All links of a cluster.

@@ -14,9 +14,9 @@ use crate::judge::State;
 
 /// Small enough that a schedule fills several segments.
 pub(crate) const GEOMETRY: Geometry = Geometry {
-    segment_bytes: 48 << 10,
-    allocate_bytes: 8 << 10,
-    reserve_bytes: 4 << 10,
+    segment_bytes: 6 << 10,
+    allocate_bytes: 4 << 10,
+    reserve_bytes: 2 << 10,
 };
 
 /// What a node keeps of a replica across its processes.
@@ -29,6 +29,8 @@ pub(crate) struct Held {
     /// Counts how often the log began anew.
     pub(crate) round: u32,
     pub(crate) consistent_from: Option<Lsn>,
+    /// Bits of it were flipped.
+    pub(crate) is_rotten: bool,
     /// What the simulator knows of the log: each record's epoch and birth.
     pub(crate) shadow: BTreeMap<u64, (Epoch, u64)>,
     /// How far the log is durable.
@@ -51,6 +53,8 @@ pub(crate) struct Stream {
     pub(crate) sent: Lsn,
     pub(crate) epoch: Epoch,
     pub(crate) attempt: u64,
+    /// It came to a damaged record: without it nothing may follow.
+    pub(crate) is_stuck: bool,
 }
 
 /// A client that waits for its change to be committed.

@@ -10,6 +10,7 @@ use wire::{ContentId, ShardNo};
 
 use crate::faults::Fault;
 use crate::network::Packet;
+use crate::uploads::Upload;
 
 /// Something that happens at a certain time.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub(crate) enum Happening {
         from: usize,
         to: usize,
         connection: u64,
-        packet: Packet,
+        packet: Box<Packet>,
     },
     /// A node notices that a connection was made.
     LinkUp {
@@ -73,6 +74,8 @@ pub(crate) enum Happening {
     Decide,
     /// A client does something.
     Client,
+    /// A client that uploads in chunks goes on.
+    Chunk(Box<Upload>),
     /// A client stops waiting for an answer.
     GiveUp { operation: u64, id: ContentId },
     /// Something goes wrong.

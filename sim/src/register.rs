@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use controller::Seen;
 use wire::membership::Heartbeat;
 use wire::shard::{Revision, ShardRecord};
 use wire::{NodeName, ShardNo};
+
+use crate::cluster::SESSION_MS;
 
 /// The records, with those that they replaced.
 #[derive(Clone, Debug, Default)]
@@ -16,10 +19,12 @@ pub(crate) struct Register {
     /// The newest record of each shard that ever was, but for those that were restored and had no
     /// leader yet: nobody obeys them.
     pub(crate) newest: BTreeMap<ShardNo, ShardRecord>,
+    /// Counts what may take from a member what it must have: changes of records.
+    pub(crate) changes: u64,
     /// Nobody reaches it before this time.
     pub(crate) away_until_ms: u64,
-    /// Nodes' proposals are not taken before this time.
-    pub(crate) refuses_until_ms: u64,
+    /// It went back, and perhaps not all who know more were heard.
+    pub(crate) is_doubted: bool,
 }
 
 impl Register {
@@ -32,6 +37,7 @@ impl Register {
         if present != expected {
             return false;
         }
+        self.changes += 1;
         self.history.push(self.records.clone());
         let newest = self.newest.get(&record.shard);
         let is_newer = newest.is_none_or(|newest| record.revision() >= newest.revision());
@@ -48,6 +54,29 @@ impl Register {
 pub(crate) struct Office {
     /// Since when the register could be judged by.
     pub(crate) since_ms: u64,
-    /// Each node's last report, and when it came.
-    pub(crate) heard: BTreeMap<NodeName, (Heartbeat, u64)>,
+    /// Each node's last report.
+    pub(crate) seen: BTreeMap<NodeName, Seen>,
+    /// When it came.
+    heard_ms: BTreeMap<NodeName, u64>,
+}
+
+impl Office {
+    pub(crate) fn hear(&mut self, node: NodeName, heartbeat: Heartbeat, now_ms: u64) {
+        self.heard_ms.insert(node.clone(), now_ms);
+        let seen = Seen {
+            heartbeat,
+            alive: true,
+            silent_ms: 0,
+        };
+        self.seen.insert(node, seen);
+    }
+
+    /// Takes note of who is silent.
+    pub(crate) fn listen(&mut self, now_ms: u64) {
+        for (node, seen) in &mut self.seen {
+            let at_ms = self.heard_ms.get(node).copied().unwrap_or(0);
+            seen.silent_ms = now_ms.saturating_sub(at_ms);
+            seen.alive = seen.silent_ms < SESSION_MS;
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wire::ContentId;
+use wire::shard::ShardRecord;
 
 use crate::bug::SeededBug;
 use crate::clients::state_of;
@@ -18,6 +19,9 @@ const CONVERGE_MS_MAX: u64 = 40_000;
 
 /// More happenings than any schedule has.
 const STEPS_MAX: u64 = 400_000;
+
+/// How a violation begins that is none of safety: the cluster does not come to rest.
+pub const RESTLESS: &str = "does not converge";
 
 /// What to run.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +100,7 @@ fn play(cluster: &mut Cluster) -> u64 {
                     break;
                 }
                 Some(why) if cluster.now_ms > since + CONVERGE_MS_MAX => {
-                    cluster.judge.accuse(format!("does not converge: {why}"));
+                    cluster.judge.accuse(format!("{RESTLESS}: {why}"));
                 }
                 Some(_) => {}
             }
@@ -124,18 +128,28 @@ fn unsettled(cluster: &Cluster) -> Option<String> {
     if cluster.register.records != cluster.register.newest {
         return Some("the register is not restored".to_owned());
     }
+    // Copies from a rotten replica do not end, and others wait for them.
+    let are_copied = !cluster
+        .register
+        .records
+        .values()
+        .any(|record| is_rotten(cluster, record));
     for record in cluster.register.records.values() {
         let told = crate::cluster::told(record);
         let Some(leader) = &record.leader else {
             return Some(format!("nobody leads {told}"));
         };
         let leader = cluster.node_named(&leader.member.node);
+        if is_rotten(cluster, record) {
+            continue;
+        }
         let lead = leader.and_then(|node| cluster.nodes[node].live.get(&record.shard));
         let Some(lead) = lead.filter(|live| live.core.may_write()) else {
             return Some(format!("the leader does not lead {told}"));
         };
         let end = lead.store.positions().appended;
-        if record.in_sync.len() < usize::from(cluster.copies).min(cluster.nodes.len()) {
+        let copies = usize::from(cluster.copies).min(cluster.nodes.len());
+        if are_copied && record.in_sync.len() < copies {
             return Some(format!("members are missing in {told}"));
         }
         for member in &record.in_sync {
@@ -153,6 +167,25 @@ fn unsettled(cluster: &Cluster) -> Option<String> {
     None
 }
 
+/// Whether a member has not committed all of its log.
+fn is_behind(cluster: &Cluster, record: &ShardRecord) -> bool {
+    record.in_sync.iter().any(|member| {
+        let node = cluster.node_named(&member.node);
+        let live = node.and_then(|node| cluster.nodes[node].live.get(&record.shard));
+        let positions = live.map(|live| live.store.positions());
+        positions.is_none_or(|positions| positions.committed < positions.appended.lsn)
+    })
+}
+
+/// Whether the leader's replica is rotten: what cannot be repaired yet keeps others from copying it,
+/// and so perhaps the leader from committing anything.
+fn is_rotten(cluster: &Cluster, record: &ShardRecord) -> bool {
+    let leader = record.leader.as_ref();
+    let node = leader.and_then(|leader| cluster.node_named(&leader.member.node));
+    let held = node.and_then(|node| cluster.nodes[node].held.get(&record.shard));
+    held.is_some_and(|held| held.is_rotten)
+}
+
 /// Every member shows each content in a state that the answers allow, and all show the same.
 fn compare(cluster: &mut Cluster) {
     let ids: Vec<ContentId> = cluster.judge.stories.keys().copied().collect();
@@ -160,6 +193,9 @@ fn compare(cluster: &mut Cluster) {
         let Some(record) = cluster.register.records.get(&id.shard()).cloned() else {
             continue;
         };
+        if is_rotten(cluster, &record) && is_behind(cluster, &record) {
+            continue;
+        }
         let mut first = None;
         for member in &record.in_sync {
             let Some(node) = cluster.node_named(&member.node) else {
@@ -178,7 +214,7 @@ fn compare(cluster: &mut Cluster) {
                             .accuse(format!("{id:?}: replicas differ: {seen:?}, {state:?}"));
                     }
                 }
-                Err(error) => cluster.judge.accuse(error),
+                Err(trouble) => cluster.blame(node, id, trouble),
             }
         }
     }

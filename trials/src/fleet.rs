@@ -17,7 +17,7 @@ use crate::service::{Recipe, Service};
 const TOGETHER_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What a fleet is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// Where its data and logs go.
     pub folder: PathBuf,
@@ -25,6 +25,19 @@ pub struct Plan {
     pub nodes: u16,
     /// The catalog; none for SQLite in the folder.
     pub database_url: Option<String>,
+    /// Where shards are agreed on; none for the catalog's database.
+    pub coordinator: Option<String>,
+    /// Where the services run; none for loopback.
+    pub places: Option<Vec<Place>>,
+}
+
+/// Where a service runs.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Its address.
+    pub host: String,
+    /// What runs its program there, and with which argument.
+    pub runner: (&'static str, String),
 }
 
 /// A cluster of processes. Place 0 is the distributor, the nodes follow.
@@ -90,6 +103,11 @@ impl Fleet {
     /// The folder that holds a node's data.
     pub fn data(&self, place: usize) -> PathBuf {
         self.folder.join(self.name(place))
+    }
+
+    /// The place of the node with this base URI.
+    pub fn place_of(&self, url: &str) -> Option<usize> {
+        self.recipes.iter().position(|recipe| recipe.url == url)
     }
 
     /// Starts the service at this place if it does not run; it does not serve yet.
@@ -173,49 +191,68 @@ fn usable(answer: &NodesAnswer) -> usize {
 fn recipes(binaries: &Binaries, plan: &Plan) -> anyhow::Result<Vec<Recipe>> {
     std::fs::create_dir_all(&plan.folder)?;
     let ports = free_ports(usize::from(plan.nodes) + 1)?;
-    let dist_url = format!("http://127.0.0.1:{}", ports[0]);
+    let mut recipes = Vec::new();
+    for (place, port) in ports.into_iter().enumerate() {
+        let mut own = match recipes.first() {
+            None => of_the_distributor(plan),
+            Some(Recipe { url, .. }) => vec![("DIST_URL", url.clone())],
+        };
+        let name = match place {
+            0 => "dist".to_owned(),
+            number => format!("node{number}"),
+        };
+        own.push(("DATA_DIR", plan.folder.join(&name).display().to_string()));
+        let place = plan.places.as_ref().map(|places| &places[place]);
+        recipes.push(recipe(binaries, &plan.folder, (&name, port, place), own)?);
+    }
+    Ok(recipes)
+}
+
+fn of_the_distributor(plan: &Plan) -> Vec<(&'static str, String)> {
     let catalog = match &plan.database_url {
         Some(url) => url.clone(),
         None => format!("sqlite://{}", plan.folder.join("catalog.db").display()),
     };
-    let mut recipes = vec![recipe(
-        binaries,
-        &plan.folder,
-        ("dist", ports[0]),
-        &[("DATABASE_URL", catalog)],
-    )?];
-    for (number, port) in (1..).zip(&ports[1..]) {
-        let name = format!("node{number}");
-        let data = plan.folder.join(&name).display().to_string();
-        let own = [("DATA_DIR", data), ("DIST_URL", dist_url.clone())];
-        recipes.push(recipe(binaries, &plan.folder, (&name, *port), &own)?);
-    }
-    Ok(recipes)
+    let coordinator = plan.coordinator.iter();
+    [("DATABASE_URL", catalog)]
+        .into_iter()
+        .chain(coordinator.map(|url| ("COORDINATOR", url.clone())))
+        .collect()
 }
 
 fn recipe(
     binaries: &Binaries,
     folder: &Path,
-    (name, port): (&str, u16),
-    own: &[(&str, String)],
+    (name, port, place): (&str, u16, Option<&Place>),
+    own: Vec<(&'static str, String)>,
 ) -> anyhow::Result<Recipe> {
-    let program = if name == "dist" { "dist" } else { "node" };
-    let shared = [
+    let binary = binaries.path(if name == "dist" { "dist" } else { "node" })?;
+    let host = place.map_or("127.0.0.1", |place| &place.host);
+    let mut environment = vec![
         ("NODE_NAME", name.to_owned()),
-        ("HOST", "127.0.0.1".to_owned()),
+        ("HOST", host.to_owned()),
         ("PORT", port.to_string()),
         ("LOG", "warn".to_owned()),
     ];
-    let all = shared
-        .iter()
-        .chain(own)
-        .map(|(key, value)| ((*key).to_owned(), value.clone()));
+    environment.extend(own);
+    let (program, arguments) = match place {
+        None => (binary, Vec::new()),
+        Some(Place { runner, .. }) => {
+            environment.push(("CLUSTER_KEY", "only-for-trials".to_owned()));
+            environment.push(("ANONYMOUS", "write".to_owned()));
+            let binary = binary.to_string_lossy().into_owned();
+            (runner.0.into(), vec![runner.1.clone(), binary])
+        }
+    };
+    let environment = environment.into_iter();
     Ok(Recipe {
         name: name.to_owned(),
-        program: binaries.path(program)?,
-        environment: all.collect(),
-        arguments: Vec::new(),
-        url: format!("http://127.0.0.1:{port}"),
+        program,
+        environment: environment
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
+        arguments,
+        url: format!("http://{host}:{port}"),
         folder: folder.to_path_buf(),
         log: folder.join(format!("{name}.log")),
     })

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use reqwest::redirect::Policy;
 use serde::de::DeserializeOwned;
 use wire::{Code, ErrorBody};
 
@@ -14,14 +15,25 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(20);
 /// # Errors
 /// When TLS cannot be set up.
 pub fn client() -> anyhow::Result<reqwest::Client> {
+    build(builder().timeout(REQUEST_TIME_MAX))
+}
+
+/// A client that waits `time_max` for an answer, and follows no redirects.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub fn blunt_client(time_max: Duration) -> anyhow::Result<reqwest::Client> {
+    build(builder().timeout(time_max).redirect(Policy::none()))
+}
+
+fn builder() -> reqwest::ClientBuilder {
     // Installed already by an earlier call: that is as good.
     drop(rustls::crypto::ring::default_provider().install_default());
-    reqwest::Client::builder()
-        .timeout(REQUEST_TIME_MAX)
-        .no_proxy()
-        .tcp_nodelay(true)
-        .build()
-        .context("cannot make an HTTP client")
+    reqwest::Client::builder().no_proxy().tcp_nodelay(true)
+}
+
+fn build(builder: reqwest::ClientBuilder) -> anyhow::Result<reqwest::Client> {
+    builder.build().context("cannot make an HTTP client")
 }
 
 /// What a request came to.
@@ -30,7 +42,7 @@ pub enum Outcome<T> {
     /// It was done.
     Done(T),
     /// It was refused, and the answer says why.
-    Refused(Code, String),
+    Refused(Code, ErrorBody),
     /// The answer is lost: it may have been done or not.
     Lost(String),
 }
@@ -53,7 +65,7 @@ pub async fn send<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Outc
         };
     }
     match serde_json::from_slice::<ErrorBody>(&body) {
-        Ok(error) => Outcome::Refused(error.code, error.message),
+        Ok(error) => Outcome::Refused(error.code, error),
         Err(_) => Outcome::Lost(format!("{status}: {}", String::from_utf8_lossy(&body))),
     }
 }
@@ -65,7 +77,7 @@ pub async fn send<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Outc
 pub async fn json<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> anyhow::Result<T> {
     match send(request).await {
         Outcome::Done(value) => Ok(value),
-        Outcome::Refused(code, message) => anyhow::bail!("{code:?}: {message}"),
+        Outcome::Refused(code, body) => anyhow::bail!("{code:?}: {}", body.message),
         Outcome::Lost(error) => anyhow::bail!("{error}"),
     }
 }

@@ -5,7 +5,11 @@
 
 pub mod bench;
 pub mod binaries;
-pub mod crash;
+pub mod command;
+pub mod disks;
 pub mod fleet;
 pub mod http;
+pub mod network;
+pub mod passage;
 pub mod service;
+pub mod torture;

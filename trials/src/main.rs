@@ -1,9 +1,10 @@
-//! The trials by hand: `cargo xtask crash` and `cargo xtask bench` build the services as a release
+//! The trials by hand: `cargo xtask torture` and `cargo xtask bench` build the services as a release
 //! and run this.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use bytesize::ByteSize;
@@ -11,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use trials::bench::{self, Bench};
 use trials::binaries::Binaries;
-use trials::crash;
+use trials::torture::{self, fault::Fault};
 
 #[derive(Parser)]
 #[command(
@@ -26,25 +27,39 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Trial {
-    /// Kill services at random moments under load, and check that nothing acknowledged is lost
-    Crash {
-        /// How many rounds
-        #[arg(long, default_value_t = 20)]
-        rounds: u32,
-        /// Decides operations, moments and victims [default: drawn, and printed]
-        #[arg(long)]
-        seed: Option<u64>,
-        /// How many storage nodes
-        #[arg(long, default_value_t = 3)]
-        nodes: u16,
-        #[command(flatten)]
-        place: Place,
-    },
+    /// Do everything to the services that may happen, and check that nothing acknowledged is lost
+    Torture(Torture),
     /// Measure, and compare with what must be reached
     Bench {
         #[command(subcommand)]
         what: Measurement,
     },
+}
+
+#[derive(Args)]
+struct Torture {
+    /// For how long
+    #[arg(long, default_value_t = 10.0)]
+    minutes: f64,
+    /// Decides operations, moments and victims [default: drawn, and printed]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many storage nodes
+    #[arg(long, default_value_t = 3)]
+    nodes: u16,
+    /// What happens: kill, pause, partition, power, flip, catalog, full [default: all that can be
+    /// done here]
+    #[arg(long, value_delimiter = ',', value_name = "FAULTS")]
+    faults: Vec<Fault>,
+    /// Where data goes; emptied afterwards [default: under ./target]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Start a PostgreSQL for the catalog [default: SQLite]
+    #[arg(long)]
+    postgres: bool,
+    /// Start a ZooKeeper for the coordinator [default: the catalog's database]
+    #[arg(long)]
+    zookeeper: bool,
 }
 
 #[derive(Subcommand)]
@@ -102,17 +117,17 @@ struct Catalog {
     _server: Option<pgtest::Postgres>,
 }
 
-impl Place {
-    /// A fresh folder, removed when dropped. Not under /tmp, which may be memory.
-    fn folder(&self) -> anyhow::Result<tempfile::TempDir> {
-        let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../target");
-        let parent = self.dir.clone().unwrap_or_else(|| target.into());
-        tempfile::Builder::new()
-            .prefix("trial-")
-            .tempdir_in(&parent)
-            .with_context(|| format!("cannot use {}", parent.display()))
-    }
+/// A fresh folder, removed when dropped. Not under /tmp, which may be memory.
+fn folder(dir: Option<&PathBuf>) -> anyhow::Result<tempfile::TempDir> {
+    let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../target");
+    let parent = dir.cloned().unwrap_or_else(|| target.into());
+    tempfile::Builder::new()
+        .prefix("trial-")
+        .tempdir_in(&parent)
+        .with_context(|| format!("cannot use {}", parent.display()))
+}
 
+impl Place {
     fn catalog(&self) -> anyhow::Result<Catalog> {
         if !self.postgres {
             return Ok(Catalog {
@@ -155,43 +170,57 @@ async fn run_until_told(arguments: Arguments) -> anyhow::Result<bool> {
 
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     match arguments.trial {
-        Trial::Crash {
-            rounds,
-            seed,
-            nodes,
-            place,
-        } => {
-            let seed = seed.unwrap_or_else(rand::random);
-            crash_trial(rounds, seed, nodes, &place).await
-        }
+        Trial::Torture(torture) => torture_trial(torture).await,
         Trial::Bench { what } => measure(what).await,
     }
 }
 
-async fn crash_trial(rounds: u32, seed: u64, nodes: u16, place: &Place) -> anyhow::Result<bool> {
-    let mut folder = place.folder()?;
-    let catalog = place.catalog()?;
-    let settings = crash::Settings {
-        rounds,
-        seed,
-        nodes,
-        database_url: catalog.url.clone(),
-        folder: folder.path().to_path_buf(),
-    };
+async fn torture_trial(torture: Torture) -> anyhow::Result<bool> {
+    let mut folder = folder(torture.dir.as_ref())?;
     let mut out = std::io::stdout();
-    writeln!(out, "seed {seed}, data in {}", folder.path().display())?;
-    let outcome = crash::run(&Binaries::beside_this_program()?, &settings, &mut out).await;
+    let settings = torture::Settings {
+        time: Duration::from_secs_f64(60.0 * torture.minutes),
+        seed: torture.seed.unwrap_or_else(rand::random),
+        nodes: torture.nodes,
+        faults: possible(&torture, folder.path(), &mut out)?,
+        postgres: torture.postgres,
+        zookeeper: torture.zookeeper,
+        folder: folder.path().join("run"),
+    };
+    let (seed, place) = (settings.seed, settings.folder.display());
+    writeln!(out, "seed {seed}, data in {place}")?;
+    let outcome = torture::run(&Binaries::beside_this_program()?, &settings, &mut out).await;
     // What a violation or an error leaves behind is kept to be looked at.
-    folder.disable_cleanup(
-        outcome
-            .as_ref()
-            .map_or(true, |report| !report.violations.is_empty()),
-    );
-    let report = outcome?;
-    for violation in &report.violations {
-        writeln!(out, "VIOLATION {violation}")?;
+    let is_clean = outcome
+        .as_ref()
+        .is_ok_and(|report| report.violations.is_empty());
+    folder.disable_cleanup(!is_clean);
+    outcome?.write(&mut out)?;
+    Ok(is_clean)
+}
+
+/// The faults that were asked for, each of which must be possible; or all that are.
+fn possible(torture: &Torture, folder: &Path, out: &mut impl Write) -> anyhow::Result<Vec<Fault>> {
+    let has_servers = torture.postgres || torture.zookeeper;
+    let mut faults = match torture.faults.is_empty() {
+        true => Fault::ALL.to_vec(),
+        false => torture.faults.clone(),
+    };
+    let mut obstacles = Vec::new();
+    faults.retain(|fault| {
+        let obstacle = fault.obstacle(folder, has_servers);
+        obstacles.extend(
+            obstacle
+                .as_ref()
+                .map(|why| format!("no {fault} here: {why}")),
+        );
+        obstacle.is_none()
+    });
+    for obstacle in &obstacles {
+        anyhow::ensure!(torture.faults.is_empty(), "{obstacle}");
+        writeln!(out, "{obstacle}")?;
     }
-    Ok(report.violations.is_empty())
+    Ok(faults)
 }
 
 async fn measure(what: Measurement) -> anyhow::Result<bool> {
@@ -199,7 +228,7 @@ async fn measure(what: Measurement) -> anyhow::Result<bool> {
     | Measurement::Restart { place, .. }
     | Measurement::Large { place, .. }
     | Measurement::Delete { place, .. }) = &what;
-    let folder = place.folder()?;
+    let folder = folder(place.dir.as_ref())?;
     let catalog = place.catalog()?;
     let bench = Bench {
         binaries: Binaries::beside_this_program()?,

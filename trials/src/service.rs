@@ -112,6 +112,24 @@ impl Service {
         Ok(self.recipe.clone())
     }
 
+    /// Lets the process stand still: it keeps its connections and answers nobody.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&self) -> anyhow::Result<()> {
+        let pid = self.pid().context("the process has ended")?;
+        Ok(kill_process(pid, Signal::STOP)?)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        let pid = self.pid().context("the process has ended")?;
+        Ok(kill_process(pid, Signal::CONT)?)
+    }
+
     /// Asks the process to end, and waits for it.
     ///
     /// # Errors

@@ -29,8 +29,8 @@ enum Task {
     Test,
     /// Check the sums and arrows of the house
     Tidy,
-    /// Kill services at random moments under load, and check that nothing acknowledged is lost
-    Crash(trials::Forwarded),
+    /// Do everything to the services that may happen, and check that nothing acknowledged is lost
+    Torture(trials::Forwarded),
     /// Measure a cluster: `restart`, `small`, `large` or `delete`
     Bench(trials::Forwarded),
 }
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.task {
         Task::Test => check::run(),
         Task::Tidy => tidy::run(&workspace::root()),
-        Task::Crash(rest) => trials::run("crash", &rest),
+        Task::Torture(rest) => trials::run("torture", &rest),
         Task::Bench(rest) => trials::run("bench", &rest),
     };
     match outcome {
@@ -66,10 +66,10 @@ mod tests {
         };
         assert!(matches!(read(&["test"]), Ok(Task::Test)));
         assert!(matches!(read(&["tidy"]), Ok(Task::Tidy)));
-        let Ok(Task::Crash(rest)) = read(&["crash", "--rounds", "100", "--postgres"]) else {
-            panic!("`crash` takes the arguments of the trial");
+        let Ok(Task::Torture(rest)) = read(&["torture", "--minutes", "100", "--postgres"]) else {
+            panic!("`torture` takes the arguments of the trial");
         };
-        assert_eq!(rest.arguments(), ["--rounds", "100", "--postgres"]);
+        assert_eq!(rest.arguments(), ["--minutes", "100", "--postgres"]);
         let Ok(Task::Bench(rest)) = read(&["bench", "restart", "--help"]) else {
             panic!("`bench` hands even `--help` on");
         };

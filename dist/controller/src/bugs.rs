@@ -8,8 +8,11 @@ pub enum Bug {
     ElectOutside,
     /// A register that went back in time goes unnoticed.
     RollbackUnnoticed,
-    /// A restored shard is led before all who hold it were heard.
+    /// A restored shard is led, and after a change of the controller any shard is, before all who hold
+    /// it were heard.
     ElectUnheard,
+    /// A record that was restored is not replaced by a higher one that is reported later.
+    FirstReportRestored,
     /// Members that an election drops stay eligible beside a set that commits.
     EligibleAfterElection,
     /// A new leader keeps the epoch of the one before.

@@ -36,7 +36,25 @@ fn elect_after_restoring(situation: Situation<'_>, record: &ShardRecord) -> Opti
     let mut replicas = record.replicas.iter();
     let all_heard = situation.may_judge && replicas.all(|member| situation.is_heard(member));
     let elects = all_heard || situation.policy.bugs.has(Bug::ElectUnheard);
-    elects.then(|| candidate(situation, record)).flatten()
+    let elected = || candidate(situation, record).or_else(|| unmade(situation, record));
+    elects.then(elected).flatten()
+}
+
+/// The leader that never heard of its shard, and so never made its replica: nobody holds anything.
+fn unmade(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
+    let mut in_sync = record.in_sync.iter();
+    let (member, seen) = in_sync.find_map(|member| {
+        let seen = situation.alive(&member.node)?;
+        (seen.heartbeat.offer == member.replica).then_some((member, seen))
+    })?;
+    let leader = Leader {
+        member: member.clone(),
+        incarnation: seen.heartbeat.incarnation,
+    };
+    Some(changed(record, Reason::Elected, |next| {
+        next.epoch = next.epoch.next();
+        next.leader = Some(leader);
+    }))
 }
 
 fn lost(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
@@ -47,8 +65,10 @@ fn lost(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
 /// Elects the best candidate; none if there is nobody, or if someone better may only not have been
 /// heard yet.
 pub(crate) fn candidate(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
-    let unheard = |member: &Member| situation.alive(&member.node).is_none();
-    if !situation.may_judge && record.in_sync.iter().any(unheard) {
+    // The register may have gone back: whoever acted on a later record is one of these.
+    let unheard = |member: &Member| !situation.is_heard(member);
+    let waits = !situation.may_judge && !situation.policy.bugs.has(Bug::ElectUnheard);
+    if waits && record.replicas.iter().any(unheard) {
         return None;
     }
     let eligible = if situation.policy.bugs.has(Bug::ElectOutside) {

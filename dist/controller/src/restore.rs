@@ -39,9 +39,15 @@ pub(crate) fn restore(situation: Situation<'_>) -> Vec<Change> {
     if situation.policy.bugs.has(Bug::RollbackUnnoticed) {
         return Vec::new();
     }
+    let is_settled = |shard: &ShardNo| {
+        let present = situation.records.get(shard);
+        situation.policy.bugs.has(Bug::FirstReportRestored)
+            && present.is_some_and(ShardRecord::is_restored)
+    };
     let mut highest: BTreeMap<ShardNo, &ShardRecord> = BTreeMap::new();
     for record in reported_records(situation) {
-        if record.revision() > known(situation.records, record.shard) {
+        let is_news = record.revision() > known(situation.records, record.shard);
+        if is_news && !is_settled(&record.shard) {
             let best = highest.entry(record.shard).or_insert(record);
             if record.revision() > best.revision() {
                 *best = record;

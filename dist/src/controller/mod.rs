@@ -33,6 +33,8 @@ pub(crate) struct Controller {
     /// The catalog was empty when this process started: no node can hold anything of it yet.
     fresh: AtomicBool,
     in_office: AtomicBool,
+    /// Since when the register answers without a break; none while it does not.
+    answers_since: std::sync::Mutex<Option<Instant>>,
     /// Nothing is left to be moved, as far as was seen in office.
     balanced: AtomicBool,
     office: Mutex<Option<Office>>,
@@ -61,6 +63,7 @@ impl Controller {
             policy,
             fresh: AtomicBool::new(identity.new && !identity.adopted),
             in_office: AtomicBool::new(false),
+            answers_since: std::sync::Mutex::new(None),
             balanced: AtomicBool::new(false),
             office: Mutex::new(None),
         }
@@ -82,11 +85,35 @@ impl Controller {
         self.in_office() && self.balanced.load(Ordering::Relaxed)
     }
 
+    /// Whether nodes' proposals may be taken. A register that was away may have come back from the
+    /// past, and a leader that was deposed meanwhile would build on it: for a session nodes report
+    /// what they know first.
+    pub(crate) fn takes_proposals(&self) -> bool {
+        let since = self.answers_since.lock();
+        let since = *since.unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.fresh.load(Ordering::Relaxed)
+            || since.is_some_and(|since| since.elapsed() >= self.session)
+    }
+
     /// Keeps or takes the office, reads the register, and decides.
     ///
     /// # Errors
     /// When the coordinator does not answer; nothing is decided then.
     pub(crate) async fn tick(&self) -> Result<(), CoordinatorError> {
+        let asked = Instant::now();
+        let ticked = self.govern().await;
+        let since = self.answers_since.lock();
+        let mut since = since.unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &ticked {
+            Ok(()) => {
+                since.get_or_insert(asked);
+            }
+            Err(_) => *since = None,
+        }
+        ticked
+    }
+
+    async fn govern(&self) -> Result<(), CoordinatorError> {
         let mut office = self.office.lock().await;
         let asked = Instant::now();
         let term = self

@@ -55,6 +55,12 @@ pub(super) async fn change(
         version,
         ..record.revision()
     };
+    if !shared.controller.takes_proposals() {
+        return Err(ApiError::new(
+            Code::CatalogUnavailable,
+            "the register was away: changes are taken again after a session",
+        ));
+    }
     let answer = shared.coordinator.change(expected, &record).await?;
     shared.members.set_record(answer.record.clone());
     Ok(HttpResponse::Ok().json(answer))

@@ -1,5 +1,16 @@
 //! Deliberate protocol bugs: the simulator switches one on and must notice. Without the feature
 //! `bugs` none can be switched on, and the compiler removes every trace of them.
+//!
+//! Three are not here, because other rules make them harmless:
+//! * An acknowledgement of an earlier attempt is counted. On one ordered link none comes after the
+//!   next attempt's hello; and in one epoch a replica's log never ends before what it acknowledged,
+//!   for its leader's log goes on from there. (A replaced disk is another member.)
+//! * Records of earlier epochs are committed by counting, before the epoch's first record is. Whoever
+//!   leads next comes from the set, or from those eligible, and each of them has what the whole set
+//!   has acknowledged in this epoch. Nobody wins by the length of his log, as in Raft, where this
+//!   loses records. What may be *told* needs the rule; see `ElectedAnswers`.
+//! * A copy joins before it is complete. It is complete from the leader's commit on, as that was when
+//!   the copy began, and only what reached the present commit may join.
 
 /// A bug in the protocol, named for the rule that it breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,8 +25,6 @@ pub enum Bug {
     OtherEpochHeard,
     /// A restarted leader leads on in its old epoch.
     EpochReused,
-    /// Acknowledgements of an earlier attempt are counted.
-    OldAttemptCounted,
     /// A follower is let into the set when it says hello.
     GrowAtHello,
     /// The set grows before the set has synced the epoch's first record.
@@ -26,8 +35,6 @@ pub enum Bug {
     EligibleBesideQuorum,
     /// A set below `min_in_sync` commits.
     CommitBelowMin,
-    /// Records of earlier epochs are committed by counting.
-    CommitBeforeEpoch,
     /// An elected leader answers before its epoch's first record is committed.
     ElectedAnswers,
     /// A leader serves reads although it heard from nobody.
@@ -42,10 +49,10 @@ pub enum Bug {
     UnknownIsNo,
     /// A record of a lower version is obeyed.
     OlderRecordObeyed,
-    /// A follower acknowledges before it was let in.
+    /// A follower acknowledges before it was let in, and its leader counts that.
     AckUninvited,
-    /// A cut goes below the commit.
-    CutBelowCommit,
+    /// A lease counts from when an answer came in, not from when it was asked for.
+    LeaseFromAnswer,
 }
 
 /// The bugs that are switched on.

@@ -161,8 +161,13 @@ impl Follower {
             ) if self.accepts(from, attempt, around) => {
                 self.commit = self.commit.max(commit);
                 self.heard_sent_ms = envelope.sent_ms;
-                if envelope.echo_ms > 0 {
-                    let until_ms = envelope.echo_ms + lease_ms;
+                let asked_ms = if around.bugs.has(Bug::LeaseFromAnswer) {
+                    around.now_ms
+                } else {
+                    envelope.echo_ms
+                };
+                if asked_ms > 0 {
+                    let until_ms = asked_ms + lease_ms;
                     self.readable_until_ms = self.readable_until_ms.max(until_ms);
                 }
                 self.acknowledge(around, true, out);

@@ -32,6 +32,12 @@ pub struct LogState {
 }
 
 impl LogState {
+    /// Up to where deletes may be missing: they were dropped here, or at the leader from whom this
+    /// log is a copy. Whoever ends below has to copy everything.
+    pub(crate) fn floor(&self) -> Lsn {
+        self.horizon.max(self.consistent_from.unwrap_or(Lsn::ZERO))
+    }
+
     /// Takes note of an appended record.
     pub(crate) fn append(&mut self, position: Position) {
         if self.appended.epoch < position.epoch {

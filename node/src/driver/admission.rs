@@ -32,6 +32,14 @@ pub enum AdmissionError {
         /// What may be stored.
         max: u64,
     },
+    /// A node that keeps a copy has no room for it.
+    #[error("{bytes} bytes do not fit where a copy is kept: {free} are free there")]
+    CopyFull {
+        /// What it would take.
+        bytes: u64,
+        /// What is free there.
+        free: u64,
+    },
     /// Too many uploads are running.
     #[error("{UPLOADS_MAX} uploads are running")]
     TooManyUploads,
@@ -59,6 +67,11 @@ impl Admission {
     pub fn max_storage(&self) -> u64 {
         let disk = self.used().saturating_add(self.gauges.sample().disk.free);
         self.max_storage.map_or(disk, |max| max.min(disk))
+    }
+
+    /// What may still be stored, running uploads not counted, in bytes.
+    pub fn room(&self) -> u64 {
+        share(self.max_storage()).saturating_sub(self.used())
     }
 
     /// What the data takes, in bytes.

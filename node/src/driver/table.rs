@@ -75,6 +75,8 @@ pub struct ReplicaGauge {
     listed: AtomicU64,
     /// Until when what is committed may be served, by the monotone clock.
     readable_until_ms: AtomicU64,
+    /// The least that may still be stored at the nodes of the set, in bytes.
+    copies_free_bytes: AtomicU64,
     /// A follower that its leader has not let in.
     is_outside: AtomicBool,
     /// What a follower has of each id that its leader may have committed already.
@@ -111,6 +113,15 @@ impl ReplicaGauge {
 
     pub(super) fn set_readable_until(&self, until_ms: u64) {
         self.readable_until_ms.store(until_ms, Ordering::Release);
+    }
+
+    pub(super) fn set_copies_free_bytes(&self, bytes: u64) {
+        self.copies_free_bytes.store(bytes, Ordering::Release);
+    }
+
+    /// What may still be stored at every node of the set, in bytes, as far as they have said.
+    pub fn copies_free_bytes(&self) -> u64 {
+        self.copies_free_bytes.load(Ordering::Acquire)
     }
 
     pub(super) fn set_outside(&self, is_outside: bool) {

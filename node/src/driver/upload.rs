@@ -96,7 +96,9 @@ impl Upload {
         {
             return Err(UploadError::TooLarge);
         }
-        let promise = handle.admission().promise(expected.length.unwrap_or(0))?;
+        let length = expected.length.unwrap_or(0);
+        let promise = handle.admission().promise(length)?;
+        check_copies(handle, id, length)?;
         Ok(Upload {
             handle: handle.clone(),
             id,
@@ -238,6 +240,16 @@ impl Upload {
         self.sent += length;
         Ok(())
     }
+}
+
+/// Whether the other members of the set have room for it, as far as they have said.
+fn check_copies(handle: &Handle, id: ContentId, bytes: u64) -> Result<(), AdmissionError> {
+    let replica = handle.table().replica(id.shard());
+    let free = replica.map_or(u64::MAX, |replica| replica.gauge.copies_free_bytes());
+    if bytes <= free {
+        return Ok(());
+    }
+    Err(AdmissionError::CopyFull { bytes, free })
 }
 
 impl Drop for Upload {

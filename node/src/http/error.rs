@@ -186,9 +186,9 @@ impl From<RefuseNewId> for ApiError {
 impl From<AdmissionError> for ApiError {
     fn from(error: AdmissionError) -> Self {
         match error {
-            AdmissionError::Full { .. } => Self::hidden(
+            AdmissionError::Full { .. } | AdmissionError::CopyFull { .. } => Self::hidden(
                 Code::StorageFull,
-                "this node has no room for the content",
+                "there is no room for the content here, or where its copies are kept",
                 &error,
             ),
             AdmissionError::TooManyUploads => {

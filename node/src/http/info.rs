@@ -16,6 +16,7 @@ use super::query::Query;
 use super::{allow, content_id, frame};
 use crate::driver::table::ReplicaView;
 use crate::lister::row::row;
+use crate::routing::Misrouted;
 
 /// Lines of one answer when the request names no limit.
 const LINES_DEFAULT: u64 = 1000;
@@ -48,12 +49,17 @@ pub(super) async fn log(request: HttpRequest) -> Result<HttpResponse, ApiError> 
         Some(number) => {
             let shard = u16::try_from(number).ok().map(ShardNo);
             let replica = shard.and_then(|shard| node.handle.table().replica(shard));
-            vec![replica.ok_or_else(|| {
+            let replica = replica.ok_or_else(|| {
                 ApiError::new(
                     Code::NotFound,
                     format!("shard {number} is not on this node"),
                 )
-            })?]
+            })?;
+            // Nothing to say at this moment is not the same as nothing in the log.
+            if !replica.is_readable() {
+                return Err(ApiError::misrouted(Misrouted::NoLeader, Code::NotFound));
+            }
+            vec![replica]
         }
         None => node.handle.table().replicas().values().cloned().collect(),
     };

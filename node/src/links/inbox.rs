@@ -66,6 +66,7 @@ pub(super) async fn hear<E: std::fmt::Display>(
             Some(Ok(piece)) => piece,
         };
         decoder.push(&piece);
+        outbox.received(piece.len());
         while let Some(packet) = decoder.packet()? {
             if outbox.has_ended() {
                 return Ok(());

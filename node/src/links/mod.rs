@@ -35,6 +35,8 @@ pub use source::Source;
 
 use crate::driver::Handle;
 use crate::membership::heartbeat::Map;
+use crate::metrics::Metrics;
+use outbox::Way;
 
 /// Records in one packet, however small: a follower's disk thread takes them in one go.
 const RECORDS_PER_PACKET_MAX: usize = 512;
@@ -57,6 +59,8 @@ pub struct Parts {
     pub map: Map,
     /// How fast followers that catch up are served.
     pub pace: Arc<Pace>,
+    /// Where traffic is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// The running links.
@@ -82,6 +86,7 @@ pub(crate) struct Exchange {
     name: NodeName,
     handle: Handle,
     pace: Arc<Pace>,
+    metrics: Arc<Metrics>,
     runtime: runtime::Handle,
     numbers: AtomicU64,
     links: Mutex<BTreeMap<NodeName, Outbox>>,
@@ -100,6 +105,7 @@ impl Links {
             name: parts.name,
             handle: parts.handle,
             pace: parts.pace,
+            metrics: parts.metrics,
             runtime: runtime.handle().clone(),
             numbers: AtomicU64::new(1),
             links: Mutex::default(),
@@ -144,8 +150,12 @@ impl Exchange {
     /// A link to a peer that is about to be made.
     fn prepare(&self, peer: &NodeName) -> Outbox {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let (runtime, pace) = (self.runtime.clone(), Arc::clone(&self.pace));
-        Outbox::new(peer.clone(), number, runtime, pace)
+        let way = Way {
+            runtime: self.runtime.clone(),
+            pace: Arc::clone(&self.pace),
+            metrics: Arc::clone(&self.metrics),
+        };
+        Outbox::new(peer.clone(), number, way)
     }
 
     fn end_all(&self) {

@@ -21,6 +21,7 @@ use super::pace::Pace;
 use super::source::Source;
 use super::stream::{Due, ReadJob, Stream};
 use crate::clock;
+use crate::metrics::Metrics;
 
 /// Messages that may wait on one link. A few are said in a session of each shard; a link that takes
 /// none of them is of no use.
@@ -34,10 +35,19 @@ struct Inner {
     peer: NodeName,
     /// Tells this link from earlier ones to the same node.
     number: u64,
-    runtime: runtime::Handle,
-    pace: Arc<Pace>,
+    way: Way,
     state: Mutex<State>,
     waker: AtomicWaker,
+}
+
+/// How what is sent gets on its way.
+pub(super) struct Way {
+    /// Where logs are read.
+    pub(super) runtime: runtime::Handle,
+    /// How fast followers that catch up are served.
+    pub(super) pace: Arc<Pace>,
+    /// Where traffic is counted.
+    pub(super) metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
@@ -50,17 +60,11 @@ struct State {
 }
 
 impl Outbox {
-    pub(super) fn new(
-        peer: NodeName,
-        number: u64,
-        runtime: runtime::Handle,
-        pace: Arc<Pace>,
-    ) -> Outbox {
+    pub(super) fn new(peer: NodeName, number: u64, way: Way) -> Outbox {
         Outbox(Arc::new(Inner {
             peer,
             number,
-            runtime,
-            pace,
+            way,
             state: Mutex::default(),
             waker: AtomicWaker::new(),
         }))
@@ -132,6 +136,11 @@ impl Outbox {
         self.wake();
     }
 
+    /// So many bytes came in on the link.
+    pub(super) fn received(&self, bytes: usize) {
+        self.0.way.metrics.link_bytes_in.inc_by(bytes as u64);
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         self.lock().ended
     }
@@ -173,13 +182,13 @@ impl Outbox {
 
     fn read(&self, shard: ShardNo, job: ReadJob) {
         let outbox = self.clone();
-        self.0.runtime.spawn(async move {
+        self.0.way.runtime.spawn(async move {
             let (attempt, is_paced) = (job.attempt, job.is_paced);
             let read = tokio::task::spawn_blocking(move || job.run()).await;
             let records = match read {
                 Ok(Ok((records, bytes))) => {
                     if is_paced {
-                        let pause = outbox.0.pace.pause_after(bytes, Instant::now());
+                        let pause = outbox.0.way.pace.pause_after(bytes, Instant::now());
                         tokio::time::sleep(pause).await;
                     }
                     records
@@ -227,6 +236,8 @@ impl futures_util::Stream for Outgoing {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             if let Some(piece) = self.pieces.pop_front() {
+                let sent = piece.len() as u64;
+                self.outbox.0.way.metrics.link_bytes_out.inc_by(sent);
                 return Poll::Ready(Some(Ok(piece)));
             }
             self.outbox.0.waker.register(context.waker());

@@ -54,6 +54,12 @@ impl KnownDamage {
         self.contents.entry(id).or_default().insert(lsn);
     }
 
+    /// Whether this record of a content was found damaged.
+    pub(crate) fn is_known(&self, id: &[u8; 16], lsn: Lsn) -> bool {
+        let records = self.contents.get(id);
+        records.is_some_and(|records| records.contains(&lsn))
+    }
+
     pub(crate) fn suspect(&mut self, id: [u8; 16]) {
         self.suspects.insert(id);
     }

@@ -27,7 +27,7 @@ impl Cluster {
                     packet,
                 };
                 if let Some(Happening::Deliver { packet, .. }) = self.awake(to, process, what) {
-                    self.arrives(from, to, packet);
+                    self.arrives(from, to, *packet);
                 }
             }
             Happening::LinkUp {
@@ -127,7 +127,7 @@ impl Cluster {
     }
 
     /// Sends a packet, if there is a connection.
-    pub(crate) fn send(&mut self, from: usize, to: usize, packet: Packet) {
+    pub(crate) fn send(&mut self, from: usize, to: usize, packet: Box<Packet>) {
         let usual_ms = if self.random.chance(1, 50) { 60 } else { 3 };
         let delay_ms = self.random.between(0, usual_ms);
         let now_ms = self.now_ms;
@@ -135,8 +135,11 @@ impl Cluster {
         let Some(connection) = link.connection else {
             return;
         };
-        let last = &mut link.last_ms[usize::from(from > to)];
-        let at_ms = (now_ms + delay_ms + link.slow_ms).max(*last);
+        let direction = usize::from(from > to);
+        let last = &mut link.last_ms[direction];
+        let at_ms = (now_ms + delay_ms + link.slow_ms)
+            .max(link.dumb_until_ms[direction])
+            .max(*last);
         *last = at_ms;
         self.queue.push(
             at_ms,

@@ -46,8 +46,12 @@ pub(crate) struct Cluster {
     pub(crate) is_rough: bool,
     pub(crate) operations: u64,
     pub(crate) faults: u64,
-    /// A register that went back is being restored: nothing else goes wrong meanwhile.
-    pub(crate) calm_until_ms: u64,
+    /// When a disk was lost last.
+    pub(crate) disk_lost_ms: u64,
+    /// Logs that were cut, lost or opened: what may take from a member what it must have.
+    pub(crate) losses: u64,
+    /// Changes of records, commits and losses, when the members were last checked.
+    checked: (u64, u64, u64),
     trace: Option<String>,
     /// Follows from everything that happened.
     pub(crate) digest: u64,
@@ -89,7 +93,9 @@ impl Cluster {
             is_rough: true,
             operations: 0,
             faults: 0,
-            calm_until_ms: 0,
+            disk_lost_ms: 0,
+            losses: 0,
+            checked: (0, 0, 0),
             trace: plan.trace.then(String::new),
             digest: 0,
         }
@@ -185,6 +191,7 @@ impl Cluster {
             }
             Happening::Decide => self.decide(),
             Happening::Client => self.client(),
+            Happening::Chunk(upload) => self.chunk(*upload),
             Happening::GiveUp { operation, id } => self.give_up(operation, id),
             Happening::Fault => self.fault(),
             Happening::Heal(fault) => self.heal(fault),
@@ -211,7 +218,13 @@ impl Cluster {
         Some(what)
     }
 
+    /// Checks the members' logs, if something happened that a member could lack something by.
     fn check(&mut self) {
+        let present = (self.register.changes, self.judge.commits, self.losses);
+        if self.checked == present {
+            return;
+        }
+        self.checked = present;
         let nodes = &self.nodes;
         for record in self.register.newest.values() {
             let shard = record.shard;

@@ -1,12 +1,12 @@
 //! The distributor in office, and the register behind it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use controller::{Bugs, Policy, Seen, Situation, decide};
+use controller::{Bugs, Policy, Situation, decide};
 use replica::Event;
+use wire::ShardNo;
 use wire::membership::Heartbeat;
 use wire::shard::{Revision, ShardRecord};
-use wire::{NodeName, ShardNo};
 
 use super::{Cluster, SESSION_MS};
 use crate::bug::SeededBug;
@@ -29,13 +29,20 @@ impl Cluster {
         self.now_ms < self.register.away_until_ms
     }
 
+    /// After the register went back, nodes' proposals are not taken for a session with it at hand:
+    /// until then, those who know more may not have been heard.
+    fn refuses(&mut self) -> bool {
+        self.register.is_doubted &= self.now_ms < self.office.since_ms + SESSION_MS;
+        self.register.is_doubted
+    }
+
     pub(super) fn reported(&mut self, node: usize, heartbeat: Heartbeat) {
         if self.register_is_away() {
             return;
         }
         let name = self.nodes[node].name.clone();
         let process = self.nodes[node].process;
-        self.office.heard.insert(name, (heartbeat, self.now_ms));
+        self.office.hear(name, heartbeat, self.now_ms);
         self.round();
         let delay_ms = self.random.between(1, 10);
         self.send_map(node, process, delay_ms);
@@ -104,7 +111,7 @@ impl Cluster {
         record: ShardRecord,
         answers: bool,
     ) {
-        if self.register_is_away() || self.now_ms < self.register.refuses_until_ms {
+        if self.register_is_away() || self.refuses() {
             return;
         }
         let shard = record.shard;
@@ -166,14 +173,15 @@ impl Cluster {
             return;
         }
         let waited = self.now_ms >= self.office.since_ms + SESSION_MS;
-        let (nodes, records) = (self.seen(), self.register.records.clone());
+        self.office.listen(self.now_ms);
+        let records = &self.register.records;
         let bugs = match self.bug {
             Some(SeededBug::Controller(bug)) => Bugs::only(bug),
             _ => Bugs::default(),
         };
         let changes = decide(Situation {
-            records: &records,
-            nodes: &nodes,
+            records,
+            nodes: &self.office.seen,
             draining: &BTreeSet::new(),
             may_make: waited && records.len() < SHARDS_MAX,
             may_judge: waited,
@@ -192,20 +200,6 @@ impl Cluster {
                 self.note(|| format!("controller: {:?} {}", change.reason, told(&change.record)));
             }
         }
-    }
-
-    fn seen(&self) -> BTreeMap<NodeName, Seen> {
-        let heard = self.office.heard.iter();
-        let seen = heard.map(|(name, (heartbeat, at_ms))| {
-            let silent_ms = self.now_ms.saturating_sub(*at_ms);
-            let seen = Seen {
-                heartbeat: heartbeat.clone(),
-                alive: silent_ms < SESSION_MS,
-                silent_ms,
-            };
-            (name.clone(), seen)
-        });
-        seen.collect()
     }
 }
 

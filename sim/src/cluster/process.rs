@@ -32,6 +32,7 @@ impl Cluster {
     /// Ends a node's process.
     pub(crate) fn end(&mut self, node: usize, end: End) {
         self.note(|| format!("node{} ends: {end:?}", node + 1));
+        self.losses += 1;
         let seed = self.random.bits();
         let reuses = self.has_bug(Shell::DiskReused);
         let at = &mut self.nodes[node];
@@ -80,6 +81,7 @@ impl Cluster {
     }
 
     fn open_replica(&mut self, node: usize, shard: ShardNo) {
+        self.losses += 1;
         let bugs = match self.bug {
             Some(SeededBug::Core(bug)) => Bugs::only(bug),
             _ => Bugs::default(),
@@ -144,13 +146,13 @@ impl Cluster {
         }
         self.after(TICK_MS, Happening::Tick { node, process });
         self.feed_all(node, &Event::Tick);
-        if self.random.chance(1, 8) {
+        if self.random.chance(1, 16) {
             self.do_chores(node);
         }
     }
 
     /// Space is given back, and the horizon may rise.
-    fn do_chores(&mut self, node: usize) {
+    pub(crate) fn do_chores(&mut self, node: usize) {
         let wall_ms = self.wall_ms + self.now_ms;
         let shards: Vec<ShardNo> = self.nodes[node].live.keys().copied().collect();
         for shard in shards {
@@ -245,6 +247,7 @@ impl Cluster {
             record: None,
             round: 0,
             consistent_from: None,
+            is_rotten: false,
             shadow: Default::default(),
             synced: 0,
             committed: 0,

@@ -73,6 +73,7 @@ impl Cluster {
                     sent: after,
                     epoch,
                     attempt,
+                    is_stuck: false,
                 };
                 live.streams.insert(to, stream);
                 self.pump(node, shard);
@@ -118,7 +119,7 @@ impl Cluster {
             hello.checksum = live.checksum_at(hello.last.lsn);
         }
         let births = Vec::new();
-        self.send(from, to, Packet { envelope, births });
+        self.send(from, to, Box::new(Packet { envelope, births }));
     }
 
     fn begin_epoch(&mut self, node: usize, shard: ShardNo, epoch: Epoch) -> Option<Event> {
@@ -191,6 +192,7 @@ impl Cluster {
     }
 
     fn truncate_after(&mut self, node: usize, shard: ShardNo, lsn: Lsn) -> Option<Event> {
+        self.losses += 1;
         let Node { live, held } = self.replica(node, shard);
         let (live, held) = (live?, held?);
         let cut = live.store.truncate_after(lsn);
@@ -206,10 +208,12 @@ impl Cluster {
     }
 
     fn start_over(&mut self, (node, shard): (usize, ShardNo), from: Lsn) -> Option<Event> {
+        self.losses += 1;
         let disk = self.nodes[node].disk.clone();
         let held = self.nodes[node].held.get_mut(&shard)?;
         held.round += 1;
         held.consistent_from = Some(from);
+        held.is_rotten = false;
         held.shadow.clear();
         (held.synced, held.committed) = (0, 0);
         let store = open(&disk, &held.dir(shard), held.log);
@@ -336,7 +340,15 @@ impl Cluster {
         let mut packets = Vec::new();
         for (&to, stream) in &mut live.streams {
             let (mut frames, mut births) = (Vec::new(), Vec::new());
-            while let Ok(Some(record)) = stream.cursor.next_record() {
+            while !stream.is_stuck {
+                let record = match stream.cursor.next_record() {
+                    Ok(Some(record)) => record,
+                    Ok(None) => break,
+                    Err(_) => {
+                        stream.is_stuck = true;
+                        break;
+                    }
+                };
                 let lsn = record.head.lsn;
                 frames.push(Frame {
                     covers_from: stream.sent.next(),
@@ -372,7 +384,7 @@ impl Cluster {
                     frames,
                 },
             };
-            self.send(node, to, Packet { envelope, births });
+            self.send(node, to, Box::new(Packet { envelope, births }));
         }
     }
 

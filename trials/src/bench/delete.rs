@@ -8,9 +8,9 @@ use wire::content::Receipt;
 use wire::routes;
 
 use super::{Bench, Bound, Figure, stream};
-use crate::crash::space::on_disk;
 use crate::fleet::{Fleet, Plan};
 use crate::http;
+use crate::torture::space::on_disk;
 
 /// The time within which it must be free.
 const FREE_AFTER_S_MAX: f64 = 5.0;
@@ -27,6 +27,7 @@ pub async fn run(bench: &Bench, size: u64) -> anyhow::Result<Vec<Figure>> {
         folder: bench.folder.clone(),
         nodes: 1,
         database_url: bench.database_url.clone(),
+        ..Plan::default()
     };
     let fleet = Fleet::start(&bench.binaries, &plan).await?;
     let client = stream::patient_client()?;

@@ -27,6 +27,7 @@ pub async fn run(bench: &Bench, size: u64) -> anyhow::Result<Vec<Figure>> {
         folder: bench.folder.clone(),
         nodes: 1,
         database_url: bench.database_url.clone(),
+        ..Plan::default()
     };
     let fleet = Fleet::start(&bench.binaries, &plan).await?;
     let client = stream::patient_client()?;

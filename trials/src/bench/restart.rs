@@ -38,6 +38,7 @@ pub async fn run(bench: &Bench, contents: u64) -> anyhow::Result<Vec<Figure>> {
         folder: bench.folder.clone(),
         nodes: 1,
         database_url: bench.database_url.clone(),
+        ..Plan::default()
     };
     let mut fleet = Fleet::start(&bench.binaries, &plan).await?;
     let (_, empty) = restart(&mut fleet, None).await?;

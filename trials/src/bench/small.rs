@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+use wire::routes;
 
 use super::{Bench, Bound, Figure, probe};
 use crate::fleet::{free_row_of_ports, nodes_up};
@@ -46,6 +49,19 @@ struct Latency {
     p99: f64,
 }
 
+/// Waits until there is a place for uploads: a leader whose copies are in sync.
+async fn takes_uploads(client: &reqwest::Client, url: &str) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let place = client.get(format!("{url}{}", routes::STORE)).send().await?;
+        if place.status().is_success() {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "no node takes uploads");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Measures uploads and reads of 1 KiB for `seconds` each, with probes of disk and database before
 /// and after.
 ///
@@ -59,6 +75,7 @@ pub async fn run(bench: &Bench, seconds: u32) -> anyhow::Result<Vec<Figure>> {
     let client = http::client()?;
     cluster.ready(&client).await?;
     nodes_up(&client, &url, NODES.into()).await?;
+    takes_uploads(&client, &url).await?;
     let up = measure(bench, &url, "upload", seconds).await?;
     let down = measure(bench, &url, "get", seconds).await?;
     let resident = cluster.memory("VmRSS")?;

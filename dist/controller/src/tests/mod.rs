@@ -1,5 +1,6 @@
 //! One test for each rule of the controller.
 
+mod mirrored;
 mod repair;
 mod restore;
 
@@ -53,6 +54,7 @@ struct World {
     early: bool,
     /// More than one, for the rules of mirrored shards.
     copies: u8,
+    draining: BTreeSet<NodeName>,
 }
 
 impl World {
@@ -81,12 +83,13 @@ impl World {
             nodes,
             may_make,
             copies,
+            draining,
             ..
         } = self;
         decide(Situation {
             records,
             nodes,
-            draining: &BTreeSet::new(),
+            draining,
             may_make: *may_make,
             may_judge: *may_make && !self.early,
             policy: Policy::of(*copies),

@@ -123,6 +123,47 @@ fn a_restored_record_waits_for_all_its_replicas() {
     assert_eq!(registered(&world).revision(), revision(1, 2));
 }
 
+// If this fails, a controller that comes into office after a rollback elects on the past, in an epoch
+// that somebody leads in already.
+#[test]
+fn before_a_session_has_passed_an_election_waits_for_everyone_who_could_know_better() {
+    let mut world = World::default();
+    let mut record = mirrored();
+    record.in_sync.truncate(1);
+    world.records.insert(ShardNo(1), record.clone());
+    for n in [1, 2] {
+        reports(&mut world, n, &record);
+    }
+    world.heartbeat("node1").incarnation = Uuid::from_u128(99);
+    assert_eq!(world.apply(), [], "node 3 may know of a later record");
+    let mut later = record.clone();
+    later.version = 5;
+    reports(&mut world, 3, &later);
+    assert_eq!(world.apply(), [Reason::Restored]);
+
+    world.records.insert(ShardNo(1), record.clone());
+    reports(&mut world, 3, &record);
+    assert_eq!(world.apply(), [Reason::Elected]);
+}
+
+// If this fails, a shard that the register lost before its leader had made it is led by nobody.
+#[test]
+fn a_leader_that_has_not_made_its_replica_is_elected_when_all_were_heard() {
+    let mut world = World::fresh();
+    let mut record = mirrored();
+    record.in_sync.truncate(1);
+    let mut unmade = heartbeat(1, 10);
+    unmade.offer = record.in_sync[0].replica;
+    world.hear("node1", unmade);
+    for n in [2, 3] {
+        reports(&mut world, n, &record);
+    }
+    assert!(world.apply().contains(&Reason::Restored));
+    assert!(world.apply().contains(&Reason::Elected));
+    let leader = registered(&world).leader.as_ref().expect("a leader");
+    assert_eq!(leader.member, record.in_sync[0]);
+}
+
 // If this fails, a replica that halted keeps its shard without a leader after a rollback.
 #[test]
 fn a_halted_replica_was_heard() {

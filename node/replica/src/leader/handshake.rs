@@ -49,7 +49,8 @@ impl Leader {
         Ok(())
     }
 
-    /// The horizon rose above what a follower has: it may have missed a delete.
+    /// The horizon rose above what a follower has: it may have missed a delete. Not for one who copies
+    /// from nothing: meanwhile nothing is dropped.
     pub(super) fn check_horizon(
         &mut self,
         around: &Around<'_>,
@@ -58,9 +59,10 @@ impl Leader {
         if around.bugs.has(Bug::HorizonIgnored) {
             return Ok(());
         }
-        let horizon = around.log.horizon;
-        let below =
-            |peer: &super::Peer| peer.is_attached() && peer.has_acked && peer.acked < horizon;
+        let floor = around.log.floor();
+        let below = |peer: &super::Peer| {
+            peer.is_attached() && peer.has_acked && peer.acked < floor && !peer.is_copying()
+        };
         let late = self.peers.iter().filter(|(_, peer)| below(peer));
         let late: Vec<(NodeName, Lsn)> = late.map(|(n, p)| (n.clone(), p.acked)).collect();
         for (node, acked) in late {
@@ -89,7 +91,7 @@ impl Leader {
             return Err(Halt::MemberBelowHorizon {
                 node: node.clone(),
                 end,
-                horizon: around.log.horizon,
+                horizon: around.log.floor(),
             });
         }
         Ok(())
@@ -103,8 +105,8 @@ fn judge(hello: &Hello, checksum_here: Option<u32>, around: &Around<'_>) -> Mess
         return Message::Follow;
     }
     let is_new = last.lsn == Lsn::ZERO;
-    let begins_late = is_new && log.horizon > Lsn::ZERO && hello.consistent_from.is_none();
-    let is_below = !is_new && last.lsn < log.horizon && !around.bugs.has(Bug::HorizonIgnored);
+    let begins_late = is_new && log.floor() > Lsn::ZERO && hello.consistent_from.is_none();
+    let is_below = !is_new && last.lsn < log.floor() && !around.bugs.has(Bug::HorizonIgnored);
     if is_below || begins_late {
         return Message::StartOver {
             consistent_from: log.committed,

@@ -154,7 +154,7 @@ impl Leader {
         let Some(peer) = self.peers.get_mut(from) else {
             return Ok(());
         };
-        if !peer.is_of(envelope.attempt) && !around.bugs.has(Bug::OldAttemptCounted) {
+        if !peer.is_of(envelope.attempt) && !around.bugs.has(Bug::AckUninvited) {
             return Ok(());
         }
         if synced > end {
@@ -162,6 +162,9 @@ impl Leader {
             return Err(Halt::AckAhead { node, synced, end });
         }
         peer.ack(envelope, end, around.now_ms);
+        if around.bugs.has(Bug::LeaseFromAnswer) {
+            peer.answered(around.now_ms);
+        }
         Ok(())
     }
 

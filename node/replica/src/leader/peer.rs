@@ -114,6 +114,11 @@ impl Peer {
         }
     }
 
+    /// It obeys this epoch at present, as if its answer had taken no time.
+    pub(crate) fn answered(&mut self, now_ms: u64) {
+        self.current_ms = Some(now_ms);
+    }
+
     /// The last time of which it is known that it obeyed this epoch then or later.
     pub(crate) fn current_ms(&self) -> Option<u64> {
         self.current_ms

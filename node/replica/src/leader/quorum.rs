@@ -16,7 +16,7 @@ impl Leader {
             return None;
         }
         let lowest = self.lowest_synced(around)?;
-        (lowest >= start || around.bugs.has(Bug::CommitBeforeEpoch)).then_some(lowest)
+        (lowest >= start).then_some(lowest)
     }
 
     /// What every member of the quorum has: of the confirmed set, and of one that is proposed.

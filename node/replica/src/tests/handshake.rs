@@ -99,6 +99,21 @@ fn a_follower_below_the_horizon_starts_over() {
     assert_eq!(stage.said(&effects), [(3, Message::Follow)]);
 }
 
+/// Node 3 has begun a copy from nothing.
+fn copying(consistent_from: u64) -> Message {
+    Message::Hello(Hello {
+        replica: Uuid::from_u128(3),
+        incarnation: process(3),
+        revision: Revision {
+            lineage: 0,
+            version: 5,
+        },
+        last: at(0, 0),
+        checksum: None,
+        consistent_from: Some(Lsn(consistent_from)),
+    })
+}
+
 // If this fails, a copy joins before it is complete, or never begins.
 #[test]
 fn a_copy_from_nothing_knows_where_it_is_complete() {
@@ -108,22 +123,44 @@ fn a_copy_from_nothing_knows_where_it_is_complete() {
         consistent_from: Lsn(8),
     };
     assert_eq!(stage.said(&effects), [(3, expected)]);
-    let again = Message::Hello(Hello {
-        replica: Uuid::from_u128(3),
-        incarnation: process(3),
-        revision: Revision {
-            lineage: 0,
-            version: 5,
-        },
-        last: at(0, 0),
-        checksum: None,
-        consistent_from: Some(Lsn(8)),
-    });
+    let again = copying(8);
     let effects = stage.hear(3, 2, again);
     assert_eq!(stage.said(&effects), [(3, Message::Follow)]);
     assert!(!stage.core.may_compact(), "a copy needs what is there");
     stage.ack(3, 2, 8);
     assert!(stage.core.may_compact());
+}
+
+// If this fails, a copy from a busy leader begins again and again, and never ends.
+#[test]
+fn a_copy_is_not_sent_back_while_it_runs() {
+    let mut stage = with_horizon(6);
+    stage.hear(3, 1, hello(3, at(0, 0)));
+    stage.hear(3, 2, copying(8));
+    stage.ack(3, 2, 3);
+    let effects = stage.feed(Event::Appended(at(2, 12)));
+    assert!(!effects.contains(&Effect::StopStream(node(3))));
+}
+
+// If this fails, a deleted content comes back where a copy is copied: what its first leader had
+// dropped, it never had.
+#[test]
+fn who_ends_below_where_a_copy_is_complete_copies_too() {
+    let mut copied = log(&[(1, 1)], 10, 8);
+    copied.consistent_from = Some(Lsn(7));
+    let mut stage = Stage::new(1, copied);
+    stage.feed(Event::Record(record(5, 2, &[1])));
+    stage.feed(Event::Appended(at(2, 11)));
+    let judged = |stage: &mut Stage, attempt, last| {
+        let effects = stage.hear(3, attempt, hello(3, last));
+        stage.said(&effects)
+    };
+    let expected = Message::StartOver {
+        consistent_from: Lsn(8),
+    };
+    assert_eq!(judged(&mut stage, 1, at(1, 6)), [(3, expected.clone())]);
+    assert_eq!(judged(&mut stage, 2, at(0, 0)), [(3, expected)]);
+    assert_eq!(judged(&mut stage, 3, at(1, 7)), [(3, Message::Follow)]);
 }
 
 // If this fails, a copy misses a delete that was dropped while it ran.

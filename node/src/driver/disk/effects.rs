@@ -197,6 +197,8 @@ impl DiskThread {
             false => now_ms.saturating_add(replica.core.readable_ms(now_ms)),
         };
         replica.gauge.set_readable_until(readable_until);
+        let free_bytes = replica.core.free_bytes();
+        replica.gauge.set_copies_free_bytes(free_bytes);
         replica.lag.acknowledge(replica.core.acknowledged());
         replica.source.tail.trim(replica.core.committed());
         let before = std::mem::replace(&mut replica.standing, standing);

@@ -94,6 +94,7 @@ impl DiskThread {
         if let Err(poisoned) = synced {
             self.feed(shard, Event::Failed(poisoned.to_string()));
         }
+        self.feed(shard, Event::Space(self.around.admission.room()));
         let peers: Vec<NodeName> = self.links.keys().cloned().collect();
         for peer in peers {
             self.feed(shard, Event::LinkUp(peer));

@@ -348,9 +348,8 @@ impl DiskThread {
     fn tick(&mut self) {
         let now = Instant::now();
         self.next_tick = now + TICK;
-        let max = self.around.admission.max_storage();
-        let free = max.saturating_sub(self.around.admission.used());
-        self.feed_all(&Event::Space(free));
+        let room = self.around.admission.room();
+        self.feed_all(&Event::Space(room));
         self.feed_all(&Event::Tick);
         self.ask_for_commits();
         self.wake_links();

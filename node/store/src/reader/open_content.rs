@@ -93,6 +93,7 @@ impl OpenContent {
     ) -> Result<Body, Broken> {
         let payload = fetched.head.payload_bytes;
         if fetched.head.kind != Kind::Commit && payload >= PUNCHED_BYTES_MIN {
+            self.refuse_damaged(self.pin)?;
             return Ok(Body::Record { segment, fetched });
         }
         let length = usize::try_from(payload).expect("a payload fits memory");
@@ -105,8 +106,25 @@ impl OpenContent {
             return Ok(Body::Whole(bytes));
         }
         let chunks = decode_chunks(&bytes).into_iter();
-        let found = chunks.map(|chunk| self.find(chunk).ok_or_else(|| missing(chunk.lsn)));
+        let found = chunks.map(|chunk| {
+            self.refuse_damaged(chunk.lsn)?;
+            self.find(chunk).ok_or_else(|| missing(chunk.lsn))
+        });
         found.collect::<Result<_, _>>().map(Body::Chunks)
+    }
+
+    /// What an earlier read found damaged is not begun again: whoever reads it would be left in the
+    /// middle, each time, where another copy has all of it.
+    fn refuse_damaged(&self, record: Lsn) -> Result<(), Broken> {
+        let id = self.content.id.bytes();
+        if !self.shared.damage().is_known(&id, record) {
+            return Ok(());
+        }
+        let what = "it was found when the content was last read".to_owned();
+        Err(Broken {
+            record,
+            error: ReadError::Damaged { what },
+        })
     }
 
     fn find(&self, chunk: ChunkRef) -> Option<ChunkAt> {

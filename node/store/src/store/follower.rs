@@ -10,7 +10,7 @@ use super::error::ReplicateError;
 use crate::content::Content;
 use crate::log::Room;
 use crate::record::kind::Kind;
-use crate::record::{Record, decode_chunks};
+use crate::record::{ChunkRef, Record, decode_chunks};
 
 impl Store {
     /// Appends a leader's record at its own lsn. `covers_from` is the first lsn that the leader's
@@ -44,17 +44,18 @@ impl Store {
         Ok(self.append_record(record, content, Room::Control)?)
     }
 
+    /// Of a dead content, chunks may be missing: the leader has compacted them, and not yet those
+    /// after them, nor the commit. A frame that skips a record without covering it was refused.
     fn check_upload(&self, record: &Record) -> Result<(), ReplicateError> {
         let head = &record.head;
-        let open = self.uploads.get(head.upload);
+        let Some(open) = self.uploads.get(head.upload) else {
+            return Ok(());
+        };
         match head.kind {
-            Kind::Chunk if head.upload == head.lsn => Ok(()),
-            Kind::Chunk if open.is_none_or(|upload| upload.bytes != head.offset) => Err(
-                ReplicateError::Contradiction("a chunk does not follow its upload"),
-            ),
-            Kind::Commit
-                if open.is_none_or(|open| open.chunks != decode_chunks(record.payload.bytes())) =>
-            {
+            Kind::Chunk if open.bytes > head.offset => Err(ReplicateError::Contradiction(
+                "a chunk does not follow its upload",
+            )),
+            Kind::Commit if !is_part(&open.chunks, &decode_chunks(record.payload.bytes())) => {
                 Err(ReplicateError::Contradiction("a commit names other chunks"))
             }
             _ => Ok(()),
@@ -86,6 +87,16 @@ impl Store {
         self.log.marker.raise(self.shared.committed())?;
         self.log.truncate_after(lsn).map(drop)
     }
+}
+
+/// Whether these chunks are all that a commit names, or what compacting left of them.
+fn is_part(open: &[ChunkRef], named: &[ChunkRef]) -> bool {
+    if open.len() == named.len() {
+        return open == named;
+    }
+    let mut named = named.iter();
+    open.iter()
+        .all(|chunk| named.any(|other| other.lsn == chunk.lsn))
 }
 
 impl Record {

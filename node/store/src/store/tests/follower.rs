@@ -211,24 +211,46 @@ fn chunks_and_commits_that_contradict_the_log_are_refused() {
         };
         assert_eq!(found, what);
     };
-    let not_following = "a chunk does not follow its upload";
-    let mut follower = with_first(&records, first);
-    let second = &records[first + 1];
-    let skipped = follower.store.replicate(second.clone(), Lsn(1));
-    contradicts(skipped, not_following);
-    take(&mut follower, &records[first]).expect("in order");
-    let third = &records[first + 2];
-    let skipped = follower.store.replicate(third.clone(), Lsn(1));
-    contradicts(skipped, not_following);
-    take(&mut follower, second).expect("in order");
-    let commit = &records[first + 3];
+    let mut follower = with_first(&records, first + 2);
+    let (third, commit) = (&records[first + 2], &records[first + 3]);
+    let mut again = third.clone();
+    again.head.offset = 1;
+    let overlaps = follower.store.replicate(again, third.head.lsn);
+    contradicts(overlaps, "a chunk does not follow its upload");
     assert_eq!(commit.head.kind, crate::Kind::Commit);
-    let early = follower.store.replicate(commit.clone(), Lsn(1));
-    contradicts(early, "a commit names other chunks");
+    let mut other = commit.clone();
+    other.payload = crate::Payload::new(crate::record::encode_chunks(&[]));
+    let foreign = follower.store.replicate(other, third.head.lsn);
+    contradicts(foreign, "a commit names other chunks");
     let end = follower.store.positions().appended;
-    assert_eq!(end.lsn, second.head.lsn, "a refusal appends nothing");
+    assert_eq!(
+        end.lsn,
+        third.head.lsn.previous(),
+        "a refusal appends nothing"
+    );
     take(&mut follower, third).expect("in order");
     take(&mut follower, commit).expect("in order");
+}
+
+// If this fails, a replica can never be copied once a part of a dead upload was compacted.
+#[test]
+fn what_compacting_left_of_an_upload_is_taken() {
+    let records = records(&leader());
+    let is_chunk = |record: &Record| record.head.kind == crate::Kind::Chunk;
+    let first = records.iter().position(is_chunk).expect("an upload");
+    let commit = &records[first + 3];
+    for missing in 0..8_usize {
+        let mut follower = with_first(&records, first);
+        let mut from = records[first].head.lsn;
+        for (n, record) in records[first..=first + 3].iter().enumerate() {
+            if missing & (1 << n) == 0 {
+                let taken = follower.store.replicate(record.clone(), from);
+                assert_eq!(taken.expect("covered"), record.head.lsn);
+                from = record.head.lsn.next();
+            }
+        }
+        assert_eq!(follower.store.positions().appended.lsn, commit.head.lsn);
+    }
 }
 
 // If this fails, a record that nobody can read is acknowledged.

@@ -1,9 +1,11 @@
 //! What one client knows of its contents: what was acknowledged, and what may have happened.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngCore, SeedableRng};
+use tokio::time::Instant;
 use wire::{Checksum, ContentId};
 
 /// Payloads from this size on are given back to the file system as soon as they are superseded.
@@ -11,14 +13,14 @@ pub const PUNCHED_FROM: u64 = 64 * 1024;
 
 /// The bytes of one version, made anew from a seed whenever they are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bytes {
+pub struct Made {
     /// Decides every byte.
     pub seed: u64,
     /// How many.
     pub size: u64,
 }
 
-impl Bytes {
+impl Made {
     /// All of them.
     pub fn make(self) -> Vec<u8> {
         let mut bytes = vec![0; usize::try_from(self.size).unwrap_or(usize::MAX)];
@@ -41,11 +43,17 @@ pub struct Version {
 /// A content, seen or expected: a version, or nothing (never stored, or deleted).
 pub type State = Option<Version>;
 
+/// How far a read that may come from a follower lies behind at the most: a session of 3 s, and what
+/// clocks and answers take.
+const BEHIND_MAX: Duration = Duration::from_secs(4);
+
 /// What may be found of one content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {
-    /// The base URI of its node.
+    /// The base URI of the node that led its shard when it was last heard of.
     pub node: String,
+    /// What it was before, and until when, the latest last.
+    pub former: Vec<(State, Instant)>,
     /// As the last answer said.
     pub certain: State,
     /// What a change would have made whose answer was lost.
@@ -60,11 +68,28 @@ impl Expectation {
         seen == self.certain || self.possible == Some(seen)
     }
 
+    /// Whether a read that was sent at `sent` may have found `seen` at a follower.
+    pub fn allowed(&self, seen: State, sent: Instant) -> bool {
+        let recent = |until: Instant| sent.saturating_duration_since(until) < BEHIND_MAX;
+        let mut former = self.former.iter();
+        former.any(|(state, until)| *state == seen && recent(*until))
+    }
+
+    /// An acknowledged change made it this.
+    pub fn become_certain(&mut self, state: State) {
+        self.former.push((self.certain, Instant::now()));
+        self.former
+            .retain(|(_, until)| until.elapsed() < 2 * BEHIND_MAX);
+        self.certain = state;
+        self.possible = None;
+    }
+
     /// Takes what was found for certain.
     pub fn settle(&mut self, seen: State) {
         self.certain = seen;
         self.possible = None;
         self.touched = false;
+        self.former.clear();
     }
 }
 
@@ -112,6 +137,7 @@ mod tests {
     fn only_unanswered_changes_leave_a_choice() {
         let mut expected = Expectation {
             node: String::new(),
+            former: Vec::new(),
             certain: version(1),
             possible: None,
             touched: true,
@@ -125,10 +151,27 @@ mod tests {
         assert!(expected.allows(None) && !expected.allows(version(1)));
     }
 
+    // If this fails, an old version that is served for ever passes for one that is a little late.
+    #[test]
+    fn a_follower_may_be_behind_for_a_session() {
+        let mut expected = Expectation {
+            node: String::new(),
+            former: Vec::new(),
+            certain: version(1),
+            possible: Some(version(2)),
+            touched: true,
+        };
+        expected.become_certain(version(2));
+        assert!(expected.allows(version(2)) && !expected.allows(version(1)));
+        assert!(expected.allowed(version(1), Instant::now()));
+        assert!(!expected.allowed(version(3), Instant::now()));
+        assert!(!expected.allowed(version(1), Instant::now() + BEHIND_MAX));
+    }
+
     // If this fails, contents are compared with other bytes than were sent.
     #[test]
     fn bytes_are_made_again() {
-        let bytes = Bytes {
+        let bytes = Made {
             seed: 3,
             size: 100_001,
         };
@@ -136,7 +179,7 @@ mod tests {
         assert_eq!(bytes.make().len(), 100_001);
         assert_ne!(
             bytes.make(),
-            Bytes {
+            Made {
                 seed: 4,
                 size: 100_001
             }

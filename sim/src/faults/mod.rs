@@ -1,9 +1,11 @@
 //! What goes wrong, and how it ends.
 
-use std::collections::BTreeMap;
+mod rollback;
+mod rot;
 
+use replica::Event;
 use store::disk::simulated::{Failure, Operation};
-use wire::shard::{Member, ShardRecord};
+use wire::shard::Member;
 use wire::{NodeName, ShardNo};
 
 use crate::cluster::{Cluster, End, SESSION_MS};
@@ -18,6 +20,12 @@ pub(crate) enum Fault {
     Full(usize),
     /// A link is as fast as usual again.
     Slow(usize, usize),
+    /// A link that was dumb in one direction breaks, and what it held back is lost.
+    Dumb(usize, usize),
+    /// Eight days have passed.
+    Week,
+    /// The register comes back from a backup.
+    GoneBack,
 }
 
 /// Eight days: deletes that old may be forgotten.
@@ -31,13 +39,13 @@ impl Cluster {
         }
         let pause_ms = self.random.between(30, 700);
         self.after(pause_ms, Happening::Fault);
-        if self.now_ms < self.calm_until_ms {
+        if !self.register_is_known() {
             return;
         }
         self.faults += 1;
         let node = self.random.below(self.nodes.len() as u64) as usize;
         let other = self.random.below(self.nodes.len() as u64) as usize;
-        match self.random.below(20) {
+        match self.random.below(27) {
             0..=2 => self.crash(node, End::Kill),
             3..=5 => self.crash(node, End::PowerLoss),
             6 => self.lose_disk(node),
@@ -58,14 +66,20 @@ impl Cluster {
                 self.note(|| format!("the register is away for {for_ms}"));
                 self.register.away_until_ms = self.now_ms + for_ms;
             }
-            16 => self.roll_back(),
+            16 => self.begin_rollback(),
             17 => self.break_disk(node),
             18 if node != other => {
                 self.network.link(node, other).slow_ms = self.random.between(20, 300);
                 let for_ms = self.random.between(300, 2_000);
                 self.after(for_ms, Happening::Heal(Fault::Slow(node, other)));
             }
-            _ => self.replace_controller(),
+            19 => self.replace_controller(),
+            20 => self.rot(node),
+            21..=22 => self.hand_over(),
+            23 => self.grow_deaf(node),
+            24 => self.begin_rollback(),
+            _ if node != other => self.silence(node, other),
+            _ => self.forget(node),
         }
     }
 
@@ -80,6 +94,9 @@ impl Cluster {
             }
             Fault::Full(node) => self.nodes[node].disk.set_capacity(None),
             Fault::Slow(a, b) => self.network.link(a, b).slow_ms = 0,
+            Fault::Dumb(a, b) => self.cut(a, b, 0),
+            Fault::Week => self.leap(),
+            Fault::GoneBack => self.roll_back(),
         }
     }
 
@@ -106,6 +123,7 @@ impl Cluster {
             for other in 0..n {
                 let link = self.network.link(n, other);
                 link.slow_ms = 0;
+                link.dumb_until_ms = [0; 2];
                 link.cut_until_ms = link.cut_until_ms.min(now_ms + 450);
             }
         }
@@ -141,12 +159,16 @@ impl Cluster {
             is_kept_in(in_sync) || !is_in(in_sync) && (is_kept_in(eligible) || !is_in(eligible))
         });
         let agreed = self.register.records == self.register.newest;
-        if safe && agreed && self.nodes[node].up {
+        // For a session the controller takes a node for alive whose disk is gone: it may give a shard
+        // to two of them, and drop the one that has everything.
+        let is_noticed = self.now_ms >= self.disk_lost_ms + SESSION_MS;
+        if safe && agreed && is_noticed && self.nodes[node].up {
+            self.disk_lost_ms = self.now_ms;
             self.crash(node, End::DiskLost);
         }
     }
 
-    fn holds(&self, node: &NodeName, shard: ShardNo, replica: uuid::Uuid) -> bool {
+    pub(crate) fn holds(&self, node: &NodeName, shard: ShardNo, replica: uuid::Uuid) -> bool {
         let node = self.nodes.iter().find(|other| other.name == *node);
         let held = node.and_then(|node| node.held.get(&shard));
         held.is_some_and(|held| held.replica == replica)
@@ -168,6 +190,86 @@ impl Cluster {
         }
     }
 
+    /// What one node sends to another is held back for a while; the other way all is well. In the
+    /// end it arrives late, or the connection breaks and it is lost.
+    fn silence(&mut self, from: usize, to: usize) {
+        let for_ms = self.random.between(100, 3_000);
+        let is_lost = self.random.chance(1, 2);
+        self.note(|| {
+            format!(
+                "node{} is not heard by node{} for {for_ms}",
+                from + 1,
+                to + 1
+            )
+        });
+        let until_ms = self.now_ms + for_ms;
+        self.network.link(from, to).dumb_until_ms[usize::from(from > to)] = until_ms;
+        if is_lost {
+            self.after(for_ms, Happening::Heal(Fault::Dumb(from, to)));
+        }
+    }
+
+    /// A node hears no distributor, and other nodes late: what they said when all was well reaches it
+    /// when it may have been replaced.
+    fn grow_deaf(&mut self, node: usize) {
+        let for_ms = self.random.between(1_200, 3_500);
+        self.note(|| format!("node{} hears all late, for {for_ms}", node + 1));
+        self.nodes[node].cut_off_until_ms = self.now_ms + for_ms;
+        for other in (0..self.nodes.len()).filter(|other| *other != node) {
+            let until_ms = self.now_ms + self.random.between(for_ms / 2, for_ms);
+            self.network.link(other, node).dumb_until_ms[usize::from(other > node)] = until_ms;
+        }
+    }
+
+    /// A leadership is handed over, as before a planned restart, which may then come.
+    fn hand_over(&mut self) {
+        let shards = self.register.records.len() as u64;
+        let at = self.random.below(shards.max(1)) as usize;
+        let Some(record) = self.register.records.values().nth(at) else {
+            return;
+        };
+        let shard = record.shard;
+        let leader = record
+            .leader
+            .as_ref()
+            .map(|leader| leader.member.node.clone());
+        let Some(node) = leader.and_then(|name| self.node_named(&name)) else {
+            return;
+        };
+        if !self.nodes[node].up || self.now_ms < self.nodes[node].paused_until_ms {
+            return;
+        }
+        self.note(|| format!("node{} hands shard {shard} over", node + 1));
+        self.feed(node, shard, Event::HandOver);
+        if self.random.chance(1, 2) {
+            let delay_ms = self.random.between(1, 1_200);
+            self.after(delay_ms, Happening::Heal(Fault::Restart(node)));
+        }
+    }
+
+    /// A node is away while deletes grow so old that they may be forgotten.
+    fn forget(&mut self, node: usize) {
+        if !self.nodes[node].up {
+            return;
+        }
+        self.end(node, End::Kill);
+        let delay_ms = self.random.between(600, 2_200);
+        let incarnation = self.uuid();
+        self.after(delay_ms, Happening::Start { node, incarnation });
+        let delay_ms = self.random.between(300, delay_ms);
+        self.after(delay_ms, Happening::Heal(Fault::Week));
+    }
+
+    fn leap(&mut self) {
+        self.note(|| "eight days pass on all clocks".to_owned());
+        self.wall_ms += LEAP_MS;
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].up {
+                self.do_chores(node);
+            }
+        }
+    }
+
     fn break_disk(&mut self, node: usize) {
         let disk = self.nodes[node].disk.clone();
         match self.random.below(4) {
@@ -181,10 +283,7 @@ impl Cluster {
                 self.note(|| format!("node{}: a write will fail", node + 1));
                 disk.fail(Operation::Write, successes, Failure::Io);
             }
-            2 => {
-                self.note(|| "eight days pass on all clocks".to_owned());
-                self.wall_ms += LEAP_MS;
-            }
+            2 => self.leap(),
             _ => {
                 self.note(|| format!("node{}: the disk is full", node + 1));
                 disk.set_capacity(Some(disk.used() + self.random.below(20_000)));
@@ -194,58 +293,9 @@ impl Cluster {
         }
     }
 
-    /// The register is restored from a backup. The distributors start anew with it, and take no
-    /// proposals for a session; until then no node dies.
-    fn roll_back(&mut self) {
-        let count = self.register.history.len() as u64;
-        let now_ms = self.now_ms;
-        let hears = |node: &crate::node::Node| {
-            node.up && now_ms >= node.paused_until_ms && now_ms >= node.cut_off_until_ms
-        };
-        let all_there = self.nodes.iter().all(hears) && self.can_be_restored();
-        if count == 0 || !all_there || self.register.records != self.register.newest {
-            return;
-        }
-        let back = self.random.between(1, count.min(12));
-        let state = self.register.history[(count - back) as usize].clone();
-        self.note(|| format!("the register goes back by {back}"));
-        self.register.records = state;
-        self.register.refuses_until_ms = now_ms + SESSION_MS;
-        self.calm_until_ms = now_ms + SESSION_MS;
-        self.office.heard.clear();
-        self.office.since_ms = now_ms;
-    }
-
-    /// Whether everyone can speak whom the highest records that nodes know of name: for a lost disk
-    /// a restored shard waits for ever.
-    fn can_be_restored(&self) -> bool {
-        let mut highest: BTreeMap<ShardNo, &ShardRecord> = BTreeMap::new();
-        for node in &self.nodes {
-            for (shard, held) in &node.held {
-                let named = |record: &&ShardRecord| {
-                    let member = record.member_on(&node.name);
-                    member.is_some_and(|member| member.replica == held.replica)
-                };
-                if let Some(record) = held.record.as_ref().filter(named) {
-                    let best = highest.entry(*shard).or_insert(record);
-                    if record.revision() > best.revision() {
-                        *best = record;
-                    }
-                }
-            }
-        }
-        let speaks = |shard: ShardNo, member: &Member| {
-            let node = self.nodes.iter().find(|node| node.name == member.node);
-            node.is_some_and(|node| node.offer == member.replica)
-                || self.holds(&member.node, shard, member.replica)
-        };
-        let mut highest = highest.into_iter();
-        highest.all(|(shard, record)| record.replicas.iter().all(|member| speaks(shard, member)))
-    }
-
     fn replace_controller(&mut self) {
         self.note(|| "another controller".to_owned());
-        self.office.heard.clear();
+        self.office.seen.clear();
         self.office.since_ms = self.now_ms;
     }
 }

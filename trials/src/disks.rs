@@ -1,0 +1,138 @@
+//! A disk for each node that can lose its power: an ext4 file system in an image, on a loop device.
+//! It needs root, `mkfs.ext4`, `losetup`, `mount`, and `python3` for one system call.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use crate::command::{self, ask, run};
+
+/// How large a disk is; its image takes only what is written.
+const DISK_BYTES: u64 = 2 << 30;
+
+/// Ends the file system at once: nothing is flushed any more, not even its journal, and every later
+/// access fails. (`EXT4_IOC_SHUTDOWN` with `EXT4_GOING_FLAGS_NOLOGFLUSH`; a system call that safe
+/// Rust does not have.)
+const POWER_OFF: &str = "import fcntl, os, struct, sys
+fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+
+/// What is left free on a disk that is filled: less than the store reserves at a time.
+const LEFT_BYTES: u64 = 3 << 20;
+
+/// How long a disk may be in use after its process was killed.
+const UNMOUNT_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// A mounted disk. Dropped, it is unmounted and its image removed.
+pub struct Disk {
+    image: PathBuf,
+    folder: PathBuf,
+    device: String,
+}
+
+impl Disk {
+    /// Makes a disk, and mounts it at `folder`.
+    ///
+    /// # Errors
+    /// When the system does not let us.
+    pub fn make(folder: &Path) -> anyhow::Result<Self> {
+        let image = folder.with_extension("img");
+        std::fs::create_dir_all(folder)?;
+        File::create(&image)?.set_len(DISK_BYTES)?;
+        let mut disk = Disk {
+            folder: folder.to_path_buf(),
+            device: String::new(),
+            image,
+        };
+        run("mkfs.ext4", &["-q", "-F", &disk.image.to_string_lossy()])?;
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    /// Cuts the power: what was not synced is gone. Whoever uses it must be killed before it is
+    /// switched on again.
+    ///
+    /// # Errors
+    /// When the file system cannot be ended.
+    pub fn power_off(&self) -> anyhow::Result<()> {
+        run(
+            "python3",
+            &["-c", POWER_OFF, &self.folder.to_string_lossy()],
+        )
+    }
+
+    /// Mounts it anew, by what reached the image; the journal is replayed.
+    ///
+    /// # Errors
+    /// When somebody still uses it, or the file system is broken.
+    pub fn power_on(&mut self) -> anyhow::Result<()> {
+        self.unmount()?;
+        self.mount()
+    }
+
+    /// Fills it, but for a little.
+    ///
+    /// # Errors
+    /// When it cannot be filled.
+    pub fn fill(&self) -> anyhow::Result<()> {
+        let folder = self.folder.to_string_lossy();
+        let free = ask("df", &["--block-size=1", "--output=avail", &folder])?;
+        let free: u64 = free.lines().last().unwrap_or_default().trim().parse()?;
+        let bytes = free.saturating_sub(LEFT_BYTES).max(1).to_string();
+        run(
+            "fallocate",
+            &["-l", &bytes, &self.filler().to_string_lossy()],
+        )
+    }
+
+    /// Frees what [`Disk::fill`] took.
+    ///
+    /// # Errors
+    /// When it cannot be freed.
+    pub fn free(&self) -> anyhow::Result<()> {
+        std::fs::remove_file(self.filler()).context("cannot free the disk")
+    }
+
+    fn filler(&self) -> PathBuf {
+        self.folder.join("lost+found/filler")
+    }
+
+    fn mount(&mut self) -> anyhow::Result<()> {
+        let image = self.image.to_string_lossy();
+        self.device = ask("losetup", &["--find", "--show", &image])?;
+        run("mount", &[&self.device, &self.folder.to_string_lossy()])
+    }
+
+    fn unmount(&mut self) -> anyhow::Result<()> {
+        if self.device.is_empty() {
+            return Ok(());
+        }
+        let folder = self.folder.to_string_lossy().into_owned();
+        let begun = Instant::now();
+        // A process that was killed lets go of its files a moment later.
+        while let Err(error) = run("umount", &[&folder]) {
+            if begun.elapsed() > UNMOUNT_TIME_MAX {
+                return Err(error);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        run("losetup", &["--detach", &std::mem::take(&mut self.device)])
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        command::report(self.unmount());
+        command::report(std::fs::remove_file(&self.image).map_err(Into::into));
+    }
+}
+
+/// Why no disk can be made here; nothing when it can.
+pub fn obstacle(folder: &Path) -> Option<String> {
+    let tried = Disk::make(&folder.join("probe")).and_then(|mut disk| {
+        disk.power_off()?;
+        disk.power_on()
+    });
+    tried.err().map(|error| format!("{error:#}"))
+}
