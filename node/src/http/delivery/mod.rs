@@ -52,6 +52,11 @@ pub(super) async fn retrieve(request: HttpRequest) -> Result<HttpResponse, ApiEr
         Ok(content) => content,
         Err(error) => return another_copy(&node, &request, &replica, (id, &query, error)),
     };
+    if let Some(error) = content.known_damage()
+        && let Ok(answer) = another_copy(&node, &request, &replica, (id, &query, error))
+    {
+        return Ok(answer);
+    }
     let wanted = Wanted::read(&query, content.content())?;
     deliver(&node, &request, content, &wanted).await
 }
