@@ -77,6 +77,8 @@ pub struct ReplicaGauge {
     readable_until_ms: AtomicU64,
     /// A follower that its leader has not let in.
     is_outside: AtomicBool,
+    /// The least that a member of the in-sync set would still store; not known before the first look.
+    room: Mutex<Option<u64>>,
     /// What a follower has of each id that its leader may have committed already.
     pending: Mutex<HashMap<ContentId, Lsn>>,
 }
@@ -115,6 +117,16 @@ impl ReplicaGauge {
 
     pub(super) fn set_outside(&self, is_outside: bool) {
         self.is_outside.store(is_outside, Ordering::Release);
+    }
+
+    pub(super) fn set_room(&self, bytes: u64) {
+        *self.room.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
+    }
+
+    /// What every member of the in-sync set would still store, in bytes.
+    pub fn room(&self) -> u64 {
+        let room = *self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        room.unwrap_or(u64::MAX)
     }
 
     /// Whether this is a follower that its leader has not let in.

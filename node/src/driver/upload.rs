@@ -96,7 +96,13 @@ impl Upload {
         {
             return Err(UploadError::TooLarge);
         }
-        let promise = handle.admission().promise(expected.length.unwrap_or(0))?;
+        let bytes = expected.length.unwrap_or(0);
+        let promise = handle.admission().promise(bytes)?;
+        let shard = handle.table().replica(id.shard());
+        let room = shard.map_or(u64::MAX, |replica| replica.gauge.room());
+        if room == 0 || bytes > room {
+            return Err(AdmissionError::MirrorFull { bytes, room }.into());
+        }
         Ok(Upload {
             handle: handle.clone(),
             id,

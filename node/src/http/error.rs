@@ -186,7 +186,7 @@ impl From<RefuseNewId> for ApiError {
 impl From<AdmissionError> for ApiError {
     fn from(error: AdmissionError) -> Self {
         match error {
-            AdmissionError::Full { .. } => Self::hidden(
+            AdmissionError::Full { .. } | AdmissionError::MirrorFull { .. } => Self::hidden(
                 Code::StorageFull,
                 "this node has no room for the content",
                 &error,

@@ -340,10 +340,11 @@ impl DiskThread {
     fn tick(&mut self) {
         let now = Instant::now();
         self.next_tick = now + TICK;
-        let max = self.around.admission.max_storage();
-        let free = max.saturating_sub(self.around.admission.used());
-        self.feed_all(&Event::Space(free));
+        self.feed_all(&Event::Space(self.around.admission.room()));
         self.feed_all(&Event::Tick);
+        for replica in self.replicas.values() {
+            replica.gauge.set_room(replica.core.free_bytes());
+        }
         self.ask_for_commits();
         self.wake_links();
         if now < self.next_chores {
