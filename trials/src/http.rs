@@ -43,6 +43,8 @@ pub enum Outcome<T> {
     Done(T),
     /// It was refused, and the answer says why.
     Refused(Code, ErrorBody),
+    /// It was never sent: nobody listens.
+    Unsent(String),
     /// The answer is lost: it may have been done or not.
     Lost(String),
 }
@@ -51,6 +53,7 @@ pub enum Outcome<T> {
 pub async fn send<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Outcome<T> {
     let answer = match request.send().await {
         Ok(answer) => answer,
+        Err(error) if error.is_connect() => return Outcome::Unsent(format!("{error:?}")),
         Err(error) => return Outcome::Lost(format!("{error:?}")),
     };
     let status = answer.status();
@@ -78,6 +81,6 @@ pub async fn json<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> anyh
     match send(request).await {
         Outcome::Done(value) => Ok(value),
         Outcome::Refused(code, body) => anyhow::bail!("{code:?}: {}", body.message),
-        Outcome::Lost(error) => anyhow::bail!("{error}"),
+        Outcome::Unsent(error) | Outcome::Lost(error) => anyhow::bail!("{error}"),
     }
 }

@@ -11,5 +11,6 @@ pub mod fleet;
 pub mod http;
 pub mod network;
 pub mod passage;
+pub mod servers;
 pub mod service;
 pub mod torture;

@@ -79,7 +79,8 @@ impl Core {
             links: BTreeSet::new(),
             role: Role::Idle,
             attempt: 0,
-            free_bytes: 0,
+            // Not known yet; nothing is refused for it.
+            free_bytes: u64::MAX,
             now_ms: 0,
         }
     }

@@ -69,11 +69,6 @@ impl Admission {
         self.max_storage.map_or(disk, |max| max.min(disk))
     }
 
-    /// What may still be stored, running uploads not counted, in bytes.
-    pub fn room(&self) -> u64 {
-        share(self.max_storage()).saturating_sub(self.used())
-    }
-
     /// What the data takes, in bytes.
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
@@ -87,6 +82,14 @@ impl Admission {
     /// How many uploads run.
     pub fn uploads(&self) -> u64 {
         self.uploads.load(Ordering::Relaxed)
+    }
+
+    /// What may still be stored, running uploads not counted, in bytes.
+    pub fn room(&self) -> u64 {
+        let disk = self.gauges.sample().disk;
+        let reserve = disk.total - share(disk.total);
+        let stored = share(self.max_storage()).saturating_sub(self.used());
+        stored.min(disk.free.saturating_sub(reserve))
     }
 
     pub(super) fn set_used(&self, bytes: u64) {
@@ -185,6 +188,17 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let (sampler, gauges) = Sampler::start(dir.path()).expect("samples");
         (sampler, dir, Arc::new(Admission::new(Some(max), gauges)))
+    }
+
+    // If this fails, leaders send a node more than it may store, or nothing although it has room.
+    #[test]
+    fn room_is_what_would_still_be_stored() {
+        let (_sampler, _dir, admission) = admission(1000);
+        assert_eq!(admission.room(), 950);
+        admission.set_used(500);
+        assert_eq!(admission.room(), 450);
+        admission.set_used(2000);
+        assert_eq!(admission.room(), 0);
     }
 
     // If this fails, a node runs into a full disk in the middle of uploads that it had accepted.

@@ -17,11 +17,12 @@ use super::failover::Failovers;
 use super::fault::Fault;
 use super::flip;
 use super::report::Report;
-use super::servers::{Outage, Servers};
+
 use crate::disks::Disk;
 use crate::fleet::Fleet;
 use crate::http;
 use crate::network::Network;
+use crate::servers::{Outage, Servers};
 
 /// A fault lasts longer than this with a chance of two in five: long enough that a node which is
 /// silent is taken for dead.

@@ -15,7 +15,6 @@ pub mod flip;
 pub mod ledger;
 pub mod look;
 pub mod report;
-pub mod servers;
 pub mod space;
 pub mod worker;
 
@@ -35,11 +34,12 @@ use crate::binaries::Binaries;
 use crate::disks::Disk;
 use crate::fleet::{Fleet, Place, Plan};
 use crate::network::Network;
+use crate::servers::Servers;
 use fault::Fault;
 use field::Field;
 use ledger::Ledger;
 use report::Report;
-use servers::Servers;
+
 use worker::Worker;
 
 /// Clients that work at the same time.

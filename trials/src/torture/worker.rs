@@ -26,6 +26,9 @@ const BACK_OFF: Duration = Duration::from_millis(20);
 /// How long a client waits for an answer: it gives a leader up that stands still.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
 
+/// Contents that a client keeps, about: some 70 MiB.
+const LIVE_MAX: usize = 250;
+
 /// The chance that a client gives a change up after a failure.
 const GIVE_UP: f64 = 0.01;
 
@@ -108,8 +111,11 @@ impl Worker {
     /// Works until told to stop, and gives itself back.
     pub async fn run(mut self, stop: Arc<AtomicBool>) -> Self {
         while !stop.load(Ordering::Relaxed) {
-            let known = self.pick();
-            match (self.chance.random_range(0..100), known) {
+            let (count, known) = self.pick();
+            // The more there is, the more is deleted, so that no disk fills up by itself.
+            let crowd = usize::from(count > LIVE_MAX) * 65;
+            let what = self.chance.random_range(0..100).max(crowd);
+            match (what, known) {
                 (45..65, Some((id, version))) => self.update(id, version, &stop).await,
                 (65..80, Some((id, version))) => self.delete(id, version, &stop).await,
                 (80.., Some((id, _))) => self.read(id).await,
@@ -119,8 +125,8 @@ impl Worker {
         self
     }
 
-    /// A live content whose state is certain.
-    fn pick(&mut self) -> Option<(ContentId, Version)> {
+    /// How many live contents there are whose state is certain, and one of them.
+    fn pick(&mut self) -> (usize, Option<(ContentId, Version)>) {
         let certain =
             |expected: &Expectation| expected.certain.filter(|_| expected.possible.is_none());
         let live = || {
@@ -131,7 +137,7 @@ impl Worker {
         };
         let count = live().count();
         let place = self.chance.random_range(0..count.max(1));
-        live().nth(place)
+        (count, live().nth(place))
     }
 
     async fn upload(&mut self, stop: &AtomicBool) {
@@ -219,6 +225,7 @@ impl Worker {
                     self.counts.lost += u64::from(code.may_have_changed());
                     self.go_on(id, body.leader).await;
                 }
+                Outcome::Unsent(_) => self.go_on(id, None).await,
                 Outcome::Lost(_) => {
                     self.counts.lost += 1;
                     lost = true;

@@ -52,14 +52,12 @@ pub(super) async fn retrieve(request: HttpRequest) -> Result<HttpResponse, ApiEr
         Ok(content) => content,
         Err(error) => return another_copy(&node, &request, &replica, (id, &query, error)),
     };
-    let wanted = Wanted::read(&query, content.content())?;
-    // Of a large content the first bytes are gone before the damage is met.
-    if content.content().size > SMALL_BYTES && replica.reader.is_damaged(id) {
-        let error = known_damage();
-        if let Ok(sent_on) = another_copy(&node, &request, &replica, (id, &query, error)) {
-            return Ok(sent_on);
-        }
+    if let Some(error) = content.known_damage()
+        && let Ok(answer) = another_copy(&node, &request, &replica, (id, &query, error))
+    {
+        return Ok(answer);
     }
+    let wanted = Wanted::read(&query, content.content())?;
     match deliver(&node, &request, content, &wanted).await {
         Err(error) if error.code == Code::Damaged => {
             let error = known_damage();

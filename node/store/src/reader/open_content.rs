@@ -93,7 +93,6 @@ impl OpenContent {
     ) -> Result<Body, Broken> {
         let payload = fetched.head.payload_bytes;
         if fetched.head.kind != Kind::Commit && payload >= PUNCHED_BYTES_MIN {
-            self.refuse_damaged(self.pin)?;
             return Ok(Body::Record { segment, fetched });
         }
         let length = usize::try_from(payload).expect("a payload fits memory");
@@ -106,25 +105,8 @@ impl OpenContent {
             return Ok(Body::Whole(bytes));
         }
         let chunks = decode_chunks(&bytes).into_iter();
-        let found = chunks.map(|chunk| {
-            self.refuse_damaged(chunk.lsn)?;
-            self.find(chunk).ok_or_else(|| missing(chunk.lsn))
-        });
+        let found = chunks.map(|chunk| self.find(chunk).ok_or_else(|| missing(chunk.lsn)));
         found.collect::<Result<_, _>>().map(Body::Chunks)
-    }
-
-    /// What an earlier read found damaged is not begun again: whoever reads it would be left in the
-    /// middle, each time, where another copy has all of it.
-    fn refuse_damaged(&self, record: Lsn) -> Result<(), Broken> {
-        let id = self.content.id.bytes();
-        if !self.shared.damage().is_known(&id, record) {
-            return Ok(());
-        }
-        let what = "it was found when the content was last read".to_owned();
-        Err(Broken {
-            record,
-            error: ReadError::Damaged { what },
-        })
     }
 
     fn find(&self, chunk: ChunkRef) -> Option<ChunkAt> {
@@ -152,6 +134,20 @@ impl OpenContent {
     /// The content's metadata at the version that is open.
     pub fn content(&self) -> &Content {
         &self.content
+    }
+
+    /// The damage that earlier reads, or a scrub, found in what is open: a reader who begins here will
+    /// be left in the middle, if it does not ask for other parts.
+    pub fn known_damage(&self) -> Option<ReadError> {
+        let damage = self.shared.damage();
+        let id = self.content.id.bytes();
+        let is_known = match &self.body {
+            Body::Whole(_) => false,
+            Body::Record { .. } => damage.is_known(&id, self.pin),
+            Body::Chunks(chunks) => chunks.iter().any(|chunk| damage.is_known(&id, chunk.lsn)),
+        };
+        let what = "a part of it was found damaged before".to_owned();
+        is_known.then_some(ReadError::Damaged { what })
     }
 
     /// The content's id.

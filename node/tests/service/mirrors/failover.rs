@@ -92,3 +92,24 @@ async fn a_follower_that_was_away_catches_up() {
     }
     cluster.stop().await;
 }
+
+// If this fails, a mirror's disk fills up to its last byte, and its node cannot start any more.
+#[actix_web::test]
+async fn a_leader_takes_no_more_than_its_mirrors_have_room_for() {
+    let mut cluster = Cluster::start_mirrored(2).await;
+    let id = cluster.mint(0).await;
+    cluster.stop_node(1).await;
+    cluster.reconfigure(1, |config| config.max_storage = Some(20_000_000));
+    cluster.start_node_alone(1).await;
+    cluster.whole(id).await;
+    let body = noise(25_000_000, 3);
+    cluster
+        .until("the mirror's room counts", || async {
+            let id = cluster.mint(0).await;
+            let put = cluster.ask(Method::PUT, 0, &format!("/store/{id}"));
+            let answer = put.body(body.clone()).send().await;
+            answer.is_ok_and(|answer| answer.status() == StatusCode::INSUFFICIENT_STORAGE)
+        })
+        .await;
+    cluster.stop().await;
+}
