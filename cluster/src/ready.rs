@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use wire::NodeName;
-use wire::membership::{Health, NodeEntry, NodesAnswer, ReplicaRole};
 use wire::placement::Place;
 use wire::routes;
 
@@ -22,8 +21,7 @@ pub struct NotReady {
     reason: String,
 }
 
-/// Waits until the distributor at `url` would send uploads to each of these nodes, or the node holds
-/// copies of what others lead, all in sync: a node that comes back leads nothing at first.
+/// Waits until the distributor at `url` would send uploads to each of these nodes.
 pub(crate) async fn wait(url: &str, nodes: &[NodeName]) -> Result<(), NotReady> {
     if nodes.is_empty() {
         return Ok(());
@@ -53,44 +51,28 @@ fn client() -> Result<reqwest::Client, NotReady> {
 
 /// What is missing; none when nothing is.
 async fn missing(client: &reqwest::Client, url: &str, nodes: &[NodeName]) -> Option<String> {
-    let place = format!("{url}{}?explain=true", routes::STORE);
-    let known = format!("{url}{}", routes::NODES);
-    let unused = async {
-        let other = |error: serde_json::Error| format!("{url} answers something else: {error}");
-        let place = ask(client, &place).await?;
-        let place: Place = serde_json::from_str(&place).map_err(other)?;
-        let known = ask(client, &known).await?;
-        let known: NodesAnswer = serde_json::from_str(&known).map_err(other)?;
-        Ok(unused(&place, &known, nodes))
+    let answer = client
+        .get(format!("{url}{}?explain=true", routes::STORE))
+        .send()
+        .await;
+    let answer = match answer {
+        Ok(answer) if answer.status().is_success() => answer,
+        Ok(answer) => return Some(format!("{url} answers {}", answer.status())),
+        Err(error) => return Some(format!("{url} does not answer: {error}")),
     };
-    unused.await.unwrap_or_else(Some)
-}
-
-async fn ask(client: &reqwest::Client, url: &str) -> Result<String, String> {
-    let answer = client.get(url).send().await;
-    let answer = answer.map_err(|error| format!("{url} does not answer: {error}"))?;
-    if !answer.status().is_success() {
-        return Err(format!("{url} answers {}", answer.status()));
+    match answer.json::<Place>().await {
+        Ok(place) => unused(&place, nodes),
+        Err(error) => Some(format!("{url} answers what is no place: {error}")),
     }
-    let text = answer.text().await;
-    text.map_err(|error| format!("{url} does not answer: {error}"))
 }
 
 /// Says which of these nodes placement does not use, and why.
-fn unused(place: &Place, known: &NodesAnswer, nodes: &[NodeName]) -> Option<String> {
+fn unused(place: &Place, nodes: &[NodeName]) -> Option<String> {
     let candidates = place.explain.as_deref().unwrap_or_default();
-    let follows = |(_, entry): &(&NodeName, &NodeEntry)| {
-        let mut shards = entry.shards.iter();
-        entry.health == Health::Up
-            && !entry.shards.is_empty()
-            && shards.all(|held| held.role == ReplicaRole::Follower && held.in_sync)
-    };
-    let followers = known.nodes.iter().filter(follows).map(|(name, _)| name);
     let used: BTreeSet<&NodeName> = candidates
         .iter()
         .filter(|c| c.excluded.is_none())
         .map(|c| &c.node)
-        .chain(followers)
         .collect();
     let name = nodes.iter().find(|name| !used.contains(name))?;
     let why = candidates
@@ -131,30 +113,7 @@ mod tests {
             id: ContentId::mint(ShardNo(1), 0, 0),
             explain,
         };
-        let known = |role: &str, in_sync: bool| -> NodesAnswer {
-            let held = serde_json::json!({
-                "shard": 1, "role": role, "state": "open", "in_sync": in_sync,
-            });
-            let node = serde_json::json!({
-                "host": "h", "port": 1, "public_url": "http://h", "role": "node",
-                "health": "up", "shards": [held],
-            });
-            let answer = serde_json::json!({
-                "cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633", "nodes": {"node2": node},
-            });
-            serde_json::from_value(answer).expect("reads")
-        };
-        let alone = vec![candidate(&names[0], None)];
-        for (role, in_sync, is_ready) in [
-            ("follower", true, true),
-            ("follower", false, false),
-            ("leader", true, false),
-        ] {
-            let missing = unused(&place(Some(alone.clone())), &known(role, in_sync), &names);
-            assert_eq!(missing.is_none(), is_ready, "{role}, in sync: {in_sync}");
-        }
-        let leading = known("leader", true);
-        let unused = |explain| unused(&place(explain), &leading, &names);
+        let unused = |explain| unused(&place(explain), &names);
         let both = vec![candidate(&names[0], None), candidate(&names[1], None)];
         assert_eq!(unused(Some(both)), None);
         let down = vec![

@@ -43,7 +43,7 @@ impl Node {
         let replicas = self.handle.table().replicas();
         let open: Vec<_> = replicas
             .values()
-            .filter(|replica| replica.is_open())
+            .filter(|replica| replica.is_to_be_open())
             .collect();
         let mut random = rand::rng();
         let chosen = open.get(random.random_range(0..open.len().max(1)))?;

@@ -60,7 +60,12 @@ impl ReplicaView {
 
     /// Whether new contents may be stored here.
     pub fn is_open(&self) -> bool {
-        self.standing == Standing::Leading
+        self.is_leading() && self.is_to_be_open()
+    }
+
+    /// Whether new contents may be stored here, or as soon as the epoch has begun: they wait for it.
+    pub fn is_to_be_open(&self) -> bool {
+        matches!(self.standing, Standing::Leading | Standing::Elected)
             && self
                 .record
                 .as_ref()
