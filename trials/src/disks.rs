@@ -24,7 +24,7 @@ const LEFT_BYTES: u64 = 3 << 20;
 /// How long a disk may be in use after its process was killed.
 const UNMOUNT_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// A mounted disk. Dropped, it is unmounted and its image removed.
+/// A mounted disk. Dropped, it is unmounted; its image stays, with what a violation left there.
 pub struct Disk {
     image: PathBuf,
     folder: PathBuf,
@@ -124,7 +124,6 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         command::report(self.unmount());
-        command::report(std::fs::remove_file(&self.image).map_err(Into::into));
     }
 }
 

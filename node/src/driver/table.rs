@@ -203,6 +203,12 @@ impl Measures {
         }
     }
 
+    /// Whether `position` is of a later epoch than any in this log: a later leader's.
+    pub fn is_before(&self, position: Position) -> bool {
+        let last = self.epochs.last().map_or(Epoch::ZERO, |start| start.epoch);
+        position.epoch > last
+    }
+
     /// Whether a catalog at `position` can go on by following the log: the position is in its
     /// committed history, and nothing above it was dropped.
     pub fn can_follow(&self, position: Position) -> bool {
@@ -280,6 +286,8 @@ mod tests {
         assert!(!measures.can_follow(position(1, 3)), "below the horizon");
         assert!(!measures.can_follow(position(1, 10)), "of another epoch");
         assert!(!measures.can_follow(position(3, 21)), "not committed");
+        assert!(measures.is_before(position(4, 1)));
+        assert!(!measures.is_before(position(3, 99)));
         let fresh = Measures {
             horizon: Lsn::ZERO,
             ..measures

@@ -218,6 +218,11 @@ impl ShardListing {
             self.place = Place::At(outcome.listed);
             self.view.gauge.set_listed(outcome.listed.lsn);
             self.resolve(outcome, metrics);
+        } else if measures.is_before(outcome.listed) {
+            // Another leader lists by now, and this one has not heard of it yet: what it would show
+            // is what was, and the other one would never take it back.
+            self.place = Place::Unknown;
+            self.blocked_until = Some(Instant::now() + ASK_AGAIN_AFTER);
         } else {
             let at = measures.position(measures.committed);
             tracing::warn!(

@@ -431,3 +431,25 @@ fn a_part_that_was_left_out_of_the_answer_waits() {
     let again = rig.listing.next_part(&mut Budget::default());
     assert!(again.expect("reads").is_some());
 }
+
+// If this fails, a leader that stood still while another one was elected puts back into the catalog
+// what the other one has deleted since, for good.
+#[test]
+fn a_leader_that_was_replaced_shows_a_later_catalog_nothing() {
+    let mut rig = Rig::new(4);
+    for _ in 0..20 {
+        rig.change();
+    }
+    rig.commit();
+    let mut catalog = Catalog {
+        at: Position {
+            epoch: Epoch(2),
+            lsn: Lsn(10),
+        },
+        ..Catalog::default()
+    };
+    let before = catalog.clone();
+    rig.finish(&mut Way::default(), &mut catalog);
+    assert_eq!((catalog.at, catalog.rows), (before.at, before.rows));
+    assert!(catalog.walk.is_none(), "a walk was begun");
+}

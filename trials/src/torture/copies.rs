@@ -158,6 +158,16 @@ impl Copies {
             Seen::State(state) => Some(*state),
             _ => None,
         });
+        // Where a header is damaged, nobody knows whose it was; the others leave it to the leader.
+        let is_unsure = |(node, seen): &(&str, Seen)| match seen {
+            Seen::Elsewhere(_) => true,
+            Seen::Damaged(_) => self.damaged.contains(*node),
+            Seen::State(_) | Seen::Away(_) | Seen::Wrong(_) => false,
+        };
+        let has_damaged = answers.iter().any(|(node, _)| self.damaged.contains(*node));
+        if has_damaged && answers.iter().all(is_unsure) {
+            return Ok(None);
+        }
         let state = state.ok_or_else(|| format!("no copy can be read: {answers:?}"))?;
         let is_well = |(node, seen): &&(&str, Seen)| match seen {
             Seen::State(other) => *other == state,
@@ -233,6 +243,8 @@ mod tests {
         assert_eq!(agree(there(1), Seen::State(None)), None);
         assert_eq!(agree(other(), there(1)), None, "a is not damaged");
         assert_eq!(agree(damaged(), there(1)), None, "a is not damaged");
+        assert_eq!(agree(other(), damaged()), Some(None));
+        let agree = |a: Seen, c: Seen| copies.agree(&[("a", a), ("c", c)]).ok();
         assert_eq!(agree(other(), other()), None);
     }
 

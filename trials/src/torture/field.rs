@@ -17,7 +17,6 @@ use super::failover::Failovers;
 use super::fault::Fault;
 use super::flip;
 use super::report::Report;
-
 use crate::disks::Disk;
 use crate::fleet::Fleet;
 use crate::http;

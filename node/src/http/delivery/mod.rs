@@ -138,6 +138,14 @@ fn another_copy(
 ) -> Result<HttpResponse, ApiError> {
     match &error {
         ReadError::NotFound | ReadError::Deleted if !replica.is_leading() => {
+            let tried = query.get(TRIED)?.unwrap_or_default();
+            let leader = replica.record.as_ref().and_then(|r| r.leader.as_ref());
+            let leader = leader.map(|leader| leader.member.node.as_str());
+            // The leader cannot tell, because a record that may be this one's is damaged there.
+            if leader.is_some_and(|leader| tried.split(',').any(|name| name == leader)) {
+                let what = "its leader, which alone can tell, has damage".to_owned();
+                return Err(ReadError::Damaged { what }.into());
+            }
             elsewhere(node.misrouted(id), request)
         }
         ReadError::Damaged { .. } => {
