@@ -10,7 +10,7 @@ use trials::torture::{self, Settings};
 async fn nothing_acknowledged_is_lost(postgres: bool, seed: u64) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let settings = Settings {
-        time: Duration::from_secs(10),
+        time: Duration::from_secs(4),
         seed,
         nodes: 3,
         faults: vec![Fault::Kill, Fault::Pause, Fault::Flip],
