@@ -1,8 +1,9 @@
 //! Two copies of everything: what is acknowledged is on both, and goes on when one of them goes.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use reqwest::{Method, StatusCode};
+use wire::ContentId;
 use wire::content::Receipt;
 
 use crate::support::{Cluster, noise};
@@ -105,11 +106,17 @@ async fn a_leader_takes_no_more_than_its_mirrors_have_room_for() {
     let body = noise(25_000_000, 3);
     cluster
         .until("the mirror's room counts", || async {
-            let id = cluster.mint(0).await;
+            // Of an id of our own: placement does not send anybody there any more.
+            let id = ContentId::mint(id.shard(), now_ms(), rand::random());
             let put = cluster.ask(Method::PUT, 0, &format!("/store/{id}"));
             let answer = put.body(body.clone()).send().await;
             answer.is_ok_and(|answer| answer.status() == StatusCode::INSUFFICIENT_STORAGE)
         })
         .await;
     cluster.stop().await;
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.expect("after 1970").as_millis()).expect("fits")
 }
