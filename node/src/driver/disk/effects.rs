@@ -11,6 +11,7 @@ use wire::shard::ShardRecord;
 use wire::{Epoch, Lsn, NodeName, ShardNo};
 
 use super::DiskThread;
+use super::replica::Replica;
 use crate::clock;
 use crate::driver::table::Standing;
 use crate::membership::register::Ask;
@@ -24,9 +25,13 @@ impl DiskThread {
         }
     }
 
-    /// Gives an event to a replica's core, and does what it says.
+    /// Gives an event to a replica's core, and does what it says. What was appended since is told
+    /// first: a leader that is deposed in the middle of a round would else greet its successor with
+    /// the end of its log before that round, and acknowledge records that are not the successor's.
     pub(super) fn feed(&mut self, shard: ShardNo, event: Event) {
-        let mut events = VecDeque::from([event]);
+        let news = self.replicas.get_mut(&shard).and_then(Replica::news);
+        let mut events: VecDeque<Event> = news.map(Event::Appended).into_iter().collect();
+        events.push_back(event);
         let mut effects = Vec::new();
         while let Some(event) = events.pop_front() {
             let Some(replica) = self.replicas.get_mut(&shard) else {

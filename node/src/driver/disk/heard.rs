@@ -5,7 +5,6 @@ use store::{AppendError, Kind, ReplicateError};
 use wire::replication::Message;
 use wire::{ContentId, ShardNo};
 
-use super::replica::Replica;
 use super::{DiskThread, lock};
 use crate::driver::command::{Heard, Mail};
 use crate::links::{Outbox, Records};
@@ -51,10 +50,6 @@ impl DiskThread {
         let shard = envelope.shard;
         if self.links.get(&peer).map(Outbox::number) != Some(link) {
             return;
-        }
-        // What this round appended may be acknowledged by now.
-        if let Some(appended) = self.replicas.get_mut(&shard).and_then(Replica::news) {
-            self.feed(shard, Event::Appended(appended));
         }
         let Some(replica) = self.replicas.get(&shard) else {
             return;
