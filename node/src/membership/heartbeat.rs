@@ -266,6 +266,7 @@ fn report(view: &ReplicaView, with_record: bool) -> ReplicaReport {
         replica: view.replica,
         record_lineage: revision.lineage,
         record_version: revision.version,
+        record_mark: view.record.as_ref().map(ShardRecord::mark),
         record: view.record.clone().filter(|_| with_record),
         end: measures.end,
         committed: measures.committed,
