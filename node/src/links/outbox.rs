@@ -19,7 +19,7 @@ use wire::{Epoch, Lsn, NodeName, ShardNo};
 
 use super::pace::Pace;
 use super::source::Source;
-use super::stream::{Due, ReadJob, Stream};
+use super::stream::{Due, Read, ReadJob, Stream};
 use crate::clock;
 use crate::metrics::Metrics;
 
@@ -185,32 +185,32 @@ impl Outbox {
         self.0.way.runtime.spawn(async move {
             let (attempt, is_paced) = (job.attempt, job.is_paced);
             let read = tokio::task::spawn_blocking(move || job.run()).await;
-            let records = match read {
-                Ok(Ok((records, bytes))) => {
+            let read = match read {
+                Ok(Ok(read)) => {
                     if is_paced {
-                        let pause = outbox.0.way.pace.pause_after(bytes, Instant::now());
+                        let pause = outbox.0.way.pace.pause_after(read.bytes, Instant::now());
                         tokio::time::sleep(pause).await;
                     }
-                    records
+                    read
                 }
                 Ok(Err(error)) => {
                     let error = &error as &dyn std::error::Error;
                     let peer = &outbox.0.peer;
                     tracing::error!(%shard, %peer, error, "a follower cannot be sent the log");
-                    Vec::new()
+                    Read::default()
                 }
-                Err(_) => Vec::new(),
+                Err(_) => Read::default(),
             };
-            outbox.has_read(shard, attempt, records);
+            outbox.has_read(shard, attempt, read);
         });
     }
 
-    fn has_read(&self, shard: ShardNo, attempt: u64, records: Vec<Arc<store::Record>>) {
-        let news = !records.is_empty();
+    fn has_read(&self, shard: ShardNo, attempt: u64, read: Read) {
+        let news = !read.records.is_empty();
         let mut state = self.lock();
         let stream = state.streams.get_mut(&shard);
         if let Some(stream) = stream.filter(|stream| stream.attempt() == attempt) {
-            stream.read(records);
+            stream.read(read);
         }
         drop(state);
         // What failed, or came to nothing, is tried again with the next sign of life.

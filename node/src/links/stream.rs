@@ -30,6 +30,8 @@ pub(super) struct Stream {
     unacknowledged: VecDeque<(Lsn, usize)>,
     unacknowledged_bytes: usize,
     reading: Reading,
+    /// Where the last reading ended.
+    cursor: Option<Cursor>,
     /// It has not been at the log's end yet.
     catches_up: bool,
 }
@@ -66,6 +68,7 @@ impl Stream {
             unacknowledged: VecDeque::new(),
             unacknowledged_bytes: 0,
             reading: Reading::No,
+            cursor: None,
             catches_up: true,
         }
     }
@@ -104,15 +107,21 @@ impl Stream {
             Reading::No => {}
         }
         match self.source.tail.after(self.sent, PACKET_BYTES) {
-            After::Records(records) => Due::Packet(self.packet(&records, now_ms)),
+            After::Records(records) => {
+                // It would keep the file of a segment that is rewritten meanwhile.
+                self.cursor = None;
+                Due::Packet(self.packet(&records, now_ms))
+            }
             After::Nothing => {
                 self.catches_up = false;
                 Due::Nothing
             }
             After::TooOld => {
                 self.reading = Reading::UnderWay;
+                let sent = self.sent;
+                let kept = self.cursor.take().filter(|kept| kept.covered() == sent);
                 Due::Read(ReadJob {
-                    cursor: self.source.reader.missing(self.sent),
+                    cursor: kept.unwrap_or_else(|| self.source.reader.missing(sent)),
                     attempt: self.attempt,
                     is_paced: self.catches_up,
                 })
@@ -149,9 +158,20 @@ impl Stream {
     }
 
     /// Takes what a job has read; nothing when it failed, or all was read, and is tried again later.
-    pub(super) fn read(&mut self, records: Vec<Arc<Record>>) {
-        self.reading = Reading::Done(records);
+    pub(super) fn read(&mut self, read: Read) {
+        self.reading = Reading::Done(read.records);
+        self.cursor = read.cursor;
     }
+}
+
+/// What was read for a follower.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) records: Vec<Arc<Record>>,
+    /// Their bytes together.
+    pub(super) bytes: usize,
+    /// Behind them: a new one would have to look for its place.
+    cursor: Option<Cursor>,
 }
 
 /// A piece of a log to be read for a follower.
@@ -164,11 +184,11 @@ pub(super) struct ReadJob {
 }
 
 impl ReadJob {
-    /// Reads the next records that a follower needs, and their bytes together.
+    /// Reads the next records that a follower needs.
     ///
     /// # Errors
     /// When the disk fails, or a record that is needed is damaged here.
-    pub(super) fn run(mut self) -> Result<(Vec<Arc<Record>>, usize), ReadError> {
+    pub(super) fn run(mut self) -> Result<Read, ReadError> {
         let (mut records, mut bytes) = (Vec::new(), 0);
         while bytes < PACKET_BYTES && records.len() < RECORDS_PER_PACKET_MAX {
             let Some(record) = self.cursor.next_needed()? else {
@@ -177,6 +197,10 @@ impl ReadJob {
             bytes += record.payload.len();
             records.push(Arc::new(record));
         }
-        Ok((records, bytes))
+        Ok(Read {
+            records,
+            bytes,
+            cursor: Some(self.cursor),
+        })
     }
 }

@@ -74,6 +74,7 @@ impl SegmentState {
         if entry.kind == Kind::Delete {
             self.deletes += entry.bytes();
         }
+        self.segment.mark(entry.lsn, entry.start);
         if entry.kind == Kind::Chunk {
             self.segment.add_chunk(entry.lsn, entry.start);
         }

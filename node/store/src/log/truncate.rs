@@ -90,7 +90,7 @@ impl Log {
         }
         let state = self.active_mut();
         state.last = state.last.min(lsn);
-        state.segment.forget_chunks_above(lsn);
+        state.segment.forget_above(lsn);
         let end = state.end;
         self.buffer_at = end;
         self.reserved = end;

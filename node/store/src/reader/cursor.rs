@@ -12,7 +12,6 @@ use crate::index::Place;
 use crate::record::Record;
 use crate::record::kind::Kind;
 use crate::segment::Segment;
-use crate::segment::header::SEGMENT_HEADER_BYTES;
 use crate::segment::scan::Scan;
 use crate::shared::Shared;
 use crate::store::{Change, Committed};
@@ -139,10 +138,12 @@ impl Cursor {
 
     fn position(&mut self) -> Option<(Arc<Segment>, u64)> {
         if self.at.is_none() {
-            self.at = self
-                .shared
-                .segment_of(self.covered.next())
-                .map(|segment| (segment, SEGMENT_HEADER_BYTES));
+            let next = self.covered.next();
+            let segment = self.shared.segment_of(next);
+            self.at = segment.map(|segment| {
+                let start = segment.near(next);
+                (segment, start)
+            });
         }
         self.at.clone()
     }

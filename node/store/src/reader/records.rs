@@ -14,8 +14,8 @@ use crate::segment::entry::Entry;
 use crate::segment::scan::Scan;
 
 impl Reader {
-    /// The committed record of an lsn, whole and verified. Waits for the disk, and may read all
-    /// heads of a segment.
+    /// The committed record of an lsn, whole and verified. Waits for the disk, and may read the
+    /// heads of a mebibyte of records before it.
     ///
     /// # Errors
     /// `NotFound` when it was compacted, is not committed, or its header cannot be read here.
@@ -37,7 +37,8 @@ impl Reader {
         let start = match segment.chunk(lsn) {
             Some(start) => start,
             None => {
-                let found = Scan::find(&*segment.file, self.shared.log, lsn)?;
+                let start = segment.near(lsn);
+                let found = Scan::find_from(&*segment.file, self.shared.log, lsn, start)?;
                 found.ok_or(ReadError::NotFound)?.start
             }
         };

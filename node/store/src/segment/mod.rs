@@ -13,6 +13,7 @@ use wire::Lsn;
 
 use crate::disk::File;
 use crate::record::layout::ALIGN;
+use header::SEGMENT_HEADER_BYTES;
 use name::SegmentName;
 
 /// An open segment file, as readers share it.
@@ -23,13 +24,19 @@ pub(crate) struct Segment {
     pub(crate) name: SegmentName,
     pub(crate) file: Arc<dyn File>,
     /// Where chunks start, in the order of lsns: a commit record names its chunks by lsn.
-    chunks: RwLock<Vec<ChunkPlace>>,
+    chunks: RwLock<Vec<RecordPlace>>,
+    /// Where every so many bytes a record starts: a walk that begins at an lsn begins near it.
+    marks: RwLock<Vec<RecordPlace>>,
     /// The last lsn covered, once nothing more is appended here; zero before.
     last: AtomicU64,
 }
 
+/// Bytes between two marks at least: a walk to a record reads the headers of so much before it, and a
+/// segment of 256 MiB takes 4 KiB of memory for its marks.
+const MARK_EVERY_BYTES: u64 = 1 << 20;
+
 #[derive(Clone, Copy, Debug)]
-struct ChunkPlace {
+struct RecordPlace {
     lsn: Lsn,
     /// In units of 8 bytes.
     start: u32,
@@ -42,6 +49,7 @@ impl Segment {
             name,
             file,
             chunks: RwLock::default(),
+            marks: RwLock::default(),
             last: AtomicU64::new(0),
         }
     }
@@ -70,13 +78,33 @@ impl Segment {
             chunks.last().is_none_or(|last| last.lsn < lsn),
             "chunks are noted in order"
         );
-        chunks.push(ChunkPlace { lsn, start });
+        chunks.push(RecordPlace { lsn, start });
     }
 
-    /// Forgets the chunks above an lsn, after a truncation.
-    pub(crate) fn forget_chunks_above(&self, lsn: Lsn) {
-        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
-        chunks.retain(|chunk| chunk.lsn <= lsn);
+    /// Notes any record, for those that look for one near it; lsns come in ascending order.
+    pub(crate) fn mark(&self, lsn: Lsn, start: u64) {
+        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        let last = marks.last().map_or(0, |last| u64::from(last.start) * ALIGN);
+        if start >= last + MARK_EVERY_BYTES {
+            let start = u32::try_from(start / ALIGN).expect("a segment is below 32 GiB");
+            marks.push(RecordPlace { lsn, start });
+        }
+    }
+
+    /// Where a walk to an lsn begins, in bytes: at a record that is not behind it, or at the first.
+    pub(crate) fn near(&self, lsn: Lsn) -> u64 {
+        let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
+        let before = marks.partition_point(|mark| mark.lsn <= lsn);
+        let mark = before.checked_sub(1).map(|at| marks[at]);
+        mark.map_or(SEGMENT_HEADER_BYTES, |mark| u64::from(mark.start) * ALIGN)
+    }
+
+    /// Forgets the records above an lsn, after a truncation.
+    pub(crate) fn forget_above(&self, lsn: Lsn) {
+        for places in [&self.chunks, &self.marks] {
+            let mut places = places.write().unwrap_or_else(PoisonError::into_inner);
+            places.retain(|place| place.lsn <= lsn);
+        }
     }
 
     /// The chunk that starts here; none when no chunk does.

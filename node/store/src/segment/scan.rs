@@ -60,7 +60,17 @@ impl<'a> Scan<'a> {
     /// # Errors
     /// As the disk gives them.
     pub(crate) fn find(file: &dyn File, log: u64, lsn: Lsn) -> io::Result<Option<Entry>> {
-        let mut scan = Scan::new(file, log, SEGMENT_HEADER_BYTES)?;
+        Scan::find_from(file, log, lsn, SEGMENT_HEADER_BYTES)
+    }
+
+    /// As [`Scan::find`], from the record that starts at byte `start` on.
+    pub(crate) fn find_from(
+        file: &dyn File,
+        log: u64,
+        lsn: Lsn,
+        start: u64,
+    ) -> io::Result<Option<Entry>> {
+        let mut scan = Scan::new(file, log, start)?;
         loop {
             let start = scan.position();
             match scan.next()? {

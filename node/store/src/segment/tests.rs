@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use wire::Lsn;
 
-use super::Segment;
+use super::header::SEGMENT_HEADER_BYTES;
 use super::name::SegmentName;
+use super::{MARK_EVERY_BYTES, Segment};
 use crate::disk::Disk;
 use crate::stage::{dir, empty_disk};
 
@@ -51,7 +52,7 @@ fn chunks_above_a_cut_are_forgotten_and_may_come_again() {
     for lsn in [11, 12, 13] {
         segment.add_chunk(Lsn(lsn), lsn * 8);
     }
-    segment.forget_chunks_above(Lsn(12));
+    segment.forget_above(Lsn(12));
     assert_eq!(segment.chunk(Lsn(13)), None);
     assert_eq!(segment.chunk(Lsn(12)), Some(96));
     segment.add_chunk(Lsn(13), 800);
@@ -65,4 +66,26 @@ fn chunks_come_in_order() {
     let segment = segment();
     segment.add_chunk(Lsn(12), 4096);
     segment.add_chunk(Lsn(12), 8192);
+}
+
+// If this fails, every follower that asks to be let in makes its leader read the headers of a whole
+// segment, and none is let in under load; or a walk misses records.
+#[test]
+fn a_walk_begins_near_the_record_it_looks_for() {
+    let segment = segment();
+    let start = |lsn: u64| SEGMENT_HEADER_BYTES + (lsn - 10) * (64 << 10);
+    for lsn in 10..100 {
+        segment.mark(Lsn(lsn), start(lsn));
+    }
+    assert_eq!(segment.near(Lsn(10)), SEGMENT_HEADER_BYTES);
+    for lsn in 10..120 {
+        let near = segment.near(Lsn(lsn));
+        let here = start(lsn.min(99));
+        assert!(near <= here && here - near <= MARK_EVERY_BYTES, "{lsn}");
+        assert_eq!((near - SEGMENT_HEADER_BYTES) % (64 << 10), 0, "at a record");
+    }
+    segment.forget_above(Lsn(40));
+    assert!(segment.near(Lsn(99)) <= start(40));
+    segment.mark(Lsn(41), start(80));
+    assert_eq!(segment.near(Lsn(41)), start(80));
 }
