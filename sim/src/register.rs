@@ -10,12 +10,20 @@ use wire::{NodeName, ShardNo};
 
 use crate::cluster::SESSION_MS;
 
+/// The records at an earlier time, as a backup has them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Past {
+    pub(crate) records: BTreeMap<ShardNo, ShardRecord>,
+    /// The register went back behind it, and on another way: it is not the present's past.
+    pub(crate) is_lost: bool,
+}
+
 /// The records, with those that they replaced.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Register {
     pub(crate) records: BTreeMap<ShardNo, ShardRecord>,
     /// Earlier states, oldest first.
-    pub(crate) history: Vec<BTreeMap<ShardNo, ShardRecord>>,
+    pub(crate) history: Vec<Past>,
     /// The newest record of each shard that ever was, but for those that were restored and had no
     /// leader yet: nobody obeys them.
     pub(crate) newest: BTreeMap<ShardNo, ShardRecord>,
@@ -38,7 +46,10 @@ impl Register {
             return false;
         }
         self.changes += 1;
-        self.history.push(self.records.clone());
+        self.history.push(Past {
+            records: self.records.clone(),
+            is_lost: false,
+        });
         let newest = self.newest.get(&record.shard);
         let is_newer = newest.is_none_or(|newest| record.revision() >= newest.revision());
         if is_newer && !record.is_restored() {

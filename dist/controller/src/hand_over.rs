@@ -121,6 +121,7 @@ mod tests {
             replica: Uuid::from_u128(number),
             record_lineage: 0,
             record_version: 1,
+            record_mark: None,
             record: None,
             end: Position::default(),
             committed: Lsn::ZERO,

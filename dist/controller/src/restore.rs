@@ -16,16 +16,21 @@ pub fn wants_records(records: &BTreeMap<ShardNo, ShardRecord>, heartbeat: &Heart
 }
 
 fn is_withheld(records: &BTreeMap<ShardNo, ShardRecord>, report: &ReplicaReport) -> bool {
-    report.record.is_none() && report.revision() > known(records, report.shard)
+    let present = records.get(&report.shard);
+    report.record.is_none() && is_lost(present, report.revision(), report.record_mark)
 }
 
-/// The highest record that is known of a shard.
-fn known(records: &BTreeMap<ShardNo, ShardRecord>, shard: ShardNo) -> Revision {
-    let record = records.get(&shard);
-    record.map_or(Revision::NONE, ShardRecord::known)
+/// Whether the register once had a record that a node holds, and does not know it any more: what it
+/// knows is lower, or another one of that revision, since it went on another way from further back.
+fn is_lost(present: Option<&ShardRecord>, revision: Revision, mark: Option<u32>) -> bool {
+    let known = present.map_or(Revision::NONE, ShardRecord::known);
+    let is_another = |present: &ShardRecord| {
+        present.revision() == revision && mark.is_some_and(|mark| mark != present.mark())
+    };
+    revision > known || present.is_some_and(is_another)
 }
 
-/// The highest record that any node reports, where the register knows a lower one: in the next
+/// The highest record that any node reports, where the register lost it: in the next
 /// lineage, so that what the register lost and some node may still obey is below it whatever its
 /// version, and at the same version, so that a higher record is recognised that is reported later.
 ///
@@ -46,7 +51,8 @@ pub(crate) fn restore(situation: Situation<'_>) -> Vec<Change> {
     };
     let mut highest: BTreeMap<ShardNo, &ShardRecord> = BTreeMap::new();
     for record in reported_records(situation) {
-        let is_news = record.revision() > known(situation.records, record.shard);
+        let present = situation.records.get(&record.shard);
+        let is_news = is_lost(present, record.revision(), Some(record.mark()));
         if is_news && !is_settled(&record.shard) {
             let best = highest.entry(record.shard).or_insert(record);
             if record.revision() > best.revision() {

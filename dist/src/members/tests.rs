@@ -24,6 +24,7 @@ fn heartbeat(number: u128) -> Heartbeat {
         replica: Uuid::from_u128(number),
         record_lineage: 0,
         record_version: 1,
+        record_mark: None,
         record: None,
         end: Position::default(),
         committed: Lsn::ZERO,

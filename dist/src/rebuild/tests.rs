@@ -42,6 +42,7 @@ fn seen(committed: u64) -> Seen {
         replica: Uuid::from_u128(1),
         record_lineage: 0,
         record_version: 1,
+        record_mark: None,
         record: None,
         end: Position::default(),
         committed: Lsn(committed),

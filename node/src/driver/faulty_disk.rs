@@ -16,8 +16,36 @@ pub(super) struct Faults {
     pub(super) syncs: AtomicU64,
     pub(super) fail_syncs: AtomicBool,
     pub(super) full: AtomicBool,
-    held: Mutex<bool>,
-    released: Condvar,
+    syncing: Gate,
+    writing: Gate,
+}
+
+/// Where calls wait while it is closed.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    is_closed: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn close(&self, is_closed: bool) {
+        *self
+            .is_closed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = is_closed;
+        self.opened.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut is_closed = self
+            .is_closed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        while *is_closed {
+            let opened = self.opened.wait(is_closed);
+            is_closed = opened.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -32,22 +60,21 @@ impl FaultyDisk {
 impl Faults {
     /// Has every sync wait until [`Faults::release`].
     pub(super) fn hold(&self) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.syncing.close(true);
+    }
+
+    /// Has every write wait until [`Faults::release`].
+    pub(super) fn hold_writes(&self) {
+        self.writing.close(true);
     }
 
     pub(super) fn release(&self) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        self.released.notify_all();
+        self.syncing.close(false);
+        self.writing.close(false);
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        while *held {
-            held = self
-                .released
-                .wait(held)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+        self.syncing.pass();
         self.syncs.fetch_add(1, Ordering::SeqCst);
         if self.fail_syncs.load(Ordering::SeqCst) {
             return Err(io::Error::other("the disk is gone"));
@@ -99,6 +126,7 @@ impl File for FaultyFile {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.1.writing.pass();
         self.0.write_at(buf, offset)
     }
 

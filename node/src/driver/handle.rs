@@ -1,13 +1,11 @@
 //! What the rest of the node has of the disk thread.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use store::{How, Payload};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
-use uuid::Uuid;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use wire::membership::HeartbeatAnswer;
 use wire::replication::Envelope;
 use wire::shard::ShardRecord;
@@ -16,6 +14,7 @@ use wire::{ContentId, Lsn, ShardNo};
 use super::admission::Admission;
 use super::command::{Ack, ChangeFailure, ChangeRequest, Command, Heard, Mail, Wait, What};
 use super::disk::Surroundings;
+use super::presence::Presence;
 use super::table::{ReplicaView, Standing, Table};
 use crate::links::{Outbox, Records};
 
@@ -283,76 +282,5 @@ impl Sending {
             .await
             .unwrap_or(Err(ChangeFailure::Lost))
             .map(drop)
-    }
-}
-
-/// What heartbeats tell of this process, beside its replicas.
-pub struct Presence {
-    state: Mutex<State>,
-    lives: AtomicBool,
-    /// Notified when there is something to tell at once.
-    pub changed: Notify,
-}
-
-#[derive(Clone, Copy)]
-struct State {
-    cluster: Option<Uuid>,
-    offer: Uuid,
-    map_version: u64,
-}
-
-impl Presence {
-    pub(super) fn new(cluster: Option<Uuid>, offer: Uuid) -> Self {
-        let state = State {
-            cluster,
-            offer,
-            map_version: 0,
-        };
-        Presence {
-            state: Mutex::new(state),
-            lives: AtomicBool::new(true),
-            changed: Notify::new(),
-        }
-    }
-
-    /// Whether the disk thread runs. When it has ended by a fault of ours, nothing but a new start
-    /// of the process helps.
-    pub fn lives(&self) -> bool {
-        self.lives.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn died(&self) {
-        self.lives.store(false, Ordering::Relaxed);
-    }
-
-    /// The cluster that the node belongs to.
-    pub fn cluster(&self) -> Option<Uuid> {
-        self.lock().cluster
-    }
-
-    /// The replica UUID that it offers.
-    pub fn offer(&self) -> Uuid {
-        self.lock().offer
-    }
-
-    /// The version of the shard map that it has obeyed all of.
-    pub fn map_version(&self) -> u64 {
-        self.lock().map_version
-    }
-
-    pub(super) fn joined(&self, cluster: Uuid) {
-        self.lock().cluster = Some(cluster);
-    }
-
-    pub(super) fn offers(&self, offer: Uuid) {
-        self.lock().offer = offer;
-    }
-
-    pub(super) fn saw_map(&self, version: u64) {
-        self.lock().map_version = version;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,6 +9,7 @@ mod disk;
 #[cfg(test)]
 mod faulty_disk;
 mod handle;
+mod presence;
 pub mod repair;
 pub mod table;
 #[cfg(test)]
@@ -21,7 +22,8 @@ use std::thread::JoinHandle;
 
 use store::disk::Disk;
 
-pub use handle::{Handle, Presence};
+pub use handle::Handle;
+pub use presence::Presence;
 
 use crate::lister::Feed;
 use crate::membership::data_dir::{DataDir, DataDirError};

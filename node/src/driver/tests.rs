@@ -199,6 +199,31 @@ async fn changes_that_wait_together_share_a_sync() {
     rig.stop();
 }
 
+// If this fails, a leader whose disk hangs keeps its office, and its shards are closed for as long.
+#[tokio::test]
+async fn a_node_whose_disk_hangs_is_stuck_until_it_answers() {
+    let (rig, _) = leading().await;
+    let soon_stuck = || {
+        let presence = rig.handle().presence();
+        presence.is_stuck(clock::monotone_ms() + 4_000)
+    };
+    assert!(!soon_stuck());
+    rig.faults.hold_writes();
+    let put = rig.put(mint(1), How::Create);
+    let hang = async {
+        while !soon_stuck() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        rig.faults.release();
+    };
+    let (put, ()) = tokio::join!(put, hang);
+    put.expect("is committed, late");
+    while soon_stuck() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    rig.stop();
+}
+
 // If this fails, a disk that loses data is written to on, and acknowledges what is not there.
 #[tokio::test]
 async fn after_a_failed_sync_nothing_is_acknowledged_any_more() {

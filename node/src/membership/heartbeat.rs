@@ -14,6 +14,7 @@ use wire::{Code, routes};
 use super::distributors::{CallError, Distributors, NewError};
 use super::duty::Me;
 use super::register::{self, Ask};
+use crate::clock;
 use crate::driver::Handle;
 use crate::driver::table::{ReplicaView, Standing};
 
@@ -158,6 +159,7 @@ struct Pulse {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Trouble {
+    Stuck,
     Unreachable,
     WrongCluster,
     Refused,
@@ -181,6 +183,10 @@ impl Pulse {
     }
 
     async fn beat(&mut self) {
+        if self.handle.presence().is_stuck(clock::monotone_ms()) {
+            self.report_trouble(Trouble::Stuck, &self.me.name.clone());
+            return;
+        }
         let heartbeat = self.heartbeat();
         let name = &self.me.name;
         let result: Result<HeartbeatAnswer, CallError> = self
@@ -245,6 +251,9 @@ impl Pulse {
             return;
         }
         match trouble {
+            Trouble::Stuck => {
+                tracing::error!(node = %detail, "the disk does not answer; others take over");
+            }
             Trouble::Unreachable => {
                 tracing::warn!(%detail, "no distributor answers; what is led is still served");
             }
@@ -266,6 +275,7 @@ fn report(view: &ReplicaView, with_record: bool) -> ReplicaReport {
         replica: view.replica,
         record_lineage: revision.lineage,
         record_version: revision.version,
+        record_mark: view.record.as_ref().map(ShardRecord::mark),
         record: view.record.clone().filter(|_| with_record),
         end: measures.end,
         committed: measures.committed,

@@ -267,6 +267,7 @@ fn report(shard: ShardNo, live: &Live, held: &Held) -> ReplicaReport {
         replica: held.replica,
         record_lineage: revision.lineage,
         record_version: revision.version,
+        record_mark: held.record.as_ref().map(ShardRecord::mark),
         record: held.record.clone(),
         end: Position {
             lsn: positions.synced,

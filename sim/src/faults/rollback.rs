@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::faults::Fault;
 use crate::node::Node;
 use crate::queue::Happening;
+use crate::register::Past;
 
 /// The register is away for so long before it comes back as it was: what was on its way has arrived.
 const AWAY_MS: u64 = 50;
@@ -16,7 +17,8 @@ const AWAY_MS: u64 = 50;
 impl Cluster {
     /// The register goes away, to come back from a backup.
     pub(crate) fn begin_rollback(&mut self) {
-        let until_ms = self.now_ms + AWAY_MS;
+        // Nothing is changed in the millisecond in which it goes back: nobody would hear of it before.
+        let until_ms = self.now_ms + AWAY_MS + 1;
         self.register.away_until_ms = until_ms.max(self.register.away_until_ms);
         self.after(AWAY_MS, Happening::Heal(Fault::GoneBack));
     }
@@ -31,7 +33,8 @@ impl Cluster {
             return;
         }
         let back = self.random.between(1, count.min(12));
-        let state = self.register.history[(count - back) as usize].clone();
+        let at = (count - back) as usize;
+        let state = self.register.history[at].clone();
         let persisted = self.persisted(|_| true);
         if !self.will_be_noticed(&state, &persisted) || !self.can_be_restored(&persisted) {
             return;
@@ -41,7 +44,11 @@ impl Cluster {
             .into_iter()
             .map(|(shard, record)| (shard, record.clone()))
             .collect();
-        for record in state.values().filter(|record| !record.is_restored()) {
+        for record in state
+            .records
+            .values()
+            .filter(|record| !record.is_restored())
+        {
             let known = newest.get(&record.shard).map(ShardRecord::revision);
             if known.is_none_or(|known| known < record.revision()) {
                 newest.insert(record.shard, record.clone());
@@ -49,7 +56,10 @@ impl Cluster {
         }
         self.register.newest = newest;
         self.note(|| format!("the register goes back by {back}"));
-        self.register.records = state;
+        for past in &mut self.register.history[at + 1..] {
+            past.is_lost = true;
+        }
+        self.register.records = state.records;
         self.register.is_doubted = true;
         self.register.changes += 1;
         self.office.seen.clear();
@@ -87,19 +97,24 @@ impl Cluster {
     }
 
     /// Whether some node that can speak knows a later record, wherever any node does.
-    fn will_be_noticed(
-        &self,
-        state: &BTreeMap<ShardNo, ShardRecord>,
-        persisted: &BTreeMap<ShardNo, &ShardRecord>,
-    ) -> bool {
+    ///
+    /// A past that was lost may hold records that no node ever obeyed and that are above those that
+    /// they obey: nothing tells them from the next ones, so such a backup is never put back.
+    fn will_be_noticed(&self, state: &Past, persisted: &BTreeMap<ShardNo, &ShardRecord>) -> bool {
         let now_ms = self.now_ms;
         let heard = self.persisted(|node| node.up && now_ms >= node.cut_off_until_ms);
-        persisted.iter().all(|(shard, record)| {
-            let present = state.get(shard);
-            let known = present.map_or(Revision::NONE, ShardRecord::known);
-            let is_later = |record: &&ShardRecord| record.revision() > known;
-            !is_later(record) || heard.get(shard).is_some_and(is_later)
-        })
+        let is_obeyed = |record: &ShardRecord| {
+            let heard = heard.get(&record.shard);
+            heard.is_some_and(|heard| heard.revision() >= record.revision())
+        };
+        let is_past = !state.is_lost || state.records.values().all(is_obeyed);
+        is_past
+            && persisted.iter().all(|(shard, record)| {
+                let present = state.records.get(shard);
+                let known = present.map_or(Revision::NONE, ShardRecord::known);
+                let is_later = |record: &&ShardRecord| record.revision() > known;
+                !is_later(record) || heard.get(shard).is_some_and(is_later)
+            })
     }
 
     /// Whether everyone can speak, sooner or later, whom the highest records name: for a lost disk a

@@ -42,6 +42,9 @@ pub struct ReplicaReport {
     pub record_lineage: u64,
     /// That record's version.
     pub record_version: u64,
+    /// That record's [`ShardRecord::mark`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_mark: Option<u32>,
     /// The record itself: in a process's first heartbeat, and when `want_records` asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<ShardRecord>,

@@ -107,6 +107,22 @@ impl ShardRecord {
         }
     }
 
+    /// Tells records of one revision apart: they differ when the register went back, and went on
+    /// another way. A CRC-32C of what a change may change.
+    pub fn mark(&self) -> u32 {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.extend_from_slice(&self.epoch.0.to_le_bytes());
+        let leader = self.leader.iter().map(|leader| &leader.incarnation);
+        bytes.extend(leader.flat_map(|incarnation| *incarnation.as_bytes()));
+        for set in [&self.in_sync, &self.eligible, &self.replicas] {
+            bytes.push(set.len() as u8);
+            bytes.extend(set.iter().flat_map(|member| *member.replica.as_bytes()));
+        }
+        let is_open = self.state == ShardState::Open;
+        bytes.extend([self.min_in_sync, self.degraded.into(), is_open.into()]);
+        crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &bytes) as u32
+    }
+
     /// Whether it was restored and has no leader yet. Then it is only the highest record that was
     /// reported so far: nobody obeys it, and a higher one replaces it.
     pub fn is_restored(&self) -> bool {

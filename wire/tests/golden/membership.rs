@@ -17,6 +17,7 @@ fn report() -> ReplicaReport {
         replica: uuid(1),
         record_lineage: 0,
         record_version: 4,
+        record_mark: Some(7),
         record: None,
         end: position(3, 20),
         committed: Lsn(19),
@@ -28,7 +29,7 @@ fn report() -> ReplicaReport {
 }
 
 const REPORT: &str = r#"{"shard":7,"replica":"00000000-0000-0000-0000-000000000001",
-    "record_lineage":0,"record_version":4,"end":{"epoch":3,"lsn":20},"committed":19,"bytes":4096,
+    "record_lineage":0,"record_version":4,"record_mark":7,"end":{"epoch":3,"lsn":20},"committed":19,"bytes":4096,
     "contents":12,"damaged":0,"halted":false}"#;
 
 // If this fails, a node of another version is not seen, and its contents are not found.

@@ -104,3 +104,22 @@ fn a_later_lineage_comes_before_a_higher_version() {
     assert_eq!((record.revision(), record.known()), (at(2, 4), at(1, 4)));
     assert_eq!(record.revision().to_string(), "2.4");
 }
+
+/// The mark of [`shard_record`].
+const MARK: u32 = 1_670_361_812;
+
+// If this fails, a node obeys a record of which the coordinator has another one, and nobody notices;
+// or nodes of two versions take the same record for two.
+#[test]
+fn a_record_is_known_by_its_mark() {
+    let record = shard_record();
+    assert_eq!(record.mark(), MARK, "the same in every version");
+    let mut others = vec![record.clone(); 6];
+    others[0].leader = None;
+    others[1].in_sync.pop();
+    others[2].replicas.pop();
+    others[3].degraded = !record.degraded;
+    others[4].epoch = record.epoch.next();
+    others[5].eligible = record.in_sync.clone();
+    assert!(others.iter().all(|other| other.mark() != record.mark()));
+}

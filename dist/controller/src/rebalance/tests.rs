@@ -99,6 +99,7 @@ impl World {
             replica: member.replica,
             record_lineage: 0,
             record_version: 1,
+            record_mark: None,
             record: None,
             end: Position::default(),
             committed: Lsn::ZERO,

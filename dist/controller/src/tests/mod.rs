@@ -34,6 +34,7 @@ fn report(record: &ShardRecord) -> ReplicaReport {
         replica: record.replicas[0].replica,
         record_lineage: record.lineage,
         record_version: record.version,
+        record_mark: Some(record.mark()),
         record: None,
         end: Position::default(),
         committed: Lsn::ZERO,

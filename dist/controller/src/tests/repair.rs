@@ -18,8 +18,10 @@ fn alone_with_an_eligible_one() -> World {
     record.replicas.push(other.clone());
     record.eligible.push(other);
     record.min_in_sync = 2;
-    let epoch = record.epoch;
-    world.heartbeat("node1").replicas[0].end.epoch = epoch;
+    let (epoch, mark) = (record.epoch, record.mark());
+    let held = &mut world.heartbeat("node1").replicas[0];
+    held.end.epoch = epoch;
+    held.record_mark = Some(mark);
     world
 }
 

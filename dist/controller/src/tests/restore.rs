@@ -253,3 +253,35 @@ fn a_record_counts_only_from_a_member_and_of_the_same_log() {
             .all(|change| change.reason != Reason::Restored)
     );
 }
+
+// If this fails, two backups put back in turn leave two nodes that lead in the same epoch.
+#[test]
+fn another_record_of_the_same_revision_is_a_later_one_that_was_lost() {
+    let mut world = World::with_shard("node1");
+    let registered_now = registered(&world).clone();
+    let mut obeyed = registered_now.clone();
+    obeyed.degraded = !obeyed.degraded;
+    let report = &mut world.heartbeat("node1").replicas[0];
+    report.record_mark = Some(obeyed.mark());
+    assert!(wants_records(
+        &world.records,
+        &world.nodes[&name("node1")].heartbeat
+    ));
+    world.heartbeat("node1").replicas[0].record = Some(obeyed.clone());
+    assert_eq!(world.apply(), [Reason::Restored]);
+    let restored = registered(&world);
+    assert_eq!(restored.lineage, registered_now.lineage + 1);
+    assert_eq!(restored.degraded, obeyed.degraded);
+}
+
+// If this fails, every heartbeat of a node that tells no mark begins a restoration.
+#[test]
+fn a_record_is_not_another_one_for_lack_of_a_mark() {
+    let mut world = World::with_shard("node1");
+    world.heartbeat("node1").replicas[0].record_mark = None;
+    assert!(!wants_records(
+        &world.records,
+        &world.nodes[&name("node1")].heartbeat
+    ));
+    assert_eq!(world.apply(), []);
+}

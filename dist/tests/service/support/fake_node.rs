@@ -169,6 +169,7 @@ impl FakeNode {
         {
             let revision = report.revision().max(record.revision());
             (report.record_lineage, report.record_version) = (revision.lineage, revision.version);
+            report.record_mark = Some(record.mark()).filter(|_| revision == record.revision());
         } else if member.replica == self.heartbeat.offer {
             self.heartbeat.offer = Uuid::new_v4();
             self.heartbeat.replicas.push(ReplicaReport {
@@ -176,6 +177,7 @@ impl FakeNode {
                 replica: member.replica,
                 record_lineage: record.lineage,
                 record_version: record.version,
+                record_mark: Some(record.mark()),
                 record: None,
                 end: Position::default(),
                 committed: Lsn::ZERO,

@@ -4,6 +4,7 @@ mod handshake;
 mod peer;
 mod proposal;
 mod quorum;
+mod waiting;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use crate::{HANDOVER_MS_MAX, SIGNS_OF_LIFE};
 
 use peer::Peer;
 use proposal::Proposal;
+use waiting::Waiting;
 
 /// One term of office.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct Leader {
     proposal: Option<Proposal>,
     /// A request waits for a commit that the set is too small for.
     commit_needed: bool,
+    /// What it has not synced itself.
+    waiting: Waiting,
     /// Until when a handover is tried.
     handover_until_ms: Option<u64>,
     /// What the followers were last told, and when.
@@ -49,6 +53,7 @@ impl Leader {
             peers: BTreeMap::new(),
             proposal: None,
             commit_needed: false,
+            waiting: Waiting::default(),
             handover_until_ms: None,
             told: (Lsn::ZERO, now_ms),
         }
@@ -104,6 +109,8 @@ impl Leader {
         if self.start.is_none() && appended.epoch == self.epoch {
             self.start = Some(appended.lsn);
         }
+        self.waiting
+            .moved(around.log.synced, appended.lsn, around.now_ms);
         for peer in self.peers.values_mut() {
             peer.appended(appended.lsn, around.now_ms);
         }
@@ -132,6 +139,16 @@ impl Leader {
         if self.is_confirmed(around.log) {
             self.handover_until_ms = Some(around.now_ms + HANDOVER_MS_MAX);
         }
+    }
+
+    /// Whether its own disk is what everyone waits for: another member of the set has synced more.
+    fn is_slow(&self, around: &Around<'_>) -> bool {
+        let is_ahead = |peer: &Peer| {
+            around.record.in_sync.contains(&peer.member)
+                && !peer.is_gone(around.now_ms)
+                && peer.acked > around.log.synced
+        };
+        self.waiting.is_late(around.now_ms) && self.peers.values().any(is_ahead)
     }
 
     pub(crate) fn unanswered(&mut self, around: &Around<'_>) {
@@ -176,6 +193,9 @@ impl Leader {
             && self.proposal.is_none()
         {
             self.handover_until_ms = None;
+        }
+        if self.is_slow(around) && self.handover_until_ms.is_none() {
+            self.hand_over(around);
         }
         if self.start.is_none() && around.now_ms > self.since_ms {
             self.since_ms = around.now_ms;

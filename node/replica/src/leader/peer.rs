@@ -5,6 +5,7 @@ use wire::Lsn;
 use wire::replication::{Envelope, Hello, Message};
 use wire::shard::Member;
 
+use super::waiting::Waiting;
 use crate::around::Talk;
 use crate::{ACK_AGE_MS_MAX, LINK_GONE_MS};
 
@@ -28,8 +29,8 @@ pub(crate) struct Peer {
     heard_ms: u64,
     /// When it was asked what it last answered, in this epoch: it obeyed the epoch then or later.
     current_ms: Option<u64>,
-    /// An unacknowledged record, and since when it waits.
-    waiting: Option<(Lsn, u64)>,
+    /// What it has not acknowledged.
+    waiting: Waiting,
 }
 
 impl Peer {
@@ -46,7 +47,7 @@ impl Peer {
             free_bytes: u64::MAX,
             heard_ms: now_ms,
             current_ms: None,
-            waiting: None,
+            waiting: Waiting::default(),
         }
     }
 
@@ -81,7 +82,7 @@ impl Peer {
     pub(crate) fn attach(&mut self, end: Lsn, now_ms: u64) {
         self.attached = true;
         self.heard_ms = now_ms;
-        self.waiting = Some((end, now_ms));
+        self.waiting.begin(end, now_ms);
     }
 
     pub(crate) fn detach(&mut self, now_ms: u64) {
@@ -92,9 +93,7 @@ impl Peer {
     }
 
     pub(crate) fn appended(&mut self, end: Lsn, now_ms: u64) {
-        if end > self.acked {
-            self.waiting.get_or_insert((end, now_ms));
-        }
+        self.waiting.moved(self.acked, end, now_ms);
     }
 
     pub(crate) fn ack(&mut self, envelope: &Envelope, end: Lsn, now_ms: u64) {
@@ -109,9 +108,7 @@ impl Peer {
         if envelope.echo_ms > 0 {
             self.current_ms = self.current_ms.max(Some(envelope.echo_ms));
         }
-        if self.waiting.is_some_and(|(lsn, _)| self.acked >= lsn) {
-            self.waiting = (end > self.acked).then_some((end, now_ms));
-        }
+        self.waiting.moved(self.acked, end, now_ms);
     }
 
     /// It obeys this epoch at present, as if its answer had taken no time.
@@ -129,9 +126,7 @@ impl Peer {
         if !self.attached {
             return now_ms >= self.detached_ms + LINK_GONE_MS;
         }
-        let waits_since = self.waiting.map(|(_, since)| since);
-        let silent = |since: u64| now_ms >= since + ACK_AGE_MS_MAX;
-        waits_since.is_some_and(silent) || silent(self.heard_ms)
+        self.waiting.is_late(now_ms) || now_ms >= self.heard_ms + ACK_AGE_MS_MAX
     }
 
     /// Whether it copies the log from its beginning.

@@ -1,6 +1,6 @@
 //! How a leader changes its set, one change at a time.
 
-use super::{Stage, member, members, node, process, proposed, record};
+use super::{Stage, at, member, members, node, process, proposed, record};
 use crate::{Effect, Event};
 use wire::Lsn;
 use wire::replication::Message;
@@ -29,6 +29,36 @@ fn a_member_that_does_not_acknowledge_leaves() {
     }
     let changes = proposed(&stage.pass(100));
     assert_eq!(changes[0].in_sync, members(&[1, 2]));
+}
+
+// If this fails, a leader with a slow disk holds up all uploads, which its followers have long synced.
+#[test]
+fn a_leader_that_syncs_slower_than_a_follower_hands_over() {
+    let mut stage = Stage::confirmed(&[1, 2, 3]);
+    stage.feed(Event::Appended(at(2, 12)));
+    for _ in 0..19 {
+        assert_eq!(proposed(&stage.pass(100)), []);
+        stage.ack(2, 1, 11);
+        stage.ack(3, 1, 12);
+    }
+    stage.ack(2, 1, 12);
+    let changes = proposed(&stage.pass(100));
+    let next = changes[0].leader.as_ref().expect("a leader");
+    assert_eq!((&next.member, next.incarnation), (&member(2), process(2)));
+    assert_eq!(changes[0].in_sync, members(&[1, 2, 3]));
+}
+
+// If this fails, leaderships go round in circles when the disks of all are slow.
+#[test]
+fn a_leader_keeps_office_while_nobody_has_synced_more() {
+    let mut stage = Stage::confirmed(&[1, 2]);
+    stage.feed(Event::Appended(at(2, 12)));
+    for _ in 0..25 {
+        let effects = stage.pass(100);
+        let leaders = proposed(&effects).into_iter().map(|record| record.leader);
+        assert!(leaders.flatten().all(|leader| leader.member == member(1)));
+        stage.ack(2, 1, 11);
+    }
 }
 
 // If this fails, a silent member keeps the leader from serving reads for ever.

@@ -28,7 +28,8 @@ use wire::{Lsn, NodeName, ShardNo};
 
 use super::admission::Admission;
 use super::command::{Command, Look};
-use super::handle::{Mailbox, Presence};
+use super::handle::Mailbox;
+use super::presence::Presence;
 use super::table::{Standing, Table};
 use crate::clock;
 use crate::links::Outbox;
@@ -127,6 +128,7 @@ impl DiskThread {
     /// Works until it is told to stop, or nobody is left who could; then syncs everything.
     pub(super) fn run(mut self) {
         while !self.stopping {
+            self.around.presence.works();
             self.take_commands();
             self.release_parked();
             self.ship_touched();

@@ -129,8 +129,11 @@ impl File for Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let mut state = self.disk.lock();
-        state.inode_mut(self.inode).handles -= 1;
-        state.forget_unreachable();
+        let inode = state.inode_mut(self.inode);
+        inode.handles -= 1;
+        if inode.handles == 0 && !state.tree.mentions(self.inode) {
+            state.inodes.remove(&self.inode);
+        }
     }
 }
 

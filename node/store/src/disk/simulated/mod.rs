@@ -243,8 +243,9 @@ impl Disk for SimulatedDisk {
         if let Some(failure) = state.faults.begin(Operation::SyncDir)? {
             return Err(failure.into());
         }
-        state.tree.sync(dir)?;
-        state.forget_unreachable();
+        if state.tree.sync(dir)? {
+            state.forget_unreachable();
+        }
         Ok(())
     }
 }

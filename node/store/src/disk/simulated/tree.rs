@@ -114,12 +114,13 @@ impl Tree {
         Ok(())
     }
 
-    /// Makes every change of this directory durable.
-    pub(super) fn sync(&mut self, dir: &Path) -> io::Result<()> {
+    /// Makes every change of this directory durable; true if there was one.
+    pub(super) fn sync(&mut self, dir: &Path) -> io::Result<bool> {
         if !self.now.contains_key(dir) {
             return Err(ErrorKind::NotFound.into());
         }
         let due = self.due(dir);
+        let is_changed = due.contains(&true);
         let steps = std::mem::take(&mut self.unsynced);
         for (step, due) in steps.into_iter().zip(due) {
             if due {
@@ -128,7 +129,7 @@ impl Tree {
                 self.unsynced.push(step);
             }
         }
-        Ok(())
+        Ok(is_changed)
     }
 
     /// Which of the unsynced changes a sync of this directory makes durable: those of its names,
@@ -186,6 +187,14 @@ impl Tree {
             .chain(files_of(&self.durable))
             .chain(pending)
             .collect()
+    }
+
+    /// Whether this file is one of those.
+    pub(super) fn mentions(&self, file: u64) -> bool {
+        let is_it = |other| other == file;
+        files_of(&self.now).any(is_it)
+            || files_of(&self.durable).any(is_it)
+            || self.unsynced.iter().filter_map(Step::file).any(is_it)
     }
 
     fn change(&mut self, step: Step) {

@@ -1,0 +1,99 @@
+//! What the node tells of itself in heartbeats, beside its replicas, and whether its disk thread works.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::clock;
+
+/// A round of the disk thread takes milliseconds, and begins every 80 ms at the latest; a disk under
+/// load has made one wait for a second or two.
+const STUCK_MS: u64 = 5_000;
+
+/// What heartbeats tell of this process, beside its replicas.
+pub struct Presence {
+    state: Mutex<State>,
+    lives: AtomicBool,
+    /// When the disk thread began its last round, by [`clock::monotone_ms`].
+    round_ms: AtomicU64,
+    /// Notified when there is something to tell at once.
+    pub changed: Notify,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    cluster: Option<Uuid>,
+    offer: Uuid,
+    map_version: u64,
+}
+
+impl Presence {
+    pub(super) fn new(cluster: Option<Uuid>, offer: Uuid) -> Self {
+        let state = State {
+            cluster,
+            offer,
+            map_version: 0,
+        };
+        Presence {
+            state: Mutex::new(state),
+            lives: AtomicBool::new(true),
+            round_ms: AtomicU64::new(clock::monotone_ms()),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Whether the disk thread runs. When it has ended by a fault of ours, nothing but a new start
+    /// of the process helps.
+    pub fn lives(&self) -> bool {
+        self.lives.load(Ordering::Relaxed)
+    }
+
+    /// Whether the disk thread has ended, or waits for the disk for so long that others had better lead:
+    /// a node that is stuck sends no heartbeats.
+    pub fn is_stuck(&self, now_ms: u64) -> bool {
+        let round_ms = self.round_ms.load(Ordering::Relaxed);
+        !self.lives() || now_ms >= round_ms + STUCK_MS
+    }
+
+    /// The disk thread begins a round.
+    pub(super) fn works(&self) {
+        self.round_ms.store(clock::monotone_ms(), Ordering::Relaxed);
+    }
+
+    pub(super) fn died(&self) {
+        self.lives.store(false, Ordering::Relaxed);
+    }
+
+    /// The cluster that the node belongs to.
+    pub fn cluster(&self) -> Option<Uuid> {
+        self.lock().cluster
+    }
+
+    /// The replica UUID that it offers.
+    pub fn offer(&self) -> Uuid {
+        self.lock().offer
+    }
+
+    /// The version of the shard map that it has obeyed all of.
+    pub fn map_version(&self) -> u64 {
+        self.lock().map_version
+    }
+
+    pub(super) fn joined(&self, cluster: Uuid) {
+        self.lock().cluster = Some(cluster);
+    }
+
+    pub(super) fn offers(&self, offer: Uuid) {
+        self.lock().offer = offer;
+    }
+
+    pub(super) fn saw_map(&self, version: u64) {
+        self.lock().map_version = version;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
