@@ -26,6 +26,7 @@ use crate::lister::Lister;
 use crate::members::{Members, Poller};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
+use crate::setback::Setbacks;
 
 /// The board is exchanged, the office kept and the register read so often in a session: one lost
 /// round must not cost the office.
@@ -198,25 +199,22 @@ async fn exchange(shared: &Shared, exchanged: watch::Sender<Instant>) {
 }
 
 /// Decides after each exchange: without one, a node that speaks to another distributor would be
-/// taken for a silent one. Once, when a session has passed, looks whether the catalog of `begun`
-/// had gone back while no distributor ran.
+/// taken for a silent one. Looks whether the catalog of `begun` had gone back while no distributor
+/// ran, and whether it goes back now.
 async fn decide(
     shared: &Shared,
     mut exchanged: watch::Receiver<Instant>,
     begun: &BTreeMap<ShardNo, Position>,
 ) {
     let age_max = shared.session / TICKS_PER_SESSION;
-    let mut looked = false;
+    let mut setbacks = Setbacks::new(shared.session, begun.clone(), Instant::now());
     while exchanged.changed().await.is_ok() {
         if exchanged.borrow_and_update().elapsed() > age_max {
             continue;
         }
         shared.decide_once().await;
-        if !looked {
-            looked = shared.renew_behind(begun).await.unwrap_or_else(|error| {
-                tracing::warn!(error, "positions are compared later");
-                false
-            });
+        if let Err(error) = shared.look_back(&mut setbacks).await {
+            tracing::warn!(error, "positions are compared later");
         }
     }
 }
@@ -385,16 +383,30 @@ impl Shared {
             .collect())
     }
 
-    async fn renew_behind(&self, begun: &BTreeMap<ShardNo, Position>) -> Result<bool, String> {
-        if !self.catalog_up() || !self.controller.in_office() {
-            return Ok(false);
+    /// Notices a catalog that went back, and has leaders that do not know of it begin new epochs, in
+    /// which they ask.
+    async fn look_back(&self, setbacks: &mut Setbacks) -> Result<(), String> {
+        let asked = Instant::now();
+        let comparing = setbacks.to_compare(asked).is_some() && self.controller.in_office();
+        if !self.catalog_up() || !(comparing || setbacks.is_due(asked)) {
+            return Ok(());
         }
         let now = self.positions().await.map_err(|error| error.to_string())?;
+        if setbacks.read(now.clone(), asked) {
+            self.lister.forget_heard();
+            tracing::warn!("the catalog went back in time: leaders list what it lost");
+        }
+        let Some(before) = setbacks.to_compare(asked) else {
+            return Ok(());
+        };
         let renewed = self
             .controller
-            .renew_behind(begun, &now, &self.lister.heard())
+            .renew_behind(before, &now, &self.lister.heard())
             .await;
-        renewed.map_err(|error| error.to_string())
+        if renewed.map_err(|error| error.to_string())? {
+            setbacks.settle();
+        }
+        Ok(())
     }
 
     async fn exchange(&self) -> Result<(), String> {

@@ -15,6 +15,7 @@ mod metrics;
 mod peer;
 mod placement;
 mod rebuild;
+mod setback;
 
 pub use app::{Running, StartError, start};
 pub use config::{Config, POLL_DEFAULT};

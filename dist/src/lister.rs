@@ -110,9 +110,14 @@ impl Lister {
         Ok(())
     }
 
-    /// The shards of which anything was sent since the start.
+    /// The shards of which anything was sent since the start, or since that was forgotten.
     pub(crate) fn heard(&self) -> BTreeSet<ShardNo> {
         lock(&self.0.heard).clone()
+    }
+
+    /// What was sent before now does not count any more.
+    pub(crate) fn forget_heard(&self) {
+        lock(&self.0.heard).clear();
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::StartError;
 
-const NEEDED: [&str; 3] = ["initdb", "postgres", "psql"];
+const NEEDED: [&str; 4] = ["initdb", "postgres", "psql", "pg_dump"];
 
 /// The folder that holds all programs that are needed.
 pub(crate) struct Binaries {

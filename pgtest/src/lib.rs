@@ -7,7 +7,7 @@ mod account;
 mod binaries;
 mod server;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -149,12 +149,48 @@ impl Postgres {
     /// # Errors
     /// When the statement fails or the server does not run.
     pub fn query(&self, database: &str, statement: &str) -> Result<String, StartError> {
-        let mut command = Command::new(self.binaries.path("psql"));
-        command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"]);
+        let mut command = self.psql(database);
+        command.args(["--tuples-only", "--no-align", "--command", statement]);
+        run(command).map(|output| output.trim_end().to_owned())
+    }
+
+    /// Writes a database to a file as it is at this moment, while others use it.
+    ///
+    /// # Errors
+    /// When the server does not run, or the file cannot be written.
+    pub fn back_up(&self, database: &str, file: &Path) -> Result<(), StartError> {
+        let mut command = self.program("pg_dump", database);
+        command.arg("--file").arg(file);
+        run(command).map(|_| ())
+    }
+
+    /// Puts a database back to what it was; whoever uses it is cut off.
+    ///
+    /// # Errors
+    /// When the server does not run, or the file is not one of [`Postgres::back_up`].
+    pub fn put_back(&self, database: &str, file: &Path) -> Result<(), StartError> {
+        self.query(
+            "postgres",
+            &format!("drop database {database} with (force)"),
+        )?;
+        self.query("postgres", &format!("create database {database}"))?;
+        let mut command = self.psql(database);
+        command.args(["--single-transaction", "--file"]).arg(file);
+        run(command).map(|_| ())
+    }
+
+    fn psql(&self, database: &str) -> Command {
+        let mut command = self.program("psql", database);
+        command.args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1"]);
+        command
+    }
+
+    /// A program that speaks to the server.
+    fn program(&self, name: &str, database: &str) -> Command {
+        let mut command = Command::new(self.binaries.path(name));
         command.args(["--host", "127.0.0.1", "--username", "postgres"]);
         command.args(["--port", &self.port.to_string(), "--dbname", database]);
-        command.args(["--set", "ON_ERROR_STOP=1", "--command", statement]);
-        run(command).map(|output| output.trim_end().to_owned())
+        command
     }
 
     /// The port that the server listens on, also after a restart.
@@ -258,6 +294,22 @@ mod tests {
                 .expect("reads"),
             "7"
         );
+    }
+
+    // If this fails, what trials say of a catalog that went back in time means nothing.
+    #[test]
+    fn a_database_goes_back_to_its_backup() {
+        let postgres = Postgres::start().expect("PostgreSQL starts");
+        let url = postgres.fresh_database().expect("a database");
+        let name = url.rsplit('/').next().expect("a name");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("backup.sql");
+        let ask = |statement: &str| postgres.query(name, statement).expect("answers");
+        ask("create table t (n int); insert into t values (7)");
+        postgres.back_up(name, &file).expect("writes");
+        ask("insert into t values (8)");
+        postgres.put_back(name, &file).expect("reads");
+        assert_eq!(ask("select n from t"), "7");
     }
 
     // If this fails, every test run leaves a server and its folder behind.

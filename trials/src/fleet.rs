@@ -29,6 +29,8 @@ pub struct Plan {
     pub coordinator: Option<String>,
     /// Where the services run; none for loopback.
     pub places: Option<Vec<Place>>,
+    /// Settings of the nodes, by environment variable.
+    pub node_settings: Vec<(&'static str, String)>,
 }
 
 /// Where a service runs.
@@ -132,6 +134,17 @@ impl Fleet {
         Ok(())
     }
 
+    /// Stops the service at this place cleanly, if it runs.
+    ///
+    /// # Errors
+    /// When it does not end with success.
+    pub async fn stop_one(&mut self, place: usize) -> anyhow::Result<()> {
+        if let Some(service) = self.services[place].take() {
+            service.stop().await?;
+        }
+        Ok(())
+    }
+
     /// Stops every service cleanly, nodes first.
     ///
     /// # Errors
@@ -151,7 +164,8 @@ impl Fleet {
         for service in self.services.iter_mut().flatten() {
             service.ready(&self.client).await?;
         }
-        nodes_up(&self.client, self.url(), self.size() - 1).await
+        let running = self.services[1..].iter().flatten().count();
+        nodes_up(&self.client, self.url(), running).await
     }
 }
 
@@ -195,7 +209,10 @@ fn recipes(binaries: &Binaries, plan: &Plan) -> anyhow::Result<Vec<Recipe>> {
     for (place, port) in ports.into_iter().enumerate() {
         let mut own = match recipes.first() {
             None => of_the_distributor(plan),
-            Some(Recipe { url, .. }) => vec![("DIST_URL", url.clone())],
+            Some(Recipe { url, .. }) => [("DIST_URL", url.clone())]
+                .into_iter()
+                .chain(plan.node_settings.iter().cloned())
+                .collect(),
         };
         let name = match place {
             0 => "dist".to_owned(),

@@ -10,8 +10,10 @@ use anyhow::Context;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use trials::bench::{self, Bench};
+use trials::bench::outage::Victim;
+use trials::bench::{self, Bench, Figure};
 use trials::binaries::Binaries;
+use trials::servers::Outage;
 use trials::torture::{self, fault::Fault};
 
 #[derive(Parser)]
@@ -88,6 +90,50 @@ enum Measurement {
         #[command(flatten)]
         place: Place,
     },
+    /// A follower that was away catches up; a node is lost, and its copies are made anew
+    CatchUp {
+        /// What the cluster holds, counted once
+        #[arg(long, default_value = "10GiB")]
+        size: ByteSize,
+        /// What the follower misses
+        #[arg(long, default_value = "1GiB")]
+        missed: ByteSize,
+        /// `CATCH_UP_RATE` of the nodes; 0 for no bound [default: theirs]
+        #[arg(long)]
+        rate: Option<String>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// The database or ZooKeeper is away for a while, under load
+    Outage {
+        /// Which
+        #[arg(value_enum)]
+        server: Victim,
+        /// How
+        #[arg(long, value_enum, default_value = "down")]
+        how: Outage,
+        /// For how long
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        #[command(flatten)]
+        at: Folder,
+    },
+    /// The database is put back to a backup, after failovers, handovers and moves
+    Restore {
+        /// Of these, three each
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        #[command(flatten)]
+        at: Folder,
+    },
+    /// Full load for long: no leader changes, and no session is lost
+    Steady {
+        /// For how long
+        #[arg(long, default_value_t = 30)]
+        minutes: u64,
+        #[command(flatten)]
+        place: Place,
+    },
     /// How soon a deleted content's space is free
     Delete {
         /// How large
@@ -99,10 +145,16 @@ enum Measurement {
 }
 
 #[derive(Args)]
-struct Place {
+struct Folder {
     /// Where data goes, on the disk that counts; emptied afterwards [default: under ./target]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Place {
+    #[command(flatten)]
+    at: Folder,
     /// An empty database for the catalog, postgres://… [default: SQLite]
     #[arg(long, value_name = "URL", conflicts_with = "postgres")]
     database_url: Option<String>,
@@ -223,23 +275,65 @@ fn possible(torture: &Torture, folder: &Path, out: &mut impl Write) -> anyhow::R
     Ok(faults)
 }
 
+impl Measurement {
+    fn folder(&self) -> Option<&PathBuf> {
+        match self {
+            Measurement::Outage { at, .. } | Measurement::Restore { at, .. } => at.dir.as_ref(),
+            _ => self.place().and_then(|place| place.at.dir.as_ref()),
+        }
+    }
+
+    /// Where the catalog is; none where servers are part of what is measured.
+    fn place(&self) -> Option<&Place> {
+        match self {
+            Measurement::Small { place, .. }
+            | Measurement::Restart { place, .. }
+            | Measurement::Large { place, .. }
+            | Measurement::CatchUp { place, .. }
+            | Measurement::Steady { place, .. }
+            | Measurement::Delete { place, .. } => Some(place),
+            Measurement::Outage { .. } | Measurement::Restore { .. } => None,
+        }
+    }
+
+    async fn run(self, bench: &Bench) -> anyhow::Result<Vec<Figure>> {
+        match self {
+            Measurement::Small { seconds, .. } => bench::small::run(bench, seconds).await,
+            Measurement::Restart { contents, .. } => bench::restart::run(bench, contents).await,
+            Measurement::Large { size, .. } => bench::large::run(bench, size.as_u64()).await,
+            Measurement::Delete { size, .. } => bench::delete::run(bench, size.as_u64()).await,
+            Measurement::CatchUp {
+                size, missed, rate, ..
+            } => {
+                let settings = bench::mirror::Settings {
+                    size: size.as_u64(),
+                    missed: missed.as_u64(),
+                    rate,
+                };
+                bench::mirror::run(bench, &settings).await
+            }
+            Measurement::Outage {
+                server,
+                how,
+                seconds,
+                ..
+            } => bench::outage::run(bench, (server, how), Duration::from_secs(seconds)).await,
+            Measurement::Restore { rounds, .. } => bench::outage::restore::run(bench, rounds).await,
+            Measurement::Steady { minutes, .. } => {
+                bench::steady::run(bench, Duration::from_secs(60 * minutes)).await
+            }
+        }
+    }
+}
+
 async fn measure(what: Measurement) -> anyhow::Result<bool> {
-    let (Measurement::Small { place, .. }
-    | Measurement::Restart { place, .. }
-    | Measurement::Large { place, .. }
-    | Measurement::Delete { place, .. }) = &what;
-    let folder = folder(place.dir.as_ref())?;
-    let catalog = place.catalog()?;
+    let folder = folder(what.folder())?;
+    let catalog = what.place().map(Place::catalog).transpose()?;
     let bench = Bench {
         binaries: Binaries::beside_this_program()?,
         folder: folder.path().to_path_buf(),
-        database_url: catalog.url.clone(),
+        database_url: catalog.as_ref().and_then(|catalog| catalog.url.clone()),
     };
-    let figures = match what {
-        Measurement::Small { seconds, .. } => bench::small::run(&bench, seconds).await?,
-        Measurement::Restart { contents, .. } => bench::restart::run(&bench, contents).await?,
-        Measurement::Large { size, .. } => bench::large::run(&bench, size.as_u64()).await?,
-        Measurement::Delete { size, .. } => bench::delete::run(&bench, size.as_u64()).await?,
-    };
+    let figures = what.run(&bench).await?;
     Ok(bench::print(&figures, &mut std::io::stdout())?)
 }

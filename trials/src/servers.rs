@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use anyhow::Context;
 use pgtest::Postgres;
@@ -20,7 +21,7 @@ pub struct Servers {
 }
 
 /// What is done to a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Outage {
     /// It ends, and all connections with it.
     Down,
@@ -79,6 +80,31 @@ impl Servers {
             (_, Some((_, passage)), Outage::Silent) => passage.hold(),
             (_, None, _) => {}
         }
+    }
+
+    /// Writes a backup of the catalog's database to a file.
+    ///
+    /// # Errors
+    /// When there is no PostgreSQL, or it does not do it.
+    pub fn back_up(&self, file: &Path) -> anyhow::Result<()> {
+        let (server, database) = self.database()?;
+        Ok(server.back_up(database, file)?)
+    }
+
+    /// Puts the catalog's database back to a backup, whoever uses it.
+    ///
+    /// # Errors
+    /// When there is no PostgreSQL, or it does not do it.
+    pub fn put_back(&self, file: &Path) -> anyhow::Result<()> {
+        let (server, database) = self.database()?;
+        Ok(server.put_back(database, file)?)
+    }
+
+    fn database(&self) -> anyhow::Result<(&Postgres, &str)> {
+        let (server, _) = self.postgres.as_ref().context("no PostgreSQL runs")?;
+        let url = self.database_url.as_deref().unwrap_or_default();
+        let (_, name) = url.rsplit_once('/').context("a URL names a database")?;
+        Ok((server, name))
     }
 
     /// All of them serve again.

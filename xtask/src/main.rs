@@ -31,7 +31,9 @@ enum Task {
     Tidy,
     /// Do everything to the services that may happen, and check that nothing acknowledged is lost
     Torture(trials::Forwarded),
-    /// Measure a cluster: `restart`, `small`, `large` or `delete`
+    /// Measure a cluster; `--help` lists what
+    ///
+    /// `small`, `restart`, `large`, `delete`, `catch-up`, `outage`, `restore` or `steady`.
     Bench(trials::Forwarded),
 }
 

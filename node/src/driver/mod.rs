@@ -31,6 +31,7 @@ use crate::membership::duty::Me;
 use crate::membership::register::Ask;
 use crate::metrics::Metrics;
 use admission::Admission;
+use disk::aside::Asides;
 use disk::upkeep::Upkeep;
 use disk::{DiskThread, Inbound, Surroundings};
 use table::Table;
@@ -108,12 +109,15 @@ impl Driver {
         };
         let mailbox = Arc::default();
         let upkeep = Upkeep::start(commands.clone()).map_err(DriverError::Thread)?;
+        let asides = Asides::start(commands.clone(), Arc::clone(&around.metrics));
+        let asides = asides.map_err(DriverError::Thread)?;
         let handle = Handle::new(commands, &around, Arc::clone(&mailbox));
         let inbound = Inbound {
             commands: queue,
             mailbox,
         };
-        let mut disk_thread = DiskThread::new(parts.dir, parts.disk, around, inbound, upkeep);
+        let mut disk_thread =
+            DiskThread::new(parts.dir, parts.disk, around, inbound, (upkeep, asides));
         disk_thread.open_replicas()?;
         let thread = std::thread::Builder::new()
             .name("node-disk".to_owned())

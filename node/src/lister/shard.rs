@@ -25,6 +25,10 @@ const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// How long a distributor that left a part out of its answer is not sent another.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// A later leader than this one is heard of well before. If the catalog knows one for longer, no node
+/// may have what that one had.
+const OVERTAKEN_MAX: Duration = Duration::from_secs(15);
+
 /// How often the catalog is moved over records that are no operations of its own.
 const MOVE_EVERY: Duration = Duration::from_secs(1);
 
@@ -41,6 +45,15 @@ pub(super) struct ShardListing {
     moved_at: Instant,
     /// The log could not be read; it is not tried again before this.
     blocked_until: Option<Instant>,
+    /// Since when the catalog is in a later epoch, until that was told.
+    overtaken: Overtaken,
+}
+
+/// Whether the catalog knows a later leader.
+enum Overtaken {
+    No,
+    Since(Instant),
+    Told,
 }
 
 /// Where the catalog is.
@@ -94,6 +107,7 @@ impl ShardListing {
             cursor: None,
             moved_at: Instant::now(),
             blocked_until: None,
+            overtaken: Overtaken::No,
         }
     }
 
@@ -215,14 +229,12 @@ impl ShardListing {
         }
         let measures = self.view.gauge.measures();
         if measures.can_follow(outcome.listed) {
+            self.overtaken = Overtaken::No;
             self.place = Place::At(outcome.listed);
             self.view.gauge.set_listed(outcome.listed.lsn);
             self.resolve(outcome, metrics);
         } else if measures.is_before(outcome.listed) {
-            // Another leader lists by now, and this one has not heard of it yet: what it would show
-            // is what was, and the other one would never take it back.
-            self.place = Place::Unknown;
-            self.blocked_until = Some(Instant::now() + ASK_AGAIN_AFTER);
+            self.wait_for_a_later_leader(outcome.listed);
         } else {
             let at = measures.position(measures.committed);
             tracing::warn!(
@@ -237,6 +249,25 @@ impl ShardListing {
                 rows: 0,
                 begun: false,
             });
+        }
+    }
+
+    /// Another leader lists by now, and this one has not heard of it yet: what it would show is what
+    /// was, and the other one would never take it back.
+    fn wait_for_a_later_leader(&mut self, listed: Position) {
+        self.place = Place::Unknown;
+        self.blocked_until = Some(Instant::now() + ASK_AGAIN_AFTER);
+        match self.overtaken {
+            Overtaken::No => self.overtaken = Overtaken::Since(Instant::now()),
+            Overtaken::Since(since) if since.elapsed() > OVERTAKEN_MAX => {
+                self.overtaken = Overtaken::Told;
+                tracing::error!(
+                    shard = %self.view.shard, %listed,
+                    "nothing is listed: the catalog is in a later epoch than this shard. If no node \
+                     with a later copy comes back, rebuild the catalog"
+                );
+            }
+            Overtaken::Since(_) | Overtaken::Told => {}
         }
     }
 

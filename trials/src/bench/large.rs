@@ -7,10 +7,8 @@ use tokio::time::Instant;
 use wire::routes;
 
 use super::stream::{self, Body};
-use super::{Bench, Bound, Figure, quantile};
+use super::{Bench, Bound, Figure, MEBIBYTE, quantile};
 use crate::fleet::{Fleet, Plan};
-
-const MEBIBYTE: f64 = (1 << 20) as f64;
 
 /// The most memory that a node may be resident with.
 const RESIDENT_MIB_MAX: f64 = 128.0;

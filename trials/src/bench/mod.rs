@@ -1,17 +1,25 @@
 //! How fast and how small a cluster is: each figure with what it must reach.
 
 pub mod delete;
+pub mod foreground;
 pub mod large;
+pub mod mirror;
+pub mod outage;
 pub mod probe;
 pub mod restart;
 pub mod small;
+pub mod steady;
 mod stream;
+pub mod watch;
 
 use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 
 use crate::binaries::Binaries;
+
+/// Bytes in the unit that sizes are told in.
+pub(crate) const MEBIBYTE: f64 = (1 << 20) as f64;
 
 /// What every measurement is given.
 #[derive(Clone, Debug)]

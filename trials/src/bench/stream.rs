@@ -46,6 +46,13 @@ impl Body {
         body
     }
 
+    /// The request that sends it.
+    pub(super) fn send_with(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        request
+            .header("content-length", self.size)
+            .body(reqwest::Body::wrap_stream(self.stream()))
+    }
+
     fn stream(&self) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + use<> {
         let (pieces, size) = (self.pieces.clone(), self.size);
         let numbers = 0..size.div_ceil(PIECE_BYTES);
@@ -70,11 +77,8 @@ pub(super) async fn upload(
     let size = body.size;
     let url = format!("{dist}{}?size={size}", routes::STORE);
     let place: Place = http::json(client.get(url)).await?;
-    let request = client
-        .put(format!("{}/{}", place.uri, place.id))
-        .header("content-length", size)
-        .body(reqwest::Body::wrap_stream(body.stream()));
-    let receipt: Receipt = http::json(request).await?;
+    let request = client.put(format!("{}/{}", place.uri, place.id));
+    let receipt: Receipt = http::json(body.send_with(request)).await?;
     anyhow::ensure!(receipt.checksum == body.hash, "the receipt's hash is wrong");
     anyhow::ensure!(receipt.size == size, "the receipt's size is wrong");
     Ok((

@@ -21,16 +21,32 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When a service does not answer.
 pub async fn differences(fleet: &Fleet, ledgers: &[&Ledger]) -> anyhow::Result<Vec<String>> {
+    differences_within(fleet, ledgers, PATIENCE).await
+}
+
+/// As [`differences`], with as much patience as is given.
+///
+/// # Errors
+/// When a node does not answer.
+pub async fn differences_within(
+    fleet: &Fleet,
+    ledgers: &[&Ledger],
+    patience: Duration,
+) -> anyhow::Result<Vec<String>> {
     let client = http::client()?;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     loop {
-        let different = compare(rows(&client, fleet.url()).await?, ledgers);
+        let different = match rows(&client, fleet.url()).await {
+            Ok(rows) => compare(rows, ledgers),
+            // A catalog that was away a moment ago.
+            Err(error) => vec![format!("the catalog cannot be read: {error:#}")],
+        };
         let unlisted = unlisted(&client, fleet).await?;
         if different.is_empty() && unlisted == 0 {
             return Ok(different);
         }
         if Instant::now() >= deadline {
-            let late = format!("after {PATIENCE:?}, {unlisted} records are not listed");
+            let late = format!("after {patience:?}, {unlisted} records are not listed");
             return Ok(different.into_iter().chain([late]).collect());
         }
         sleep(Duration::from_millis(50)).await;

@@ -36,8 +36,16 @@ pub struct Copies {
 /// # Errors
 /// With what is missing, when that takes longer than a minute.
 pub async fn sets_complete(fleet: &Fleet) -> Result<(), String> {
+    sets_complete_within(fleet, TOGETHER_TIME_MAX).await
+}
+
+/// Waits until every shard has a leader and all its copies in its set.
+///
+/// # Errors
+/// With what is missing, when that takes longer than `time_max`.
+pub async fn sets_complete_within(fleet: &Fleet, time_max: Duration) -> Result<(), String> {
     let wanted = |answer: &NodesAnswer| missing(answer, fleet.copies(), is_whole);
-    wait(fleet, wanted).await.map(|_| ())
+    wait(fleet, time_max, wanted).await.map(|_| ())
 }
 
 /// Waits until every shard has a leader, and all its copies have everything; the load must have
@@ -48,16 +56,17 @@ pub async fn sets_complete(fleet: &Fleet) -> Result<(), String> {
 pub async fn in_sync(fleet: &Fleet, damaged: &BTreeSet<usize>) -> Result<Copies, String> {
     let is_equal = |entry: &ShardEntry| is_whole(entry) && is_level(entry);
     let wanted = |answer: &NodesAnswer| missing(answer, fleet.copies(), is_equal);
-    let answer = wait(fleet, wanted).await?;
+    let answer = wait(fleet, TOGETHER_TIME_MAX, wanted).await?;
     Ok(Copies::of(&answer, fleet, damaged))
 }
 
 async fn wait(
     fleet: &Fleet,
+    time_max: Duration,
     missing: impl Fn(&NodesAnswer) -> Vec<String>,
 ) -> Result<NodesAnswer, String> {
     let client = http::client().map_err(|error| error.to_string())?;
-    let deadline = Instant::now() + TOGETHER_TIME_MAX;
+    let deadline = Instant::now() + time_max;
     loop {
         let asked = client.get(format!("{}{}", fleet.url(), routes::NODES));
         let missing = match http::json::<NodesAnswer>(asked).await {
@@ -71,9 +80,7 @@ async fn wait(
             Err(error) => error.to_string(),
         };
         if Instant::now() >= deadline {
-            return Err(format!(
-                "after {TOGETHER_TIME_MAX:?} without faults: {missing}"
-            ));
+            return Err(format!("after {time_max:?} without faults: {missing}"));
         }
         sleep(Duration::from_millis(50)).await;
     }

@@ -141,6 +141,7 @@ impl DiskThread {
         });
         match begun {
             Ok(store) => {
+                self.asides.forget(shard);
                 let replica = self.replicas.get_mut(&shard)?;
                 replica.begin_anew(store, consistent_from);
                 let cut = Event::Cut(replica.log_state());

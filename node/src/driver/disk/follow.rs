@@ -210,6 +210,7 @@ impl DiskThread {
         let Some(mut replica) = self.replicas.remove(&shard) else {
             return Ok(());
         };
+        self.asides.forget(shard);
         tracing::info!(%shard, replica = %replica.replica, "is a member no more");
         for link in self.links.values() {
             link.stop_stream(shard);

@@ -4,6 +4,7 @@
 //! logs at once, tell the cores, answer. What arrives during a sync shares the next one; nothing
 //! else makes a group.
 
+pub(super) mod aside;
 mod effects;
 mod follow;
 mod heard;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use ::replica::Event;
 use store::disk::Disk;
-use store::{ChoreDone, Poisoned};
+use store::{ChoreDone, Poisoned, SyncDone};
 use wire::limits::SESSION_DEFAULT;
 use wire::{Lsn, NodeName, ShardNo};
 
@@ -37,6 +38,7 @@ use crate::membership::data_dir::DataDir;
 use crate::membership::duty::Me;
 use crate::membership::register::Ask;
 use crate::metrics::Metrics;
+use aside::Asides;
 use repair::Repairs;
 use replica::Replica;
 use syncers::Syncers;
@@ -83,6 +85,7 @@ pub(super) struct DiskThread {
     pub(super) changed: BTreeSet<ShardNo>,
     pub(super) inbound: Inbound,
     syncers: Syncers,
+    asides: Asides,
     upkeep: Upkeep,
     repairs: Repairs,
     /// Logs that this round touched.
@@ -98,7 +101,7 @@ impl DiskThread {
         disk: Arc<dyn Disk>,
         around: Surroundings,
         inbound: Inbound,
-        upkeep: Upkeep,
+        (upkeep, asides): (Upkeep, Asides),
     ) -> Self {
         let syncers = Syncers::new(Arc::clone(&around.metrics));
         let session_ms = SESSION_DEFAULT.as_millis();
@@ -112,6 +115,7 @@ impl DiskThread {
             changed: BTreeSet::new(),
             inbound,
             syncers,
+            asides,
             upkeep,
             repairs: Repairs::default(),
             touched: Vec::new(),
@@ -151,6 +155,7 @@ impl DiskThread {
         std::thread::yield_now();
         let now_ms = clock::now_ms();
         self.take_mail();
+        self.take_asides();
         self.abort_abandoned(now_ms);
         let (mut next, mut taken) = (first, 0);
         while let Some(command) = next {
@@ -265,19 +270,17 @@ impl DiskThread {
                 continue;
             }
             match replica.flush() {
+                Ok(Some(job)) if replica.is_copying() => {
+                    let refused = self.asides.begin(*shard, job);
+                    jobs.extend(refused.map(|job| (*shard, job)));
+                }
                 Ok(Some(job)) => jobs.push((*shard, job)),
                 Ok(None) => {}
                 Err(poisoned) => self.poison(*shard, &poisoned),
             }
         }
         for (shard, done) in self.syncers.run(jobs) {
-            let Some(replica) = self.replicas.get_mut(&shard) else {
-                continue;
-            };
-            match replica.store.synced(done) {
-                Ok(lsn) => self.feed(shard, Event::Synced(lsn)),
-                Err(poisoned) => self.poison(shard, &poisoned),
-            }
+            self.synced(shard, done);
         }
         touched.append(&mut self.touched);
         touched.sort_unstable();
@@ -288,6 +291,24 @@ impl DiskThread {
         }
         if !touched.is_empty() {
             self.measure();
+        }
+    }
+
+    fn synced(&mut self, shard: ShardNo, done: SyncDone) {
+        let Some(replica) = self.replicas.get_mut(&shard) else {
+            return;
+        };
+        match replica.store.synced(done) {
+            Ok(lsn) => self.feed(shard, Event::Synced(lsn)),
+            Err(poisoned) => self.poison(shard, &poisoned),
+        }
+    }
+
+    /// Takes what was synced beside the rounds; what came meanwhile is next.
+    fn take_asides(&mut self) {
+        for (shard, done) in self.asides.take() {
+            self.synced(shard, done);
+            self.touch(shard);
         }
     }
 
@@ -385,6 +406,9 @@ impl DiskThread {
     }
 
     fn finish(mut self) {
+        for (shard, done) in self.asides.end() {
+            self.synced(shard, done);
+        }
         self.touched = self.replicas.keys().copied().collect();
         self.sync_touched();
         // Upkeep may be about to hand back a chore: with the receiver gone it ends instead.

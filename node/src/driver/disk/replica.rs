@@ -329,6 +329,14 @@ impl Replica {
         !(self.waiting.is_empty() && self.parked.is_empty())
     }
 
+    /// Whether it is a copy that is not in the set yet: nobody's change waits for what it has.
+    pub(super) fn is_copying(&self) -> bool {
+        matches!(
+            self.core.standing(),
+            replica::Standing::Following { is_in: false }
+        )
+    }
+
     /// Whether the next round must sync this log.
     pub(super) fn wants_sync(&self) -> bool {
         let positions = self.store.positions();
