@@ -31,7 +31,7 @@ enum Task {
     Tidy,
     /// Do everything to the services that may happen, and check that nothing acknowledged is lost
     Torture(trials::Forwarded),
-    /// Measure a cluster: `restart`, `small`, `large` or `delete`
+    /// Measure a cluster beside nginx; or only `small`, `restart`, `large` or `delete`
     Bench(trials::Forwarded),
 }
 
@@ -74,6 +74,10 @@ mod tests {
             panic!("`bench` hands even `--help` on");
         };
         assert_eq!(rest.arguments(), ["restart", "--help"]);
+        let Ok(Task::Bench(rest)) = read(&["bench"]) else {
+            panic!("`bench` alone measures the standard set");
+        };
+        assert!(rest.arguments().is_empty());
         assert!(read(&["tests"]).is_err());
     }
 }

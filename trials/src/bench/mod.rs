@@ -5,6 +5,7 @@ pub mod large;
 pub mod probe;
 pub mod restart;
 pub mod small;
+pub mod standard;
 mod stream;
 
 use std::fmt;
