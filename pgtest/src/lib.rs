@@ -198,6 +198,11 @@ impl Postgres {
         self.port
     }
 
+    /// The process that all of the server's descend from; none while it is stopped.
+    pub fn process_id(&self) -> Option<u32> {
+        self.server.as_ref().map(Server::process_id)
+    }
+
     /// Stops the server at once, cutting all connections; the data stays.
     pub fn stop_server(&mut self) {
         self.server = None;
@@ -283,7 +288,9 @@ mod tests {
             .query(&name(&second), "select * from t")
             .expect_err("the other has no such table");
 
+        assert!(postgres.process_id().is_some());
         postgres.stop_server();
+        assert_eq!(postgres.process_id(), None);
         postgres
             .query(&name(&first), "select 1")
             .expect_err("the server is away");

@@ -72,6 +72,11 @@ impl Server {
         Ok(server)
     }
 
+    /// The guard's, which the server's processes descend from.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.guard.id()
+    }
+
     fn wait_until_ready(
         &mut self,
         binaries: &Binaries,

@@ -11,7 +11,7 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use trials::bench::outage::Victim;
-use trials::bench::{self, Bench, Figure};
+use trials::bench::{self, Bench, Figure, standard};
 use trials::binaries::Binaries;
 use trials::servers::Outage;
 use trials::torture::{self, fault::Fault};
@@ -32,11 +32,47 @@ enum Trial {
     /// Do everything to the services that may happen, and check that nothing acknowledged is lost
     Torture(Torture),
     /// Measure, and compare with what must be reached
-    Bench {
-        #[command(subcommand)]
-        what: Measurement,
-    },
+    Bench(Measure),
 }
+
+/// Without the name of a single measurement, the standard set: every path of a mirrored cluster on
+/// PostgreSQL, with nginx beside it.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Measure {
+    #[command(flatten)]
+    standard: Standard,
+    #[command(subcommand)]
+    what: Option<Measurement>,
+}
+
+#[derive(Args)]
+struct Standard {
+    /// How long each round of each load lasts
+    #[arg(long, default_value_t = 4)]
+    seconds: u32,
+    /// How often each is measured
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Rows of the catalog whose pages are listed
+    #[arg(long, default_value_t = 10_000_000)]
+    rows: u64,
+    /// Contents of the node that is restarted
+    #[arg(long, default_value_t = 1_000_000)]
+    contents: u64,
+    /// Only these loads, by name; `restart` is one of them [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    only: Vec<String>,
+    /// Draw a flame graph of each load's first round into a folder [default: target/profiles]
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    profile: Option<Option<PathBuf>>,
+    /// Where data goes, on the disk that counts; emptied afterwards [default: under ./target]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// The measurement among the loads that is no load.
+const RESTART: &str = "restart";
 
 #[derive(Args)]
 struct Torture {
@@ -223,7 +259,10 @@ async fn run_until_told(arguments: Arguments) -> anyhow::Result<bool> {
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     match arguments.trial {
         Trial::Torture(torture) => torture_trial(torture).await,
-        Trial::Bench { what } => measure(what).await,
+        Trial::Bench(Measure {
+            what: Some(what), ..
+        }) => measure(what).await,
+        Trial::Bench(Measure { standard, .. }) => standard_set(standard).await,
     }
 }
 
@@ -324,6 +363,49 @@ impl Measurement {
             }
         }
     }
+}
+
+async fn standard_set(standard: Standard) -> anyhow::Result<bool> {
+    let folder = folder(standard.dir.as_ref())?;
+    let restarts = standard.only.is_empty() || standard.only.iter().any(|name| name == RESTART);
+    let is_load = |name: &String| name != RESTART;
+    let loads: Vec<String> = standard
+        .only
+        .iter()
+        .filter(|name| is_load(name))
+        .cloned()
+        .collect();
+    let binaries = Binaries::beside_this_program()?;
+    let mut out = std::io::stdout();
+    let mut holds = true;
+    if standard.only.is_empty() || !loads.is_empty() {
+        let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/profiles");
+        let profiles = standard
+            .profile
+            .map(|dir| dir.unwrap_or_else(|| target.into()));
+        let settings = standard::Settings {
+            binaries: binaries.clone(),
+            folder: folder.path().to_path_buf(),
+            seconds: standard.seconds,
+            rounds: standard.rounds,
+            rows: standard.rows,
+            only: loads,
+            profiles,
+        };
+        let rows = standard::run(&settings, &mut out).await?;
+        holds &= standard::print(&rows, &mut out)?;
+    }
+    if restarts {
+        let server = pgtest::Postgres::start_durable()?;
+        let bench = Bench {
+            binaries,
+            folder: folder.path().join(RESTART),
+            database_url: Some(server.fresh_database()?),
+        };
+        let figures = bench::restart::run(&bench, standard.contents).await?;
+        holds &= bench::print(&figures, &mut out)?;
+    }
+    Ok(holds)
 }
 
 async fn measure(what: Measurement) -> anyhow::Result<bool> {

@@ -167,6 +167,11 @@ impl Service {
         Ok(kibibytes * 1024)
     }
 
+    /// The process's number, as long as it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     fn pid(&self) -> Option<Pid> {
         Pid::from_raw(i32::try_from(self.child.id()?).ok()?)
     }

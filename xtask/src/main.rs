@@ -31,9 +31,7 @@ enum Task {
     Tidy,
     /// Do everything to the services that may happen, and check that nothing acknowledged is lost
     Torture(trials::Forwarded),
-    /// Measure a cluster; `--help` lists what
-    ///
-    /// `small`, `restart`, `large`, `delete`, `catch-up`, `outage`, `restore` or `steady`.
+    /// Measure a cluster beside nginx; with a subcommand, one thing: `--help` lists them
     Bench(trials::Forwarded),
 }
 
@@ -76,6 +74,10 @@ mod tests {
             panic!("`bench` hands even `--help` on");
         };
         assert_eq!(rest.arguments(), ["restart", "--help"]);
+        let Ok(Task::Bench(rest)) = read(&["bench"]) else {
+            panic!("`bench` alone measures the standard set");
+        };
+        assert!(rest.arguments().is_empty());
         assert!(read(&["tests"]).is_err());
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::connection::{Body, Connection, ExchangeError};
-use super::head::Head;
+use super::http::connection::{Body, Connection, ExchangeError};
+use super::http::head::Head;
 use super::places::Nodes;
+use super::usage::{MachineTime, Usage, thread_time};
 use super::{BenchError, Bound, Load};
 
 /// What is left to do, over all threads.
@@ -46,12 +47,22 @@ impl Quota {
     }
 }
 
-/// Runs `work` on every thread with its share of the workers; gives all outcomes and the time from
-/// the common start to the last end.
+/// What all threads came to.
+#[derive(Debug)]
+pub(super) struct Ended<T> {
+    /// Of each thread.
+    pub(super) outcomes: Vec<T>,
+    /// From the common start to the last end.
+    pub(super) took: Duration,
+    /// The processor time meanwhile.
+    pub(super) usage: Usage,
+}
+
+/// Runs `work` on every thread with its share of the workers.
 pub(super) fn run_threads<T, F>(
     load: &Load,
     work: impl Fn(usize) -> F + Sync,
-) -> Result<(Vec<T>, Duration), BenchError>
+) -> Result<Ended<T>, BenchError>
 where
     T: Send,
     F: Future<Output = Result<T, BenchError>>,
@@ -64,16 +75,18 @@ where
             .enable_all()
             .build();
         start.wait();
-        let begun = Instant::now();
+        let (begun, computed) = (Instant::now(), thread_time());
         let outcome = runtime.map_err(BenchError::Runtime)?.block_on(work(share(
             load.concurrency,
             threads,
             index,
         )))?;
-        Ok((outcome, begun.elapsed()))
+        let computed = thread_time().saturating_sub(computed);
+        Ok((outcome, begun.elapsed(), computed))
     };
     let one = &one;
-    let ended: Vec<Result<(T, Duration), BenchError>> = std::thread::scope(|scope| {
+    let machine = MachineTime::now();
+    let ended: Vec<Result<(T, Duration, Duration), BenchError>> = std::thread::scope(|scope| {
         let all: Vec<_> = (0..threads)
             .map(|index| scope.spawn(move || one(index)))
             .collect();
@@ -81,14 +94,22 @@ where
             .map(|thread| thread.join().unwrap_or(Err(BenchError::Thread)))
             .collect()
     });
-    let mut outcomes = Vec::with_capacity(threads);
-    let mut longest = Duration::ZERO;
+    let idle = machine
+        .zip(MachineTime::now())
+        .and_then(|(before, after)| after.idle_since(before));
+    let (mut outcomes, mut times) = (Vec::with_capacity(threads), Vec::with_capacity(threads));
+    let mut took = Duration::ZERO;
     for end in ended {
-        let (outcome, took) = end?;
+        let (outcome, lasted, computed) = end?;
         outcomes.push(outcome);
-        longest = longest.max(took);
+        times.push(computed);
+        took = took.max(lasted);
     }
-    Ok((outcomes, longest))
+    Ok(Ended {
+        outcomes,
+        took,
+        usage: Usage::of(&times, took, idle),
+    })
 }
 
 /// The workers of one thread: all together `concurrency`, and no thread has two more than another.

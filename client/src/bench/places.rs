@@ -2,19 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Mutex;
 use wire::limits::PLACES_PER_REQUEST_MAX;
 use wire::membership::NodesAnswer;
-use wire::placement::Places as PlacesAnswer;
-use wire::{Code, ContentId, routes};
+use wire::placement::{Place, Places as PlacesAnswer};
+use wire::{Code, ContentId, ShardNo, routes};
 
 use crate::api::leader_among;
 
-use super::address::{Address, ParseAddressError};
-use super::connection::{Body, Connection};
-use super::{BenchError, Load, Stored};
+use super::http::address::{Address, ParseAddressError};
+use super::http::connection::{Body, Connection};
+use super::{BenchError, Load, Stored, Target};
 
 /// Places are good for a few seconds.
 const PLACES_AGE_MAX: Duration = Duration::from_secs(3);
@@ -47,6 +47,11 @@ impl Nodes {
         head.extend_from_slice(self.0.borrow()[number].1.prefix.as_bytes());
     }
 
+    /// A node's base URI.
+    pub(super) fn uri(&self, number: usize) -> String {
+        self.0.borrow()[number].0.clone()
+    }
+
     /// Adds the header `Host` to `head`.
     pub(super) fn write_host(&self, number: usize, head: &mut Vec<u8>) {
         head.extend_from_slice(b"Host: ");
@@ -55,15 +60,23 @@ impl Nodes {
     }
 }
 
-/// The places of one thread: taken one by one, asked for in batches.
+/// The places of one thread.
 #[derive(Debug)]
-pub(super) struct Places {
-    ready: RefCell<VecDeque<(usize, ContentId)>>,
-    distributor: Mutex<Batches>,
+pub(super) enum Places {
+    /// Taken one by one, asked for in batches.
+    Cluster {
+        /// The node's number and a fresh id.
+        ready: RefCell<VecDeque<(usize, ContentId)>>,
+        /// Who is asked.
+        distributor: Box<Mutex<Batches>>,
+    },
+    /// All at one server, under ids of one's own.
+    Plain(String),
 }
 
+/// How many places are asked for at once.
 #[derive(Debug)]
-struct Batches {
+pub(super) struct Batches {
     asking: Asking,
     size: usize,
     asked: Instant,
@@ -72,14 +85,17 @@ struct Batches {
 impl Places {
     /// Nothing is asked for yet.
     pub(super) fn new(load: &Load, workers: usize) -> Result<Self, BenchError> {
+        if let Target::Plain(uri) = &load.target {
+            return Ok(Places::Plain(uri.clone()));
+        }
         let (asking, asked) = (Asking::new(load)?, Instant::now());
         let size = (2 * workers).clamp(1, PLACES_PER_REQUEST_MAX);
-        let distributor = Mutex::new(Batches {
+        let distributor = Box::new(Mutex::new(Batches {
             asking,
             size,
             asked,
-        });
-        Ok(Places {
+        }));
+        Ok(Places::Cluster {
             ready: RefCell::default(),
             distributor,
         })
@@ -87,32 +103,47 @@ impl Places {
 
     /// A place: the node's number and a fresh id.
     pub(super) async fn next(&self, nodes: &Nodes) -> Result<(usize, ContentId), BenchError> {
+        let (ready, distributor) = match self {
+            Places::Plain(uri) => return Ok((nodes.number(uri)?, fresh_id())),
+            Places::Cluster { ready, distributor } => (ready, distributor),
+        };
         loop {
-            if let Some(place) = self.pop() {
+            if let Some(place) = pop(ready) {
                 return Ok(place);
             }
-            let mut batches = self.distributor.lock().await;
+            let mut batches = distributor.lock().await;
             // Another worker may have brought a batch while this one waited for its turn.
-            if self.ready.borrow().is_empty() {
-                self.bring(&mut batches, nodes).await?;
+            if ready.borrow().is_empty() {
+                let brought = batches.bring(nodes).await?;
+                ready.borrow_mut().extend(brought);
             }
         }
     }
+}
 
-    fn pop(&self) -> Option<(usize, ContentId)> {
-        self.ready.borrow_mut().pop_front()
-    }
+fn pop(ready: &RefCell<VecDeque<(usize, ContentId)>>) -> Option<(usize, ContentId)> {
+    ready.borrow_mut().pop_front()
+}
 
-    async fn bring(&self, batches: &mut Batches, nodes: &Nodes) -> Result<(), BenchError> {
-        batches.size = next_size(batches.size, batches.asked.elapsed());
-        let path = format!("{}?count={}", routes::STORE, batches.size);
-        let answer: PlacesAnswer = batches.asking.get("for places", &path).await?;
-        batches.asked = Instant::now();
-        let mut ready = self.ready.borrow_mut();
-        for place in answer.items {
-            ready.push_back((nodes.number(&place.uri)?, place.id));
-        }
-        Ok(())
+/// An id as a distributor would mint it, for a server that knows no shards.
+fn fresh_id() -> ContentId {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let ms = now.map_or(0, |since| since.as_millis());
+    let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+    ContentId::mint(ShardNo(0), ms, rand::random())
+}
+
+impl Batches {
+    async fn bring(&mut self, nodes: &Nodes) -> Result<Vec<(usize, ContentId)>, BenchError> {
+        self.size = next_size(self.size, self.asked.elapsed());
+        let path = format!("{}?count={}", routes::STORE, self.size);
+        let answer: PlacesAnswer = self.asking.get("for places", &path).await?;
+        self.asked = Instant::now();
+        let place = |place: Place| {
+            let base = place.uri.strip_suffix(routes::STORE).unwrap_or(&place.uri);
+            Ok((nodes.number(base)?, place.id))
+        };
+        answer.items.into_iter().map(place).collect()
     }
 }
 
@@ -139,7 +170,8 @@ struct Asking {
 
 impl Asking {
     fn new(load: &Load) -> Result<Self, BenchError> {
-        let (address, authorization) = (load.endpoint.parse()?, authorization(load));
+        let (Target::Cluster(uri) | Target::Plain(uri)) = &load.target;
+        let (address, authorization) = (uri.parse()?, authorization(load));
         Ok(Asking {
             address,
             authorization,
@@ -202,8 +234,16 @@ pub(super) fn refusal(status: u16, body: &[u8]) -> (String, Option<Code>) {
     }
 }
 
-/// See [`super::locate`].
+/// See [`super::locate`]. On a plain server every content is in its folder.
 pub(super) fn locate(load: &Load, ids: &[ContentId]) -> Result<Vec<Stored>, BenchError> {
+    if let Target::Plain(uri) = &load.target {
+        let stored = |&id: &ContentId| Stored {
+            id,
+            node: uri.clone(),
+            expected: None,
+        };
+        return Ok(ids.iter().map(stored).collect());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();

@@ -250,8 +250,16 @@ mod tests {
             "verify --all --jobs 8 --json",
             "stats --watch",
             "bench upload --size 1KiB --concurrency 16 --duration 10s --json",
-            "bench get --count 1000",
-            "bench probe --dir .",
+            "bench upload --size 1KiB..64KiB --files-per-request 32 --wait committed",
+            "bench get --count 1000 --hash-one-in 1",
+            "bench get --plain --url http://h:1/folder --concurrency 64 --threads 2",
+            "bench update --contents 100",
+            "bench delete --contents 10000 --ids file",
+            "bench metadata --concurrency 64",
+            "bench list --limit 1000",
+            "bench mixed --mix get=90,upload=10",
+            "bench probe --dir . --no-commit",
+            "bench probe",
         ] {
             if let Err(error) = parse(line) {
                 panic!("{line}: {error}");
@@ -268,6 +276,9 @@ mod tests {
             "list --limit x",
             "upload",
             "verify",
+            "bench get --size 2KiB..1KiB",
+            "bench mixed --mix reads=1",
+            "bench upload --concurrency 0",
             "--url 127.0.0.1 nodes",
             "x",
         ] {

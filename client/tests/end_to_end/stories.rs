@@ -384,6 +384,8 @@ pub(crate) fn benchmarks_measure_without_errors(bed: &mut Bed) {
         "8",
         "--ids-out",
         "ids",
+        "--wait",
+        "listed",
         "--json",
     ];
     let report = &bed.run(&upload).json()[0];
@@ -427,6 +429,24 @@ pub(crate) fn benchmarks_measure_without_errors(bed: &mut Bed) {
         (&report["operations"], &report["mismatches"]),
         (&20.into(), &0.into())
     );
+    for what in [
+        "upload --size 10..3KiB --files-per-request 5",
+        "upload --wait committed",
+        "update --contents 10",
+        "delete --contents 40",
+        "metadata --ids ids",
+        "list --ids ids --limit 50",
+        "mixed --contents 10 --mix get=1,upload=1,update=1,delete=1,metadata=1,list=1",
+    ] {
+        let line = format!("bench {what} --count 40 --json");
+        let words: Vec<&str> = line.split(' ').collect();
+        let report = &bed.run(&words).json()[0];
+        assert_eq!(report["errors"], serde_json::json!({}), "{what}");
+        let counts = (&report["operations"], &report["mismatches"]);
+        assert_eq!(counts, (&40.into(), &0.into()), "{what}");
+    }
+    let probed = &bed.run(&["bench", "probe", "--json"]).json()[0];
+    assert!(probed["commit"]["listed_ms"]["p50"].as_f64() > Some(0.0));
 }
 
 impl crate::bed::Ran {

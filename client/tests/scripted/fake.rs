@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use client::bench::chunked::Chunked;
+use client::bench::http::chunked::Chunked;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -325,7 +325,9 @@ impl Fake {
             ("GET", "store", _) => state.places(&self.url, &request.query),
             ("PUT", "store", Some(id)) => state.store(id, &request.name(), &request.body),
             ("POST", "store", _) => state.store_form(request),
+            (_, "plain", Some(id)) => state.plain(request, id),
             ("PUT", "update", Some(id)) => state.update(id, request),
+            ("DELETE", "delete", Some(id)) => state.delete(id),
             ("GET", "content", Some(id)) => state.info(&self.url, id),
             ("GET", "content", None) => state.list(&self.url, &request.query),
             ("DELETE", "content", Some(id)) => state.delete(id),
@@ -448,25 +450,50 @@ impl State {
             .split("boundary=")
             .nth(1)
             .expect("a boundary");
-        let body = &request.body;
-        let at = |text: &str, from: usize| {
-            let found = body[from..]
-                .windows(text.len())
-                .position(|part| part == text.as_bytes());
-            from + found.unwrap_or_else(|| panic!("no {text:?} in the form"))
+        let (mut id, mut receipts) = (None, Vec::new());
+        for (name, filename, bytes) in parts(&request.body, boundary) {
+            match (name.as_str(), filename) {
+                ("id", _) => {
+                    let text = String::from_utf8(bytes).expect("text");
+                    id = Some(text.parse().expect("an id"));
+                }
+                ("file", Some(filename)) => {
+                    let minted = id.take().unwrap_or_else(|| self.mint());
+                    receipts.push(self.store(minted, &filename, &bytes));
+                }
+                other => panic!("an unknown field {other:?}"),
+            }
+        }
+        if receipts.len() == 1 {
+            return receipts.remove(0);
+        }
+        let items = receipts.iter().map(|reply| {
+            let receipt: Value = serde_json::from_slice(&reply.body).expect("JSON");
+            receipt
+        });
+        Reply::json(200, &json!({ "items": items.collect::<Vec<_>>() }))
+    }
+
+    /// What a plain server with WebDAV does: no receipts, and ETags that are no hashes.
+    fn plain(&mut self, request: &Seen, id: ContentId) -> Reply {
+        let (status, body) = match request.method.as_str() {
+            "PUT" => {
+                self.store(id, "plain", &request.body);
+                (201, Vec::new())
+            }
+            "DELETE" => (self.contents.remove(&id).map_or(404, |_| 204), Vec::new()),
+            _ => match self.contents.get(&id) {
+                Some(content) => (200, content.bytes.clone()),
+                None => (404, Vec::new()),
+            },
         };
-        let id = at("name=\"id\"\r\n\r\n", 0) + "name=\"id\"\r\n\r\n".len();
-        let id = std::str::from_utf8(&body[id..id + 36])
-            .expect("text")
-            .parse()
-            .expect("an id");
-        let name = at("filename=\"", 0) + "filename=\"".len();
-        let name = std::str::from_utf8(&body[name..at("\"\r\n", name)])
-            .expect("text")
-            .to_owned();
-        let file = at("\r\n\r\n", at("filename=\"", 0)) + 4;
-        let end = at(&format!("\r\n--{boundary}--\r\n"), file);
-        self.store(id, &name, &body[file..end])
+        let headers = Vec::new();
+        Reply {
+            status,
+            headers,
+            body,
+        }
+        .with("ETag", "\"65f0-400\"")
     }
 
     fn update(&mut self, id: ContentId, request: &Seen) -> Reply {
@@ -480,7 +507,7 @@ impl State {
             // The repetition of the last update.
             return Reply::json(200, &self.receipt(id));
         }
-        if condition != current {
+        if !condition.is_empty() && condition != current {
             return refuse(Code::PreconditionFailed);
         }
         let name = name.unwrap_or_else(|| content.filename.clone());
@@ -654,6 +681,30 @@ fn stats() -> Reply {
         200,
         &json!({"nodes": {"node1": node, "node2": null}, "total": node}),
     )
+}
+
+/// The fields of a form: their names, their file names and their bytes.
+fn parts(body: &[u8], boundary: &str) -> Vec<(String, Option<String>, Vec<u8>)> {
+    let find = |text: &str, from: usize| {
+        let mut windows = body[from..].windows(text.len());
+        let found = windows.position(|part| part == text.as_bytes());
+        from + found.unwrap_or_else(|| panic!("no {text:?} in the form"))
+    };
+    let (opening, mut parts) = (format!("--{boundary}"), Vec::new());
+    let mut at = find(&opening, 0) + opening.len();
+    while !body[at..].starts_with(b"--") {
+        let head_end = find("\r\n\r\n", at);
+        let head = std::str::from_utf8(&body[at..head_end]).expect("text");
+        let value = |name: &str| {
+            let (_, rest) = head.split_once(&format!(" {name}=\""))?;
+            Some(rest.split('"').next().expect("a quote").to_owned())
+        };
+        let end = find(&format!("\r\n{opening}"), head_end + 2);
+        let bytes = body[(head_end + 4).min(end)..end].to_vec();
+        parts.push((value("name").expect("a name"), value("filename"), bytes));
+        at = end + 2 + opening.len();
+    }
+    parts
 }
 
 /// An answer.

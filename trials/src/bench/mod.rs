@@ -8,6 +8,7 @@ pub mod outage;
 pub mod probe;
 pub mod restart;
 pub mod small;
+pub mod standard;
 pub mod steady;
 mod stream;
 pub mod watch;

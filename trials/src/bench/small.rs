@@ -50,7 +50,10 @@ struct Latency {
 }
 
 /// Waits until there is a place for uploads: a leader whose copies are in sync.
-async fn takes_uploads(client: &reqwest::Client, url: &str) -> anyhow::Result<()> {
+///
+/// # Errors
+/// When there is none within half a minute.
+pub(crate) async fn takes_uploads(client: &reqwest::Client, url: &str) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let place = client.get(format!("{url}{}", routes::STORE)).send().await?;
@@ -126,7 +129,7 @@ pub async fn run(bench: &Bench, seconds: u32) -> anyhow::Result<Vec<Figure>> {
 }
 
 /// What must be reached: 5,000 a second, or less where a sync and a commit take their time.
-fn allowed_uploads(sync_ms: f64, commit_ms: f64) -> f64 {
+pub(crate) fn allowed_uploads(sync_ms: f64, commit_ms: f64) -> f64 {
     let each_s = (sync_ms + commit_ms + OWN_MS) / 1000.0;
     UPLOADS_MIN.min(SHARE * f64::from(CONCURRENCY) / each_s)
 }

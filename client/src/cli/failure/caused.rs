@@ -203,7 +203,7 @@ impl Caused for BenchError {
             BenchError::Refused { code, .. } => code.map_or(Kind::Failure, kind_of),
             BenchError::Ids { .. } | BenchError::Probe { .. } => Kind::Local,
             BenchError::NoContent => Kind::Usage,
-            BenchError::NoLeader(_) => Kind::Unavailable,
+            BenchError::NoLeader(_) | BenchError::Upload(_) => Kind::Unavailable,
             BenchError::Runtime(_) | BenchError::Thread => Kind::Failure,
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::BenchError;
+use crate::bench::BenchError;
 
 /// One write: a page, as small a write as a disk makes.
 const WRITE_BYTES: usize = 4096;

@@ -21,6 +21,9 @@ const ONE_WRITE_BYTES_MAX: usize = 64 * 1024;
 /// What is kept of an answer: a page of places, or an error.
 const KEPT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// How long a connection may take to come about.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
 /// How long one exchange may take.
 const EXCHANGE_MAX: Duration = Duration::from_secs(60);
 
@@ -143,7 +146,7 @@ impl Connection {
             stream.set_nodelay(true)?;
             Ok(stream)
         };
-        match tokio::time::timeout(super::CONNECT_MAX, connect).await {
+        match tokio::time::timeout(CONNECT_MAX, connect).await {
             Ok(Ok(stream)) => {
                 let (output, input) = (Vec::new(), vec![0; BUFFER_BYTES]);
                 Ok(Connection {
