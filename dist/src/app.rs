@@ -23,7 +23,7 @@ use crate::controller::{Controller, Policy};
 use crate::coordinator::{Coordinator, CoordinatorError, ZooKeeperError, open_zookeeper};
 use crate::http;
 use crate::lister::Lister;
-use crate::members::{Members, Poller};
+use crate::members::{Herald, Members, Poller};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
 use crate::setback::Setbacks;
@@ -31,6 +31,9 @@ use crate::setback::Setbacks;
 /// The board is exchanged, the office kept and the register read so often in a session: one lost
 /// round must not cost the office.
 const TICKS_PER_SESSION: u32 = 6;
+
+/// A node whose session just ended is silent for more than one by then.
+const JUST_AFTER: Duration = Duration::from_millis(1);
 
 /// Nodes speak twice a second; a client that lists page by page thinks longer.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -184,17 +187,31 @@ fn serve(
 /// exchange does not wait for it.
 async fn tick(shared: Arc<Shared>, begun: BTreeMap<ShardNo, Position>) {
     let (exchanged, heard) = watch::channel(Instant::now());
-    tokio::join!(exchange(&shared, exchanged), decide(&shared, heard, &begun));
+    let cluster = shared.identity.cluster;
+    let herald = Herald::new(
+        Arc::clone(&shared.members),
+        Arc::clone(&shared.peer),
+        cluster,
+    );
+    tokio::join!(
+        herald.run(),
+        exchange(&shared, exchanged),
+        decide(&shared, heard, &begun)
+    );
 }
 
+/// A node whose session ends is looked at just then: its shards wait for that.
 async fn exchange(shared: &Shared, exchanged: watch::Sender<Instant>) {
-    let mut ticks = tokio::time::interval(shared.session / TICKS_PER_SESSION);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let pause = shared.session / TICKS_PER_SESSION;
     loop {
-        ticks.tick().await;
+        let begun = Instant::now();
         if shared.exchange_once().await {
             exchanged.send_replace(Instant::now());
         }
+        let next = begun + pause;
+        let silence = shared.members.next_silence(begun);
+        let due = silence.map_or(next, |silence| next.min(silence + JUST_AFTER));
+        tokio::time::sleep_until(due.into()).await;
     }
 }
 

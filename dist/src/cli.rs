@@ -1,5 +1,7 @@
 //! The command line of the program `dist`.
 
+use std::time::Duration;
+
 use clap::{Parser, Subcommand};
 use dist::coordinator::ZooKeeperAddress;
 use dist::{Config, POLL_DEFAULT};
@@ -10,13 +12,15 @@ use service::program::cores;
 use service::settings::Settings;
 use uuid::Uuid;
 use wire::NodeName;
-use wire::limits::SESSION_DEFAULT;
+use wire::limits::{SESSION_DEFAULT, SESSION_MAX, SESSION_MIN};
 use wire::nodes_file::{NodesFile, ServiceAddress};
 
 const DEFAULTS: Defaults = Defaults {
     name: "dist",
     port: 8000,
 };
+
+const SESSION: &str = "a number of seconds from 0.5 to 60";
 
 const COPIES: &str = "a number of copies from 1 to 5";
 
@@ -37,6 +41,10 @@ struct Flags {
     /// How many nodes keep each content, 1 to 5 [env: COPIES] [default: of nodes.yml, or 2]
     #[arg(long, global = true, value_name = "N")]
     copies: Option<String>,
+    /// How many seconds a node may be silent before it counts as dead, 0.5 to 60 [env: SESSION]
+    /// [default: 3]
+    #[arg(long, global = true, value_name = "SECONDS")]
+    session: Option<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -108,6 +116,7 @@ fn order(flags: Flags, environment: &Environment) -> Result<Order, SettingError>
     let coordinator =
         environment.given("--coordinator", flags.coordinator.as_deref(), "COORDINATOR")?;
     let copies = environment.given("--copies", flags.copies.as_deref(), "COPIES")?;
+    let session = environment.given("--session", flags.session.as_deref(), "SESSION")?;
     let file = settings.nodes_file.as_ref();
     let nodes = file.into_iter().flat_map(NodesFile::storage_nodes);
     let others = file
@@ -131,12 +140,20 @@ fn order(flags: Flags, environment: &Environment) -> Result<Order, SettingError>
                 None => file.and_then(|file| file.copies).unwrap_or_default(),
             },
             access: settings.access,
-            session: SESSION_DEFAULT,
+            session: session.as_ref().map_or(Ok(SESSION_DEFAULT), read_session)?,
             poll: POLL_DEFAULT,
             workers: cores(),
         },
         log: settings.log,
     })
+}
+
+fn read_session(given: &Given) -> Result<Duration, SettingError> {
+    let seconds: f64 = given.parse(SESSION)?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|session| (SESSION_MIN..=SESSION_MAX).contains(session))
+        .ok_or_else(|| given.refuse(format!("is not {SESSION}")))
 }
 
 /// The value itself is not repeated: it may hold a password.
@@ -177,6 +194,7 @@ nodes:
         assert_eq!(file.config.database_url, "sqlite://data/catalog.db");
         assert_eq!(file.config.coordinator, None);
         assert_eq!(file.config.copies.get(), 3);
+        assert_eq!(file.config.session, SESSION_DEFAULT);
         assert_eq!(file.nodes.len(), 1);
         assert_eq!(file.other_distributors, ["http://127.0.0.1:7001"]);
 
@@ -185,6 +203,7 @@ nodes:
             ("DATABASE_URL", "postgres://h/d"),
             ("COORDINATOR", "zookeeper://zk1,zk2:2182"),
             ("COPIES", "4"),
+            ("SESSION", "1.5"),
             ("CLUSTER_KEY", "c"),
             ("LOG", "debug"),
         ];
@@ -195,6 +214,7 @@ nodes:
         let expected = "zookeeper://zk1:2181,zk2:2182/acequia";
         assert_eq!(coordinator.to_string(), expected);
         assert_eq!(environment.config.copies.get(), 4);
+        assert_eq!(environment.config.session, Duration::from_millis(1500));
         assert_eq!(environment.config.access.cluster_key.as_deref(), Some("c"));
         assert_eq!(environment.log.value, "debug");
         assert_eq!(environment.other_distributors, ["http://127.0.0.1:7000"]);
@@ -245,6 +265,18 @@ nodes:
         );
         let error = read(&[], &[("COPIES", "x")]).expect_err("is no number");
         assert!(error.to_string().starts_with("COPIES: `x`"), "{error}");
+    }
+
+    // If this fails, a typo has nodes taken for dead while they are well, or never.
+    #[test]
+    fn a_session_that_cannot_be_is_refused() {
+        for value in ["0.4", "61", "-1", "NaN", "1s"] {
+            let error = read(&[], &[("SESSION", value)]).expect_err(value);
+            let expected = format!("SESSION: `{value}` is not a number of seconds from 0.5 to 60");
+            assert_eq!(error.to_string(), expected);
+        }
+        let shortest = read(&["--session", "0.5"], &[]).expect("is read");
+        assert_eq!(shortest.config.session, SESSION_MIN);
     }
 
     // If this fails, a program that was told to rebuild serves, or the other way round.

@@ -10,11 +10,15 @@ use service::access::Access;
 use wire::content::ContentRow;
 use wire::error::ErrorBody;
 use wire::membership::NodesAnswer;
+use wire::shard::ShardNews;
 use wire::stats::NodeStats;
 use wire::{ContentId, routes};
 
 /// A node that needs longer for its statistics is not used.
 const STATS_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// News are old after that: the next heartbeat has them.
+const NEWS_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A change waits for a disk, and for its listing.
 const CALL_TIME_MAX: Duration = Duration::from_secs(10);
@@ -94,6 +98,21 @@ impl Peer {
             });
         }
         parse(&url, &body)
+    }
+
+    /// Tells a node of a newer shard record.
+    pub(crate) async fn tell(&self, base: &str, news: &ShardNews) -> Result<(), CallError> {
+        let url = routes::shard(base, news.record.shard);
+        let request = self.request(Method::POST, &url, NEWS_TIME_MAX, "news");
+        let sent = request.json(news).send().await;
+        let status = sent.map_err(|error| name(&url, &error))?.status();
+        match status.is_success() {
+            true => Ok(()),
+            false => Err(CallError::Unreadable {
+                url,
+                detail: status.to_string(),
+            }),
+        }
     }
 
     /// Which cluster another distributor serves; none if it says so in no known way.

@@ -35,7 +35,11 @@ use crate::scrub::{self, Scrubs};
 
 /// How long running requests may take to end when the node stops, in seconds. A container engine
 /// kills what has not ended in ten.
-const DRAIN_S: u64 = 8;
+const DRAIN_S: u64 = 5;
+
+/// How long a node that stops goes on answering after nobody is sent here any more: distributors
+/// tell each other within half a second, and who was sent here just before comes within as much.
+const PARTING_TIME: Duration = Duration::from_millis(1_000);
 
 /// How long an idle connection is kept; longer than the pause between a program's requests, and
 /// than the usual minute of a proxy in front.
@@ -128,7 +132,8 @@ impl Running {
         &self.url
     }
 
-    /// Lays leaderships down, stops accepting, lets running requests end within seconds, syncs and
+    /// Lays leaderships down, lets the leaders that it follows go on without it, serves those who
+    /// are on their way here, stops accepting, lets running requests end within seconds, syncs and
     /// ends.
     pub async fn stop(self) {
         let Parts {
@@ -139,7 +144,14 @@ impl Running {
             lister,
             sampler,
         } = self.parts;
-        driver.handle().hand_over().await;
+        let handle = driver.handle();
+        handle.presence().part();
+        let parted = tokio::time::Instant::now();
+        handle.hand_over().await;
+        handle.say_farewell().await;
+        if handle.table().has_others() {
+            tokio::time::sleep_until(parted + PARTING_TIME).await;
+        }
         links.end();
         self.server.stop(true).await;
         match self.serving.await {

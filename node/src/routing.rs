@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use wire::limits::SESSION_DEFAULT;
 use wire::membership::ShardMap;
+use wire::shard::ShardRecord;
 use wire::{ContentId, NodeName};
 
 use crate::clock;
@@ -14,6 +16,13 @@ use crate::node::Node;
 /// How long after its id was minted a content may be in a shard that this node has not heard of:
 /// the shard map is half a second old at most, and clocks differ.
 const SHARD_NEWS: Duration = Duration::from_secs(10);
+
+/// How long a request waits for the end of a change of leaders: as long as a change that a leader
+/// has taken waits for its set.
+const UNSETTLED_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether the change is over.
+const UNSETTLED_LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Why this node does not answer for a content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +36,46 @@ pub(crate) enum Misrouted {
 }
 
 impl Node {
+    /// Waits while it is not settled who leads the content's shard, if this node has a part in that:
+    /// a request that was sent on at such a moment would go in circles, or to a node that is gone.
+    pub(crate) async fn settled(&self, id: ContentId) {
+        let shard = id.shard();
+        let until = Instant::now() + UNSETTLED_TIME_MAX;
+        loop {
+            let replica = self.handle.table().replica(shard);
+            let Some(replica) = replica.filter(|replica| replica.is_unsettled()) else {
+                return;
+            };
+            if Instant::now() >= until {
+                return;
+            }
+            if matches!(replica.standing, Standing::Leading | Standing::Elected) {
+                self.handle.needs_commit(shard);
+            }
+            sleep(UNSETTLED_LOOK_EVERY).await;
+        }
+    }
+
+    /// As [`Node::route_read`], once it is settled who leads.
+    pub(crate) async fn find_reader(&self, id: ContentId) -> Result<Arc<ReplicaView>, Misrouted> {
+        if let Ok(replica) = self.route_read(id) {
+            return Ok(replica);
+        }
+        self.settled(id).await;
+        self.route_read(id)
+    }
+
+    /// As [`Node::route_write`], once it is settled who leads.
+    pub(crate) async fn find_leader(&self, id: ContentId) -> Result<Arc<ReplicaView>, Misrouted> {
+        if let Ok(replica) = self.route_write(id) {
+            return Ok(replica);
+        }
+        self.settled(id).await;
+        self.route_write(id)
+    }
+
     /// The replica that serves reads of this content here.
-    pub(crate) fn route_read(&self, id: ContentId) -> Result<Arc<ReplicaView>, Misrouted> {
+    fn route_read(&self, id: ContentId) -> Result<Arc<ReplicaView>, Misrouted> {
         let shard = id.shard();
         match self.handle.table().replica(shard) {
             Some(replica) if replica.is_readable() && !replica.gauge.is_pending(id) => Ok(replica),
@@ -41,7 +88,7 @@ impl Node {
     }
 
     /// The replica that takes changes of this content here.
-    pub(crate) fn route_write(&self, id: ContentId) -> Result<Arc<ReplicaView>, Misrouted> {
+    fn route_write(&self, id: ContentId) -> Result<Arc<ReplicaView>, Misrouted> {
         match self.handle.table().replica(id.shard()) {
             Some(replica) if replica.is_leading() => Ok(replica),
             Some(replica) if replica.standing == Standing::Poisoned => Err(Misrouted::NoLeader),
@@ -51,10 +98,10 @@ impl Node {
 
     /// The replica that takes this content here if it is a new one: also one whose leader is about
     /// to begin, since nothing of the content needs to be read first.
-    pub(crate) fn route_create(&self, id: ContentId) -> Result<Arc<ReplicaView>, Misrouted> {
+    pub(crate) async fn find_creator(&self, id: ContentId) -> Result<Arc<ReplicaView>, Misrouted> {
         match self.handle.table().replica(id.shard()) {
             Some(replica) if replica.standing == Standing::Elected => Ok(replica),
-            _ => self.route_write(id),
+            _ => self.find_leader(id).await,
         }
     }
 
@@ -82,17 +129,27 @@ impl Node {
             .at
             .is_some_and(|at| at.elapsed() < SESSION_DEFAULT);
         let age = Duration::from_millis(clock::now_ms().saturating_sub(id.time_ms()));
-        elsewhere(&confirmed.map, &self.name, id, fresh && age > SHARD_NEWS)
+        let held = self.handle.table().replica(id.shard());
+        let obeyed = held.as_ref().and_then(|replica| replica.record.as_ref());
+        let known = (&*confirmed.map, obeyed);
+        elsewhere(known, &self.name, id, fresh && age > SHARD_NEWS)
     }
 }
 
-/// Who answers for `id` by the map. `complete` says that the map surely names its shard, if there
-/// is one.
-fn elsewhere(map: &ShardMap, me: &NodeName, id: ContentId, complete: bool) -> Misrouted {
+/// Who answers for `id` by the map, or by the record that this node obeys, whichever is newer.
+/// `complete` says that the map surely names its shard, if there is one.
+fn elsewhere(
+    (map, obeyed): (&ShardMap, Option<&ShardRecord>),
+    me: &NodeName,
+    id: ContentId,
+    complete: bool,
+) -> Misrouted {
     let found = map
         .shards
         .binary_search_by_key(&id.shard(), |record| record.shard);
-    let Some(record) = found.ok().map(|index| &map.shards[index]) else {
+    let mapped = found.ok().map(|index| &map.shards[index]);
+    let newest = mapped.into_iter().chain(obeyed);
+    let Some(record) = newest.max_by_key(|record| record.revision()) else {
         return if complete {
             Misrouted::NoShard
         } else {
@@ -164,7 +221,7 @@ mod tests {
         };
         let ask = |shard, complete| {
             elsewhere(
-                &map,
+                (&map, None),
                 &name("node1"),
                 ContentId::mint(ShardNo(shard), 1, 1),
                 complete,
@@ -179,5 +236,36 @@ mod tests {
         assert_eq!(ask(5, true), Misrouted::NoLeader);
         assert_eq!(ask(4, true), Misrouted::NoShard);
         assert_eq!(ask(4, false), Misrouted::NoLeader);
+    }
+
+    // If this fails, a node that has just handed a shard over sends its clients back to itself.
+    #[test]
+    fn what_is_obeyed_counts_before_an_older_map() {
+        let address = |url: &str| NodeAddress {
+            internal_url: String::new(),
+            public_url: url.to_owned(),
+        };
+        let map = ShardMap {
+            shards: vec![record(1, Some("node1"))],
+            nodes: [
+                (name("node2"), address("http://2")),
+                (name("node3"), address("http://3")),
+            ]
+            .into(),
+        };
+        let id = ContentId::mint(ShardNo(1), 1, 1);
+        let mut obeyed = record(1, Some("node2"));
+        obeyed.version = 2;
+        let ask = |obeyed: &ShardRecord| elsewhere((&map, Some(obeyed)), &name("node1"), id, true);
+        assert_eq!(ask(&obeyed), Misrouted::Elsewhere("http://2".to_owned()));
+        let older = ShardRecord {
+            version: 0,
+            ..record(1, Some("node3"))
+        };
+        assert_eq!(
+            ask(&older),
+            Misrouted::NoLeader,
+            "the map says that it leads itself"
+        );
     }
 }

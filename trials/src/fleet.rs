@@ -1,4 +1,4 @@
-//! The processes of a cluster: a distributor and storage nodes, each on an address that it keeps.
+//! The processes of a cluster: distributors and storage nodes, each on an address that it keeps.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,8 @@ use crate::service::{Recipe, Service};
 /// How long services may take to find together.
 const TOGETHER_TIME_MAX: Duration = Duration::from_secs(30);
 
+const LOOPBACK: &str = "127.0.0.1";
+
 /// What a fleet is made of.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
@@ -31,6 +33,10 @@ pub struct Plan {
     pub places: Option<Vec<Place>>,
     /// Settings of the nodes, by environment variable.
     pub node_settings: Vec<(&'static str, String)>,
+    /// Distributors beside the first; they need a database that they share.
+    pub more_distributors: u16,
+    /// How long a node may be silent; none for the services' own default.
+    pub session: Option<Duration>,
 }
 
 /// Where a service runs.
@@ -42,9 +48,10 @@ pub struct Place {
     pub runner: (&'static str, String),
 }
 
-/// A cluster of processes. Place 0 is the distributor, the nodes follow.
+/// A cluster of processes. Place 0 is a distributor, the nodes follow, then the other distributors.
 pub struct Fleet {
     folder: PathBuf,
+    nodes: usize,
     services: Vec<Option<Service>>,
     recipes: Vec<Recipe>,
     client: reqwest::Client,
@@ -60,12 +67,17 @@ impl Fleet {
         let services = recipes.iter().map(|_| None).collect();
         let mut fleet = Fleet {
             folder: plan.folder.clone(),
+            nodes: plan.nodes.into(),
             services,
             recipes,
             client: http::client()?,
         };
         for place in 0..fleet.services.len() {
             fleet.spawn(place)?;
+            // The first one makes the catalog.
+            if let Some(service) = fleet.services[place].as_mut().filter(|_| place == 0) {
+                service.ready(&fleet.client).await?;
+            }
         }
         fleet.together().await?;
         Ok(fleet)
@@ -78,18 +90,32 @@ impl Fleet {
 
     /// How many copies there are of everything: as many as by default.
     pub fn copies(&self) -> u64 {
-        let nodes = u16::try_from(self.recipes.len() - 1).unwrap_or(u16::MAX);
+        let nodes = u16::try_from(self.nodes).unwrap_or(u16::MAX);
         u64::from(Copies::default_on(nodes).get())
     }
 
-    /// The distributor's base URI.
+    /// The first distributor's base URI.
     pub fn url(&self) -> &str {
         &self.recipes[0].url
     }
 
+    /// All distributors' base URIs.
+    pub fn distributor_urls(&self) -> Vec<&str> {
+        let others = &self.recipes[1 + self.nodes..];
+        let all = std::iter::once(&self.recipes[0]).chain(others);
+        all.map(|recipe| recipe.url.as_str()).collect()
+    }
+
     /// The nodes' base URIs.
     pub fn node_urls(&self) -> impl Iterator<Item = &str> {
-        self.recipes[1..].iter().map(|recipe| recipe.url.as_str())
+        self.recipes[self.node_places()]
+            .iter()
+            .map(|recipe| recipe.url.as_str())
+    }
+
+    /// The places of the nodes.
+    pub fn node_places(&self) -> std::ops::Range<usize> {
+        1..1 + self.nodes
     }
 
     /// The service at a place, if it runs.
@@ -150,8 +176,8 @@ impl Fleet {
     /// # Errors
     /// When one does not end with success.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        for service in self.services.drain(..).rev().flatten() {
-            service.stop().await?;
+        for place in self.node_places().chain(0..self.size()) {
+            self.stop_one(place).await?;
         }
         Ok(())
     }
@@ -164,8 +190,12 @@ impl Fleet {
         for service in self.services.iter_mut().flatten() {
             service.ready(&self.client).await?;
         }
-        let running = self.services[1..].iter().flatten().count();
-        nodes_up(&self.client, self.url(), running).await
+        let nodes = self.services[self.node_places()].iter();
+        let running = nodes.flatten().count();
+        for url in self.distributor_urls() {
+            nodes_up(&self.client, url, running).await?;
+        }
+        Ok(())
     }
 }
 
@@ -204,36 +234,51 @@ fn usable(answer: &NodesAnswer) -> usize {
 
 fn recipes(binaries: &Binaries, plan: &Plan) -> anyhow::Result<Vec<Recipe>> {
     std::fs::create_dir_all(&plan.folder)?;
-    let ports = free_ports(usize::from(plan.nodes) + 1)?;
+    let nodes = usize::from(plan.nodes);
+    let ports = free_ports(1 + nodes + usize::from(plan.more_distributors))?;
     let mut recipes = Vec::new();
-    for (place, port) in ports.into_iter().enumerate() {
-        let mut own = match recipes.first() {
-            None => of_the_distributor(plan),
-            Some(Recipe { url, .. }) => [("DIST_URL", url.clone())]
+    for (place, port) in ports.iter().enumerate() {
+        let name = match place {
+            0 => "dist".to_owned(),
+            number if number <= nodes => format!("node{number}"),
+            number => format!("dist{}", number - nodes + 1),
+        };
+        let mut own = match name.starts_with("dist") {
+            true => of_a_distributor(plan),
+            false => [("DIST_URL", distributors(plan, &ports))]
                 .into_iter()
                 .chain(plan.node_settings.iter().cloned())
                 .collect(),
         };
-        let name = match place {
-            0 => "dist".to_owned(),
-            number => format!("node{number}"),
-        };
         own.push(("DATA_DIR", plan.folder.join(&name).display().to_string()));
         let place = plan.places.as_ref().map(|places| &places[place]);
-        recipes.push(recipe(binaries, &plan.folder, (&name, port, place), own)?);
+        recipes.push(recipe(binaries, &plan.folder, (&name, *port, place), own)?);
     }
     Ok(recipes)
 }
 
-fn of_the_distributor(plan: &Plan) -> Vec<(&'static str, String)> {
+/// The base URIs of all distributors, as nodes are told them.
+fn distributors(plan: &Plan, ports: &[u16]) -> String {
+    let places = ports.iter().enumerate();
+    let theirs = places.filter(|(place, _)| *place == 0 || *place > usize::from(plan.nodes));
+    let urls = theirs.map(|(place, port)| {
+        let host = plan.places.as_ref().map(|places| &*places[place].host);
+        format!("http://{}:{port}", host.unwrap_or(LOOPBACK))
+    });
+    urls.collect::<Vec<_>>().join(",")
+}
+
+fn of_a_distributor(plan: &Plan) -> Vec<(&'static str, String)> {
     let catalog = match &plan.database_url {
         Some(url) => url.clone(),
         None => format!("sqlite://{}", plan.folder.join("catalog.db").display()),
     };
     let coordinator = plan.coordinator.iter();
+    let session = plan.session.iter();
     [("DATABASE_URL", catalog)]
         .into_iter()
         .chain(coordinator.map(|url| ("COORDINATOR", url.clone())))
+        .chain(session.map(|session| ("SESSION", session.as_secs_f64().to_string())))
         .collect()
 }
 
@@ -243,8 +288,9 @@ fn recipe(
     (name, port, place): (&str, u16, Option<&Place>),
     own: Vec<(&'static str, String)>,
 ) -> anyhow::Result<Recipe> {
-    let binary = binaries.path(if name == "dist" { "dist" } else { "node" })?;
-    let host = place.map_or("127.0.0.1", |place| &place.host);
+    let is_distributor = name.starts_with("dist");
+    let binary = binaries.path(if is_distributor { "dist" } else { "node" })?;
+    let host = place.map_or(LOOPBACK, |place| &place.host);
     let mut environment = vec![
         ("NODE_NAME", name.to_owned()),
         ("HOST", host.to_owned()),

@@ -9,6 +9,7 @@ pub mod command;
 pub mod disks;
 pub mod fleet;
 pub mod http;
+pub mod load;
 pub mod network;
 pub mod passage;
 pub mod servers;

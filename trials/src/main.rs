@@ -170,6 +170,39 @@ enum Measurement {
         #[command(flatten)]
         place: Place,
     },
+    /// Leaders are killed (`kill -9`) under load: when writes go on
+    Failover {
+        /// How many
+        #[arg(long, default_value_t = 100)]
+        kills: u32,
+        /// How long a node may be silent, in seconds
+        #[arg(long, default_value_t = 1.0)]
+        session: f64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Nodes are stopped and drained under load: how long writes wait
+    Handover {
+        /// How often each node is
+        #[arg(long, default_value_t = 5)]
+        rounds: u32,
+        /// How long a node may be silent, in seconds
+        #[arg(long, default_value_t = 3.0)]
+        session: f64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Every service is restarted in turn, under load: no request fails
+    Rolling {
+        /// How often each is
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+        /// How long a node may be silent, in seconds
+        #[arg(long, default_value_t = 3.0)]
+        session: f64,
+        #[command(flatten)]
+        place: Place,
+    },
     /// How soon a deleted content's space is free
     Delete {
         /// How large
@@ -330,6 +363,9 @@ impl Measurement {
             | Measurement::Large { place, .. }
             | Measurement::CatchUp { place, .. }
             | Measurement::Steady { place, .. }
+            | Measurement::Failover { place, .. }
+            | Measurement::Handover { place, .. }
+            | Measurement::Rolling { place, .. }
             | Measurement::Delete { place, .. } => Some(place),
             Measurement::Outage { .. } | Measurement::Restore { .. } => None,
         }
@@ -358,6 +394,15 @@ impl Measurement {
                 ..
             } => bench::outage::run(bench, (server, how), Duration::from_secs(seconds)).await,
             Measurement::Restore { rounds, .. } => bench::outage::restore::run(bench, rounds).await,
+            Measurement::Failover { kills, session, .. } => {
+                bench::failover::run(bench, kills, session).await
+            }
+            Measurement::Handover {
+                rounds, session, ..
+            } => bench::handover::run(bench, rounds, session).await,
+            Measurement::Rolling {
+                rounds, session, ..
+            } => bench::rolling::run(bench, rounds, session).await,
             Measurement::Steady { minutes, .. } => {
                 bench::steady::run(bench, Duration::from_secs(60 * minutes)).await
             }

@@ -83,3 +83,9 @@ pub const STORAGE_PERCENT_STORED_MAX: f64 = 95.0;
 
 /// How long a node may be silent before it counts as dead (a session).
 pub const SESSION_DEFAULT: Duration = Duration::from_secs(3);
+
+/// The shortest session: its heartbeats, six in each, survive a busy moment of the machine.
+pub const SESSION_MIN: Duration = Duration::from_millis(500);
+
+/// The longest: nobody waits longer for another leader.
+pub const SESSION_MAX: Duration = Duration::from_secs(60);

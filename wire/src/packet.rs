@@ -24,6 +24,7 @@
 //! | 6 records | commit, lease_ms, and for each record: covers_from, length (4 bytes), the record |
 //! | 7 commit | commit, lease_ms |
 //! | 8 ack | synced, free_bytes |
+//! | 9 farewell | nothing |
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -92,6 +93,7 @@ pub fn encode(packet: &Packet) -> Vec<Bytes> {
         }
         Message::Commit { commit, lease_ms } => put(&mut body, &[commit.0, *lease_ms], 7),
         Message::Ack { synced, free_bytes } => put(&mut body, &[synced.0, *free_bytes], 8),
+        Message::Farewell => 9,
     };
     let length = HEAD_BYTES + body.len() + records.iter().map(Bytes::len).sum::<usize>();
     let mut bytes = BytesMut::with_capacity(LENGTH_BYTES + HEAD_BYTES + body.len());
@@ -217,6 +219,7 @@ fn decode(mut bytes: Bytes) -> Result<Packet, DecodePacketError> {
             synced: Lsn(synced),
             free_bytes,
         }),
+        9 => bytes.is_empty().then_some(Message::Farewell),
         0 => None,
         _ => return Err(DecodePacketError::Kind(kind)),
     };

@@ -48,7 +48,7 @@ pub const REBALANCE: &str = "/rebalance";
 pub const HEARTBEAT: &str = "/nodes/{name}/heartbeat";
 /// A distributor's: every shard's record.
 pub const SHARDS: &str = "/shards";
-/// A distributor's: one shard's record.
+/// A distributor's: one shard's record. A node's: a newer one is told.
 pub const SHARD: &str = "/shards/{shard}";
 /// Both: statistics.
 pub const STATS: &str = "/stats";
@@ -116,7 +116,7 @@ pub fn link(base: &str) -> String {
     format!("{base}/link")
 }
 
-/// A distributor's `/shards/{shard}`.
+/// A distributor's or a node's `/shards/{shard}`.
 pub fn shard(base: &str, shard: ShardNo) -> String {
     format!("{base}/shards/{shard}")
 }

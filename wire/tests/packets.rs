@@ -82,6 +82,7 @@ fn any_message() -> impl Strategy<Value = Message> {
             synced: Lsn(synced),
             free_bytes
         }),
+        Just(Message::Farewell),
     ]
 }
 
@@ -148,7 +149,7 @@ fn unknown_versions_kinds_and_lengths_are_refused() {
         read(&[&changed])
     };
     assert_eq!(with(4, 2), Err(DecodePacketError::Version(2)));
-    assert_eq!(with(5, 9), Err(DecodePacketError::Kind(9)));
+    assert_eq!(with(5, 10), Err(DecodePacketError::Kind(10)));
     assert_eq!(with(5, 3), Err(DecodePacketError::Body(3)));
     assert_eq!(with(0, 35), Err(DecodePacketError::Length(35)));
     let long = u32::try_from(PACKET_BYTES_MAX + 1)

@@ -51,9 +51,9 @@ impl Client {
         id: ContentId,
         min_version: Option<u64>,
     ) -> Result<ContentItem, RequestError> {
-        let url = routes::content(self.endpoint.as_str(), id);
+        let path = routes::content("", id);
         let version = min_version.map(|version| ("min_version", version.to_string()));
-        self.get_json(&url, &version.into_iter().collect::<Vec<_>>())
+        self.get_json(&path, &version.into_iter().collect::<Vec<_>>())
             .await
     }
 
@@ -81,8 +81,8 @@ impl Client {
         id: ContentId,
         only: Option<Checksum>,
     ) -> Result<Receipt, DeleteError> {
-        let url = routes::content(self.endpoint.as_str(), id);
-        let delete = || async {
+        let delete = |base: String| async move {
+            let url = routes::content(&base, id);
             let mut request = self
                 .request(Method::DELETE, &url)
                 .timeout(SMALL_EXCHANGE_MAX);
@@ -99,8 +99,7 @@ impl Client {
     /// # Errors
     /// When no distributor answers.
     pub async fn nodes(&self) -> Result<NodesAnswer, RequestError> {
-        self.get_json(&format!("{}{}", self.endpoint, routes::NODES), &[])
-            .await
+        self.get_json(routes::NODES, &[]).await
     }
 
     /// Every node's statistics, and their sums.
@@ -108,8 +107,7 @@ impl Client {
     /// # Errors
     /// When no distributor answers.
     pub async fn stats(&self) -> Result<ClusterStats, RequestError> {
-        self.get_json(&format!("{}{}", self.endpoint, routes::STATS), &[])
-            .await
+        self.get_json(routes::STATS, &[]).await
     }
 }
 
@@ -130,8 +128,8 @@ impl Listing {
     }
 
     async fn read_page(&mut self) -> Result<(), RequestError> {
-        let url = format!("{}{}", self.client.endpoint, routes::CONTENT);
-        let page: ContentPage = self.client.get_json(&url, &self.query()).await?;
+        let query = self.query();
+        let page: ContentPage = self.client.get_json(routes::CONTENT, &query).await?;
         self.page = page.items.into();
         self.ended = page.next.is_none();
         self.after = page.next;

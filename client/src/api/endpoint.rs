@@ -1,7 +1,8 @@
-//! The base URI of a distributor, as a person types it.
+//! The base URI of a distributor, as a person types it; and several, of which one is asked.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reqwest::Url;
 
@@ -27,6 +28,41 @@ impl Endpoint {
     /// The base URI, without a slash at the end.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// The distributors of one cluster: the one that is asked, until it is away, and the others.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    all: Vec<Endpoint>,
+    turn: AtomicUsize,
+}
+
+impl Endpoints {
+    pub(super) fn new(first: Endpoint, others: Vec<Endpoint>) -> Self {
+        let all = std::iter::once(first).chain(others).collect();
+        let turn = AtomicUsize::new(0);
+        Endpoints { all, turn }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    /// The one that is asked at present, and its turn.
+    pub(super) fn current(&self) -> (usize, &Endpoint) {
+        let turn = self.turn.load(Ordering::Relaxed);
+        (turn, &self.all[turn % self.all.len()])
+    }
+
+    /// The one of this turn is away: the next one is asked, unless somebody has turned to it already.
+    pub(super) fn leave(&self, turn: usize) {
+        let next = turn.wrapping_add(1);
+        let turned = self
+            .turn
+            .compare_exchange(turn, next, Ordering::Relaxed, Ordering::Relaxed);
+        // An error means that another call was faster.
+        turned.ok();
     }
 }
 
@@ -58,6 +94,20 @@ impl fmt::Display for Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // If this fails, a distributor that is away is asked for ever, or one that is well is passed over.
+    #[test]
+    fn whoever_is_away_is_left_once() {
+        let at = |port: u16| Endpoint(format!("http://h:{port}"));
+        let endpoints = Endpoints::new(at(1), vec![at(2)]);
+        let (turn, first) = endpoints.current();
+        assert_eq!(*first, at(1));
+        endpoints.leave(turn);
+        endpoints.leave(turn);
+        assert_eq!(*endpoints.current().1, at(2), "both calls met the same one");
+        endpoints.leave(endpoints.current().0);
+        assert_eq!(*endpoints.current().1, at(1));
+    }
 
     // If this fails, a URL that works in a browser does not work here.
     #[test]

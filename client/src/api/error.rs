@@ -97,6 +97,23 @@ impl RequestError {
         }
     }
 
+    /// Whether nothing of the service itself was heard.
+    pub(super) fn is_away(&self) -> bool {
+        match self {
+            RequestError::Unreachable { .. }
+            | RequestError::Lost { .. }
+            | RequestError::Stalled { .. } => true,
+            RequestError::Foreign { status, .. } => matches!(status, 502..=504),
+            RequestError::Refused { .. } => false,
+        }
+    }
+
+    /// Whether it is over as soon as another node leads: nobody is there, or does not lead.
+    pub(super) fn is_of_leaders(&self) -> bool {
+        let codes = [Some(Code::NoLeader), Some(Code::WrongNode)];
+        matches!(self, RequestError::Unreachable { .. }) || codes.contains(&self.code())
+    }
+
     /// With `wrong_node`: the base URI of the shard's leader.
     pub fn leader(&self) -> Option<&str> {
         match self {

@@ -71,34 +71,48 @@ impl Client {
         })
     }
 
-    /// Gets a JSON answer, asking again while that can help.
+    /// Gets a distributor's JSON answer, asking again while that can help.
     pub(super) async fn get_json<T: DeserializeOwned>(
         &self,
-        url: &str,
+        path: &str,
         query: &[(&str, String)],
     ) -> Result<T, RequestError> {
-        self.retrying(|| async {
+        self.retrying(|base| async move {
+            let url = format!("{base}{path}");
             let prepare =
                 |request: RequestBuilder| request.query(query).timeout(SMALL_EXCHANGE_MAX);
-            read_json(self.send_read(url, prepare).await?, url).await
+            read_json(self.send_read(&url, prepare).await?, &url).await
         })
         .await
     }
 
-    /// Repeats an operation that is safe to repeat, while that can help.
-    pub(super) async fn retrying<T, F>(&self, operation: impl Fn() -> F) -> Result<T, RequestError>
+    /// Repeats what is asked of a distributor, given its base URI, and is safe to repeat, while that
+    /// can help. Where there are several, each that is away is followed by the next at once.
+    pub(super) async fn retrying<T, F>(
+        &self,
+        operation: impl Fn(String) -> F,
+    ) -> Result<T, RequestError>
     where
         F: Future<Output = Result<T, RequestError>>,
     {
         let mut attempts = self.attempts();
+        let mut away = 0;
         loop {
-            match operation().await {
+            let (turn, base) = self.endpoints.current();
+            let error = match operation(base.to_string()).await {
                 Ok(value) => return Ok(value),
-                Err(error) => {
-                    if error.remedy() == Remedy::GiveUp || !attempts.again(&error).await {
-                        return Err(error);
-                    }
+                Err(error) => error,
+            };
+            if error.is_away() {
+                away += 1;
+                self.endpoints.leave(turn);
+                if away < self.endpoints.count() {
+                    continue;
                 }
+            }
+            away = 0;
+            if error.remedy() == Remedy::GiveUp || !attempts.again(&error).await {
+                return Err(error);
             }
         }
     }

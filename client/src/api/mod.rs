@@ -23,6 +23,7 @@ use std::time::Duration;
 use reqwest::header::HeaderValue;
 
 pub use catalog::{DeleteError, Filter, Listing};
+use endpoint::Endpoints;
 pub use endpoint::{Endpoint, ParseEndpointError};
 pub use error::{RequestError, code_word};
 pub use meter::Meter;
@@ -49,7 +50,7 @@ const STALL_MAX: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
-    endpoint: Endpoint,
+    endpoints: Arc<Endpoints>,
     authorization: Option<HeaderValue>,
     budget: Arc<Budget>,
     patience: Duration,
@@ -60,6 +61,8 @@ pub struct Client {
 pub struct Options {
     /// The distributor's base URI.
     pub endpoint: Endpoint,
+    /// Those of the cluster's other distributors, asked in turn while the first is away.
+    pub others: Vec<Endpoint>,
     /// The cluster's access key, where it demands one.
     pub access_key: Option<String>,
     /// How long a call goes on trying while the cluster says that a retry can help.
@@ -82,6 +85,7 @@ impl Options {
     pub fn new(endpoint: Endpoint) -> Self {
         Options {
             endpoint,
+            others: Vec::new(),
             access_key: None,
             patience: retry::PATIENCE,
         }
@@ -101,16 +105,16 @@ impl Client {
         let authorization = options.access_key.as_deref().map(bearer).transpose()?;
         Ok(Client {
             http: http_client().map_err(ClientError::Http)?,
-            endpoint: options.endpoint,
+            endpoints: Arc::new(Endpoints::new(options.endpoint, options.others)),
             authorization,
             budget: Arc::new(Budget::default()),
             patience: options.patience,
         })
     }
 
-    /// The distributor's base URI.
+    /// The base URI of the distributor that is asked at present.
     pub fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
+        self.endpoints.current().1
     }
 }
 

@@ -35,12 +35,11 @@ impl Client {
     /// # Errors
     /// When no distributor answers, or no node can take the upload.
     pub async fn place(&self, size: Option<u64>) -> Result<Place, RequestError> {
-        let url = format!("{}{}", self.endpoint, routes::STORE);
         let query: Vec<_> = size
             .map(|size| ("size", size.to_string()))
             .into_iter()
             .collect();
-        self.get_json(&url, &query).await
+        self.get_json(routes::STORE, &query).await
     }
 
     /// Places for `count` uploads, good for a few seconds.
@@ -48,8 +47,8 @@ impl Client {
     /// # Errors
     /// As [`Client::place`].
     pub async fn places(&self, count: usize) -> Result<Vec<Place>, RequestError> {
-        let url = format!("{}{}", self.endpoint, routes::STORE);
-        let places: Places = self.get_json(&url, &[("count", count.to_string())]).await?;
+        let query = [("count", count.to_string())];
+        let places: Places = self.get_json(routes::STORE, &query).await?;
         Ok(places.items)
     }
 
@@ -66,7 +65,7 @@ impl Client {
             };
             let body = ErrorBody::new(Code::NoLeader, error.to_string(), "");
             let nobody = RequestError::Refused {
-                url: self.endpoint.to_string(),
+                url: self.endpoints.current().1.to_string(),
                 body: Box::new(body),
                 retry_after: None,
             };

@@ -22,10 +22,16 @@ pub const UNREACHABLE_PATIENCE: Duration = Duration::from_secs(3);
 
 const WAIT_FIRST: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// The longest wait for another leader: one is there a session after its predecessor died, and a
+/// request that comes much later makes users wait for nothing. To ask costs little.
+const LEADER_WAIT_MAX: Duration = Duration::from_millis(300);
+
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
-/// Retries that a process may have outstanding, and what a success gives back, in tenths.
-const BUDGET_MAX: u32 = 2_000;
+/// Retries that a process may have outstanding, and what a success gives back, in tenths. A change
+/// of leaders takes a dozen of every call that waits for it.
+const BUDGET_MAX: u32 = 10_000;
 const RETRY_COST: u32 = 10;
 const SUCCESS_REFUND: u32 = 1;
 
@@ -52,10 +58,10 @@ pub fn remedy(code: Code) -> Remedy {
     }
 }
 
-/// The wait before retry number `made` (from 0), between half and all of its doubling step;
-/// `random` is between 0 and 1.
-pub fn wait(made: u32, random: f64) -> Duration {
-    let step = WAIT_FIRST.saturating_mul(1 << made.min(16)).min(WAIT_MAX);
+/// The wait before retry number `made` (from 0), between half and all of its doubling step, which
+/// grows up to `longest`; `random` is between 0 and 1.
+fn wait(made: u32, random: f64, longest: Duration) -> Duration {
+    let step = WAIT_FIRST.saturating_mul(1 << made.min(16)).min(longest);
     step.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
 }
 
@@ -138,16 +144,28 @@ impl<'a> Attempts<'a> {
         } else {
             self.patience.min(UNREACHABLE_PATIENCE)
         };
-        let wait = match error.retry_after() {
-            Some(demanded) => demanded.min(RETRY_AFTER_MAX),
-            None => wait(self.made, rand::rng().random()),
-        };
+        let wait = self.wait(error, rand::rng().random());
         if self.since.elapsed() + wait > patience || !self.budget.take() {
             return false;
         }
         self.made += 1;
         tokio::time::sleep(wait).await;
         true
+    }
+
+    fn wait(&self, error: &RequestError, random: f64) -> Duration {
+        // Whoever names the leader knows one.
+        if error.leader().is_some() && self.made == 0 {
+            return Duration::ZERO;
+        }
+        // A service asks for whole seconds; of a change of leaders more is known.
+        if error.is_of_leaders() {
+            return wait(self.made, random, LEADER_WAIT_MAX);
+        }
+        match error.retry_after() {
+            Some(demanded) => demanded.min(RETRY_AFTER_MAX),
+            None => wait(self.made, random, WAIT_MAX),
+        }
     }
 }
 
@@ -176,6 +194,7 @@ mod tests {
     // If this fails, a struggling cluster is hammered, or a user waits for minutes.
     #[test]
     fn waits_double_are_random_and_end() {
+        let wait = |made, random| wait(made, random, WAIT_MAX);
         assert_eq!(wait(0, 0.0), Duration::from_millis(25));
         assert_eq!(wait(0, 1.0), Duration::from_millis(50));
         assert_eq!(wait(3, 1.0), Duration::from_millis(400));
@@ -188,7 +207,7 @@ mod tests {
     fn the_budget_ends_and_only_successes_refill_it() {
         let budget = Budget::default();
         let taken = (0..10_000).filter(|_| budget.take()).count();
-        assert_eq!(taken, 200);
+        assert_eq!(taken, 1_000);
         for _ in 0..9 {
             budget.refund();
         }
@@ -250,6 +269,30 @@ mod tests {
         let mut attempts = Attempts::new(&budget, PATIENCE).reached();
         while attempts.again(&error).await {}
         assert!(begun.elapsed() > PATIENCE - WAIT_MAX);
+    }
+
+    // If this fails, a user waits for seconds although another leader was there at once.
+    #[tokio::test(start_paused = true)]
+    async fn another_leader_is_asked_for_soon_and_often() {
+        let budget = Budget::default();
+        let mut attempts = Attempts::new(&budget, PATIENCE);
+        let nobody = refused(Code::NoLeader, Some(Duration::from_secs(1)));
+        for _ in 0..20 {
+            let asked = Instant::now();
+            assert!(attempts.again(&nobody).await);
+            assert!(asked.elapsed() <= LEADER_WAIT_MAX);
+        }
+        let mut body = wire::ErrorBody::new(Code::WrongNode, "m", "r");
+        body.leader = Some("http://n".to_owned());
+        let named = RequestError::Refused {
+            url: String::new(),
+            body: Box::new(body),
+            retry_after: None,
+        };
+        let asked = Instant::now();
+        let mut attempts = Attempts::new(&budget, PATIENCE);
+        assert!(attempts.again(&named).await && asked.elapsed() == Duration::ZERO);
+        assert!(attempts.again(&named).await && asked.elapsed() > Duration::ZERO);
     }
 
     // If this fails, the client comes back before the time that an overloaded node asked for.

@@ -52,15 +52,16 @@ struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "With every command")]
 struct Global {
-    /// The base URL of a distributor.
+    /// The base URL of a distributor; with commas between them of several, for when one is away.
     #[arg(
         long,
         env = "ACEQUIA_URL",
         default_value = "http://127.0.0.1:8000",
         global = true,
+        value_delimiter = ',',
         value_name = "URL"
     )]
-    url: Endpoint,
+    url: Vec<Endpoint>,
     /// The cluster's access key, where it demands one.
     #[arg(
         long,
@@ -76,6 +77,16 @@ struct Global {
     /// Show no progress bars.
     #[arg(long, short, global = true)]
     quiet: bool,
+}
+
+impl Global {
+    /// The first distributor's base URL: a measurement asks no other one.
+    fn first_url(&self) -> String {
+        self.url
+            .first()
+            .map(Endpoint::to_string)
+            .unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -172,7 +183,12 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
 
 impl Session {
     fn open(global: Global, ui: Ui) -> Result<Self, Failure> {
-        let mut options = Options::new(global.url);
+        let mut urls = global.url.into_iter();
+        let first = urls
+            .next()
+            .ok_or_else(|| Failure::new(Kind::Usage, "--url names no distributor"))?;
+        let mut options = Options::new(first);
+        options.others = urls.collect();
         options.access_key = global.access_key;
         let client = Client::new(options)
             .map_err(|error| Failure::caused("cannot set up the client", &error))?;

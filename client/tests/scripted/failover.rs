@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::api::{Client, Condition, Metadata, Meter, Prefix, ReadError, Source, Upload};
+use client::api::{Client, Condition, Metadata, Meter, Options, Prefix, ReadError, Source, Upload};
 use wire::{Code, ContentId};
 
 use crate::fake::{Fake, Fault};
@@ -171,4 +171,37 @@ async fn a_delete_is_repeated_until_somebody_leads() {
     }
     let deleted = client_of(&fake).delete(id, None).await;
     assert_eq!(deleted.expect("deletes").id, id);
+}
+
+// If this fails, one distributor that is restarted takes the whole cluster away from a client that
+// knows another.
+#[tokio::test]
+async fn another_distributor_is_asked_at_once() {
+    let fake = Fake::start();
+    let id = fake.put("x", b"hello");
+    let mut options = Options::new(nobody().parse().expect("a base URL"));
+    options.others = vec![fake.url.parse().expect("a base URL")];
+    let client = Client::new(options).expect("a client");
+    let begun = std::time::Instant::now();
+    assert_eq!(read(&client, id).await.expect("reads"), b"hello");
+    assert_eq!(client.delete(id, None).await.expect("deletes").id, id);
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "nobody is asked again"
+    );
+    assert_eq!(client.endpoint().as_str(), fake.url);
+}
+
+// If this fails, a user whose distributors are all restarting gets an error after one round.
+#[tokio::test]
+async fn all_distributors_are_asked_again_when_all_were_away() {
+    let (first, second) = (Fake::start(), Fake::start());
+    let id = second.put("x", b"hello");
+    first.fail("GET /content/", Fault::Drop);
+    second.fail("GET /content/", Fault::Drop);
+    first.mirror(&second, id);
+    let mut options = Options::new(first.url.parse().expect("a base URL"));
+    options.others = vec![second.url.parse().expect("a base URL")];
+    let client = Client::new(options).expect("a client");
+    assert_eq!(client.info(id, None).await.expect("answers").row.id, id);
 }

@@ -103,15 +103,21 @@ fn best(situation: Situation<'_>, members: &[Member]) -> Option<(Member, Uuid)> 
     });
     let best = living.min_by_key(|(member, _, report)| {
         let end = report.end;
-        let drains = situation.draining.contains(&member.node);
+        let leaves = situation.draining.contains(&member.node) || is_parting(situation, member);
         (
-            drains,
+            leaves,
             report.damaged,
             Reverse((end.epoch, end.lsn)),
             (*member).clone(),
         )
     });
     best.map(|(member, incarnation, _)| (member.clone(), incarnation))
+}
+
+/// Whether the member's process is about to end.
+fn is_parting(situation: Situation<'_>, member: &Member) -> bool {
+    let seen = situation.alive(&member.node);
+    seen.is_some_and(|seen| seen.heartbeat.parting)
 }
 
 /// The elected leads in the next epoch, with the living members of the old set. If those are too

@@ -147,6 +147,7 @@ mod tests {
                 public_url: "http://n".to_owned(),
                 replicas,
                 map_version: 0,
+                parting: false,
             },
             alive: true,
             silent_ms: 0,

@@ -43,7 +43,9 @@ impl Offers {
 /// Living nodes that may hold more, those with the most room first.
 pub(crate) fn by_room<'a>(situation: Situation<'a>) -> Vec<(&'a NodeName, &'a Seen)> {
     let usable = situation.nodes.iter();
-    let usable = usable.filter(|(name, seen)| seen.alive && !situation.draining.contains(*name));
+    let usable = usable.filter(|(name, seen)| {
+        seen.alive && !seen.heartbeat.parting && !situation.draining.contains(*name)
+    });
     let mut nodes: Vec<(&NodeName, &Seen)> = usable.collect();
     nodes.sort_by_key(|(name, seen)| (load(&seen.heartbeat), (*name).clone()));
     nodes

@@ -140,6 +140,7 @@ impl Scene {
             public_url: "http://n".to_owned(),
             replicas: Vec::new(),
             map_version: 0,
+            parting: false,
         };
         self.members.hear(&name, &heartbeat, Instant::now());
     }

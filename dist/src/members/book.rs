@@ -1,11 +1,13 @@
 //! The book of members: nodes, distributors, shard records.
 
 mod orders;
+mod outlook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use tokio::sync::broadcast;
 use uuid::Uuid;
 use wire::membership::{Health, Heartbeat, NodeAddress, ServiceRole};
 use wire::shard::{Member, ShardRecord, ShardState};
@@ -18,10 +20,14 @@ use crate::catalog::Sighting;
 use crate::controller::Seen;
 use crate::placement::{Load, OpenShard, Promises};
 
+/// Changes that may wait to be told: more than the shards of one node.
+const CHANGES_MAX: usize = 1024;
+
 /// All that is known; shared by everyone, never locked across an await.
 pub(crate) struct Members {
     session: Duration,
     state: RwLock<State>,
+    changes: broadcast::Sender<ShardRecord>,
 }
 
 #[derive(Default)]
@@ -86,6 +92,7 @@ impl Members {
         Members {
             session,
             state: RwLock::default(),
+            changes: broadcast::Sender::new(CHANGES_MAX),
         }
     }
 
@@ -162,8 +169,11 @@ impl Members {
     /// Takes one record as the register answered it.
     pub(crate) fn set_record(&self, record: ShardRecord) {
         let mut state = self.write();
-        state.records.insert(record.shard, record);
+        state.records.insert(record.shard, record.clone());
         state.snapshot = None;
+        drop(state);
+        // Whoever listens brings it to the nodes; while a distributor starts or ends, nobody does.
+        self.changes.send(record).ok();
     }
 
     /// All records.
@@ -353,6 +363,9 @@ impl Members {
     }
 
     fn health(&self, node: &Node, now: Instant) -> Health {
+        if node.heartbeat.parting {
+            return Health::Down;
+        }
         judge(
             now.saturating_duration_since(node.heard),
             self.session,

@@ -4,12 +4,14 @@
 //! It must not know HTTP or SQL, and decides nothing about shards.
 
 mod book;
+mod herald;
 mod liveness;
 mod poller;
 mod snapshot;
 mod view;
 
 pub(crate) use book::{Members, Place};
+pub(crate) use herald::Herald;
 pub(crate) use poller::Poller;
 pub(crate) use view::View;
 

@@ -41,6 +41,7 @@ fn heartbeat(number: u128) -> Heartbeat {
         public_url: format!("http://public{number}"),
         replicas: vec![report],
         map_version: 0,
+        parting: false,
     }
 }
 
@@ -449,4 +450,41 @@ fn without_a_leader_the_member_with_the_most_tells() {
     };
     assert_eq!(view.contents(), 3);
     assert_eq!(view.shards()[0].leader, None);
+}
+
+// If this fails, clients are sent to a node that is about to end, until it does not answer any more.
+#[test]
+fn nobody_is_sent_to_a_node_that_parts() {
+    let now = Instant::now();
+    let members = book(now);
+    let parting = Heartbeat {
+        parting: true,
+        ..heartbeat(1)
+    };
+    members.hear(&name("node1"), &parting, now);
+    assert_eq!(members.public_urls(ShardNo(1), now), ["http://public2"]);
+    assert!(!members.places(now).1[0].up);
+    assert!(members.seen(now)[&name("node1")].alive, "it is not dead");
+}
+
+// If this fails, a shard waits for another leader longer than a session.
+#[test]
+fn the_end_of_a_session_is_known_before() {
+    let now = Instant::now();
+    let members = book(now);
+    let later = now + Duration::from_secs(1);
+    members.hear(&name("node2"), &heartbeat(2), later);
+    assert_eq!(members.next_silence(now), Some(now + SESSION));
+    let first_is_silent = now + SESSION;
+    assert_eq!(members.next_silence(first_is_silent), Some(later + SESSION));
+    assert_eq!(members.next_silence(later + SESSION), None);
+}
+
+// If this fails, who is to lead hears of it only with its next heartbeat.
+#[test]
+fn a_changed_record_is_told_to_whoever_listens() {
+    let members = book(Instant::now());
+    let mut changes = members.changes();
+    members.set_record(record());
+    assert_eq!(changes.try_recv().expect("is told"), record());
 }

@@ -59,6 +59,7 @@ fn seen(committed: u64) -> Seen {
         public_url: String::new(),
         replicas: vec![report],
         map_version: 0,
+        parting: false,
     };
     Seen {
         heartbeat,

@@ -564,6 +564,7 @@ fn said() -> Heartbeat {
         public_url: "http://n:2".to_owned(),
         replicas: Vec::new(),
         map_version: u64::MAX,
+        parting: false,
     }
 }
 

@@ -18,6 +18,7 @@ crate::on_both_databases!(
     keys_open_their_routes,
     a_silent_node_is_not_used_until_it_answers,
     a_restarted_node_leads_in_a_new_epoch,
+    a_changed_record_is_told_at_once,
     a_node_of_another_cluster_is_refused,
     records_change_by_compare_and_set,
     everything_is_there_after_a_restart,
@@ -445,6 +446,20 @@ async fn a_restarted_node_leads_in_a_new_epoch(fresh: Fresh) {
     assert!(record.is_led_by(&node.name, node.heartbeat.incarnation));
     let again = node.obey(&dist).await;
     assert_eq!(again.map, None, "the node has this map already");
+    dist.stop().await;
+}
+
+// If this fails, a failover takes longer by as much as heartbeats are apart.
+async fn a_changed_record_is_told_at_once(fresh: Fresh) {
+    let dist = Service::start(config(&fresh.url)).await;
+    let mut node = FakeNode::start("node1").await;
+    let shard = node.join(&dist).await;
+    let told = format!("POST /shards/{shard} ");
+    dist.until(async || !node.calls(&told).is_empty()).await;
+    let news: wire::shard::ShardNews =
+        serde_json::from_str(&node.calls(&told)[0].body).expect("news");
+    assert_eq!(Some(news.cluster), node.heartbeat.cluster);
+    assert_eq!(news.record.shard, shard);
     dist.stop().await;
 }
 

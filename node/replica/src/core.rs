@@ -55,6 +55,8 @@ pub struct Core {
     /// Counts the attempts of this process to be let in.
     attempt: u64,
     free_bytes: u64,
+    /// This process is about to end.
+    parting: bool,
     now_ms: u64,
 }
 
@@ -81,6 +83,7 @@ impl Core {
             attempt: 0,
             // Not known yet; nothing is refused for it.
             free_bytes: u64::MAX,
+            parting: false,
             now_ms: 0,
         }
     }
@@ -126,9 +129,18 @@ impl Core {
                 }
             }
             Event::NeedsCommit | Event::HandOver | Event::Unanswered => self.wish(&event),
+            Event::Farewell => self.parting = true,
+            Event::Tick if self.parting => self.say_farewell(out),
             Event::Tick => {}
         }
         self.proceed(out)
+    }
+
+    /// Asks the leader to go on without this process, until it does.
+    fn say_farewell(&mut self, out: &mut Vec<Effect>) {
+        if let Some((Role::Following(follower), around)) = self.parts() {
+            follower.say_farewell(&around, out);
+        }
     }
 
     /// The own log is not what it was.
@@ -282,6 +294,10 @@ impl Core {
                 leader.hello(from, (talk, hello), checksum_here, (&around, out))
             }
             (Role::Leading(leader), Message::Ack { .. }) => leader.ack(from, &envelope, &around),
+            (Role::Leading(leader), Message::Farewell) => {
+                leader.farewell(from, envelope.attempt);
+                Ok(())
+            }
             (Role::Following(follower), _) => {
                 let commit = follower.hear(from, envelope, &around, out)?;
                 self.commit_as_told(commit, out)

@@ -44,6 +44,9 @@ pub enum Event {
     NeedsCommit,
     /// The leadership shall go to another process of the set.
     HandOver,
+    /// This process is about to end: whoever leads should go on without it, before it does. With
+    /// each tick it is asked to.
+    Farewell,
     /// The disk's free space, in bytes.
     Space(u64),
     /// Time passed. To be told at least every 100 ms.

@@ -227,6 +227,19 @@ impl Follower {
         out.push(Effect::StartOver { consistent_from });
     }
 
+    /// Asks to be taken out of the set, if it is in it.
+    pub(crate) fn say_farewell(&self, around: &Around<'_>, out: &mut Vec<Effect>) {
+        if let Stage::In { attempt } = self.stage
+            && around.record.in_sync.contains(&around.me.member)
+        {
+            let talk = Talk {
+                attempt,
+                echo_ms: self.heard_sent_ms,
+            };
+            out.push(around.send(&self.leader.member.node, talk, Message::Farewell));
+        }
+    }
+
     /// Says what is durable here: when that is news, or `always` as a sign of life.
     fn acknowledge(&mut self, around: &Around<'_>, always: bool, out: &mut Vec<Effect>) {
         let synced = if around.bugs.has(Bug::AckBeforeSync) {

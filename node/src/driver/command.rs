@@ -40,6 +40,8 @@ pub(super) enum Command {
     NeedsCommit(ShardNo),
     /// Lay down every leadership that another process can take over.
     HandOver,
+    /// Ask the leaders that this node follows to go on without it.
+    Farewell,
     /// There is mail.
     Wake,
     /// A chore of a shard's log is done.

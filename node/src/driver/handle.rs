@@ -21,6 +21,9 @@ use crate::links::{Outbox, Records};
 /// How long a node that stops waits for others to take over.
 const HANDOVER_TIME_MAX: Duration = Duration::from_millis(2_500);
 
+/// How long a node that stops waits for leaders to go on without it.
+const FAREWELL_TIME_MAX: Duration = Duration::from_millis(700);
+
 const HANDOVER_LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Chunks on their way to the disk thread, over all uploads: 32 MiB of memory at most, and enough
@@ -250,6 +253,25 @@ impl Handle {
             if !views.any(|view| is_under_way(view)) || tokio::time::Instant::now() >= deadline {
                 return;
             }
+            tokio::time::sleep(HANDOVER_LOOK_EVERY).await;
+        }
+    }
+
+    /// Has the leaders that this node follows go on without it; returns when they do, or after
+    /// [`FAREWELL_TIME_MAX`]. So none of them waits for this node once it is gone.
+    pub(crate) async fn say_farewell(&self) {
+        if self.send(Command::Farewell).is_err() {
+            return;
+        }
+        let counts = |view: &ReplicaView| {
+            let in_sync = view.record.iter().flat_map(|record| &record.in_sync);
+            view.standing == Standing::Following
+                && in_sync.clone().any(|member| member.replica == view.replica)
+        };
+        let deadline = tokio::time::Instant::now() + FAREWELL_TIME_MAX;
+        while self.table().replicas().values().any(|view| counts(view))
+            && tokio::time::Instant::now() < deadline
+        {
             tokio::time::sleep(HANDOVER_LOOK_EVERY).await;
         }
     }

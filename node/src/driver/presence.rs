@@ -16,6 +16,7 @@ const STUCK_MS: u64 = 5_000;
 pub struct Presence {
     state: Mutex<State>,
     lives: AtomicBool,
+    parting: AtomicBool,
     /// When the disk thread began its last round, by [`clock::monotone_ms`].
     round_ms: AtomicU64,
     /// Notified when there is something to tell at once.
@@ -39,6 +40,7 @@ impl Presence {
         Presence {
             state: Mutex::new(state),
             lives: AtomicBool::new(true),
+            parting: AtomicBool::new(false),
             round_ms: AtomicU64::new(clock::monotone_ms()),
             changed: Notify::new(),
         }
@@ -60,6 +62,17 @@ impl Presence {
     /// The disk thread begins a round.
     pub(super) fn works(&self) {
         self.round_ms.store(clock::monotone_ms(), Ordering::Relaxed);
+    }
+
+    /// Whether this process is about to end.
+    pub fn is_parting(&self) -> bool {
+        self.parting.load(Ordering::Relaxed)
+    }
+
+    /// This process is about to end: the next heartbeat, which goes at once, says so.
+    pub(crate) fn part(&self) {
+        self.parting.store(true, Ordering::Relaxed);
+        self.changed.notify_one();
     }
 
     pub(super) fn died(&self) {

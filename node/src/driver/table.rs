@@ -58,6 +58,17 @@ impl ReplicaView {
         self.standing == Standing::Leading
     }
 
+    /// Whether it will soon lead, or know its leader, or be told that there is none: neither can
+    /// be said at this moment.
+    pub fn is_unsettled(&self) -> bool {
+        match self.standing {
+            Standing::Idle | Standing::Elected => true,
+            Standing::Following => self.gauge.is_outside(),
+            Standing::Leading => !self.is_readable(),
+            Standing::Poisoned => false,
+        }
+    }
+
     /// Whether new contents may be stored here.
     pub fn is_open(&self) -> bool {
         self.is_leading() && self.is_to_be_open()
@@ -238,6 +249,13 @@ impl Table {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&shard)
             .cloned()
+    }
+
+    /// Whether another node has, or is to have, a copy of anything here.
+    pub fn has_others(&self) -> bool {
+        let replicas = self.replicas();
+        let mut records = replicas.values().filter_map(|view| view.record.as_ref());
+        records.any(|record| record.replicas.len() > 1)
     }
 
     pub(super) fn remove(&self, shard: ShardNo) {

@@ -92,7 +92,8 @@ async fn demanded(
     id: ContentId,
 ) -> Result<Option<wire::Checksum>, ApiError> {
     let replica = node
-        .route_write(id)
+        .find_leader(id)
+        .await
         .map_err(|why| ApiError::misrouted(why, Code::NotFound))?;
     if !request
         .headers()
@@ -113,6 +114,9 @@ async fn change(
 ) -> Result<HttpResponse, ApiError> {
     let wait = intake::wait(&Query::read(request.query_string())?)?;
     let ack = node.handle.change(id, what, wait).await;
-    let ack = ack.map_err(|failure| ApiError::refused(node, id, failure))?;
+    let ack = match ack {
+        Ok(ack) => ack,
+        Err(failure) => return Err(ApiError::refused(node, id, failure).await),
+    };
     Ok(HttpResponse::Ok().json(node.receipt(id, ack, done)))
 }

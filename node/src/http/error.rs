@@ -108,10 +108,22 @@ impl ApiError {
         }
     }
 
-    /// A change that was refused: when the leadership had moved, the answer names who leads.
-    pub(crate) fn refused(node: &Node, id: ContentId, failure: ChangeFailure) -> Self {
+    /// A change that was refused: when the leadership had moved, the answer names who leads, once
+    /// the new leader knows of it.
+    pub(crate) async fn refused(node: &Node, id: ContentId, failure: ChangeFailure) -> Self {
         match failure {
-            ChangeFailure::NotLed => Self::misrouted(node.misrouted(id), Code::NotFound),
+            ChangeFailure::NotLed => {
+                node.settled(id).await;
+                Self::misrouted(node.misrouted(id), Code::NotFound)
+            }
+            other => other.into(),
+        }
+    }
+
+    /// As [`ApiError::refused`], of an upload that was cut off while its body came.
+    pub(crate) async fn not_uploaded(node: &Node, id: ContentId, error: UploadError) -> Self {
+        match error {
+            UploadError::Change(failure) => Self::refused(node, id, failure).await,
             other => other.into(),
         }
     }

@@ -82,6 +82,11 @@ pub(super) async fn frame(
     };
     let name = actix_web::http::header::HeaderName::from_static(routes::REQUEST_ID_HEADER);
     response.headers_mut().insert(name, id.0);
+    if node.handle.presence().is_parting() {
+        // The next request comes on another connection, to another node.
+        let head = response.response_mut().head_mut();
+        head.set_connection_type(actix_web::http::ConnectionType::Close);
+    }
     let status = response.status().as_u16();
     node.metrics
         .answered(route, method, status, start.elapsed());
@@ -159,6 +164,7 @@ fn route_of(path: &str) -> &'static str {
         (Some("scrub"), None) => routes::SCRUB,
         (Some("log"), None) => routes::LOG,
         (Some("link"), None) => routes::LINK,
+        (Some("shards"), Some(_)) => routes::SHARD,
         (Some("stats"), None) => routes::STATS,
         (Some("metrics"), None) => routes::METRICS,
         (Some("health"), Some("live")) => routes::HEALTH_LIVE,

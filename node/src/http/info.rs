@@ -29,7 +29,7 @@ pub(super) async fn info(request: HttpRequest) -> Result<HttpResponse, ApiError>
     let node = frame::node(&request)?;
     allow(&node, &request, Need::Read)?;
     let id = content_id(&request)?;
-    match node.route_read(id) {
+    match node.find_reader(id).await {
         Ok(replica) => Ok(HttpResponse::Ok().json(row(intake::current(replica, id).await?))),
         Err(misrouted) => elsewhere(misrouted, &request),
     }

@@ -49,6 +49,7 @@ pub(crate) fn service() -> impl HttpServiceFactory + 'static {
         ),
         resource(routes::DESCRIBE_ID, "PUT", web::put().to(change::describe)),
         resource(routes::LINK, "POST", web::post().to(link::link)),
+        resource(routes::SHARD, "POST", web::post().to(link::news)),
     ];
     let reads = [
         resource(

@@ -1,6 +1,6 @@
 //! Calls to any distributor: the one that answered last, then the others.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -15,6 +15,8 @@ const CONNECT_TIME_MAX: Duration = Duration::from_millis(500);
 pub struct Distributors {
     urls: Vec<String>,
     current: AtomicUsize,
+    /// How long an answer may take, in milliseconds.
+    deadline_ms: AtomicU64,
     client: reqwest::Client,
 }
 
@@ -94,15 +96,23 @@ impl Distributors {
         let client = reqwest::Client::builder()
             .default_headers(headers)
             .connect_timeout(CONNECT_TIME_MAX)
-            .timeout(deadline)
             .tcp_nodelay(true)
             .no_proxy()
             .build()?;
-        Ok(Distributors {
+        let distributors = Distributors {
             urls,
             current: AtomicUsize::new(0),
+            deadline_ms: AtomicU64::new(0),
             client,
-        })
+        };
+        distributors.set_deadline(deadline);
+        Ok(distributors)
+    }
+
+    /// How long each answer is waited for from now on.
+    pub fn set_deadline(&self, deadline: Duration) {
+        let millis = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+        self.deadline_ms.store(millis, Ordering::Relaxed);
     }
 
     /// Posts `body` to the path that `route` makes of a base URI, at the distributor that answered
@@ -117,6 +127,27 @@ impl Distributors {
     ) -> Result<A, CallError> {
         let body = serde_json::to_vec(body).map_err(CallError::Request)?;
         self.call(route, Some(body.into())).await
+    }
+
+    /// Posts `body` to every distributor, whatever each answers.
+    ///
+    /// # Errors
+    /// When the body cannot be written.
+    pub async fn post_to_all<Q: Serialize>(
+        &self,
+        route: impl Fn(&str) -> String,
+        body: &Q,
+    ) -> Result<(), CallError> {
+        let body = bytes::Bytes::from(serde_json::to_vec(body).map_err(CallError::Request)?);
+        let urls: Vec<String> = self.urls.iter().map(|url| route(url)).collect();
+        let posts = urls.iter().map(|url| async {
+            let posted = self.call_at::<serde_json::Value>(url, Some(body.clone()));
+            if let Err(error) = posted.await {
+                tracing::debug!(%error, "one distributor is not told");
+            }
+        });
+        futures_util::future::join_all(posts).await;
+        Ok(())
     }
 
     /// Gets what is at the path that `route` makes of a base URI, as [`Distributors::post`] posts.
@@ -167,7 +198,9 @@ impl Distributors {
             Some(body) => self.client.post(url).body(body),
             None => self.client.get(url),
         };
-        let response = request.send().await.map_err(unreachable)?;
+        let deadline = Duration::from_millis(self.deadline_ms.load(Ordering::Relaxed));
+        let sent = request.timeout(deadline).send();
+        let response = sent.await.map_err(unreachable)?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(unreachable)?;
         if status.is_success() {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
-use wire::limits::SESSION_DEFAULT;
+use wire::limits::{SESSION_DEFAULT, SESSION_MAX};
 use wire::membership::{Heartbeat, HeartbeatAnswer, ReplicaReport, ShardMap};
 use wire::shard::{Revision, ShardRecord};
 use wire::{Code, routes};
@@ -20,6 +20,15 @@ use crate::driver::table::{ReplicaView, Standing};
 
 /// Heartbeats of one session: five may be lost before a node counts as dead.
 const PER_SESSION: u32 = 6;
+
+/// Between two heartbeats, whatever a distributor says of sessions.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+
+/// An answer is waited for that long at least.
+const DEADLINE_MIN: Duration = Duration::from_millis(100);
+
+/// An answer that takes a third of a session is late enough to ask another distributor.
+const DEADLINES_PER_SESSION: u32 = 3;
 
 /// The shard map and when a distributor last confirmed it.
 #[derive(Clone, Default)]
@@ -103,8 +112,7 @@ impl Heartbeats {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        // An answer that takes a third of a session is late enough to ask another distributor.
-        let deadline = SESSION_DEFAULT / 3;
+        let deadline = SESSION_DEFAULT / DEADLINES_PER_SESSION;
         let (urls, key) = (parts.distributors, parts.cluster_key.as_deref());
         let distributors = Arc::new(Distributors::new(urls, key, deadline)?);
         let (stop, stopped) = watch::channel(false);
@@ -124,6 +132,7 @@ impl Heartbeats {
             pause: SESSION_DEFAULT / PER_SESSION,
             send_records: true,
             trouble: None,
+            has_parted: false,
         };
         let thread = std::thread::Builder::new()
             .name("node-heartbeat".to_owned())
@@ -155,6 +164,8 @@ struct Pulse {
     send_records: bool,
     /// What the log was last told of: once for each kind of trouble is enough.
     trouble: Option<Trouble>,
+    /// Every distributor was told that this process is about to end.
+    has_parted: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -188,7 +199,18 @@ impl Pulse {
             return;
         }
         let heartbeat = self.heartbeat();
+        let had_parted = std::mem::replace(&mut self.has_parted, heartbeat.parting);
         let name = &self.me.name;
+        // Distributors tell each other too late that nobody should be sent here any more.
+        if heartbeat.parting && !had_parted {
+            let told = self
+                .distributors
+                .post_to_all(|base| routes::heartbeat(base, name), &heartbeat);
+            if let Err(error) = told.await {
+                self.failed(&error);
+            }
+            return;
+        }
         let result: Result<HeartbeatAnswer, CallError> = self
             .distributors
             .post(|base| routes::heartbeat(base, name), &heartbeat)
@@ -216,6 +238,7 @@ impl Pulse {
                 .map(|view| report(view, self.send_records))
                 .collect(),
             map_version: presence.map_version(),
+            parting: presence.is_parting(),
         }
     }
 
@@ -228,8 +251,10 @@ impl Pulse {
         if self.trouble.take().is_some() {
             tracing::info!("the distributor answers again");
         }
-        self.pause = (Duration::from_millis(answer.session_ms) / PER_SESSION)
-            .clamp(Duration::from_millis(10), SESSION_DEFAULT);
+        let session = Duration::from_millis(answer.session_ms);
+        self.pause = (session / PER_SESSION).clamp(PAUSE_MIN, SESSION_MAX);
+        self.distributors
+            .set_deadline((session / DEADLINES_PER_SESSION).max(DEADLINE_MIN));
         self.send_records = answer.want_records;
         self.map.confirm(answer.map.as_ref());
         if cluster.is_none() || answer.map.is_some() {

@@ -5,6 +5,8 @@ use std::fs;
 use reqwest::StatusCode;
 use wire::Code;
 use wire::content::Status;
+use wire::membership::{NodesAnswer, ShardMap};
+use wire::shard::{ShardNews, ShardState};
 
 use crate::support::{Cluster, error};
 
@@ -51,6 +53,49 @@ async fn a_node_does_not_obey_another_clusters_distributor() {
     assert_eq!(ours.store(0, b"more").await.status, Status::Ok);
     ours.stop().await;
     theirs.stop().await;
+}
+
+// If this fails, a node that is to lead hears of it only with its next heartbeat, or obeys anyone.
+#[tokio::test]
+async fn a_newer_record_is_obeyed_at_once_and_only_of_its_own_cluster() {
+    let cluster = Cluster::start(1).await;
+    cluster.store(0, b"x").await;
+    let client = reqwest::Client::new();
+    let asked = client
+        .get(format!("{}/shards", cluster.dist_url()))
+        .send()
+        .await;
+    let map: ShardMap = asked.expect("answers").json().await.expect("a map");
+    let asked = client
+        .get(format!("{}/nodes", cluster.dist_url()))
+        .send()
+        .await;
+    let nodes: NodesAnswer = asked.expect("answers").json().await.expect("nodes");
+    let mut record = map.shards[0].clone();
+    record.version += 1;
+    record.state = ShardState::Closed;
+    let tell = |cluster_id| {
+        let news = ShardNews {
+            cluster: cluster_id,
+            record: record.clone(),
+        };
+        let path = format!("/shards/{}", record.shard);
+        cluster
+            .ask(reqwest::Method::POST, 0, &path)
+            .json(&news)
+            .send()
+    };
+    let refused = tell(uuid::Uuid::new_v4()).await.expect("answers");
+    assert_eq!(error(refused).await.code, Code::WrongCluster);
+    assert_eq!(cluster.stats(0).await.shards_open, 1);
+    let told = tell(nodes.cluster).await.expect("answers");
+    assert_eq!(told.status(), StatusCode::NO_CONTENT);
+    cluster
+        .until("the shard is closed", || async {
+            cluster.stats(0).await.shards_open == 0
+        })
+        .await;
+    cluster.stop().await;
 }
 
 // If this fails, two processes, or two nodes, write into one directory.

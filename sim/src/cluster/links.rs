@@ -204,6 +204,7 @@ fn told(packet: &Packet) -> String {
         }
         Message::Commit { commit, lease_ms } => format!("commit {commit}, lease {lease_ms}"),
         Message::Ack { synced, .. } => format!("ack {synced}"),
+        Message::Farewell => "farewell".to_owned(),
     };
     format!("shard {shard} epoch {epoch} attempt {attempt}: {what}")
 }

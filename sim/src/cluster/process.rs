@@ -198,6 +198,7 @@ impl Cluster {
             public_url: String::new(),
             replicas: replicas.collect(),
             map_version: 0,
+            parting: false,
         };
         let delay_ms = self.random.between(1, 10);
         let heartbeat = Box::new(heartbeat);

@@ -242,6 +242,10 @@ impl Cluster {
         self.note(|| format!("node{} hands shard {shard} over", node + 1));
         self.feed(node, shard, Event::HandOver);
         if self.random.chance(1, 2) {
+            let shards: Vec<ShardNo> = self.nodes[node].held.keys().copied().collect();
+            for shard in shards {
+                self.feed(node, shard, Event::Farewell);
+            }
             let delay_ms = self.random.between(1, 1_200);
             self.after(delay_ms, Happening::Heal(Fault::Restart(node)));
         }

@@ -1,12 +1,15 @@
 //! How fast and how small a cluster is: each figure with what it must reach.
 
 pub mod delete;
+pub mod failover;
 pub mod foreground;
+pub mod handover;
 pub mod large;
 pub mod mirror;
 pub mod outage;
 pub mod probe;
 pub mod restart;
+pub mod rolling;
 pub mod small;
 pub mod standard;
 pub mod steady;
@@ -18,6 +21,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use crate::binaries::Binaries;
+use crate::load::tally::Tally;
 
 /// Bytes in the unit that sizes are told in.
 pub(crate) const MEBIBYTE: f64 = (1 << 20) as f64;
@@ -111,6 +115,33 @@ pub fn print(figures: &[Figure], out: &mut dyn Write) -> std::io::Result<bool> {
         writeln!(out, "{figure}")?;
     }
     Ok(figures.iter().all(Figure::holds))
+}
+
+/// p50, p99 and the longest of durations in milliseconds, of which the last must keep a bound, if
+/// any.
+pub(crate) fn spread(
+    [p50, p99, max]: [&'static str; 3],
+    samples: &mut [f64],
+    most: Option<f64>,
+) -> Vec<Figure> {
+    let figure = |name, value, most: Option<f64>| match most {
+        Some(most) => Figure::bound(name, value, "ms", Bound::AtMost(most)),
+        None => Figure::plain(name, value, "ms"),
+    };
+    vec![
+        figure(p50, quantile(samples, 0.5), None),
+        figure(p99, quantile(samples, 0.99), None),
+        figure(max, quantile(samples, 1.0), most),
+    ]
+}
+
+/// Failed requests, of which there must be none; each is written to standard error.
+pub(crate) fn failed(name: &'static str, tally: &Tally) -> Figure {
+    let failures = tally.failures();
+    for failure in &failures {
+        eprintln!("{failure}");
+    }
+    Figure::bound(name, failures.len() as f64, "", Bound::AtMost(0.0))
 }
 
 /// The value below which this share of the samples lies; sorts them. Zero without samples.

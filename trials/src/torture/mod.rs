@@ -136,7 +136,7 @@ async fn prepare(binaries: &Binaries, settings: &Settings) -> anyhow::Result<Fie
         database_url: servers.database_url(),
         coordinator: servers.coordinator(),
         places: network.as_ref().map(places),
-        node_settings: Vec::new(),
+        ..Plan::default()
     };
     Ok(Field {
         fleet: Fleet::start(binaries, &plan).await?,

@@ -28,6 +28,9 @@ pub struct Heartbeat {
     pub replicas: Vec<ReplicaReport>,
     /// The version of the shard map that the node has; 0 for none.
     pub map_version: u64,
+    /// The node is about to end: nobody should be sent there any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parting: bool,
 }
 
 /// What a node says of one replica that it holds.

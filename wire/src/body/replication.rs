@@ -68,6 +68,8 @@ pub enum Message {
         /// The follower's free space, in bytes.
         free_bytes: u64,
     },
+    /// To the leader: this process is about to end, the set should go on without it.
+    Farewell,
 }
 
 /// How a follower asks to be let in.

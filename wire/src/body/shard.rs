@@ -163,6 +163,15 @@ pub struct ChangeShard {
     pub record: ShardRecord,
 }
 
+/// `POST /shards/{n}` at a node: the register has this record now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardNews {
+    /// The register's cluster.
+    pub cluster: Uuid,
+    /// The record.
+    pub record: ShardRecord,
+}
+
 /// The answer to [`ChangeShard`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardChanged {

@@ -43,6 +43,7 @@ fn a_heartbeat() {
         public_url: "https://files.example.com".to_owned(),
         replicas: vec![report()],
         map_version: 0,
+        parting: false,
     };
     let text = format!(
         r#"{{"cluster":null,"incarnation":"00000000-0000-0000-0000-000000000005",

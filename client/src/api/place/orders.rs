@@ -15,8 +15,8 @@ impl Client {
     /// # Errors
     /// When there is no such node, or the distributor cannot write it down.
     pub async fn drain(&self, node: &NodeName) -> Result<NodeEntry, RequestError> {
-        let url = routes::drain(self.endpoint.as_str(), node);
-        self.order(Method::POST, &url).await
+        let path = routes::drain("", node);
+        self.order(Method::POST, &path).await
     }
 
     /// Asks that a node be one like the others again.
@@ -24,8 +24,8 @@ impl Client {
     /// # Errors
     /// As [`Client::drain`].
     pub async fn undrain(&self, node: &NodeName) -> Result<NodeEntry, RequestError> {
-        let url = routes::drain(self.endpoint.as_str(), node);
-        self.order(Method::DELETE, &url).await
+        let path = routes::drain("", node);
+        self.order(Method::DELETE, &path).await
     }
 
     /// Removes a node that holds nothing any more.
@@ -33,8 +33,8 @@ impl Client {
     /// # Errors
     /// When there is no such node, or shards still name it, or may soon.
     pub async fn remove_node(&self, node: &NodeName) -> Result<NodeRemoved, RequestError> {
-        let url = routes::node(self.endpoint.as_str(), node);
-        self.order(Method::DELETE, &url).await
+        let path = routes::node("", node);
+        self.order(Method::DELETE, &path).await
     }
 
     /// Removes a dead node, although shards name it: its copies are then made anew elsewhere.
@@ -42,8 +42,8 @@ impl Client {
     /// # Errors
     /// When there is no such node, or it lives.
     pub async fn remove_dead_node(&self, node: &NodeName) -> Result<NodeRemoved, RequestError> {
-        let url = routes::node(self.endpoint.as_str(), node) + "?force=true";
-        self.order(Method::DELETE, &url).await
+        let path = routes::node("", node) + "?force=true";
+        self.order(Method::DELETE, &path).await
     }
 
     /// Asks that nodes become equally full.
@@ -51,8 +51,7 @@ impl Client {
     /// # Errors
     /// When the distributor cannot write it down.
     pub async fn rebalance(&self) -> Result<NodesAnswer, RequestError> {
-        let url = format!("{}{}", self.endpoint, routes::REBALANCE);
-        self.order(Method::POST, &url).await
+        self.order(Method::POST, routes::REBALANCE).await
     }
 
     /// Asks that no further moves begin.
@@ -60,21 +59,22 @@ impl Client {
     /// # Errors
     /// As [`Client::rebalance`].
     pub async fn settle(&self) -> Result<NodesAnswer, RequestError> {
-        let url = format!("{}{}", self.endpoint, routes::REBALANCE);
-        self.order(Method::DELETE, &url).await
+        self.order(Method::DELETE, routes::REBALANCE).await
     }
 
     /// Sends an order; repeating it is harmless, so it is repeated while that can help.
     async fn order<T: DeserializeOwned>(
         &self,
         method: Method,
-        url: &str,
+        path: &str,
     ) -> Result<T, RequestError> {
-        self.retrying(|| async {
+        let method = &method;
+        self.retrying(|base| async move {
+            let url = format!("{base}{path}");
             let request = self
-                .request(method.clone(), url)
+                .request(method.clone(), &url)
                 .timeout(SMALL_EXCHANGE_MAX);
-            read_json(self.send(request, url).await?, url).await
+            read_json(self.send(request, &url).await?, &url).await
         })
         .await
     }

@@ -140,8 +140,8 @@ impl What {
 impl LoadArguments {
     pub(super) fn load(&self, global: &Global) -> Load {
         let target = match self.plain {
-            true => Target::Plain(global.url.to_string()),
-            false => Target::Cluster(global.url.to_string()),
+            true => Target::Plain(global.first_url()),
+            false => Target::Cluster(global.first_url()),
         };
         Load {
             access_key: global.access_key.clone(),

@@ -55,7 +55,7 @@ pub(super) fn run(arguments: Arguments, global: &Global, ui: &Ui) -> Result<(), 
             print(ui, &report)
         }
         What::Probe { dir, no_commit } => {
-            let target = Target::Cluster(global.url.to_string());
+            let target = Target::Cluster(global.first_url());
             let load = Load {
                 access_key: global.access_key.clone(),
                 ..Load::on(target)

@@ -42,6 +42,7 @@ impl World {
                 public_url: "http://n".to_owned(),
                 replicas: Vec::new(),
                 map_version: 0,
+                parting: false,
             };
             let seen = Seen {
                 heartbeat,

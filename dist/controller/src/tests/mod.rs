@@ -25,6 +25,7 @@ fn heartbeat(incarnation: u128, offer: u128) -> Heartbeat {
         public_url: "http://127.0.0.1:1".to_owned(),
         replicas: Vec::new(),
         map_version: 0,
+        parting: false,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::http::error::ApiError;
 const SESSIONS_MAX: u32 = 2;
 
 /// Between two attempts.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(25);
 
 /// What one attempt came to.
 pub(in crate::http) struct Attempt<T> {

@@ -49,6 +49,7 @@ impl FakeNode {
                 public_url: String::new(),
                 replicas: Vec::new(),
                 map_version: 0,
+                parting: false,
             },
             port: 0,
             script: Arc::default(),

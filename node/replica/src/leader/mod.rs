@@ -185,6 +185,13 @@ impl Leader {
         Ok(())
     }
 
+    /// A follower's process is about to end.
+    pub(crate) fn farewell(&mut self, from: &NodeName, attempt: u64) {
+        if let Some(peer) = self.peers.get_mut(from).filter(|peer| peer.is_of(attempt)) {
+            peer.parting = true;
+        }
+    }
+
     /// Signs of life, retries, and changes of the record, as they are due.
     pub(crate) fn proceed(&mut self, around: &Around<'_>, out: &mut Vec<Effect>) {
         if self

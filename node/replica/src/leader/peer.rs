@@ -25,6 +25,8 @@ pub(crate) struct Peer {
     pub(crate) has_acked: bool,
     pub(crate) consistent_from: Lsn,
     pub(crate) free_bytes: u64,
+    /// Its process is about to end, as it said in this attempt.
+    pub(crate) parting: bool,
     /// When something of it came in last.
     heard_ms: u64,
     /// When it was asked what it last answered, in this epoch: it obeyed the epoch then or later.
@@ -45,6 +47,7 @@ impl Peer {
             has_acked: false,
             consistent_from: Lsn::ZERO,
             free_bytes: u64::MAX,
+            parting: false,
             heard_ms: now_ms,
             current_ms: None,
             waiting: Waiting::default(),
@@ -77,6 +80,7 @@ impl Peer {
         self.consistent_from = hello.consistent_from.unwrap_or(Lsn::ZERO);
         self.acked = Lsn::ZERO;
         self.has_acked = false;
+        self.parting = false;
     }
 
     pub(crate) fn attach(&mut self, end: Lsn, now_ms: u64) {
@@ -123,6 +127,9 @@ impl Peer {
 
     /// Whether the set must go on without it.
     pub(crate) fn is_gone(&self, now_ms: u64) -> bool {
+        if self.parting {
+            return true;
+        }
         if !self.attached {
             return now_ms >= self.detached_ms + LINK_GONE_MS;
         }

@@ -59,13 +59,19 @@ impl Leader {
     }
 
     /// The record in which a process that has everything leads: the first of the replicas that is in
-    /// the set and does.
+    /// the set and does. Not before all of it is committed: whoever waits for the commit of a change
+    /// would else be told that it may be lost; but when nothing is committed because of the own disk,
+    /// it is their successor that commits it.
     fn successor(&self, around: &Around<'_>) -> Option<ShardRecord> {
+        let end = around.log.appended.lsn;
+        if around.log.committed < end && !self.waiting.is_late(around.now_ms) {
+            return None;
+        }
         let replicas = around.record.replicas.iter();
         let in_sync = replicas.filter(|member| around.record.in_sync.contains(member));
         let mut peers = in_sync.filter_map(|member| self.peers.get(&member.node));
-        let end = around.log.appended.lsn;
-        let has_all = |peer: &&Peer| peer.is_attached() && peer.acked >= end;
+        let has_all =
+            |peer: &&Peer| peer.is_attached() && peer.acked >= end && !peer.is_gone(around.now_ms);
         let peer = peers.find(has_all)?;
         Some(handed_over(around.record, &peer.member, peer.incarnation()))
     }

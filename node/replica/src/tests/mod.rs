@@ -1,5 +1,6 @@
 //! One test for each rule of the core: a state and an event give exactly these effects.
 
+mod farewell;
 mod following;
 mod handshake;
 mod history;

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use ::replica::Event;
 use store::disk::Disk;
 use store::{ChoreDone, Poisoned, SyncDone};
-use wire::limits::SESSION_DEFAULT;
+use wire::limits::SESSION_MIN;
 use wire::{Lsn, NodeName, ShardNo};
 
 use super::admission::Admission;
@@ -104,7 +104,9 @@ impl DiskThread {
         (upkeep, asides): (Upkeep, Asides),
     ) -> Self {
         let syncers = Syncers::new(Arc::clone(&around.metrics));
-        let session_ms = SESSION_DEFAULT.as_millis();
+        // Until a distributor tells: who takes a session for shorter than it is serves nothing for
+        // longer than it may.
+        let session_ms = SESSION_MIN.as_millis();
         DiskThread {
             dir,
             disk,
@@ -175,7 +177,14 @@ impl DiskThread {
             Command::Follow(answer) => self.follow(*answer),
             Command::Heard(heard) => self.heard(*heard),
             Command::NeedsCommit(shard) => self.feed(shard, Event::NeedsCommit),
-            Command::HandOver => self.feed_all(&Event::HandOver),
+            Command::HandOver => {
+                self.feed_all(&Event::HandOver);
+                self.touched.extend(self.replicas.keys());
+            }
+            Command::Farewell => {
+                self.feed_all(&Event::Farewell);
+                self.feed_all(&Event::Tick);
+            }
             Command::Wake => {}
             Command::Finished(shard, done, look) => self.finish_chore(shard, done, look),
             Command::Repair(request) => self.repair(*request),
@@ -390,6 +399,7 @@ impl DiskThread {
             if replica.gives_back() {
                 tracing::info!(%shard, "goes back to its first replica");
                 self.feed(shard, Event::HandOver);
+                self.touch(shard);
             }
         }
         self.measure();

@@ -343,7 +343,9 @@ impl Replica {
         let awaited = match self.standing {
             // The leader waits for what a follower has.
             Standing::Following | Standing::Elected => true,
-            Standing::Idle | Standing::Leading | Standing::Poisoned => !self.waiting.is_empty(),
+            // A handover waits until all of it is committed.
+            Standing::Leading => !self.waiting.is_empty() || !self.core.may_write(),
+            Standing::Idle | Standing::Poisoned => !self.waiting.is_empty(),
         };
         let unsynced = positions.appended.lsn > positions.synced;
         let due = awaited || self.store.unsynced_bytes() > UNSYNCED_BYTES_MAX;

@@ -44,7 +44,7 @@ pub(super) async fn retrieve(request: HttpRequest) -> Result<HttpResponse, ApiEr
     allow(&node, &request, Need::Read)?;
     let id = content_id(&request)?;
     let query = Query::read(request.query_string())?;
-    let replica = match node.route_read(id) {
+    let replica = match node.find_reader(id).await {
         Ok(replica) => replica,
         Err(misrouted) => return elsewhere(misrouted, &request),
     };

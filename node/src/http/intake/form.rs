@@ -252,8 +252,10 @@ impl Form {
                 described,
             } = received;
             let ack = upload.commit(checksum, described, wait).await;
-            let ack = ack.map_err(|failure| ApiError::refused(&node, id, failure))?;
-            Ok(node.receipt(id, ack, target::done(intent)))
+            match ack {
+                Ok(ack) => Ok(node.receipt(id, ack, target::done(intent))),
+                Err(failure) => Err(ApiError::refused(&node, id, failure).await),
+            }
         }));
     }
 

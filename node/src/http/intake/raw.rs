@@ -30,11 +30,19 @@ pub(in crate::http) async fn receive(
     let described = names.describe(&id, target.replaced.as_ref())?;
     let mut upload = Upload::begin(&node.handle, id, target.how, &expected)?;
     while let Some(piece) = body.piece().await? {
-        upload.push(&piece).await?;
+        if let Err(error) = upload.push(&piece).await {
+            return Err(ApiError::not_uploaded(node, id, error).await);
+        }
     }
-    let checksum = upload.end(&expected).await?;
+    let checksum = match upload.end(&expected).await {
+        Ok(checksum) => checksum,
+        Err(error) => return Err(ApiError::not_uploaded(node, id, error).await),
+    };
     let ack = upload.commit(checksum, described, wait).await;
-    let ack = ack.map_err(|failure| ApiError::refused(node, id, failure))?;
+    let ack = match ack {
+        Ok(ack) => ack,
+        Err(failure) => return Err(ApiError::refused(node, id, failure).await),
+    };
     Ok(node.receipt(id, ack, target::done(intent)))
 }
 

@@ -45,8 +45,8 @@ impl Target {
             Intent::Replace => Code::NotFound,
         };
         let routed = match intent {
-            Intent::Create => node.route_create(id),
-            Intent::Replace => node.route_write(id),
+            Intent::Create => node.find_creator(id).await,
+            Intent::Replace => node.find_leader(id).await,
         };
         let replica = routed.map_err(|why| ApiError::misrouted(why, no_shard))?;
         if intent == Intent::Create {

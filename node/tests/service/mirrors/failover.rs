@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use reqwest::{Method, StatusCode};
 use wire::ContentId;
 use wire::content::Receipt;
+use wire::membership::ShardMap;
 
 use crate::support::{Cluster, noise};
 
@@ -54,6 +55,41 @@ async fn when_the_leader_ends_a_follower_goes_on_with_everything() {
         .get(first, &format!("/retrieve/{}", receipt.id))
         .await;
     assert!(gone.status() == StatusCode::GONE || gone.status().is_redirection());
+    cluster.stop().await;
+}
+
+// If this fails, a planned stop of a node holds up the writes of the shards that it followed, or
+// breaks off requests of those who were sent there a moment before.
+#[actix_web::test]
+async fn a_node_that_stops_is_waited_for_by_nobody() {
+    let mut cluster = Cluster::start_mirrored(2).await;
+    let receipt = cluster.upload(b"x").await;
+    cluster.whole(receipt.id).await;
+    let leader = cluster.leader(receipt.id).await;
+    let follower = 1 - leader;
+    let (url, id, client) = (cluster.url(follower), receipt.id, reqwest::Client::new());
+    let reads = tokio::spawn(async move {
+        let path = format!("{url}/retrieve/{id}");
+        let mut last = None;
+        while let Ok(answer) = client.get(&path).send().await {
+            last = Some(answer);
+        }
+        last.expect("it answered")
+    });
+    cluster.stop_node(follower).await;
+    let asked = reqwest::Client::new().get(format!("{}/shards", cluster.dist_url()));
+    let map: ShardMap = asked
+        .send()
+        .await
+        .expect("answers")
+        .json()
+        .await
+        .expect("a map");
+    let record = map.shards.iter().find(|record| record.shard == id.shard());
+    let in_sync = &record.expect("the shard").in_sync;
+    assert_eq!(in_sync.len(), 1, "the leader goes on without it already");
+    let last = reads.await.expect("no panic");
+    assert_eq!(last.status(), StatusCode::OK, "served to the last");
     cluster.stop().await;
 }
 

@@ -1,0 +1,204 @@
+//! Nodes are stopped and drained under load: how long a write to one of their shards waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{anyhow, ensure};
+use client::api::Client;
+use tokio::time::{Instant, sleep};
+use wire::{NodeName, ShardNo};
+
+use super::failover::{led_by, nodes};
+use super::{Bench, Bound, Figure, failed, quantile, spread};
+use crate::fleet::{Fleet, Plan};
+use crate::load::tally::Tally;
+use crate::load::writes::Writes;
+use crate::load::{Load, library};
+use crate::torture::copies;
+
+const NODES: u16 = 3;
+
+const USERS: u64 = 4;
+
+/// The longest that a write may wait because of a handover.
+const WAIT_MS_MAX: f64 = 100.0;
+
+/// A leadership is laid down and taken up within this.
+const TIME_MAX: Duration = Duration::from_secs(60);
+
+/// The waits of writes, in milliseconds, one for each shard that changed hands.
+#[derive(Default)]
+struct Waits {
+    stops: Vec<f64>,
+    drains: Vec<f64>,
+    returns: Vec<f64>,
+}
+
+struct Scene {
+    fleet: Fleet,
+    client: Client,
+    writes: Arc<Writes>,
+    load: Load,
+    waits: Waits,
+}
+
+/// Stops and drains each node so often, in a cluster with this session in seconds.
+///
+/// # Errors
+/// When a service does not start or stop, or nobody takes a shard over.
+pub async fn run(bench: &Bench, rounds: u32, session: f64) -> anyhow::Result<Vec<Figure>> {
+    let plan = Plan {
+        folder: bench.folder.clone(),
+        nodes: NODES,
+        database_url: bench.database_url.clone(),
+        session: Some(Duration::from_secs_f64(session)),
+        ..Plan::default()
+    };
+    let fleet = Fleet::start(&bench.binaries, &plan).await?;
+    let tally: Arc<Tally> = Arc::default();
+    let mut scene = Scene {
+        client: library::client(&[fleet.url()])?,
+        fleet,
+        writes: Arc::default(),
+        load: Load::default(),
+        waits: Waits::default(),
+    };
+    for seed in 0..USERS {
+        let (client, tally) = (scene.client.clone(), Arc::clone(&tally));
+        let user = |go_on| library::everything(client, seed, tally, go_on);
+        scene.load.add(user);
+    }
+    for _ in 0..rounds {
+        for place in scene.fleet.node_places() {
+            scene.stop(place).await?;
+        }
+        for place in scene.fleet.node_places() {
+            scene.drain(place).await?;
+        }
+    }
+    scene.load.end().await?;
+    scene.fleet.stop().await?;
+    Ok(figures(scene.waits, &scene.writes, &tally))
+}
+
+impl Scene {
+    /// SIGTERM, and a start; then the shards come back by themselves.
+    async fn stop(&mut self, place: usize) -> anyhow::Result<()> {
+        let led = self.settled(place).await?;
+        let all = self.shards().await?;
+        let begun = Instant::now();
+        self.fleet.stop_one(place).await?;
+        let waits = self.waits_of(&all, begun);
+        self.waits.stops.extend(waits);
+        let begun = Instant::now();
+        self.fleet.spawn(place)?;
+        self.fleet.together().await?;
+        self.leads(place, |now| now >= led.len()).await?;
+        let waits = self.waits_of(&all, begun);
+        self.waits.returns.extend(waits);
+        Ok(())
+    }
+
+    async fn drain(&mut self, place: usize) -> anyhow::Result<()> {
+        let led = self.settled(place).await?;
+        let node: NodeName = self.fleet.name(place).parse()?;
+        let begun = Instant::now();
+        self.client.drain(&node).await?;
+        self.leads(place, |now| now == 0).await?;
+        let waits = self.waits_of(&led, begun);
+        self.waits.drains.extend(waits);
+        self.client.undrain(&node).await?;
+        Ok(())
+    }
+
+    /// Waits until all copies are in sync and this node leads; gives what it leads.
+    async fn settled(&mut self, place: usize) -> anyhow::Result<Vec<ShardNo>> {
+        copies::sets_complete(&self.fleet)
+            .await
+            .map_err(|why| anyhow!(why))?;
+        self.leads(place, |now| now > 0).await?;
+        let answer = nodes(self.fleet.url()).await?;
+        for entry in &answer.shards {
+            let urls = [self.fleet.url()];
+            self.writes.watch(entry.shard, &urls, &mut self.load)?;
+        }
+        sleep(Duration::from_millis(500)).await;
+        Ok(led_by(&answer, self.fleet.name(place)))
+    }
+
+    async fn shards(&self) -> anyhow::Result<Vec<ShardNo>> {
+        let answer = nodes(self.fleet.url()).await?;
+        Ok(answer.shards.iter().map(|entry| entry.shard).collect())
+    }
+
+    async fn leads(&self, place: usize, enough: impl Fn(usize) -> bool) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let answer = nodes(self.fleet.url()).await?;
+            if enough(led_by(&answer, self.fleet.name(place)).len()) {
+                return Ok(());
+            }
+            let name = self.fleet.name(place);
+            ensure!(
+                begun.elapsed() < TIME_MAX,
+                "the shards of {name} do not change hands"
+            );
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn waits_of(&self, shards: &[ShardNo], begun: Instant) -> Vec<f64> {
+        let longest = |shard: &ShardNo| self.writes.longest(*shard, begun, Instant::now());
+        shards
+            .iter()
+            .map(|shard| longest(shard).as_secs_f64() * 1e3)
+            .collect()
+    }
+}
+
+fn figures(mut waits: Waits, writes: &Writes, tally: &Tally) -> Vec<Figure> {
+    let mut all = writes.all_ms();
+    let mut figures = vec![
+        Figure::plain("a write takes: p50", quantile(&mut all, 0.5), "ms"),
+        Figure::plain("a write takes: p99", quantile(&mut all, 0.99), "ms"),
+        Figure::plain("stops, times shards", waits.stops.len() as f64, ""),
+        Figure::plain("drains, times shards led", waits.drains.len() as f64, ""),
+    ];
+    for (names, samples) in [
+        (
+            [
+                "longest wait in a stop: p50",
+                "longest wait in a stop: p99",
+                "longest wait in a stop: longest",
+            ],
+            &mut waits.stops,
+        ),
+        (
+            [
+                "longest wait in a return: p50",
+                "longest wait in a return: p99",
+                "longest wait in a return: longest",
+            ],
+            &mut waits.returns,
+        ),
+        (
+            [
+                "longest wait in a drain: p50",
+                "longest wait in a drain: p99",
+                "longest wait in a drain: longest",
+            ],
+            &mut waits.drains,
+        ),
+    ] {
+        figures.extend(spread(names, samples, Some(WAIT_MS_MAX)));
+    }
+    let done = tally.done().len() as f64;
+    figures.push(Figure::bound(
+        "other requests",
+        done,
+        "",
+        Bound::AtLeast(1.0),
+    ));
+    figures.push(failed("failed requests", tally));
+    figures
+}
