@@ -26,6 +26,8 @@ pub(crate) struct Segment {
     chunks: RwLock<Vec<ChunkPlace>>,
     /// The last lsn covered, once nothing more is appended here; zero before.
     last: AtomicU64,
+    /// Where the last record ended when that was so, in bytes.
+    end: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,11 +45,14 @@ impl Segment {
             file,
             chunks: RwLock::default(),
             last: AtomicU64::new(0),
+            end: AtomicU64::new(0),
         }
     }
 
-    /// Nothing more is appended here; `last` is the last lsn covered.
-    pub(crate) fn seal(&self, last: Lsn) {
+    /// Nothing more is appended here; `last` is the last lsn covered, and the last record ends at
+    /// byte `end`.
+    pub(crate) fn seal(&self, last: Lsn, end: u64) {
+        self.end.store(end, Ordering::Release);
         self.last.store(last.0, Ordering::Release);
     }
 
@@ -60,6 +65,11 @@ impl Segment {
     pub(crate) fn sealed_at(&self) -> Option<Lsn> {
         let last = Lsn(self.last.load(Ordering::Acquire));
         (last > Lsn::ZERO).then_some(last)
+    }
+
+    /// Whether a record of a sealed segment should begin at this byte.
+    pub(crate) fn has_record_at(&self, start: u64) -> bool {
+        start < self.end.load(Ordering::Acquire)
     }
 
     /// Notes a chunk; lsns come in ascending order.

@@ -23,7 +23,7 @@ fn segment() -> Segment {
 fn a_segment_is_sealed_at_its_last_lsn_and_opened_again_by_a_cut() {
     let segment = Arc::new(segment());
     assert_eq!(segment.sealed_at(), None);
-    segment.seal(Lsn(19));
+    segment.seal(Lsn(19), 5000);
     assert_eq!(segment.sealed_at(), Some(Lsn(19)));
     segment.unseal();
     assert_eq!(segment.sealed_at(), None);
