@@ -197,12 +197,21 @@ impl Outbox {
                     let error = &error as &dyn std::error::Error;
                     let peer = &outbox.0.peer;
                     tracing::error!(%shard, %peer, error, "a follower cannot be sent the log");
-                    Vec::new()
+                    return outbox.has_not_read(shard, attempt);
                 }
                 Err(_) => Vec::new(),
             };
             outbox.has_read(shard, attempt, records);
         });
+    }
+
+    /// It is tried again with a later sign of life.
+    fn has_not_read(&self, shard: ShardNo, attempt: u64) {
+        let mut state = self.lock();
+        let stream = state.streams.get_mut(&shard);
+        if let Some(stream) = stream.filter(|stream| stream.attempt() == attempt) {
+            stream.failed(clock::monotone_ms());
+        }
     }
 
     fn has_read(&self, shard: ShardNo, attempt: u64, records: Vec<Arc<store::Record>>) {
@@ -213,7 +222,7 @@ impl Outbox {
             stream.read(records);
         }
         drop(state);
-        // What failed, or came to nothing, is tried again with the next sign of life.
+        // What came to nothing is tried again with the next sign of life.
         if news {
             self.wake();
         }
