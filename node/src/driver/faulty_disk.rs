@@ -17,6 +17,7 @@ pub(super) struct Faults {
     pub(super) fail_syncs: AtomicBool,
     pub(super) full: AtomicBool,
     held: Mutex<bool>,
+    waiting: AtomicU64,
     released: Condvar,
 }
 
@@ -40,7 +41,13 @@ impl Faults {
         self.released.notify_all();
     }
 
+    /// How many syncs wait for [`Faults::release`].
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     fn sync(&self) -> io::Result<()> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         while *held {
             held = self
@@ -48,6 +55,7 @@ impl Faults {
                 .wait(held)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
         self.syncs.fetch_add(1, Ordering::SeqCst);
         if self.fail_syncs.load(Ordering::SeqCst) {
             return Err(io::Error::other("the disk is gone"));

@@ -41,13 +41,13 @@ struct Inner {
 }
 
 /// How what is sent gets on its way.
-pub(super) struct Way {
+pub(crate) struct Way {
     /// Where logs are read.
-    pub(super) runtime: runtime::Handle,
+    pub(crate) runtime: runtime::Handle,
     /// How fast followers that catch up are served.
-    pub(super) pace: Arc<Pace>,
+    pub(crate) pace: Arc<Pace>,
     /// Where traffic is counted.
-    pub(super) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
@@ -60,7 +60,7 @@ struct State {
 }
 
 impl Outbox {
-    pub(super) fn new(peer: NodeName, number: u64, way: Way) -> Outbox {
+    pub(crate) fn new(peer: NodeName, number: u64, way: Way) -> Outbox {
         Outbox(Arc::new(Inner {
             peer,
             number,
@@ -146,7 +146,7 @@ impl Outbox {
     }
 
     /// The link's body, for one reader.
-    pub(super) fn body(&self) -> Outgoing {
+    pub(crate) fn body(&self) -> Outgoing {
         Outgoing {
             outbox: self.clone(),
             pieces: VecDeque::new(),
