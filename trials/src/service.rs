@@ -167,8 +167,13 @@ impl Service {
         Ok(kibibytes * 1024)
     }
 
+    /// The process's number; none when it has ended.
+    pub fn number(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     fn pid(&self) -> Option<Pid> {
-        Pid::from_raw(i32::try_from(self.child.id()?).ok()?)
+        Pid::from_raw(i32::try_from(self.number()?).ok()?)
     }
 
     fn log_end(&self) -> String {
