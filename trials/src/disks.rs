@@ -2,6 +2,7 @@
 //! It needs root, `mkfs.ext4`, `losetup`, `mount`, and `python3` for one system call.
 
 use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,8 +19,17 @@ const DISK_BYTES: u64 = 2 << 30;
 const POWER_OFF: &str = "import fcntl, os, struct, sys
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
 
-/// What is left free on a disk that is filled: less than the store reserves at a time.
+/// What is left free on a disk that is nearly full: less than the store reserves at a time.
 const LEFT_BYTES: u64 = 3 << 20;
+
+/// How full a disk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// A little is left.
+    Nearly,
+    /// Not one block is left.
+    Whole,
+}
 
 /// How long a disk may be in use after its process was killed.
 const UNMOUNT_TIME_MAX: Duration = Duration::from_secs(5);
@@ -45,7 +55,9 @@ impl Disk {
             device: String::new(),
             image,
         };
-        run("mkfs.ext4", &["-q", "-F", &disk.image.to_string_lossy()])?;
+        let image = disk.image.to_string_lossy();
+        // Nothing is kept for root, as whom the services run here: a full disk is full.
+        run("mkfs.ext4", &["-q", "-F", "-m", "0", &image])?;
         disk.mount()?;
         Ok(disk)
     }
@@ -71,11 +83,11 @@ impl Disk {
         self.mount()
     }
 
-    /// Fills it, but for a little.
+    /// Fills it.
     ///
     /// # Errors
     /// When it cannot be filled.
-    pub fn fill(&self) -> anyhow::Result<()> {
+    pub fn fill(&self, fill: Fill) -> anyhow::Result<()> {
         let folder = self.folder.to_string_lossy();
         let free = ask("df", &["--block-size=1", "--output=avail", &folder])?;
         let free: u64 = free.lines().last().unwrap_or_default().trim().parse()?;
@@ -83,7 +95,19 @@ impl Disk {
         run(
             "fallocate",
             &["-l", &bytes, &self.filler().to_string_lossy()],
-        )
+        )?;
+        if fill == Fill::Nearly {
+            return Ok(());
+        }
+        let mut rest = File::options().append(true).open(self.filler())?;
+        loop {
+            let written = rest.write_all(&[7; 4096]);
+            match written.and_then(|()| rest.sync_data()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Frees what [`Disk::fill`] took.

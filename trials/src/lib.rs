@@ -7,6 +7,7 @@ pub mod bench;
 pub mod binaries;
 pub mod command;
 pub mod disks;
+pub mod failing;
 pub mod fleet;
 pub mod http;
 pub mod load;

@@ -85,7 +85,7 @@ struct Torture {
     /// How many storage nodes
     #[arg(long, default_value_t = 3)]
     nodes: u16,
-    /// What happens: kill, pause, partition, power, flip, catalog, full [default: all that can be
+    /// What happens: kill, pause, partition, power, flip, catalog, full, fail [default: all that can be
     /// done here]
     #[arg(long, value_delimiter = ',', value_name = "FAULTS")]
     faults: Vec<Fault>,

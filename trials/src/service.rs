@@ -173,7 +173,7 @@ impl Service {
     }
 
     fn pid(&self) -> Option<Pid> {
-        Pid::from_raw(i32::try_from(self.child.id()?).ok()?)
+        Pid::from_raw(i32::try_from(self.process_id()?).ok()?)
     }
 
     fn log_end(&self) -> String {

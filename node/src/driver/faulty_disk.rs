@@ -16,6 +16,7 @@ pub(super) struct Faults {
     pub(super) syncs: AtomicU64,
     pub(super) fail_syncs: AtomicBool,
     pub(super) full: AtomicBool,
+    waiting: AtomicU64,
     syncing: Gate,
     writing: Gate,
 }
@@ -73,8 +74,15 @@ impl Faults {
         self.writing.close(false);
     }
 
+    /// How many syncs wait for [`Faults::release`].
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
     fn sync(&self) -> io::Result<()> {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
         self.syncing.pass();
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
         self.syncs.fetch_add(1, Ordering::SeqCst);
         if self.fail_syncs.load(Ordering::SeqCst) {
             return Err(io::Error::other("the disk is gone"));

@@ -1,5 +1,7 @@
 //! The disk thread with a disk that fails, and a distributor that is played here.
 
+mod deposed;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};

@@ -29,6 +29,7 @@ use wire::NodeName;
 
 pub use accept::Acceptor;
 pub use inbox::Records;
+pub(crate) use outbox::Way;
 pub use outbox::{Outbox, Outgoing};
 pub use pace::Pace;
 pub use source::Source;
@@ -36,7 +37,6 @@ pub use source::Source;
 use crate::driver::Handle;
 use crate::membership::heartbeat::Map;
 use crate::metrics::Metrics;
-use outbox::Way;
 
 /// Records in one packet, however small: a follower's disk thread takes them in one go.
 const RECORDS_PER_PACKET_MAX: usize = 512;

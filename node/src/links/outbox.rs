@@ -41,13 +41,13 @@ struct Inner {
 }
 
 /// How what is sent gets on its way.
-pub(super) struct Way {
+pub(crate) struct Way {
     /// Where logs are read.
-    pub(super) runtime: runtime::Handle,
+    pub(crate) runtime: runtime::Handle,
     /// How fast followers that catch up are served.
-    pub(super) pace: Arc<Pace>,
+    pub(crate) pace: Arc<Pace>,
     /// Where traffic is counted.
-    pub(super) metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
@@ -60,7 +60,7 @@ struct State {
 }
 
 impl Outbox {
-    pub(super) fn new(peer: NodeName, number: u64, way: Way) -> Outbox {
+    pub(crate) fn new(peer: NodeName, number: u64, way: Way) -> Outbox {
         Outbox(Arc::new(Inner {
             peer,
             number,
@@ -146,7 +146,7 @@ impl Outbox {
     }
 
     /// The link's body, for one reader.
-    pub(super) fn body(&self) -> Outgoing {
+    pub(crate) fn body(&self) -> Outgoing {
         Outgoing {
             outbox: self.clone(),
             pieces: VecDeque::new(),
@@ -197,12 +197,21 @@ impl Outbox {
                     let error = &error as &dyn std::error::Error;
                     let peer = &outbox.0.peer;
                     tracing::error!(%shard, %peer, error, "a follower cannot be sent the log");
-                    Read::default()
+                    return outbox.has_not_read(shard, attempt);
                 }
                 Err(_) => Read::default(),
             };
             outbox.has_read(shard, attempt, read);
         });
+    }
+
+    /// It is tried again with a later sign of life.
+    fn has_not_read(&self, shard: ShardNo, attempt: u64) {
+        let mut state = self.lock();
+        let stream = state.streams.get_mut(&shard);
+        if let Some(stream) = stream.filter(|stream| stream.attempt() == attempt) {
+            stream.failed(clock::monotone_ms());
+        }
     }
 
     fn has_read(&self, shard: ShardNo, attempt: u64, read: Read) {
@@ -213,7 +222,7 @@ impl Outbox {
             stream.read(read);
         }
         drop(state);
-        // What failed, or came to nothing, is tried again with the next sign of life.
+        // What came to nothing is tried again with the next sign of life.
         if news {
             self.wake();
         }

@@ -18,6 +18,9 @@ const WINDOW_BYTES_MAX: usize = 8 << 20;
 /// Bytes of records in one packet, or one record.
 const PACKET_BYTES: usize = 512 << 10;
 
+/// What could not be read is left alone for so long: it is repaired within seconds, or stays as it is.
+const READ_AGAIN_AFTER_MS: u64 = 1_000;
+
 /// A stream to a follower.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -44,6 +47,8 @@ enum Reading {
     UnderWay,
     /// It has read.
     Done(Vec<Arc<Record>>),
+    /// It could not; not again before this time.
+    Failed { until_ms: u64 },
 }
 
 /// What a stream has to send.
@@ -102,9 +107,13 @@ impl Stream {
                 self.reading = Reading::UnderWay;
                 return Due::Nothing;
             }
+            Reading::Failed { until_ms } if now_ms < until_ms => {
+                self.reading = Reading::Failed { until_ms };
+                return Due::Nothing;
+            }
             Reading::Done(records) if records.is_empty() => return Due::Nothing,
             Reading::Done(records) => return Due::Packet(self.packet(&records, now_ms)),
-            Reading::No => {}
+            Reading::No | Reading::Failed { .. } => {}
         }
         match self.source.tail.after(self.sent, PACKET_BYTES) {
             After::Records(records) => {
@@ -157,10 +166,16 @@ impl Stream {
         }
     }
 
-    /// Takes what a job has read; nothing when it failed, or all was read, and is tried again later.
+    /// Takes what a job has read; nothing when all was read.
     pub(super) fn read(&mut self, read: Read) {
         self.reading = Reading::Done(read.records);
         self.cursor = read.cursor;
+    }
+
+    /// A job could not read.
+    pub(super) fn failed(&mut self, now_ms: u64) {
+        let until_ms = now_ms + READ_AGAIN_AFTER_MS;
+        self.reading = Reading::Failed { until_ms };
     }
 }
 
@@ -187,12 +202,19 @@ impl ReadJob {
     /// Reads the next records that a follower needs.
     ///
     /// # Errors
-    /// When the disk fails, or a record that is needed is damaged here.
+    /// When the disk fails, or the first record that is needed is damaged here.
     pub(super) fn run(mut self) -> Result<Read, ReadError> {
-        let (mut records, mut bytes) = (Vec::new(), 0);
+        let (mut records, mut bytes, mut is_whole) = (Vec::new(), 0, true);
         while bytes < PACKET_BYTES && records.len() < RECORDS_PER_PACKET_MAX {
-            let Some(record) = self.cursor.next_needed()? else {
-                break;
+            let record = match self.cursor.next_needed() {
+                Ok(Some(record)) => record,
+                // What was read before is sent; the next job finds the damage.
+                Err(error) if records.is_empty() => return Err(error),
+                Err(_) => {
+                    is_whole = false;
+                    break;
+                }
+                Ok(None) => break,
             };
             bytes += record.payload.len();
             records.push(Arc::new(record));
@@ -200,7 +222,54 @@ impl ReadJob {
         Ok(Read {
             records,
             bytes,
-            cursor: Some(self.cursor),
+            // Behind damage it would go on as if there were none.
+            cursor: is_whole.then_some(self.cursor),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::stage::{Stage, body};
+    use wire::ShardNo;
+
+    // If this fails, one damaged record keeps a follower from what comes before it, or a leader reads
+    // its log again and again for one that it cannot send.
+    #[test]
+    fn what_comes_before_damage_is_sent_and_the_rest_waits() {
+        let mut stage = Stage::new();
+        for number in 0..6 {
+            stage.put(number, &body(number, 100));
+        }
+        stage.settle();
+        let (path, at) = stage.find_record(Lsn(4));
+        let flip = |stage: &Stage| stage.disk.flip_bit(&path, at + 24, 3).expect("was synced");
+        flip(&stage);
+        let source = Arc::new(Source::new(ShardNo(1), stage.store.reader(), Lsn(7)));
+        let mut stream = Stream::new(source, Lsn::ZERO, Epoch(1), 1);
+        let read = |stream: &mut Stream, now_ms| match stream.due(now_ms) {
+            Due::Read(job) => job.run(),
+            other => panic!("{other:?}"),
+        };
+        let lsns = |records: &[Arc<Record>]| -> Vec<u64> {
+            records.iter().map(|record| record.head.lsn.0).collect()
+        };
+        let before = read(&mut stream, 0).expect("is whole");
+        assert_eq!(lsns(&before.records), [1, 2, 3]);
+        stream.read(before);
+        assert!(matches!(stream.due(0), Due::Packet(_)));
+        for _ in 0..2 {
+            read(&mut stream, 5_000).expect_err("is damaged");
+            stream.failed(5_000);
+            let later = 5_000 + READ_AGAIN_AFTER_MS;
+            assert!(matches!(stream.due(later - 1), Due::Nothing));
+            read(&mut stream, later).expect_err("is damaged");
+            stream.failed(0);
+        }
+        // It is repaired.
+        flip(&stage);
+        let after = read(&mut stream, 9_000).expect("is whole");
+        assert_eq!(lsns(&after.records), [4, 5, 6, 7]);
     }
 }

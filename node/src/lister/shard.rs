@@ -22,6 +22,10 @@ const QUEUE_MAX: usize = 16 * 1024;
 /// How long a log that could not be read is left alone.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
+/// How long records that cannot be read are waited for, before the catalog goes on without them: other
+/// copies mend them within seconds, if there are any.
+const MEND_TIME_MAX: Duration = Duration::from_secs(60);
+
 /// How long a distributor that left a part out of its answer is not sent another.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -45,6 +49,8 @@ pub(super) struct ShardListing {
     moved_at: Instant,
     /// The log could not be read; it is not tried again before this.
     blocked_until: Option<Instant>,
+    /// Since when records that the catalog needs cannot be read.
+    damaged_since: Option<Instant>,
     /// Since when the catalog is in a later epoch, until that was told.
     overtaken: Overtaken,
 }
@@ -108,6 +114,7 @@ impl ShardListing {
             moved_at: Instant::now(),
             blocked_until: None,
             overtaken: Overtaken::No,
+            damaged_since: None,
         }
     }
 
@@ -170,8 +177,31 @@ impl ShardListing {
                 let move_on = self.moved_at.elapsed() >= MOVE_EVERY;
                 self.queue.follow(*position, &self.view, move_on, budget)
             }
-            Place::Walk(walk) => Some(walk.next(budget)?),
+            Place::Walk(walk) => {
+                let step = walk.next(budget)?;
+                if matches!(step, ListingStep::LiveEnd { .. }) {
+                    let passed_damage = walk.live.passed_damage();
+                    self.wait_for_repair(passed_damage)?;
+                }
+                Some(step)
+            }
         })
+    }
+
+    /// What cannot be read is in no step: the catalog would never hear of it, or forget it.
+    fn wait_for_repair(&mut self, passed_damage: bool) -> Result<(), ReadError> {
+        if !passed_damage {
+            self.damaged_since = None;
+            return Ok(());
+        }
+        let since = *self.damaged_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < MEND_TIME_MAX {
+            let what = "records that the catalog needs cannot be read yet".to_owned();
+            return Err(ReadError::Damaged { what });
+        }
+        let shard = self.view.shard;
+        tracing::error!(%shard, "the catalog goes on without what is damaged here");
+        Ok(())
     }
 
     /// The next step of a catalog that is behind what is in memory; none if the log gives nothing
@@ -195,6 +225,7 @@ impl ShardListing {
                 operations.push(operation);
             }
         }
+        self.wait_for_repair(cursor.passed_damage())?;
         let measures = self.view.gauge.measures();
         if after.lsn < measures.horizon {
             // Deletes that the catalog does not know were dropped while it was behind.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use store::disk::Disk;
 use store::disk::simulated::SimulatedDisk;
 use store::{Describe, Geometry, How, NewContent, Payload, Store};
 use uuid::Uuid;
@@ -111,6 +112,7 @@ impl Catalog {
 }
 
 struct Rig {
+    disk: Arc<SimulatedDisk>,
     store: Store,
     view: Arc<ReplicaView>,
     listing: ShardListing,
@@ -122,7 +124,8 @@ struct Rig {
 impl Rig {
     fn new(seed: u64) -> Rig {
         let disk = Arc::new(SimulatedDisk::new(seed));
-        let (mut store, _) = Store::open_with(disk, Path::new("/"), 5, GEOMETRY).expect("opens");
+        let opened = Store::open_with(Arc::clone(&disk) as _, Path::new("/"), 5, GEOMETRY);
+        let (mut store, _) = opened.expect("opens");
         store.begin_epoch(Epoch(1), 1).expect("begins");
         let view = Arc::new(ReplicaView {
             shard: ShardNo(1),
@@ -136,6 +139,7 @@ impl Rig {
         let listing = ShardListing::new(Arc::clone(&view));
         let (random, now_ms) = (StdRng::seed_from_u64(seed), 100 * DAY_MS);
         let mut rig = Rig {
+            disk,
             store,
             view,
             listing,
@@ -452,4 +456,71 @@ fn a_leader_that_was_replaced_shows_a_later_catalog_nothing() {
     rig.finish(&mut Way::default(), &mut catalog);
     assert_eq!((catalog.at, catalog.rows), (before.at, before.rows));
     assert!(catalog.walk.is_none(), "a walk was begun");
+}
+
+/// Turns a bit over in the head of a record, or back.
+fn flip(rig: &Rig, lsn: u64) {
+    let mut names = rig.disk.list(Path::new("/")).expect("lists");
+    names.retain(|name| name.ends_with(".seg"));
+    for name in names {
+        let path = Path::new("/").join(name);
+        let file = rig.disk.open(&path).expect("opens");
+        let mut bytes = vec![0; usize::try_from(file.len().expect("measures")).expect("is small")];
+        file.read_at(&mut bytes, 0).expect("reads");
+        let is_it = |at: &usize| {
+            let head = &bytes[*at..];
+            head.starts_with(b"AqRc") && head[16..24] == lsn.to_le_bytes()
+        };
+        if let Some(at) = (0..bytes.len() - 128).step_by(8).find(is_it) {
+            let at = u64::try_from(at).expect("is small");
+            return rig.disk.flip_bit(&path, at + 90, 0).expect("was synced");
+        }
+    }
+    panic!("there is no record {lsn}");
+}
+
+/// A catalog that has nothing, and a leader whose third record cannot be read.
+fn one_damaged() -> (Rig, Way, Catalog) {
+    let mut rig = Rig::new(3);
+    for number in 0..3 {
+        let id = ContentId::mint(ShardNo(1), rig.now_ms, number);
+        rig.put(id, How::Create, format!("name {number}"));
+    }
+    rig.commit();
+    flip(&rig, 3);
+    rig.listing = ShardListing::new(Arc::clone(&rig.view));
+    let (mut way, mut catalog) = (Way::default(), Catalog::default());
+    while !matches!(rig.listing.place, Place::At(_)) {
+        rig.exchange(&mut way, &mut catalog, 0);
+    }
+    (rig, way, catalog)
+}
+
+// If this fails, a content that was acknowledged never appears in lists, because its record could not
+// be read for a moment.
+#[test]
+fn what_cannot_be_read_is_waited_for() {
+    let (mut rig, mut way, mut catalog) = one_damaged();
+    let unreadable = rig.listing.next_part(&mut Budget::default());
+    assert!(matches!(unreadable, Err(ReadError::Damaged { .. })));
+    rig.listing.unreadable();
+    assert!(matches!(
+        rig.listing.next_part(&mut Budget::default()),
+        Ok(None)
+    ));
+    // It is repaired meanwhile.
+    flip(&rig, 3);
+    rig.listing.blocked_until = None;
+    rig.finish(&mut way, &mut catalog);
+    assert_eq!(catalog.rows, rig.live);
+}
+
+// If this fails, one record that nobody can mend ends the listing of a shard.
+#[test]
+fn what_nobody_mends_is_passed() {
+    let (mut rig, mut way, mut catalog) = one_damaged();
+    rig.listing.damaged_since = Instant::now().checked_sub(MEND_TIME_MAX);
+    rig.finish(&mut way, &mut catalog);
+    assert_eq!(catalog.rows.len(), 2);
+    assert_eq!(catalog.at.lsn, Lsn(4));
 }

@@ -1,4 +1,5 @@
-//! What becomes of replicas' folders: logs that begin anew, replicas that are members no more.
+//! What becomes of replicas' folders: logs that begin anew, replicas that are members no more; and of
+//! what logs cut off.
 //!
 //! Nothing is deleted at once. What a replica had stays in `quarantine/` for [`KEPT`]: the register
 //! that said so may have been a wrong one, and an operator may want it back.
@@ -81,19 +82,25 @@ impl DataDir {
         durable::sync_parent(from).map_err(at(from))
     }
 
-    /// Deletes what was kept long enough. To be called now and then.
-    pub fn purge(&mut self) {
+    /// Deletes what was kept long enough; whether there was anything. To be called now and then.
+    pub fn purge(&mut self) -> bool {
         let now = Instant::now();
         if self.next_purge.is_some_and(|next| now < next) {
-            return;
+            return false;
         }
         self.next_purge = Some(now + LOOK_EVERY);
-        for path in self.kept_long_enough() {
-            match remove_all(&path) {
+        let due = self.kept_long_enough();
+        for path in &due {
+            let deleted = match path.is_dir() {
+                true => remove_all(path),
+                false => fs::remove_file(path).map_err(at(path)),
+            };
+            match deleted {
                 Ok(()) => tracing::info!(path = %path.display(), "kept long enough, deleted"),
                 Err(error) => tracing::warn!(%error, "cannot be deleted"),
             }
         }
+        !due.is_empty()
     }
 
     fn kept_long_enough(&self) -> Vec<PathBuf> {
@@ -101,10 +108,19 @@ impl DataDir {
             let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
             modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= KEPT))
         };
-        let kept = fs::read_dir(self.root().join(QUARANTINE));
-        let kept = kept.into_iter().flatten().flatten();
-        kept.map(|entry| entry.path()).filter(is_old).collect()
+        let logs = inside(&self.root().join("shards"));
+        let logs = logs.iter().flat_map(|shard| inside(shard));
+        let quarantines = logs.map(|log| log.join(QUARANTINE));
+        let quarantines = quarantines.chain([self.root().join(QUARANTINE)]);
+        let kept = quarantines.flat_map(|quarantine| inside(&quarantine));
+        kept.filter(is_old).collect()
     }
+}
+
+/// What is in a folder; nothing if there is none, or it is a file.
+fn inside(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
 }
 
 #[cfg(test)]
@@ -179,14 +195,14 @@ mod tests {
         dir.retire(SHARD).expect("moves");
         assert!(dir.replicas().expect("lists").is_empty());
         let kept = root.path().join(QUARANTINE).join(format!("4-{replica}"));
-        dir.purge();
+        assert!(!dir.purge());
         assert!(kept.exists());
         let folder = fs::File::open(&kept).expect("opens");
         folder
             .set_modified(SystemTime::now() - KEPT)
             .expect("is set");
         dir.next_purge = None;
-        dir.purge();
+        assert!(dir.purge());
         assert!(!kept.exists());
         let again = NewReplica {
             shard: SHARD,
@@ -195,5 +211,25 @@ mod tests {
         };
         dir.make_replica(again, |_| Ok::<_, Infallible>(()))
             .expect("makes");
+    }
+
+    // If this fails, each change of leaders takes a little of the disk for ever.
+    #[test]
+    fn what_a_log_cut_off_is_kept_for_a_day() {
+        let root = tempfile::tempdir().expect("a folder");
+        let mut dir = dir(root.path());
+        make(&mut dir);
+        let log = root.path().join("shards/4/log");
+        fs::create_dir(log.join(QUARANTINE)).expect("a folder");
+        let (old, new) = (log.join("quarantine/old"), log.join("quarantine/new"));
+        let day_ago = SystemTime::now() - KEPT;
+        for path in [&old, &new, &log.join("first")] {
+            fs::write(path, "bytes").expect("writes");
+            let file = fs::File::options().write(true).open(path).expect("opens");
+            file.set_modified(day_ago).expect("is set");
+        }
+        fs::write(&new, "bytes").expect("writes");
+        assert!(dir.purge());
+        assert!(!old.exists() && new.exists() && log.join("first").exists());
     }
 }

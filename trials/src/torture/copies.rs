@@ -20,6 +20,9 @@ const TOGETHER_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a replica may send readers on, or refuse to answer, or answer otherwise, after that.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long it may take until a damaged copy that was just read is mended.
+const MEND_TIME_MAX: Duration = Duration::from_secs(30);
+
 /// Contents that were not touched in a round are read with this chance.
 const UNTOUCHED_READ: f64 = 0.1;
 
@@ -29,6 +32,8 @@ pub struct Copies {
     shards: BTreeMap<ShardNo, Vec<String>>,
     /// Nodes whose disks were damaged: they may say so.
     damaged: BTreeSet<String>,
+    /// They had time, and a start, to mend every content that is there.
+    are_mended: bool,
 }
 
 /// Waits until every shard has a leader and all its copies in its set.
@@ -138,7 +143,13 @@ impl Copies {
                 .filter(is_damaged)
                 .map(str::to_owned)
                 .collect(),
+            are_mended: false,
         }
+    }
+
+    /// The same; whether copies of contents that are there may be damaged still.
+    pub fn mended(self, are_mended: bool) -> Copies {
+        Copies { are_mended, ..self }
     }
 
     /// What all copies of one content say together; or what is wrong, and stays so for a while: a
@@ -146,6 +157,11 @@ impl Copies {
     /// its first replica.
     async fn look(&self, client: &reqwest::Client, id: ContentId) -> Result<State, String> {
         let nodes = self.shards.get(&id.shard()).ok_or("its shard is gone")?;
+        let patience = if self.are_mended {
+            MEND_TIME_MAX
+        } else {
+            PATIENCE
+        };
         let begun = Instant::now();
         loop {
             let mut answers = Vec::with_capacity(nodes.len());
@@ -153,10 +169,14 @@ impl Copies {
                 answers.push((node.as_str(), look::at(client, node, id).await));
             }
             match self.agree(&answers) {
-                Err(_) if begun.elapsed() < PATIENCE => sleep(Duration::from_millis(20)).await,
+                Err(_) if begun.elapsed() < patience => sleep(Duration::from_millis(20)).await,
                 outcome => return outcome,
             }
         }
+    }
+
+    fn was_damaged(&self, node: &str) -> bool {
+        self.damaged.contains(node)
     }
 
     /// What the answers of all copies come to.
@@ -176,11 +196,13 @@ impl Copies {
             return Ok(None);
         }
         let state = state.ok_or_else(|| format!("no copy can be read: {answers:?}"))?;
+        let may_be_damaged = |node: &str| self.was_damaged(node) && !self.are_mended;
         let is_well = |(node, seen): &&(&str, Seen)| match seen {
             Seen::State(other) => *other == state,
             // What is not there, a follower leaves to its leader to say.
-            Seen::Elsewhere(_) => state.is_none() || self.damaged.contains(*node),
-            Seen::Damaged(_) => self.damaged.contains(*node),
+            Seen::Elsewhere(_) => state.is_none() || may_be_damaged(node),
+            // Nobody mends a record that nobody needs, and it may have been anybody's.
+            Seen::Damaged(_) => may_be_damaged(node) || self.was_damaged(node) && state.is_none(),
             Seen::Away(_) | Seen::Wrong(_) => false,
         };
         match answers.iter().find(|answer| !is_well(answer)) {
@@ -228,6 +250,7 @@ mod tests {
         let copies = Copies {
             shards: BTreeMap::new(),
             damaged: BTreeSet::from(["b".to_owned()]),
+            are_mended: false,
         };
         let version = |number| {
             let checksum = wire::Checksum([0; 32]);
@@ -251,6 +274,12 @@ mod tests {
         assert_eq!(agree(other(), there(1)), None, "a is not damaged");
         assert_eq!(agree(damaged(), there(1)), None, "a is not damaged");
         assert_eq!(agree(other(), damaged()), Some(None));
+        let mended = copies.clone().mended(true);
+        let agree = |a: Seen, b: Seen| mended.agree(&[("a", a), ("b", b)]).ok();
+        assert_eq!(agree(there(1), there(1)), Some(version(1)));
+        assert_eq!(agree(there(1), damaged()), None, "is to be mended");
+        assert_eq!(agree(there(1), other()), None, "is to be mended");
+        assert_eq!(agree(Seen::State(None), damaged()), Some(None));
         let agree = |a: Seen, c: Seen| copies.agree(&[("a", a), ("c", c)]).ok();
         assert_eq!(agree(other(), other()), None);
     }

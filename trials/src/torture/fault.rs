@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use crate::{disks, network};
+use crate::{disks, failing, network};
 
 /// One kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,11 +23,13 @@ pub enum Fault {
     Catalog,
     /// A node's disk is full.
     Full,
+    /// Nodes get errors for what they write, sync or read.
+    Fail,
 }
 
 impl Fault {
     /// Every kind.
-    pub const ALL: [Fault; 7] = [
+    pub const ALL: [Fault; 8] = [
         Fault::Kill,
         Fault::Pause,
         Fault::Partition,
@@ -35,6 +37,7 @@ impl Fault {
         Fault::Flip,
         Fault::Catalog,
         Fault::Full,
+        Fault::Fail,
     ];
 
     fn word(self) -> &'static str {
@@ -46,6 +49,7 @@ impl Fault {
             Fault::Flip => "flip",
             Fault::Catalog => "catalog",
             Fault::Full => "full",
+            Fault::Fail => "fail",
         }
     }
 
@@ -55,6 +59,7 @@ impl Fault {
             Fault::Kill | Fault::Pause | Fault::Flip => None,
             Fault::Partition => network::obstacle(),
             Fault::Power | Fault::Full => disks::obstacle(folder),
+            Fault::Fail => failing::obstacle(folder),
             Fault::Catalog if has_servers => None,
             Fault::Catalog => Some(
                 "SQLite ends with its distributor; --postgres or --zookeeper start a server"

@@ -1,6 +1,6 @@
 //! The services of one run, what is done to them, and how it is undone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use tokio::time::sleep;
-use wire::membership::NodesAnswer;
+use wire::membership::{NodesAnswer, ShardReplica};
 use wire::{ShardNo, routes};
 
 use super::copies;
@@ -17,7 +17,8 @@ use super::failover::Failovers;
 use super::fault::Fault;
 use super::flip;
 use super::report::Report;
-use crate::disks::Disk;
+use crate::disks::{Disk, Fill};
+use crate::failing::{Failing, FailingDisk};
 use crate::fleet::Fleet;
 use crate::http;
 use crate::network::Network;
@@ -56,6 +57,7 @@ pub struct Harm {
     off: BTreeSet<usize>,
     paused: BTreeSet<usize>,
     full: BTreeSet<usize>,
+    failing: BTreeMap<usize, (Failing, FailingDisk)>,
 }
 
 impl Field {
@@ -124,7 +126,8 @@ impl Field {
             Fault::Partition => self.cut()?,
             Fault::Power => self.power_off(harm, report).await?,
             Fault::Catalog => self.outage(),
-            Fault::Full => self.fill(harm)?,
+            Fault::Full => self.fill(harm, report).await?,
+            Fault::Fail => self.fail(harm)?,
             Fault::Flip => 0,
         };
         report.done(fault, count);
@@ -144,7 +147,9 @@ impl Field {
 
     fn stand_still(&mut self, harm: &mut Harm) -> anyhow::Result<u64> {
         let mut victims = self.some(0..self.fleet.size(), 0.2);
-        victims.retain(|place| !harm.ended.contains(place) && harm.paused.insert(*place));
+        // Who traces a process waits in vain for one that stands still.
+        let may = |place: &usize| !harm.ended.contains(place) && !harm.failing.contains_key(place);
+        victims.retain(|place| may(place) && harm.paused.insert(*place));
         for place in &victims {
             let service = self.fleet.service(*place).context("a service runs")?;
             service.pause()?;
@@ -183,22 +188,27 @@ impl Field {
         let mut victims = self.some(1..self.fleet.size(), 0.4);
         victims.retain(|place| harm.ended.insert(*place));
         self.watch(&victims, harm, report).await;
+        self.lose_power(&victims, harm).await?;
+        Ok(victims.len() as u64)
+    }
+
+    async fn lose_power(&mut self, victims: &[usize], harm: &mut Harm) -> anyhow::Result<()> {
         // Whoever has no power acknowledges nothing. The file system, though, lets a sync succeed that
         // its end comes upon: what was to be written stays a hole. So the process ends first.
-        for place in &victims {
+        for place in victims {
             if let Some(service) = self.fleet.service(*place) {
                 service.pause()?;
             }
         }
-        for place in &victims {
+        for place in victims {
             self.disks[place - 1].power_off()?;
             harm.off.insert(*place);
         }
-        for place in &victims {
+        for place in victims {
             harm.paused.remove(place);
             self.fleet.kill(*place).await?;
         }
-        Ok(victims.len() as u64)
+        Ok(())
     }
 
     fn outage(&mut self) -> u64 {
@@ -211,13 +221,64 @@ impl Field {
         1
     }
 
-    fn fill(&mut self, harm: &mut Harm) -> anyhow::Result<u64> {
+    /// A full disk; sometimes the node must start on it.
+    async fn fill(&mut self, harm: &mut Harm, report: &mut Report) -> anyhow::Result<u64> {
         let place = self.chance.random_range(1..self.fleet.size());
         if harm.off.contains(&place) || !harm.full.insert(place) {
             return Ok(0);
         }
-        self.disks[place - 1].fill()?;
+        let fill = match self.chance.random_bool(0.5) {
+            true => Fill::Whole,
+            false => Fill::Nearly,
+        };
+        self.disks[place - 1].fill(fill)?;
+        if self.chance.random_bool(0.5) && !harm.ended.contains(&place) {
+            self.pause(SHORT_MS).await;
+            self.watch(&[place], harm, report).await;
+            harm.paused.remove(&place);
+            self.fleet.kill(place).await?;
+            report.done(Fault::Kill, 1);
+            self.fleet.spawn(place)?;
+        }
         Ok(1)
+    }
+
+    fn fail(&mut self, harm: &mut Harm) -> anyhow::Result<u64> {
+        let mut victims = self.some(1..self.fleet.size(), 0.4);
+        let stands = |place: &usize| harm.ended.contains(place) || harm.paused.contains(place);
+        victims.retain(|place| !stands(place) && !harm.failing.contains_key(place));
+        let kind = Failing::ALL[self.chance.random_range(0..Failing::ALL.len())];
+        for place in &victims {
+            let service = self.fleet.service(*place).context("a service runs")?;
+            let number = service.process_id().context("a service has not ended")?;
+            let failing = tokio::task::block_in_place(|| FailingDisk::begin(number, kind))?;
+            harm.failing.insert(*place, (kind, failing));
+        }
+        Ok(victims.len() as u64)
+    }
+
+    /// The disks are well again. Nodes that could not write are started again, as an operator is told
+    /// to do; and what they could not sync goes with the power, so that nothing of it may have been
+    /// acknowledged. Who could not read goes on, unless a log stopped.
+    async fn replace_failing(&mut self, harm: &mut Harm) -> anyhow::Result<()> {
+        let failing = std::mem::take(&mut harm.failing);
+        let kinds: Vec<(usize, Failing)> =
+            failing.iter().map(|(p, (kind, _))| (*p, *kind)).collect();
+        tokio::task::block_in_place(|| drop(failing));
+        let mut victims = Vec::new();
+        for (place, kind) in kinds {
+            let restarts = kind.stops_logs() || self.has_halted(place).await;
+            if restarts && harm.ended.insert(place) {
+                victims.push(place);
+            }
+        }
+        if !self.disks.is_empty() {
+            return self.lose_power(&victims, harm).await;
+        }
+        for place in &victims {
+            self.fleet.kill(*place).await?;
+        }
+        Ok(())
     }
 
     /// Bits turn over on a node while it does not run; its other copies are whole, and stay so.
@@ -243,15 +304,30 @@ impl Field {
         Ok(())
     }
 
-    async fn undo(&mut self, harm: Harm) -> anyhow::Result<()> {
+    /// Starts the nodes whose bits turned over again: they read every head, and know what is damaged.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub async fn restart_damaged(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        self.failovers.give_up();
+        for place in self.damaged.clone() {
+            self.fleet.kill(place).await?;
+            report.done(Fault::Kill, 1);
+            self.fleet.spawn(place)?;
+        }
+        self.fleet.together().await
+    }
+
+    async fn undo(&mut self, mut harm: Harm) -> anyhow::Result<()> {
         tokio::task::block_in_place(|| self.servers.give_back())?;
         if let Some(network) = &mut self.network {
             network.heal()?;
         }
-        for place in harm.paused {
+        for place in std::mem::take(&mut harm.paused) {
             let service = self.fleet.service(place).context("a service runs")?;
             service.resume()?;
         }
+        self.replace_failing(&mut harm).await?;
         for place in &harm.off {
             self.disks[place - 1].power_on()?;
         }
@@ -289,12 +365,8 @@ impl Field {
 
     /// The shards that a node leads with another one in sync.
     async fn led_by(&self, place: usize) -> Vec<ShardNo> {
-        let asked = http::client().map(|c| c.get(format!("{}{}", self.fleet.url(), routes::NODES)));
-        let Ok(asked) = asked else {
-            return Vec::new();
-        };
         // A distributor that does not answer now would not elect anybody either.
-        let Ok(answer) = http::json::<NodesAnswer>(asked).await else {
+        let Some(answer) = self.nodes().await else {
             return Vec::new();
         };
         let name = self.fleet.name(place);
@@ -304,5 +376,23 @@ impl Field {
             .iter()
             .filter(|entry| entry.leader.as_ref().is_some_and(is_led) && entry.in_sync.len() > 1);
         shards.map(|entry| entry.shard).collect()
+    }
+
+    /// Whether a log of this node has stopped, or nobody can tell.
+    async fn has_halted(&self, place: usize) -> bool {
+        let Some(answer) = self.nodes().await else {
+            return true;
+        };
+        let name = self.fleet.name(place);
+        let is_halted =
+            |replica: &ShardReplica| replica.node.as_str() == name && replica.progress.halted;
+        let mut shards = answer.shards.iter();
+        shards.any(|entry| entry.replicas.iter().any(is_halted))
+    }
+
+    async fn nodes(&self) -> Option<NodesAnswer> {
+        let url = format!("{}{}", self.fleet.url(), routes::NODES);
+        let asked = http::client().ok()?.get(url);
+        http::json::<NodesAnswer>(asked).await.ok()
     }
 }

@@ -96,7 +96,7 @@ pub async fn run(
         let round = Instant::now();
         workers = load(&mut field, workers, &settings.faults, &mut report).await?;
         is_last = begun.elapsed() >= settings.time;
-        workers = check(&field, workers, is_last, &mut report).await?;
+        workers = check(&mut field, workers, is_last, &mut report).await?;
         report.rounds += 1;
         report.failovers = field.failovers.times();
         report.write_round(out, round.elapsed())?;
@@ -191,13 +191,39 @@ async fn load(
 }
 
 async fn check(
-    field: &Field,
+    field: &mut Field,
     workers: Vec<Worker>,
     everything: bool,
     report: &mut Report,
 ) -> anyhow::Result<Vec<Worker>> {
+    let mut workers = verify(field, workers, (everything, false), report).await?;
+    if everything && !field.damaged.is_empty() && report.violations.is_empty() {
+        field.restart_damaged(report).await?;
+        workers = verify(field, workers, (true, true), report).await?;
+    }
+    if !report.violations.is_empty() {
+        return Ok(workers);
+    }
+    let ledgers: Vec<&Ledger> = workers.iter().map(|worker| &worker.ledger).collect();
+    let mut wrong = catalog::differences(&field.fleet, &ledgers).await?;
+    // What is damaged is counted neither as live nor as dead.
+    if field.damaged.is_empty() {
+        wrong.extend(space::explained(&field.fleet, &ledgers).await?);
+    }
+    report.violations.extend(wrong);
+    Ok(workers)
+}
+
+/// Compares all copies, of everything or of some; `are_mended` says that no copy of a content that is
+/// there may be damaged any more.
+async fn verify(
+    field: &Field,
+    workers: Vec<Worker>,
+    (everything, are_mended): (bool, bool),
+    report: &mut Report,
+) -> anyhow::Result<Vec<Worker>> {
     let copies = match copies::in_sync(&field.fleet, &field.damaged).await {
-        Ok(copies) => Arc::new(copies),
+        Ok(copies) => Arc::new(copies.mended(are_mended)),
         Err(why) => {
             report.violation(why);
             return Ok(workers);
@@ -217,12 +243,5 @@ async fn check(
         report.violations.append(&mut worker.violations);
         workers.push(worker);
     }
-    let ledgers: Vec<&Ledger> = workers.iter().map(|worker| &worker.ledger).collect();
-    let mut wrong = catalog::differences(&field.fleet, &ledgers).await?;
-    // What is damaged is counted neither as live nor as dead.
-    if field.damaged.is_empty() {
-        wrong.extend(space::explained(&field.fleet, &ledgers).await?);
-    }
-    report.violations.extend(wrong);
     Ok(workers)
 }

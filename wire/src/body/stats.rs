@@ -65,6 +65,9 @@ pub struct Space {
     pub index: u64,
     /// Bytes given back by rewriting segments, since the process started.
     pub compacted: u64,
+    /// What was cut off and is kept for a day, in bytes.
+    #[serde(default)]
+    pub quarantine: u64,
 }
 
 impl Space {
@@ -77,6 +80,7 @@ impl Space {
         self.overhead += other.overhead;
         self.index += other.index;
         self.compacted += other.compacted;
+        self.quarantine += other.quarantine;
     }
 }
 

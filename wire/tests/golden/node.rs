@@ -32,6 +32,7 @@ fn stats() -> NodeStats {
             overhead: 25,
             index: 26,
             compacted: 27,
+            quarantine: 28,
         },
         unlisted: 14,
         damaged: 15,
@@ -43,7 +44,7 @@ fn stats() -> NodeStats {
 const STATS: &str = r#"{"memory":1,"storage":2,"storagep":3.5,"max_storage":4,"cpu":5.5,
     "memory_available":6,"memory_total":7,"disk_free":8,"uploads_in_flight":9,
     "bytes_promised":10,"shards_led":11,"shards_open":12,"contents":13,
-    "space":{"log":21,"live":22,"dead":23,"holes":24,"overhead":25,"index":26,"compacted":27},
+    "space":{"log":21,"live":22,"dead":23,"holes":24,"overhead":25,"index":26,"compacted":27,"quarantine":28},
     "unlisted":14,"damaged":15,"uptime_s":16,"version":"0.1.0"}"#;
 
 // If this fails, placement takes a node's memory for its storage.
@@ -80,6 +81,7 @@ fn space_is_added_part_by_part() {
         overhead: 500,
         index: 600,
         compacted: 700,
+        quarantine: 800,
     });
     let expected = Space {
         log: 121,
@@ -89,6 +91,7 @@ fn space_is_added_part_by_part() {
         overhead: 525,
         index: 626,
         compacted: 727,
+        quarantine: 828,
     };
     assert_eq!(sum, expected);
     let mut none = Space::default();

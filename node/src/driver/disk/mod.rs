@@ -402,8 +402,19 @@ impl DiskThread {
                 self.touch(shard);
             }
         }
+        if self.dir.purge() {
+            self.measure_quarantines();
+        }
         self.measure();
-        self.dir.purge();
+    }
+
+    fn measure_quarantines(&mut self) {
+        for (shard, replica) in &mut self.replicas {
+            if let Err(error) = replica.store.measure_quarantine() {
+                tracing::warn!(%shard, %error, "what is in quarantine cannot be measured");
+            }
+            replica.measure();
+        }
     }
 
     /// Whoever waits for a commit must not do so in vain, because the set is too small for one.

@@ -435,5 +435,5 @@ fn log_state(store: &Store, consistent_from: Option<Lsn>) -> LogState {
 
 /// What a log takes on the disk, in bytes.
 fn stored_bytes(space: &Space) -> u64 {
-    (space.log + space.index).saturating_sub(space.holes)
+    (space.log + space.index + space.quarantine).saturating_sub(space.holes)
 }

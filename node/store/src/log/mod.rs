@@ -75,6 +75,8 @@ pub(crate) struct Log {
     catch_up: catch_up::CatchUp,
     poison: Option<Poisoned>,
     next_number: u32,
+    /// What lies in quarantine.
+    pub(crate) quarantine_bytes: u64,
 }
 
 impl Log {

@@ -85,7 +85,7 @@ impl Log {
         };
         if let Some(old) = self.segments.last_mut() {
             old.last = first.previous();
-            old.segment.seal(old.last);
+            old.segment.seal(old.last, old.end);
             self.unsynced.files.push(Arc::clone(&old.segment.file));
         }
         self.closed = false;

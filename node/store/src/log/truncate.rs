@@ -64,7 +64,19 @@ impl Log {
         self.forget_told();
         self.shared.set_written(lsn);
         self.resume_at(lsn, was_full && is_whole);
+        self.measure_quarantine()?;
         Ok(moved)
+    }
+
+    /// Measures what lies in quarantine: after something was cut off, or somebody deleted there.
+    pub(crate) fn measure_quarantine(&mut self) -> io::Result<()> {
+        let dir = self.dir.join(QUARANTINE);
+        let mut bytes = 0;
+        for name in self.disk.list(&dir)? {
+            bytes += self.disk.open(&dir.join(name))?.allocated()?;
+        }
+        self.quarantine_bytes = bytes;
+        Ok(())
     }
 
     /// Makes all that stays durable: a job that is under way may not have come to it.

@@ -10,6 +10,7 @@ use crate::content::Content;
 use crate::fetch::{FetchError, Fetched, Patience};
 use crate::index::Place;
 use crate::record::Record;
+use crate::record::head::MAGIC;
 use crate::record::kind::Kind;
 use crate::segment::Segment;
 use crate::segment::scan::Scan;
@@ -35,7 +36,19 @@ pub struct Cursor {
     /// Everything up to here was read, or was compacted, or is damaged.
     covered: Lsn,
     /// Where to read on.
-    at: Option<(Arc<Segment>, u64)>,
+    at: Option<At>,
+    /// Whether something was passed over that may have been a record.
+    passed_damage: bool,
+}
+
+/// A place in a segment.
+#[derive(Clone, Debug)]
+struct At {
+    segment: Arc<Segment>,
+    /// Where the next record should begin, in bytes.
+    start: u64,
+    /// The lsn of the record before it; or what the segments before this one cover.
+    behind: Lsn,
 }
 
 impl Cursor {
@@ -45,7 +58,13 @@ impl Cursor {
             until,
             covered: after,
             at: None,
+            passed_damage: false,
         }
+    }
+
+    /// Whether records may be missing among those that were given, because they cannot be read.
+    pub fn passed_damage(&self) -> bool {
+        self.passed_damage
     }
 
     /// The log is covered up to here: lsns that were not returned hold nothing that counts.
@@ -106,16 +125,22 @@ impl Cursor {
     /// The next record's head, and the segment it is in.
     pub(super) fn next_fetched(&mut self) -> Result<Option<(Fetched, Arc<Segment>)>, ReadError> {
         while self.covered < self.end() {
-            let Some((segment, start)) = self.position() else {
+            let Some(at) = self.position() else {
                 return Ok(None);
             };
+            let At { segment, start, .. } = &at;
+            let (segment, start) = (Arc::clone(segment), *start);
             match Fetched::head(&*segment.file, self.shared.log, start, Patience::Wait) {
                 Ok(fetched) => {
                     let lsn = fetched.head.lsn;
                     if lsn > self.end() {
                         return Ok(None);
                     }
-                    self.at = Some((Arc::clone(&segment), fetched.entry().end()));
+                    self.at = Some(At {
+                        segment: Arc::clone(&segment),
+                        start: fetched.entry().end(),
+                        behind: lsn,
+                    });
                     if lsn > self.covered {
                         self.covered = lsn;
                         return Ok(Some((fetched, segment)));
@@ -123,11 +148,14 @@ impl Cursor {
                 }
                 Err(FetchError::Disk(error)) => return Err(error.into()),
                 Err(FetchError::Head(_) | FetchError::Block { .. }) => {
-                    if self.until == Until::Needed && self.skip(&segment, start)? {
+                    let next = self.skip(&at)?;
+                    let lacks = self.lacks(&at, next)?;
+                    self.passed_damage |= lacks;
+                    if self.until == Until::Needed && lacks {
                         let what = format!("a record behind {} has no head", self.covered);
                         return Err(ReadError::Damaged { what });
                     }
-                    if !self.leave(&segment, start)? {
+                    if next.is_none() && !self.leave(&segment) {
                         return Ok(None);
                     }
                 }
@@ -136,40 +164,63 @@ impl Cursor {
         Ok(None)
     }
 
-    fn position(&mut self) -> Option<(Arc<Segment>, u64)> {
+    fn position(&mut self) -> Option<At> {
         if self.at.is_none() {
             let next = self.covered.next();
-            let segment = self.shared.segment_of(next);
-            self.at = segment.map(|segment| {
-                let start = segment.near(next);
-                (segment, start)
+            let segment = self.shared.segment_of(next)?;
+            let (behind, start) = segment.near(next);
+            self.at = Some(At {
+                behind,
+                start,
+                segment,
             });
         }
         self.at.clone()
     }
 
-    /// Goes behind a damaged record; false when no other follows in this segment.
-    fn skip(&mut self, segment: &Arc<Segment>, start: u64) -> Result<bool, ReadError> {
-        let mut scan = Scan::new(&*segment.file, self.shared.log, start)?;
-        let next = scan.resynchronise(start, self.covered, &mut Vec::new())?;
+    /// Goes behind a damaged record, and gives the lsn of the next one; none when no other follows in
+    /// this segment.
+    fn skip(&mut self, at: &At) -> io::Result<Option<Lsn>> {
+        let mut scan = Scan::new(&*at.segment.file, self.shared.log, at.start)?;
+        let next = scan.resynchronise(at.start, at.behind, &mut Vec::new())?;
         if let Some((start, _)) = next {
-            self.at = Some((Arc::clone(segment), start));
+            self.at = Some(At {
+                start,
+                ..at.clone()
+            });
         }
-        Ok(next.is_some())
+        Ok(next.map(|(_, lsn)| lsn))
     }
 
-    /// Goes on behind what is no record: to the next one in this segment, or to the next segment.
-    /// False when the segment is still written to, and no record follows.
-    fn leave(&mut self, segment: &Arc<Segment>, start: u64) -> Result<bool, ReadError> {
-        if self.skip(segment, start)? {
-            return Ok(true);
+    /// Whether a record that cannot be read, in front of the `next` one in its segment, may be among
+    /// those that are not covered yet.
+    fn lacks(&self, at: &At, next: Option<Lsn>) -> io::Result<bool> {
+        let At { segment, start, .. } = at;
+        if let Some(next) = next {
+            return Ok(next > self.covered.next());
         }
+        if let Some(last) = segment.sealed_at() {
+            let is_lost = || {
+                let damage = self.shared.damage();
+                damage.is_lost_between(self.covered, last.next())
+            };
+            return Ok(last > self.covered && (segment.has_record_at(*start) || is_lost()));
+        }
+        // Beyond the end are zeros, or nothing.
+        let mut magic = [0; MAGIC.len()];
+        let read = segment.file.read_at(&mut magic, *start)?;
+        Ok(magic[..read].iter().any(|byte| *byte != 0))
+    }
+
+    /// Goes on behind the last record of a segment, to the next segment. False when the segment is
+    /// still written to.
+    fn leave(&mut self, segment: &Segment) -> bool {
         let Some(last) = segment.sealed_at() else {
-            return Ok(false);
+            return false;
         };
         self.covered = self.covered.max(last);
         self.at = None;
-        Ok(true)
+        true
     }
 }
 
@@ -189,6 +240,12 @@ impl LiveWalk {
             cursor,
             upto,
         }
+    }
+
+    /// Whether contents may be missing among those that were given, because a record of theirs cannot
+    /// be read.
+    pub fn passed_damage(&self) -> bool {
+        self.cursor.passed_damage()
     }
 
     /// The next live content; none at the end.

@@ -37,7 +37,7 @@ impl Reader {
         let start = match segment.chunk(lsn) {
             Some(start) => start,
             None => {
-                let start = segment.near(lsn);
+                let (_, start) = segment.near(lsn);
                 let found = Scan::find_from(&*segment.file, self.shared.log, lsn, start)?;
                 found.ok_or(ReadError::NotFound)?.start
             }

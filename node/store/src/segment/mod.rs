@@ -29,6 +29,8 @@ pub(crate) struct Segment {
     marks: RwLock<Vec<RecordPlace>>,
     /// The last lsn covered, once nothing more is appended here; zero before.
     last: AtomicU64,
+    /// Where the last record ended when that was so, in bytes.
+    end: AtomicU64,
 }
 
 /// Bytes between two marks at least: a walk to a record reads the headers of so much before it, and a
@@ -51,11 +53,14 @@ impl Segment {
             chunks: RwLock::default(),
             marks: RwLock::default(),
             last: AtomicU64::new(0),
+            end: AtomicU64::new(0),
         }
     }
 
-    /// Nothing more is appended here; `last` is the last lsn covered.
-    pub(crate) fn seal(&self, last: Lsn) {
+    /// Nothing more is appended here; `last` is the last lsn covered, and the last record ends at
+    /// byte `end`.
+    pub(crate) fn seal(&self, last: Lsn, end: u64) {
+        self.end.store(end, Ordering::Release);
         self.last.store(last.0, Ordering::Release);
     }
 
@@ -68,6 +73,11 @@ impl Segment {
     pub(crate) fn sealed_at(&self) -> Option<Lsn> {
         let last = Lsn(self.last.load(Ordering::Acquire));
         (last > Lsn::ZERO).then_some(last)
+    }
+
+    /// Whether a record of a sealed segment should begin at this byte.
+    pub(crate) fn has_record_at(&self, start: u64) -> bool {
+        start < self.end.load(Ordering::Acquire)
     }
 
     /// Notes a chunk; lsns come in ascending order.
@@ -91,12 +101,15 @@ impl Segment {
         }
     }
 
-    /// Where a walk to an lsn begins, in bytes: at a record that is not behind it, or at the first.
-    pub(crate) fn near(&self, lsn: Lsn) -> u64 {
+    /// Where a walk to an lsn begins: at a record that is not behind it, or at the first; an lsn that
+    /// is before that record, and its start in bytes.
+    pub(crate) fn near(&self, lsn: Lsn) -> (Lsn, u64) {
         let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
         let before = marks.partition_point(|mark| mark.lsn <= lsn);
-        let mark = before.checked_sub(1).map(|at| marks[at]);
-        mark.map_or(SEGMENT_HEADER_BYTES, |mark| u64::from(mark.start) * ALIGN)
+        match before.checked_sub(1).map(|at| marks[at]) {
+            Some(mark) => (mark.lsn.previous(), u64::from(mark.start) * ALIGN),
+            None => (self.name.first.previous(), SEGMENT_HEADER_BYTES),
+        }
     }
 
     /// Forgets the records above an lsn, after a truncation.

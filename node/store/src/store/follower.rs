@@ -62,6 +62,14 @@ impl Store {
         }
     }
 
+    /// Measures what lies in `quarantine/`, after somebody deleted there.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn measure_quarantine(&mut self) -> io::Result<()> {
+        self.log.measure_quarantine()
+    }
+
     /// Cuts off everything above `lsn`, into `quarantine/`. Readers see no difference: they see
     /// only what is committed.
     ///

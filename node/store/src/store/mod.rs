@@ -226,6 +226,7 @@ impl Store {
     pub fn usage(&self) -> Usage {
         let mut space = Space {
             compacted: self.upkeep.compacted_bytes(),
+            quarantine: self.log.quarantine_bytes,
             ..Space::default()
         };
         for state in &self.log.segments {

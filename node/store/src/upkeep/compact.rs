@@ -141,9 +141,9 @@ impl Store {
             generation: rewritten.generation,
         };
         let segment = Arc::new(Segment::new(rewritten.number, name, file));
-        segment.seal(rewritten.last);
         let at = self.replace_states(&compacting, &segment, &rewritten.kept);
         let state = &mut self.log.segments[at];
+        segment.seal(rewritten.last, state.end);
         state.last = rewritten.last;
         state.commit = state.commit.max(rewritten.commit);
         state.length = state.end;

@@ -4,6 +4,7 @@
 mod compact;
 mod punch;
 mod repair;
+mod rest;
 mod rewrite;
 mod seal;
 mod trust;
@@ -20,6 +21,7 @@ use crate::store::Store;
 pub(crate) use compact::Compaction;
 use punch::Extent;
 pub use repair::RepairError;
+use rest::Rest;
 
 /// A piece of work beside the log. Run it on any thread, and give the outcome back to the store.
 #[derive(Debug)]
@@ -68,6 +70,16 @@ pub(crate) struct Upkeep {
     /// The number of the segment in which a record is being repaired: it stays as it is meanwhile.
     repairing: Option<u32>,
     compacted_bytes: u64,
+    rests: Rests,
+}
+
+/// What came to nothing, and is not tried again at once.
+#[derive(Debug, Default)]
+struct Rests {
+    seal: Rest,
+    punch: Rest,
+    compact: Rest,
+    trust: Rest,
 }
 
 /// A compaction that is under way.
@@ -142,15 +154,25 @@ impl Store {
         if self.check().is_err() {
             return Vec::new();
         }
-        let seal = self.next_seal().map(Work::Seal);
-        let punch = self.next_punch().map(Work::Punch);
-        let compact = self.next_compaction(now_ms).map(Work::Compact);
-        let trust = self.next_trust(now_ms).map(Work::Trust);
-        [seal, punch, compact, trust]
-            .into_iter()
-            .flatten()
-            .map(Chore)
-            .collect()
+        let rests = &mut self.upkeep.rests;
+        let may_seal = rests.seal.is_over(now_ms);
+        let may_punch = rests.punch.is_over(now_ms);
+        let may_compact = rests.compact.is_over(now_ms);
+        let may_trust = rests.trust.is_over(now_ms);
+        let mut due = Vec::new();
+        if may_seal {
+            due.extend(self.next_seal().map(Work::Seal));
+        }
+        if may_punch {
+            due.extend(self.next_punch().map(Work::Punch));
+        }
+        if may_compact {
+            due.extend(self.next_compaction(now_ms).map(Work::Compact));
+        }
+        if may_trust {
+            due.extend(self.next_trust(now_ms).map(Work::Trust));
+        }
+        due.into_iter().map(Chore).collect()
     }
 
     /// Takes a chore's outcome.
@@ -159,10 +181,26 @@ impl Store {
     /// When the chore came to nothing.
     pub fn finish(&mut self, done: ChoreDone) -> Result<(), ChoreError> {
         match done.0 {
-            Done::Sealed(sealed) => self.finish_seal(sealed),
-            Done::Punched(punched) => self.finish_punch(punched),
-            Done::Compacted(rewritten) => self.finish_compaction(*rewritten),
-            Done::Trusted(trusted) => self.finish_trust(trusted),
+            Done::Sealed(sealed) => {
+                let finished = self.finish_seal(sealed);
+                self.upkeep.rests.seal.note(finished.is_ok());
+                finished
+            }
+            Done::Punched(punched) => {
+                let finished = self.finish_punch(punched);
+                self.upkeep.rests.punch.note(finished.is_ok());
+                finished
+            }
+            Done::Compacted(rewritten) => {
+                let finished = self.finish_compaction(*rewritten);
+                self.upkeep.rests.compact.note(finished.is_ok());
+                finished
+            }
+            Done::Trusted(trusted) => {
+                let finished = self.finish_trust(trusted);
+                self.upkeep.rests.trust.note(finished.is_ok());
+                finished
+            }
             Done::Repaired(repaired) => self.finish_repair(repaired),
         }
     }

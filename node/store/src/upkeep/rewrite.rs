@@ -72,10 +72,26 @@ struct Rewriting<'a> {
     horizon: Lsn,
     /// Records that were kept only because an older one still needs them.
     stuck: BTreeSet<Lsn>,
-    /// The lsns in other segments, as they were asked for.
-    others: HashMap<Lsn, BTreeSet<Lsn>>,
+    /// What is in other segments, as it was asked for.
+    others: HashMap<Lsn, Others>,
     /// What each upload's chunks belong to: the lsn of its live commit, if it has one.
     commits: HashMap<Lsn, Option<Lsn>>,
+}
+
+/// The records of another segment.
+#[derive(Debug, Default)]
+struct Others {
+    lsns: BTreeSet<Lsn>,
+    /// Between each two of these, both excluded, damage hides what is there.
+    hidden: Vec<(Lsn, Lsn)>,
+}
+
+impl Others {
+    /// Whether a record is there, or may be.
+    fn may_have(&self, lsn: Lsn) -> bool {
+        let mut hidden = self.hidden.iter();
+        self.lsns.contains(&lsn) || hidden.any(|(after, before)| *after < lsn && lsn < *before)
+    }
 }
 
 /// Whether a record is a delete that is old enough to go.
@@ -261,7 +277,7 @@ impl<'a> Rewriting<'a> {
         Ok(commit)
     }
 
-    /// Whether an older record is still in the log after this rewriting.
+    /// Whether an older record is, or may be, in the log after this rewriting.
     fn is_there(&mut self, lsn: Lsn) -> io::Result<bool> {
         if lsn >= self.plan.first {
             return Ok(self.stuck.contains(&lsn));
@@ -271,24 +287,40 @@ impl<'a> Rewriting<'a> {
         };
         let first = segment.name.first;
         if !self.others.contains_key(&first) {
-            let lsns = self.lsns_of(&segment)?;
-            self.others.insert(first, lsns);
+            let others = self.records_of(&segment)?;
+            self.others.insert(first, others);
         }
-        Ok(self.others[&first].contains(&lsn))
+        Ok(self.others[&first].may_have(lsn))
     }
 
-    fn lsns_of(&self, segment: &Segment) -> io::Result<BTreeSet<Lsn>> {
+    fn records_of(&self, segment: &Segment) -> io::Result<Others> {
         let plan = self.plan;
+        let mut others = Others::default();
         let index = SegmentIndex::load(&*plan.disk, &plan.dir, plan.shared.log, segment.name)?;
         if let Some(index) = index {
-            return Ok(index.entries.iter().map(|entry| entry.lsn).collect());
+            others.lsns = index.entries.iter().map(|entry| entry.lsn).collect();
+            return Ok(others);
         }
         let mut scan = Scan::new(&*segment.file, plan.shared.log, SEGMENT_HEADER_BYTES)?;
-        let mut lsns = BTreeSet::new();
-        while let Found::Record { entry, .. } = scan.next()? {
-            lsns.insert(entry.lsn);
+        let mut last = segment.name.first.previous();
+        loop {
+            let start = scan.position();
+            match scan.next()? {
+                Found::Record { entry, .. } => {
+                    last = entry.lsn;
+                    others.lsns.insert(last);
+                }
+                Found::End => return Ok(others),
+                Found::Damage(_) => {
+                    let next = scan.resynchronise(start, last, &mut Vec::new())?;
+                    let before = next.map_or(Lsn(u64::MAX), |(_, lsn)| lsn);
+                    others.hidden.push((last, before));
+                    if next.is_none() {
+                        return Ok(others);
+                    }
+                }
+            }
         }
-        Ok(lsns)
     }
 
     /// Copies a record byte for byte; the padding changes with the place.

@@ -285,7 +285,7 @@ impl<'a> Loader<'a> {
         }
         let state = self.log.active_mut();
         state.last = successor.previous();
-        state.segment.seal(state.last);
+        state.segment.seal(state.last, state.end);
         self.log.appended.lsn = successor.previous();
     }
 

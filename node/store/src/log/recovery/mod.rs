@@ -118,6 +118,7 @@ impl Opening<'_> {
         }
         let (mut log, mut report) = self.load(marker, visit)?;
         report.quarantined_bytes += quarantined_bytes;
+        self.disk("measure the quarantine", log.measure_quarantine())?;
         log.begin_or_resume().map_err(OpenError::Begin)?;
         Ok((log, report))
     }
@@ -169,6 +170,7 @@ impl Opening<'_> {
             catch_up: CatchUp::default(),
             poison: None,
             next_number: 0,
+            quarantine_bytes: 0,
         }
     }
 }

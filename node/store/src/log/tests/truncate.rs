@@ -35,6 +35,29 @@ fn everything_above_an_lsn_goes_and_nothing_else() {
     assert_eq!(bench.log.unsynced_bytes(), 0);
 }
 
+// If this fails, a disk fills up, and no statistics say with what.
+#[test]
+fn what_was_cut_off_is_measured_until_it_is_deleted() {
+    let mut bench = Bench::new();
+    for _ in 0..6 {
+        bench.append(1_000);
+    }
+    bench.sync();
+    assert_eq!(bench.log.quarantine_bytes, 0);
+    let moved = bench.log.truncate_after(Lsn(4)).expect("a healthy disk");
+    assert!(bench.log.quarantine_bytes >= moved && moved > 0);
+    let disk = bench.disk.kill();
+    let (mut log, _) = open(&disk, bench.log.geometry);
+    assert_eq!(log.quarantine_bytes, bench.log.quarantine_bytes);
+    let quarantine = dir().join("quarantine");
+    for name in disk.list(&quarantine).expect("a healthy disk") {
+        let removed = disk.remove(&quarantine.join(name));
+        removed.expect("a healthy disk");
+    }
+    log.measure_quarantine().expect("a healthy disk");
+    assert_eq!(log.quarantine_bytes, 0);
+}
+
 // If this fails, a leader's records follow what was cut, or lie over what was kept.
 #[test]
 fn appending_goes_on_at_the_cut() {

@@ -153,7 +153,78 @@ fn a_damaged_record_is_passed() {
         let mut cursor = stage.store.reader().cursor(Lsn::ZERO);
         assert_eq!(rest(&mut cursor), [1, 2, 5, 6, 7]);
         assert_eq!(cursor.covered(), Lsn(7));
+        assert!(cursor.passed_damage(), "it says so");
+        let mut behind = stage.store.reader().cursor(Lsn(4));
+        assert_eq!(rest(&mut behind), [5, 6, 7]);
+        assert!(!behind.passed_damage(), "nothing of it is missing");
         stage.restart();
+    }
+}
+
+/// The lsns that a follower is sent after an lsn, and whether it is told that there is damage then.
+fn sent(stage: &Stage, after: u64) -> (Vec<u64>, bool) {
+    let mut cursor = stage.store.reader().missing(Lsn(after));
+    let mut lsns = Vec::new();
+    loop {
+        match cursor.next_needed() {
+            Ok(Some(record)) => lsns.push(record.head.lsn.0),
+            Ok(None) => return (lsns, false),
+            Err(ReadError::Damaged { .. }) => return (lsns, true),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+// If this fails, a follower never learns of what is damaged at its leader, and acknowledges all the
+// same that it has everything.
+#[test]
+fn a_follower_is_sent_nothing_behind_a_damaged_head() {
+    let mut stage = Stage::new();
+    let contents = stage.fill(0, 3);
+    let firsts: Vec<u64> = {
+        let states = stage.store.log.segments.iter();
+        states.map(|state| state.segment.name.first.0).collect()
+    };
+    let (last, end) = (firsts[1] - 1, contents + 1);
+    assert_eq!(sent(&stage, 0), ((1..=end).collect(), false));
+    // In the middle of a segment, at its end, and at the end of the log.
+    for damaged in [last - 2, last, end] {
+        let whole = stage.on(stage.disk.kill());
+        whole.flip(Lsn(damaged), 24);
+        let mut restarted = whole.on(whole.disk.kill());
+        for stage in [&whole, &restarted] {
+            let before = (1..damaged).collect();
+            assert_eq!(sent(stage, 0), (before, true), "{damaged}");
+            let behind: Vec<u64> = (damaged + 1..=end).collect();
+            assert_eq!(sent(stage, damaged), (behind, false), "{damaged}");
+        }
+        // Nor when more follows.
+        restarted.lead();
+        restarted.append(&body(7, 100));
+        restarted.settle();
+        assert!(sent(&restarted, 0).1, "{damaged}");
+        let behind = vec![end + 1, end + 2];
+        assert_eq!(sent(&restarted, end), (behind, false), "{damaged}");
+    }
+}
+
+// If this fails, a replica with one damaged record far behind lets nobody catch up, who lacks only
+// what came last.
+#[test]
+fn damage_before_what_a_follower_has_keeps_it_from_nothing() {
+    let mut stage = Stage::new();
+    for n in 0..9 {
+        stage.put(n, &body(n, 100));
+    }
+    stage.settle_durably();
+    stage.flip(Lsn(3), 24);
+    stage.flip(Lsn(4), 24);
+    for after in 4..=10 {
+        assert_eq!(sent(&stage, after), ((after + 1..=10).collect(), false));
+    }
+    for after in 0..4 {
+        let before = (after + 1..3).collect();
+        assert_eq!(sent(&stage, after), (before, true));
     }
 }
 

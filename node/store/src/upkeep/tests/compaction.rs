@@ -2,7 +2,7 @@
 
 use wire::Lsn;
 
-use super::{carry_out, due, generations, in_first, sealed};
+use super::{carry_out, due, generations, in_first, rest, sealed};
 use crate::disk::simulated::{Failure, Operation};
 use crate::segment::header::SegmentHeader;
 use crate::stage::{GEOMETRY, LOG, Stage, body, dir, id, names};
@@ -190,6 +190,7 @@ fn a_rewriting_that_failed_is_tried_again() {
         assert_eq!(error.step, "rewrite a segment", "{operation:?}");
         assert_eq!(generations(&stage), [0, 0, 0]);
         assert!(stage.store.check().is_ok());
+        rest(&mut stage);
         stage.upkeep();
         assert_eq!(generations(&stage), [1, 0, 0], "{operation:?}");
         assert_live(&stage, (0..contents).filter(|n| !deleted.contains(n)));

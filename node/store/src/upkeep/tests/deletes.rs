@@ -99,6 +99,55 @@ fn a_delete_outlives_the_record_that_it_ended() {
     stage.assert_accounts();
 }
 
+// If this fails, contents that were deleted a week ago come back on a disk that was damaged where one
+// of them, or another one, was stored.
+#[test]
+fn a_delete_outlives_what_damage_hides() {
+    for damaged in [Lsn(3), Lsn(9)] {
+        let mut stage = Stage::new();
+        let contents = stage.fill(0, 2);
+        // Content n is the record n + 2.
+        let deleted = [1, 5, 7, 12];
+        for n in deleted {
+            // That the content is damaged here is no answer to a delete.
+            if Lsn(n + 2) != damaged {
+                stage.delete(n);
+            }
+        }
+        let end = stage.fill(contents, 4);
+        for n in contents..end {
+            stage.delete(n);
+        }
+        stage.fill(end, 5);
+        stage.flip(damaged, 24);
+        // The first segment gets no index file, so it is read record by record.
+        stage.restart();
+        stage.upkeep();
+        stage.now_ms = NOW_MS + DELETE_RECORD_LIFE_MS;
+        for _ in 0..20 {
+            let chores = stage.store.chores(stage.now_ms);
+            for chore in chores {
+                let done = chore.run(&mut |_| true);
+                stage.store.finish(done).expect("a healthy disk");
+            }
+            stage.now_ms += 10_000;
+        }
+        let rewritten = generations(&stage)[1];
+        assert!(
+            rewritten >= 2,
+            "the deletes were looked at when they were old"
+        );
+        stage.settle_durably();
+        stage.restart();
+        for n in deleted {
+            assert!(
+                stage.read(n).is_err(),
+                "{n} came back, damaged was {damaged}"
+            );
+        }
+    }
+}
+
 // If this fails, a node rewrites the same segment again and again, and does nothing else.
 #[test]
 fn deletes_that_must_stay_do_not_make_their_segment_worth_rewriting() {

@@ -2,7 +2,7 @@
 
 use wire::Lsn;
 
-use super::{carry_out, due};
+use super::{carry_out, due, rest};
 use crate::disk::simulated::{Failure, Operation};
 use crate::stage::{Stage, UPDATE, body, id};
 use crate::{How, ReadError};
@@ -129,6 +129,7 @@ fn nothing_goes_when_the_marker_cannot_be_raised() {
         assert_eq!(error.step, "give space back");
         assert_eq!(holes(&stage), 0);
         stage.assert_accounts();
+        rest(&mut stage);
         stage.upkeep();
         assert_eq!(holes(&stage), PAGES, "it was tried again");
     }
@@ -145,6 +146,7 @@ fn a_punch_that_failed_is_tried_again() {
     carry_out(&mut stage, chores).expect_err("the second fails");
     assert_eq!(holes(&stage), PAGES);
     assert!(stage.store.check().is_ok(), "the log is not stopped");
+    rest(&mut stage);
     stage.upkeep();
     assert_eq!(holes(&stage), 2 * PAGES);
     stage.assert_accounts();

@@ -1,6 +1,6 @@
 //! Index files for full segments.
 
-use super::{carry_out, due};
+use super::{carry_out, due, rest};
 use crate::disk::simulated::{Failure, Operation};
 use crate::segment::index_file::SegmentIndex;
 use crate::stage::{LOG, Stage, body, dir, entries, names};
@@ -95,6 +95,7 @@ fn a_seal_that_failed_is_tried_again() {
         assert_eq!(names(&stage.disk, ".idx"), Vec::<String>::new());
         assert_eq!(stage.store.log.segments[0].index_bytes, None);
         assert!(stage.store.check().is_ok(), "the log is not stopped");
+        rest(&mut stage);
         let (named, chores) = due(&mut stage);
         assert_eq!(named, ["seal"], "after {operation:?}");
         carry_out(&mut stage, chores).expect("a healthy disk");
