@@ -59,9 +59,10 @@ pub(super) async fn retrieve(request: HttpRequest) -> Result<HttpResponse, ApiEr
     }
     let wanted = Wanted::read(&query, content.content())?;
     match deliver(&node, &request, content, &wanted).await {
-        Err(error) if error.code == Code::Damaged => {
-            let error = known_damage();
-            another_copy(&node, &request, &replica, (id, &query, error))
+        // Its bytes are not what they were, or the disk does not give them.
+        Err(error) if matches!(error.code, Code::Damaged | Code::Internal) => {
+            let unreadable = known_damage();
+            another_copy(&node, &request, &replica, (id, &query, unreadable)).or(Err(error))
         }
         other => other,
     }
@@ -148,7 +149,10 @@ fn another_copy(
             }
             elsewhere(node.misrouted(id), request)
         }
-        ReadError::Damaged { .. } => {
+        ReadError::Damaged { .. } | ReadError::Disk(_) => {
+            if let ReadError::Disk(error) = &error {
+                tracing::error!(%id, %error, "a copy cannot be read");
+            }
             let tried = query.get(TRIED)?.unwrap_or_default();
             let names: Vec<&str> = tried.split(',').collect();
             let Some(base) = node.other_copy(id, &names) else {
