@@ -92,10 +92,13 @@ impl Disk {
         let free = ask("df", &["--block-size=1", "--output=avail", &folder])?;
         let free: u64 = free.lines().last().unwrap_or_default().trim().parse()?;
         let bytes = free.saturating_sub(LEFT_BYTES).max(1).to_string();
-        run(
-            "fallocate",
-            &["-l", &bytes, &self.filler().to_string_lossy()],
-        )?;
+        let filler = self.filler();
+        let reserved = run("fallocate", &["-l", &bytes, &filler.to_string_lossy()]);
+        // Whoever writes meanwhile may take what was free a moment ago: full it is then.
+        reserved.or_else(|error| match error.to_string().contains("No space left") {
+            true => Ok(()),
+            false => Err(error),
+        })?;
         if fill == Fill::Nearly {
             return Ok(());
         }
