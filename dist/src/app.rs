@@ -87,6 +87,8 @@ pub(crate) struct Shared {
     catalog_up: AtomicBool,
     /// Whether the coordinator answered when it was last asked.
     coordinator_up: AtomicBool,
+    /// Since when each exchange with the catalog went well; none while it does not.
+    exchanges_since: Mutex<Option<Instant>>,
     /// Nodes of other clusters: refused, and named in the log already.
     strangers: Mutex<HashSet<NodeName>>,
 }
@@ -309,6 +311,7 @@ impl Shared {
             metrics,
             catalog_up: AtomicBool::new(true),
             coordinator_up: AtomicBool::new(true),
+            exchanges_since: Mutex::default(),
             strangers: Mutex::default(),
         })
     }
@@ -356,9 +359,11 @@ impl Shared {
 
     /// Exchanges with the other distributors, by the catalog, what was heard of nodes. Says whether
     /// that went well.
-    async fn exchange_once(&self) -> bool {
+    pub(crate) async fn exchange_once(&self) -> bool {
+        let asked = Instant::now();
         let outcome = self.exchange().await;
         let up = outcome.is_ok();
+        self.note_exchange(up.then_some(asked));
         let was_up = self.catalog_up.swap(up, Ordering::Relaxed);
         match outcome {
             Ok(()) if !was_up => tracing::info!("the catalog answers again"),
@@ -367,6 +372,23 @@ impl Shared {
         }
         self.metrics.catalog_up.set(i64::from(up));
         up
+    }
+
+    fn note_exchange(&self, asked: Option<Instant>) {
+        let mut since = self
+            .exchanges_since
+            .lock()
+            .expect("no thread panics while it holds this");
+        *since = asked.map(|asked| since.unwrap_or(asked));
+    }
+
+    /// Whether every node that lives was heard, here or by another distributor that told of it.
+    pub(crate) fn hears_all(&self) -> bool {
+        let since = self
+            .exchanges_since
+            .lock()
+            .expect("no thread panics while it holds this");
+        since.is_some_and(|since| since.elapsed() >= self.session)
     }
 
     /// Keeps or seeks the office, reads the register, and decides if in office.
@@ -392,7 +414,7 @@ impl Shared {
     }
 
     /// The catalog's position in each shard.
-    async fn positions(&self) -> Result<BTreeMap<ShardNo, Position>, QueryError> {
+    pub(crate) async fn positions(&self) -> Result<BTreeMap<ShardNo, Position>, QueryError> {
         let totals = self.catalog.totals().await?;
         Ok(totals
             .iter()

@@ -48,6 +48,7 @@ pub(crate) struct Metrics {
     pub(crate) catalog_up: Gauge,
     pub(crate) coordinator_up: Gauge,
     pub(crate) controller: Gauge,
+    pub(crate) unclean_recoveries: Counter,
     pub(crate) node_up: ByNode,
     pub(crate) node_storage_bytes: ByNode,
     pub(crate) node_max_storage_bytes: ByNode,
@@ -82,6 +83,7 @@ impl Metrics {
             catalog_up: Gauge::default(),
             coordinator_up: Gauge::default(),
             controller: Gauge::default(),
+            unclean_recoveries: Counter::default(),
             node_up: Family::default(),
             node_storage_bytes: Family::default(),
             node_max_storage_bytes: Family::default(),
@@ -149,6 +151,8 @@ impl Metrics {
         let registry = &mut self.registry;
         let help = "Whether this distributor is the controller";
         registry.register("controller", help, self.controller.clone());
+        let help = "Shards of which an operator chose a copy here, and lost what only others had";
+        registry.register("unclean_recoveries", help, self.unclean_recoveries.clone());
         registry.register("node_up", "Whether a node is used", self.node_up.clone());
         let help = "What a node's data takes on its disk";
         registry.register("node_storage_bytes", help, self.node_storage_bytes.clone());

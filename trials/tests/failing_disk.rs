@@ -62,7 +62,7 @@ impl Bed {
 
     fn fails(&self, place: usize, what: Failing) -> FailingDisk {
         let service = self.fleet.service(place).expect("runs");
-        FailingDisk::begin(service.number().expect("runs"), what).expect("is traced")
+        FailingDisk::begin(service.process_id().expect("runs"), what).expect("is traced")
     }
 }
 

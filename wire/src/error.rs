@@ -75,6 +75,12 @@ pub enum Code {
     NodeInUse,
     /// This process of the node was removed from the cluster; start it anew to let it back.
     NodeRemoved,
+    /// The shard waits for nobody: it is led, or somebody can be elected.
+    NotWaiting,
+    /// The node does not answer, or has no copy of the shard.
+    NoCopy,
+    /// Something speaks against this copy: it is only chosen by force.
+    NeedsForce,
 }
 
 /// Whether and how a failed request can be sent again.
@@ -90,7 +96,7 @@ pub enum Retry {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Code; 33] = [
+    pub const ALL: [Code; 36] = [
         Code::MalformedId,
         Code::MalformedRequest,
         Code::MalformedMultipart,
@@ -124,6 +130,9 @@ impl Code {
         Code::StorageFull,
         Code::NodeInUse,
         Code::NodeRemoved,
+        Code::NotWaiting,
+        Code::NoCopy,
+        Code::NeedsForce,
     ];
 
     /// The HTTP status of an answer with this code.
@@ -146,7 +155,10 @@ impl Code {
             | Code::ShardClosed
             | Code::WrongCluster
             | Code::NodeInUse
-            | Code::NodeRemoved => 409,
+            | Code::NodeRemoved
+            | Code::NotWaiting
+            | Code::NoCopy
+            | Code::NeedsForce => 409,
             Code::Deleted => 410,
             Code::PreconditionFailed => 412,
             Code::TooLarge => 413,
@@ -184,7 +196,10 @@ impl Code {
             | Code::RangeNotSatisfiable
             | Code::WrongCluster
             | Code::NodeInUse
-            | Code::NodeRemoved => Retry::Never,
+            | Code::NodeRemoved
+            | Code::NotWaiting
+            | Code::NoCopy
+            | Code::NeedsForce => Retry::Never,
             Code::BodyCutShort
             | Code::DigestMismatch
             | Code::TooSlow

@@ -32,7 +32,9 @@ pub struct Epoch(pub u64);
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
 )]
 pub struct Position {
-    /// The epoch of the record at `lsn`; zero exactly when `lsn` is zero.
+    /// The epoch of the record at `lsn`. Of a log it is zero exactly when `lsn` is zero; a catalog that
+    /// is to be shown everything is put before the first record of an epoch above zero, which is in
+    /// no log.
     pub epoch: Epoch,
     /// The record's lsn.
     pub lsn: Lsn,

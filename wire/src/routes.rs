@@ -50,6 +50,10 @@ pub const HEARTBEAT: &str = "/nodes/{name}/heartbeat";
 pub const SHARDS: &str = "/shards";
 /// A distributor's: one shard's record. A node's: a newer one is told.
 pub const SHARD: &str = "/shards/{shard}";
+/// A distributor's: the shards that wait for an operator.
+pub const RECOVERY: &str = "/recovery";
+/// A distributor's: an operator's choice of a copy.
+pub const RECOVER: &str = "/shards/{shard}/recover";
 /// Both: statistics.
 pub const STATS: &str = "/stats";
 /// Both: metrics for Prometheus.
@@ -119,6 +123,11 @@ pub fn link(base: &str) -> String {
 /// A distributor's or a node's `/shards/{shard}`.
 pub fn shard(base: &str, shard: ShardNo) -> String {
     format!("{base}/shards/{shard}")
+}
+
+/// A distributor's `/shards/{shard}/recover`.
+pub fn recover(base: &str, shard: ShardNo) -> String {
+    format!("{base}/shards/{shard}/recover")
 }
 
 /// A distributor's `/content/{id}`.

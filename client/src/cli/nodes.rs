@@ -3,6 +3,7 @@
 pub(super) mod drain;
 mod progress;
 pub(super) mod rebalance;
+pub(super) mod recover;
 pub(super) mod remove;
 pub(super) mod shards;
 

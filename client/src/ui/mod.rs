@@ -7,7 +7,7 @@ pub mod board;
 pub mod human;
 pub mod table;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -118,6 +118,19 @@ impl Ui {
         self.board.suspend(|| {
             let _told = writeln!(io::stderr().lock(), "{}", printable(text)).is_ok();
         });
+    }
+
+    /// Whether a person can be asked: they see what is said, and can answer.
+    pub fn can_ask(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Asks a person to repeat a word; whether they did. Blocks until they answer.
+    pub fn confirms(&self, question: &str, word: &str) -> bool {
+        self.note(question);
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer);
+        read.is_ok() && answer.trim() == word
     }
 
     /// Says what went wrong: `error: …`, the first word in red where colours are wanted.

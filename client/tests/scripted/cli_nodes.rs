@@ -125,6 +125,76 @@ fn rebalancing_is_waited_for_and_can_be_stopped() {
     assert_eq!(fake.seen("DELETE /rebalance").len(), 1);
 }
 
+// If this fails, an operator does not learn that something waits for him, or that nothing does.
+#[test]
+fn what_waits_is_shown_with_its_copies() {
+    let fake = Fake::start();
+    let ran = run(&fake, here(), &["recover"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "nothing waits\n"),
+        "{}",
+        ran.err
+    );
+    let ran = run(&fake, here(), &["recover", "--json"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""));
+    let ran = run(&fake, here(), &["shards"]);
+    assert!(!ran.err.contains("client recover"), "{}", ran.err);
+
+    fake.waits();
+    let ran = run(&fake, here(), &["recover"]);
+    assert!(ran.out.contains("last led by node1"), "{}", ran.out);
+    assert!(ran.out.contains("2+?") && ran.out.contains("behind"));
+    assert!(ran.err.contains("client recover SHARD"), "{}", ran.err);
+    let ran = run(&fake, here(), &["recover", "--json"]);
+    let line: Value = serde_json::from_str(ran.out.trim_end()).expect("one line of JSON");
+    assert_eq!(line["copies"][0]["loss"]["records"], 2);
+    let ran = run(&fake, here(), &["shards"]);
+    assert!(ran.out.contains("no leader"), "{}", ran.out);
+    assert!(ran.err.contains("client recover"), "{}", ran.err);
+}
+
+// If this fails, a shard is given up without anybody's having said so, or cannot be by a script.
+#[test]
+fn a_copy_is_chosen_only_when_that_is_meant() {
+    let fake = Fake::start();
+    let chosen = |arguments: &[&str]| {
+        let all: Vec<&str> = ["recover", "1", "--from"]
+            .iter()
+            .chain(arguments)
+            .copied()
+            .collect();
+        run(&fake, here(), &all)
+    };
+    let asked = || fake.seen("POST /shards/1/recover").len();
+    let ran = chosen(&["node2", "--yes"]);
+    assert_eq!(ran.code, Some(7), "it waits for nobody: {}", ran.err);
+    fake.waits();
+    let before = asked();
+    let ran = chosen(&["node2"]);
+    assert_eq!(
+        (ran.code, asked()),
+        (Some(2), before),
+        "nobody can be asked"
+    );
+    assert!(ran.err.contains("--yes"), "{}", ran.err);
+    let ran = chosen(&["node3", "--yes"]);
+    assert_eq!(ran.code, Some(7));
+    assert!(ran.err.contains("--force"), "{}", ran.err);
+    let ran = chosen(&["node2", "--yes"]);
+    let told = "shard 1 is led by node2 in epoch 5, over node1; lost: at most 2 records that are \
+                known of, maybe more\n";
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), told), "{}", ran.err);
+    let ran = chosen(&["node3", "--yes", "--force", "--json"]);
+    let line: Value = serde_json::from_str(ran.out.trim_end()).expect("one line of JSON");
+    assert_eq!(line["node"], "node3");
+    // A lost answer does not choose again.
+    let before = asked();
+    fake.fail("POST /shards/1/recover", Fault::DoAndDrop);
+    assert_eq!(chosen(&["node2", "--yes"]).code, Some(4));
+    assert_eq!(asked(), before + 1);
+}
+
 // If this fails, the log is told in part, twice, or not where the leader went.
 #[test]
 fn the_log_is_told_once_and_whole() {

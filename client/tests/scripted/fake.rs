@@ -80,6 +80,8 @@ struct State {
     draining: Option<Vec<u64>>,
     /// Looks at which nodes are still not equally full.
     unequal: u64,
+    /// Whether shard 1 waits for an operator.
+    waits: bool,
     minted: u64,
 }
 
@@ -163,6 +165,11 @@ impl Fake {
     }
 
     /// Once it is told to, nodes become equally full within so many looks.
+    /// Shard 1 waits for an operator.
+    pub(crate) fn waits(&self) {
+        self.state().waits = true;
+    }
+
     pub(crate) fn is_unequal_for(&self, looks: u64) {
         self.state().unequal = looks;
     }
@@ -337,9 +344,9 @@ impl Fake {
             ("GET", "nodes", _) | ("POST", "rebalance", _) => {
                 let (left, rebalancing) = (state.left(), state.unequal > 0);
                 state.unequal = state.unequal.saturating_sub(1);
-                nodes(&self.url, left, rebalancing)
+                nodes(&self.url, left, rebalancing, state.waits)
             }
-            ("DELETE", "rebalance", _) => nodes(&self.url, None, false),
+            ("DELETE", "rebalance", _) => nodes(&self.url, None, false, state.waits),
             ("POST", "nodes", _) => match state.left() {
                 Some(left) => Reply::json(200, &storage_node(&self.url, Some(left))),
                 None => refuse(Code::NotFound),
@@ -350,6 +357,9 @@ impl Fake {
             }
             ("DELETE", "nodes", _) if state.draining.is_some() => refuse(Code::NodeInUse),
             ("DELETE", "nodes", _) => Reply::json(200, &json!({"node": "node1"})),
+            ("GET", "recovery", _) => waiting(state.waits),
+            ("POST", "shards", _) if state.waits => recovered(&request.body),
+            ("POST", "shards", _) => refuse(Code::NotWaiting),
             ("GET", "stats", _) => stats(),
             ("GET", "log", _) => state.log(request),
             _ => refuse(Code::NoRoute),
@@ -647,14 +657,15 @@ fn storage_node(url: &str, left: Option<u64>) -> Value {
     node
 }
 
-fn nodes(url: &str, left: Option<u64>, rebalancing: bool) -> Reply {
+fn nodes(url: &str, left: Option<u64>, rebalancing: bool, waits: bool) -> Reply {
     let replica = json!({
         "node": "node1", "role": "leader", "in_sync": true, "position": 7, "committed": 7,
         "lag": 0, "bytes": 2048, "contents": 3, "damaged": 0,
     });
     let shard = json!({
         "shard": 1, "state": "open", "epoch": 4, "leader": "node1", "in_sync": ["node1"],
-        "eligible": [], "min_in_sync": 1, "degraded": false, "bytes": 2048, "contents": 3,
+        "eligible": [], "min_in_sync": 1, "degraded": false, "waits": waits, "bytes": 2048,
+        "contents": 3,
         "replicas": [replica],
     });
     let nodes = json!({
@@ -668,6 +679,48 @@ fn nodes(url: &str, left: Option<u64>, rebalancing: bool) -> Reply {
             "nodes": nodes,
             "shards": [shard],
             "rebalancing": rebalancing,
+        }),
+    )
+}
+
+/// Shard 1 waits: `node1` is away, `node2` has a copy that is behind, `node3` one that is more so.
+fn waiting(waits: bool) -> Reply {
+    let held = |lsn: u64| {
+        json!({
+            "end": {"epoch": 4, "lsn": lsn}, "committed": lsn, "contents": 3, "bytes": 2048,
+            "damaged": 0, "halted": false, "complete": true,
+        })
+    };
+    let replica = "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633";
+    let copies = json!([
+        {"node": "node2", "replica": replica, "part": "outside", "alive": true, "held": held(5),
+         "loss": {"records": 2, "more": true}, "objections": []},
+        {"node": "node3", "replica": replica, "part": "outside", "alive": true, "held": held(4),
+         "loss": {"records": 3, "more": true}, "objections": ["behind"]},
+        {"node": "node1", "replica": replica, "part": "in_sync", "alive": false, "held": held(7),
+         "loss": null, "objections": []},
+    ]);
+    let shard = json!({
+        "shard": 1, "state": "open", "epoch": 4, "leader": "node1", "restored": false,
+        "listed": {"epoch": 4, "lsn": 7}, "copies": copies,
+    });
+    let items = if waits { vec![shard] } else { Vec::new() };
+    Reply::json(200, &json!({ "items": items }))
+}
+
+fn recovered(body: &[u8]) -> Reply {
+    let choice: Value = serde_json::from_slice(body).expect("JSON");
+    if choice["node"] == "node1" {
+        return refuse(Code::NoCopy);
+    }
+    if choice["node"] == "node3" && choice["force"] != true {
+        return refuse(Code::NeedsForce);
+    }
+    Reply::json(
+        200,
+        &json!({
+            "shard": 1, "node": choice["node"], "epoch": 5, "over": ["node1"],
+            "loss": {"records": 2, "more": true},
         }),
     )
 }

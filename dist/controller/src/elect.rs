@@ -29,6 +29,17 @@ pub(crate) fn elect(situation: Situation<'_>, record: &ShardRecord) -> Option<Ch
     }
 }
 
+/// Whether a living process leads, or will as soon as it has made its replica.
+pub(crate) fn is_led(situation: Situation<'_>, record: &ShardRecord) -> bool {
+    record.leader.as_ref().is_some_and(|leader| {
+        let seen = situation.alive(&leader.member.node);
+        match situation.holder(&leader.member) {
+            Some((heartbeat, _)) => heartbeat.incarnation == leader.incarnation,
+            None => seen.is_some_and(|seen| seen.heartbeat.offer == leader.member.replica),
+        }
+    })
+}
+
 /// The register went back, and the record was restored without a leader: someone who was not heard
 /// may know of a later one.
 fn elect_after_restoring(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {

@@ -129,6 +129,8 @@ mod tests {
             contents: 0,
             damaged: 0,
             halted: false,
+            complete: true,
+            log: None,
         }
     }
 

@@ -10,6 +10,7 @@ mod elect;
 mod hand_over;
 mod make;
 mod rebalance;
+mod recover;
 mod repair;
 mod restore;
 
@@ -22,6 +23,7 @@ use wire::{NodeName, ShardNo};
 pub use behind::behind;
 pub use bugs::{Bug, Bugs};
 pub use rebalance::{Rebalance, rebalance};
+pub use recover::{Listed, RecoverRefused, Recovery, recover, waiting, waits};
 pub use restore::wants_records;
 
 /// A node may be silent for so long before its replicas are made anew elsewhere, in milliseconds:
@@ -117,6 +119,8 @@ pub enum Reason {
     Added,
     /// The shard has more replicas than it shall have.
     Removed,
+    /// An operator chose a copy, since all who had everything are gone.
+    Recovered,
 }
 
 /// Decides. At most one change for each shard; ask again when they are made.

@@ -3,6 +3,8 @@
 //! The crate `controller` decides; this shell reads the register, carries decisions out by
 //! compare-and-set, and keeps the office. It must not know SQL or HTTP.
 
+mod recovery;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +20,7 @@ use crate::coordinator::{Coordinator, CoordinatorError};
 use crate::members::Members;
 
 use controller::{Change, Situation, behind, decide, rebalance, wants_records};
-pub(crate) use controller::{Policy, Seen};
+pub(crate) use controller::{Listed, Policy, RecoverRefused, Recovery, Seen};
 
 /// Decisions can follow from each other: a full shard is closed, then another one is made.
 const ROUNDS_MAX: usize = 4;
@@ -89,10 +91,14 @@ impl Controller {
     /// past, and a leader that was deposed meanwhile would build on it: for a session nodes report
     /// what they know first.
     pub(crate) fn takes_proposals(&self) -> bool {
+        self.fresh.load(Ordering::Relaxed) || self.is_settled()
+    }
+
+    /// Whether the register answers for a session without a break.
+    fn is_settled(&self) -> bool {
         let since = self.answers_since.lock();
         let since = *since.unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.fresh.load(Ordering::Relaxed)
-            || since.is_some_and(|since| since.elapsed() >= self.session)
+        since.is_some_and(|since| since.elapsed() >= self.session)
     }
 
     /// Keeps or takes the office, reads the register, and decides.
@@ -245,7 +251,8 @@ impl Controller {
         next.map(|next| next.changes).unwrap_or_default()
     }
 
-    async fn change(&self, change: Change) -> Result<(), CoordinatorError> {
+    /// Says whether the change was made.
+    async fn change(&self, change: Change) -> Result<bool, CoordinatorError> {
         let answer = self
             .coordinator
             .change(change.expected, &change.record)
@@ -258,7 +265,7 @@ impl Controller {
             tracing::info!(%shard, %revision, "shard record was changed by someone else");
         }
         self.members.set_record(answer.record);
-        Ok(())
+        Ok(answer.changed)
     }
 }
 

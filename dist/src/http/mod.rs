@@ -54,6 +54,8 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
                 .route(reading().to(shards::record))
                 .route(web::post().to(shards::change)),
         )
+        .service(only("POST", routes::RECOVER).route(web::post().to(shards::recovery::recover)))
+        .service(only("GET", routes::RECOVERY).route(reading().to(shards::recovery::waiting)))
         .service(only("GET", routes::STATS).route(reading().to(nodes::stats)))
         .service(only("GET", routes::METRICS).route(reading().to(health::metrics)))
         .service(only("GET", routes::HEALTH_LIVE).route(reading().to(health::live)))

@@ -2,7 +2,7 @@
 
 pub(super) mod orders;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use actix_web::HttpResponse;
@@ -32,10 +32,16 @@ fn answer(shared: &Shared) -> NodesAnswer {
         records: &records,
         nodes: &seen,
     };
+    // Before everyone was heard, nobody can tell.
+    let waiting = if shared.hears_all() {
+        shared.controller.waiting_shards()
+    } else {
+        BTreeSet::new()
+    };
     NodesAnswer {
         cluster: shared.identity.cluster,
         nodes: entries(shared, view, now),
-        shards: view.shards(),
+        shards: view.shards(&waiting),
         rebalancing: shared.members.is_rebalancing(),
     }
 }

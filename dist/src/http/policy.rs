@@ -9,6 +9,7 @@ pub(super) fn need(method: &Method, path: &str) -> Need {
     let first = path.trim_start_matches('/').split('/').next().unwrap_or("");
     match first {
         "health" => Need::Nothing,
+        "shards" if path.trim_end_matches('/').ends_with("/recover") => Need::Write,
         "shards" => Need::Service,
         "nodes" if path.trim_end_matches('/').ends_with("/heartbeat") => Need::Service,
         // A listing goes to the collection, a client's change to one content.
@@ -83,6 +84,8 @@ mod tests {
             (Method::GET, "/shards/1", Need::Service),
             (Method::POST, "/shards/1", Need::Service),
             (Method::POST, "//shards/1", Need::Service),
+            (Method::POST, "/shards/1/recover", Need::Write),
+            (Method::GET, "/recovery", Need::Read),
             (Method::GET, "/stats", Need::Read),
             (Method::GET, "/metrics", Need::Read),
             (Method::GET, "/anything", Need::Read),

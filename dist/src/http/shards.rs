@@ -1,5 +1,7 @@
 //! `GET /shards`, `GET` and `POST /shards/{n}`: the register, for services.
 
+pub(super) mod recovery;
+
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Payload};
 use wire::limits::JSON_BYTES_MAX;

@@ -1,6 +1,6 @@
 //! Shards and their replicas as people see them: pure, from records and heartbeats.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::membership::{NodeShard, Progress, ReplicaReport, ReplicaRole, ShardEntry, ShardReplica};
 use wire::shard::{Member, ShardRecord};
@@ -18,12 +18,13 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// Every shard, in ascending order.
-    pub(crate) fn shards(self) -> Vec<ShardEntry> {
-        self.records
-            .values()
-            .map(|record| self.shard(record))
-            .collect()
+    /// Every shard, in ascending order; `waiting` are those that wait for an operator.
+    pub(crate) fn shards(self, waiting: &BTreeSet<ShardNo>) -> Vec<ShardEntry> {
+        let each = self.records.values().map(|record| ShardEntry {
+            waits: waiting.contains(&record.shard),
+            ..self.shard(record)
+        });
+        each.collect()
     }
 
     /// The replicas of one node.
@@ -73,6 +74,7 @@ impl<'a> View<'a> {
             eligible: names(&record.eligible),
             min_in_sync: record.min_in_sync,
             degraded: record.degraded,
+            waits: false,
             bytes: main.map_or(0, |report| report.bytes),
             contents: main.map_or(0, |report| report.contents),
             replicas,

@@ -50,6 +50,8 @@ fn seen(committed: u64) -> Seen {
         contents: 0,
         damaged: 0,
         halted: false,
+        complete: true,
+        log: None,
     };
     let heartbeat = Heartbeat {
         cluster: None,

@@ -8,6 +8,7 @@ mod model;
 mod outage;
 mod program;
 mod rebuild;
+mod recovery;
 mod support;
 mod zookeeper;
 mod zookeeper_outage;

@@ -108,6 +108,8 @@ pub struct Measures {
     pub committed: Lsn,
     /// Where something was dropped that a catalog might still need to learn.
     pub horizon: Lsn,
+    /// Whether nothing is missing below the end: a copy that began from nothing has all only later.
+    pub complete: bool,
     /// The epochs of the log, and where each begins.
     pub epochs: Arc<[EpochStart]>,
     /// Contents and space.
@@ -190,6 +192,7 @@ impl Default for Measures {
             end: Position::default(),
             committed: Lsn::ZERO,
             horizon: Lsn::ZERO,
+            complete: true,
             epochs: Arc::default(),
             usage,
         }

@@ -74,6 +74,14 @@ pub fn is_alone(me: &Me, replica: Uuid, record: &ShardRecord) -> bool {
         && matches!(&record.in_sync[..], [only] if is_me(only))
 }
 
+/// Whether this process leads, and nobody else has, or may have, everything committed: what is not
+/// here is nowhere.
+pub fn is_last(me: &Me, replica: Uuid, record: &ShardRecord) -> bool {
+    record.is_led_by(&me.name, me.incarnation)
+        && record.eligible.is_empty()
+        && matches!(&record.in_sync[..], [only] if only.replica == replica)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,5 +197,27 @@ mod tests {
         let mut replaced = alone;
         replaced.in_sync = vec![member(6)];
         assert!(!is_alone(&me(), replica, &replaced));
+    }
+
+    // If this fails, a copy that an operator chose waits for what nobody has, or one that is not whole
+    // is taken for whole while others have more.
+    #[test]
+    fn only_the_last_copy_is_taken_for_whole() {
+        let replica = Uuid::from_u128(5);
+        let mut chosen = record(5, 1);
+        chosen.replicas.push(member(6));
+        assert!(is_last(&me(), replica, &chosen), "another one joins");
+        assert!(!is_last(&me(), Uuid::from_u128(6), &chosen));
+        let mut eligible = chosen.clone();
+        eligible.eligible.push(member(6));
+        assert!(!is_last(&me(), replica, &eligible));
+        let mut joined = chosen.clone();
+        joined.in_sync.push(member(6));
+        assert!(!is_last(&me(), replica, &joined));
+        let later = Me {
+            incarnation: Uuid::from_u128(8),
+            ..me()
+        };
+        assert!(!is_last(&later, replica, &chosen));
     }
 }

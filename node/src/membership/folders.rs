@@ -54,6 +54,20 @@ impl DataDir {
         Ok(made)
     }
 
+    /// Remembers from where on a replica's log is complete; durable on return.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn complete_from(&mut self, shard: ShardNo, from: Lsn) -> Result<(), DataDirError> {
+        let path = self.folder(shard).join("replica.json");
+        let file: ReplicaFile = read_json(&path)?;
+        let file = ReplicaFile {
+            consistent_from: Some(from),
+            ..file
+        };
+        write_json(&path, &file)
+    }
+
     /// Takes the folder of a replica away that is a member no more; durable on return.
     ///
     /// # Errors
@@ -169,6 +183,24 @@ mod tests {
         assert!(held.log_dir.join("second").exists());
         let old = root.path().join(QUARANTINE).join(format!("4-{replica}"));
         assert!(old.join("first").exists());
+    }
+
+    // If this fails, a copy that an operator chose although it was not whole waits after a restart for
+    // what nobody has.
+    #[test]
+    fn from_where_a_log_is_complete_is_remembered() {
+        let root = tempfile::tempdir().expect("a folder");
+        let mut first = dir(root.path());
+        make(&mut first);
+        let begun = first.start_over(SHARD, Lsn(90), |_| Ok::<_, Infallible>(()));
+        begun.expect("begins anew");
+        let before = first.replicas().expect("lists").remove(0).expect("reads");
+        first.complete_from(SHARD, Lsn(40)).expect("writes");
+        drop(first);
+        let held = dir(root.path()).replicas().expect("lists").remove(0);
+        let held = held.expect("reads");
+        assert_eq!(held.consistent_from, Some(Lsn(40)));
+        assert_eq!(held.log_dir, before.log_dir);
     }
 
     // If this fails, a crash while a log begins anew leaves a replica without one.

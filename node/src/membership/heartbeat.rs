@@ -308,5 +308,7 @@ fn report(view: &ReplicaView, with_record: bool) -> ReplicaReport {
         contents: measures.usage.contents,
         damaged: measures.usage.damaged,
         halted: view.standing == Standing::Poisoned,
+        complete: measures.complete,
+        log: Some(view.log),
     }
 }

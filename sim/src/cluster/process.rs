@@ -279,5 +279,9 @@ fn report(shard: ShardNo, live: &Live, held: &Held) -> ReplicaReport {
         contents: 0,
         damaged: live.store.usage().damaged,
         halted: matches!(live.core.standing(), Standing::Halted(_)),
+        complete: held
+            .consistent_from
+            .is_none_or(|from| positions.synced >= from),
+        log: None,
     }
 }

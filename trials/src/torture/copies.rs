@@ -312,6 +312,7 @@ mod tests {
             eligible: Vec::new(),
             min_in_sync: 2,
             degraded: false,
+            waits: false,
             bytes: 0,
             contents: 0,
             replicas,

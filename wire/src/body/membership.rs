@@ -64,6 +64,13 @@ pub struct ReplicaReport {
     /// It is there, and serves at most what is committed, until the process starts again.
     #[serde(default)]
     pub halted: bool,
+    /// Whether nothing is missing below its end: a copy that began from nothing is complete only from
+    /// a certain record on.
+    #[serde(default)]
+    pub complete: bool,
+    /// The log's name; none from a node that does not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<u64>,
 }
 
 impl ReplicaReport {
@@ -250,6 +257,10 @@ pub struct ShardEntry {
     pub min_in_sync: u8,
     /// Whether fewer acknowledge at present.
     pub degraded: bool,
+    /// Nobody leads it, and nobody will as long as those who are away stay away: an operator may
+    /// choose a copy. See `GET /recovery`.
+    #[serde(default)]
+    pub waits: bool,
     /// What the leader's log takes on its disk, in bytes.
     pub bytes: u64,
     /// Live contents, as the leader counts them.

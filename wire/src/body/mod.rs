@@ -8,6 +8,7 @@ pub mod listing;
 pub mod membership;
 pub mod operation;
 pub mod placement;
+pub mod recovery;
 pub mod replication;
 pub mod shard;
 pub mod stats;

@@ -6,6 +6,7 @@ mod listing;
 mod membership;
 mod node;
 mod placement;
+mod recovery;
 mod shard;
 
 use std::fmt::Debug;

@@ -25,12 +25,14 @@ fn report() -> ReplicaReport {
         contents: 12,
         damaged: 0,
         halted: false,
+        complete: true,
+        log: Some(99),
     }
 }
 
 const REPORT: &str = r#"{"shard":7,"replica":"00000000-0000-0000-0000-000000000001",
     "record_lineage":0,"record_version":4,"record_mark":7,"end":{"epoch":3,"lsn":20},"committed":19,"bytes":4096,
-    "contents":12,"damaged":0,"halted":false}"#;
+    "contents":12,"damaged":0,"halted":false,"complete":true,"log":99}"#;
 
 // If this fails, a node of another version is not seen, and its contents are not found.
 #[test]
@@ -72,9 +74,14 @@ fn a_report_with_its_record() {
     golden(&report(), REPORT);
     let older = REPORT
         .replace(r#""record_lineage":0,"#, "")
-        .replace(r#","halted":false"#, "");
+        .replace(r#","halted":false,"complete":true,"log":99"#, "");
     let older: ReplicaReport = serde_json::from_str(&older).expect("what is absent is no");
-    assert_eq!(older, report());
+    let expected = ReplicaReport {
+        complete: false,
+        log: None,
+        ..report()
+    };
+    assert_eq!(older, expected);
 }
 
 // If this fails, a node obeys an old shard map, or never learns of a new one.
@@ -221,6 +228,7 @@ fn a_shard_with_its_replicas() {
         eligible: vec![node("node2")],
         min_in_sync: 2,
         degraded: false,
+        waits: true,
         bytes: 10,
         contents: 4,
         replicas: vec![ShardReplica {
@@ -236,7 +244,7 @@ fn a_shard_with_its_replicas() {
     golden(
         &shard,
         r#"{"shard":3,"state":"open","epoch":2,"leader":"node1","in_sync":["node1"],
-        "eligible":["node2"],"min_in_sync":2,"degraded":false,"bytes":10,"contents":4,
+        "eligible":["node2"],"min_in_sync":2,"degraded":false,"waits":true,"bytes":10,"contents":4,
         "replicas":[{"node":"node1","role":"leader","in_sync":true,"position":null,
         "committed":null,"lag":0,"bytes":0,"contents":0,"damaged":0,
         "halted":false}]}"#,

@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use wire::membership::{NodeEntry, NodeRemoved, NodesAnswer};
-use wire::{NodeName, routes};
+use wire::recovery::{RecoverShard, ShardRecovered, WaitingShard, WaitingShards};
+use wire::{NodeName, ShardNo, routes};
 
 use crate::api::error::RequestError;
 use crate::api::exchange::read_json;
@@ -60,6 +61,33 @@ impl Client {
     /// As [`Client::rebalance`].
     pub async fn settle(&self) -> Result<NodesAnswer, RequestError> {
         self.order(Method::DELETE, routes::REBALANCE).await
+    }
+
+    /// The shards that wait for an operator, and their copies.
+    ///
+    /// # Errors
+    /// When no distributor answers, or it cannot tell yet.
+    pub async fn waiting_shards(&self) -> Result<Vec<WaitingShard>, RequestError> {
+        let answer: WaitingShards = self.get_json(routes::RECOVERY, &[]).await?;
+        Ok(answer.items)
+    }
+
+    /// Makes one copy the shard, and gives up the others. Asked once: after a lost answer it is
+    /// [`Client::waiting_shards`] that tells whether it was done.
+    ///
+    /// # Errors
+    /// When the shard waits for nobody, the copy is not at hand, or something speaks against it.
+    pub async fn recover_shard(
+        &self,
+        shard: ShardNo,
+        choice: &RecoverShard,
+    ) -> Result<ShardRecovered, RequestError> {
+        let url = routes::recover(self.endpoint().as_str(), shard);
+        let request = self
+            .request(Method::POST, &url)
+            .json(choice)
+            .timeout(SMALL_EXCHANGE_MAX);
+        read_json(self.send(request, &url).await?, &url).await
     }
 
     /// Sends an order; repeating it is harmless, so it is repeated while that can help.

@@ -35,9 +35,13 @@ pub fn kind_of(code: Code) -> Kind {
         Code::NotFound | Code::Deleted => Kind::NotFound,
         Code::BodyCutShort | Code::DigestMismatch => Kind::Integrity,
         Code::Unauthorized => Kind::Access,
-        Code::Conflict | Code::InProgress | Code::PreconditionFailed | Code::NodeInUse => {
-            Kind::Conflict
-        }
+        Code::Conflict
+        | Code::InProgress
+        | Code::PreconditionFailed
+        | Code::NodeInUse
+        | Code::NotWaiting
+        | Code::NoCopy
+        | Code::NeedsForce => Kind::Conflict,
         Code::TooSlow
         | Code::ShardClosed
         | Code::WrongNode

@@ -44,11 +44,19 @@ fn of_code(code: Code) -> Option<&'static str> {
         Code::StorageFull | Code::NoNode => {
             Some("`client stats` shows the space on each node, `client nodes` which are up")
         }
-        Code::NoLeader
-        | Code::NodeUnreachable
-        | Code::Uncertain
-        | Code::WrongNode
-        | Code::ShardClosed => Some("`client nodes` shows which nodes are up; try again"),
+        Code::NoLeader => Some(
+            "try again; `client nodes` shows which nodes are up, `client recover` the shards that \
+             wait for one that is away",
+        ),
+        Code::NotWaiting | Code::NoCopy => {
+            Some("`client recover` shows what waits, and its copies")
+        }
+        Code::NeedsForce => {
+            Some("`client recover` shows all copies; --force takes this one anyway")
+        }
+        Code::NodeUnreachable | Code::Uncertain | Code::WrongNode | Code::ShardClosed => {
+            Some("`client nodes` shows which nodes are up; try again")
+        }
         Code::CatalogUnavailable => {
             Some("the catalog database is away; uploads and reads by id work without it")
         }
@@ -83,8 +91,11 @@ mod tests {
             Code::Unauthorized,
             Code::StorageFull,
             Code::CatalogUnavailable,
+            Code::NeedsForce,
         ] {
             assert!(of(Kind::Failure, Some(code)).is_some(), "{code:?}");
         }
+        let no_leader = of(Kind::Unavailable, Some(Code::NoLeader));
+        assert!(no_leader.is_some_and(|hint| hint.contains("client recover")));
     }
 }

@@ -10,6 +10,8 @@ use crate::ui::{Format, human};
 use super::super::Session;
 use super::super::failure::Failure;
 
+const WAITS: &str = "hint: `client recover` shows what each shard without a leader waits for";
+
 /// Show each shard: its leader, its replicas, and how far behind they are.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {}
@@ -19,6 +21,9 @@ pub(in crate::cli) async fn run(session: &Session, _: Arguments) -> Result<(), F
     let answer = asked.map_err(|error| Failure::caused("cannot ask for the shards", &error))?;
     if session.ui.format() == Format::Text {
         session.ui.data(&answer.shards, || text(&answer.shards))?;
+        if answer.shards.iter().any(|shard| shard.waits) {
+            session.ui.note(WAITS);
+        }
         return Ok(());
     }
     for shard in &answer.shards {
@@ -91,7 +96,7 @@ fn behind(replicas: &[ShardReplica]) -> String {
 fn health(shard: &ShardEntry) -> &'static str {
     let in_sync = shard.in_sync.len();
     let halted = shard.replicas.iter().any(|replica| replica.progress.halted);
-    if shard.leader.is_none() {
+    if shard.leader.is_none() || shard.waits {
         "no leader"
     } else if halted {
         "halted"
@@ -133,6 +138,7 @@ mod tests {
             eligible: Vec::new(),
             min_in_sync: 2,
             degraded: false,
+            waits: false,
             bytes: 2048,
             contents: 5,
             replicas: replicas.collect(),
@@ -190,6 +196,8 @@ mod tests {
         let mut halted = whole.clone();
         halted.replicas[1].progress.halted = true;
         assert_eq!(health(&halted), "halted");
+        halted.waits = true;
+        assert_eq!(health(&halted), "no leader", "the one it names is gone");
         let leaderless = ShardEntry {
             leader: None,
             ..degraded

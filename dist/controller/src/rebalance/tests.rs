@@ -108,6 +108,8 @@ impl World {
             contents: 0,
             damaged: 0,
             halted: false,
+            complete: true,
+            log: None,
         });
         seen.heartbeat.offer = offer;
     }

@@ -6,12 +6,12 @@ use uuid::Uuid;
 use wire::shard::{Leader, Member, ShardRecord, ShardState};
 use wire::{Epoch, NodeName, ShardNo};
 
-fn node(n: u128) -> NodeName {
+pub(super) fn node(n: u128) -> NodeName {
     name(&format!("node{n}"))
 }
 
 /// The replica of a shard on a node.
-fn member(shard: u16, n: u128) -> Member {
+pub(super) fn member(shard: u16, n: u128) -> Member {
     Member {
         node: node(n),
         replica: Uuid::from_u128(u128::from(shard) * 1_000 + n),
@@ -24,7 +24,7 @@ fn members(shard: u16, nodes: &[u128]) -> Vec<Member> {
 
 impl World {
     /// So many nodes, all alive and empty.
-    fn of(nodes: u128, copies: u8) -> World {
+    pub(super) fn of(nodes: u128, copies: u8) -> World {
         let mut world = World {
             copies,
             ..World::fresh()
@@ -36,7 +36,7 @@ impl World {
     }
 
     /// A shard on these nodes, all of them in sync; the first one leads.
-    fn with(mut self, shard: u16, nodes: &[u128]) -> World {
+    pub(super) fn with(mut self, shard: u16, nodes: &[u128]) -> World {
         let record = ShardRecord {
             shard: ShardNo(shard),
             log: 7,
@@ -63,22 +63,22 @@ impl World {
         self
     }
 
-    fn seen(&mut self, n: u128) -> &mut Seen {
+    pub(super) fn seen(&mut self, n: u128) -> &mut Seen {
         self.nodes.get_mut(&node(n)).expect("a known node")
     }
 
-    fn silence(&mut self, n: u128, for_ms: u64) {
+    pub(super) fn silence(&mut self, n: u128, for_ms: u64) {
         let seen = self.seen(n);
         (seen.alive, seen.silent_ms) = (false, for_ms);
     }
 
-    fn shard(&mut self, shard: u16) -> &mut ShardRecord {
+    pub(super) fn shard(&mut self, shard: u16) -> &mut ShardRecord {
         self.records
             .get_mut(&ShardNo(shard))
             .expect("a known shard")
     }
 
-    fn replica(&mut self, shard: u16, n: u128) -> &mut wire::membership::ReplicaReport {
+    pub(super) fn replica(&mut self, shard: u16, n: u128) -> &mut wire::membership::ReplicaReport {
         let replicas = &mut self.seen(n).heartbeat.replicas;
         let held = replicas
             .iter_mut()

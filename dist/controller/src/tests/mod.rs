@@ -1,6 +1,7 @@
 //! One test for each rule of the controller.
 
 mod mirrored;
+mod recover;
 mod repair;
 mod restore;
 
@@ -43,6 +44,8 @@ fn report(record: &ShardRecord) -> ReplicaReport {
         contents: 0,
         damaged: 0,
         halted: false,
+        complete: true,
+        log: None,
     }
 }
 

@@ -186,6 +186,8 @@ impl FakeNode {
                 contents: 0,
                 damaged: 0,
                 halted: false,
+                complete: true,
+                log: None,
             });
         }
     }

@@ -168,6 +168,7 @@ impl DiskThread {
             Step::Leave => return self.leave(shard),
             Step::Obey => {}
         }
+        self.take_for_whole(record)?;
         // Kept before it is acted on: a node never goes back to an older epoch.
         self.dir.keep_record(record)?;
         if let Some(replica) = self.replicas.get_mut(&shard) {
@@ -176,6 +177,27 @@ impl DiskThread {
         }
         self.feed(shard, Event::Record(record.clone()));
         self.touch(shard);
+        Ok(())
+    }
+
+    /// An operator chose a copy that lacks something: nobody else has it. Else whoever copies from here
+    /// would be told to wait for it.
+    fn take_for_whole(&mut self, record: &ShardRecord) -> Result<(), DataDirError> {
+        let shard = record.shard;
+        let Some(replica) = self.replicas.get_mut(&shard) else {
+            return Ok(());
+        };
+        let Some(end) = replica.incomplete_end() else {
+            return Ok(());
+        };
+        if !duty::is_last(&self.around.me, replica.replica, record) {
+            return Ok(());
+        }
+        tracing::error!(%shard, %end, "a copy that is not whole is all that there is");
+        self.dir.complete_from(shard, end)?;
+        replica.complete_from(end);
+        let log = replica.log_state();
+        self.feed(shard, Event::Cut(log));
         Ok(())
     }
 

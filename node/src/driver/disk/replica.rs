@@ -127,6 +127,17 @@ impl Replica {
         self.told = Position::default();
     }
 
+    /// Where the log ends, if something is missing before that.
+    pub(super) fn incomplete_end(&self) -> Option<Lsn> {
+        let end = self.store.positions().appended.lsn;
+        self.consistent_from.filter(|from| *from > end).map(|_| end)
+    }
+
+    /// Takes the log for complete from here on.
+    pub(super) fn complete_from(&mut self, from: Lsn) {
+        self.consistent_from = Some(from);
+    }
+
     /// The log, as the core looks at it.
     pub(super) fn log_state(&self) -> LogState {
         log_state(&self.store, self.consistent_from)
@@ -400,7 +411,10 @@ impl Replica {
                 lsn: positions.synced,
             };
             measures.committed = positions.committed;
-            measures.horizon = positions.horizon;
+            // What its leader had dropped when a copy began is missing here, too.
+            let from = self.consistent_from.unwrap_or(Lsn::ZERO);
+            measures.horizon = positions.horizon.max(from);
+            measures.complete = positions.synced >= from;
             measures.usage = usage;
             if measures.epochs.len() != self.store.epochs().len() {
                 measures.epochs = self.store.epochs().into();

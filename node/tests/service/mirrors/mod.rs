@@ -1,6 +1,7 @@
 //! Two copies of everything, on real nodes.
 
 mod failover;
+mod recovery;
 mod repair;
 mod scrub;
 
