@@ -118,7 +118,14 @@ impl Disk {
     /// # Errors
     /// When it cannot be freed.
     pub fn free(&self) -> anyhow::Result<()> {
-        std::fs::remove_file(self.filler()).context("cannot free the disk")
+        match std::fs::remove_file(self.filler()) {
+            // The power went before it was on the disk.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            removed => removed.context("cannot free the disk")?,
+        }
+        // Else it would be back after the next power loss.
+        File::open(self.folder.join("lost+found"))?.sync_all()?;
+        Ok(())
     }
 
     fn filler(&self) -> PathBuf {

@@ -48,6 +48,36 @@ fn with_damage_in_the_middle(at: u64) -> (Stage, Vec<(wire::ContentId, Bytes)>) 
     (stage, all)
 }
 
+// If this fails, a replica whose record of a new epoch is damaged seems to have another history than its
+// leader's, and is let in by nobody any more.
+#[test]
+fn an_epoch_whose_first_record_is_damaged_is_known_by_the_next() {
+    for (what, at) in HEADER_PARTS {
+        let mut stage = stage();
+        let fill = |stage: &mut Stage| {
+            for number in 0..3 {
+                stage.append(&body(number, 2_000));
+            }
+            stage.settle();
+        };
+        fill(&mut stage);
+        let begun = stage.begin(2);
+        fill(&mut stage);
+        stage.settle_known();
+        let (epochs, positions) = (stage.store.epochs().to_vec(), stage.store.positions());
+        let (path, start) = stage.find_record(begun);
+        let flipped = stage.disk.flip_bit(&path, start + at, 1);
+        flipped.expect("it is synced");
+        stage.restart();
+        assert_eq!(stage.store.epochs(), epochs, "{what}");
+        assert_eq!(
+            stage.store.positions().appended,
+            positions.appended,
+            "{what}"
+        );
+    }
+}
+
 fn assert_only_the_middle_is_damaged(
     stage: &mut Stage,
     all: &[(wire::ContentId, Bytes)],

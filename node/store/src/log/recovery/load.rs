@@ -7,7 +7,7 @@ use wire::{Lsn, Position};
 
 use super::survey::{Damage, Item, Surveyed};
 use super::{Log, OpenError, Opening, Recovery, Visit};
-use crate::fetch::verify_payload;
+use crate::fetch::{FetchError, Fetched, Patience, verify_payload};
 use crate::log::SegmentState;
 use crate::record::kind::Kind;
 use crate::segment::Segment;
@@ -23,6 +23,8 @@ pub(super) struct Loader<'a> {
     commit: Lsn,
     report: Recovery,
     cut: Option<Cut>,
+    /// The first of the records that were just lost: an epoch may have begun there.
+    lost: Option<Lsn>,
 }
 
 /// What goes.
@@ -48,6 +50,7 @@ impl<'a> Loader<'a> {
             commit,
             report: Recovery::default(),
             cut: None,
+            lost: None,
         }
     }
 
@@ -206,6 +209,11 @@ impl<'a> Loader<'a> {
             }
         }
         self.log.active_mut().append(entry, commit);
+        if let Some(lost) = self.lost.take()
+            && entry.kind != Kind::Epoch
+        {
+            self.resume_epoch(&segment, entry, lost)?;
+        }
         if entry.kind == Kind::Epoch {
             self.log.epochs.append(Position {
                 epoch: entry.epoch,
@@ -240,9 +248,33 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// The first record behind lost ones tells whether an epoch began among them: without that, this
+    /// log would seem to have another history than its leader's.
+    fn resume_epoch(
+        &mut self,
+        segment: &Segment,
+        entry: &Entry,
+        lost: Lsn,
+    ) -> Result<(), OpenError> {
+        let file = &*segment.file;
+        match Fetched::head(file, self.opening.log, entry.start, Patience::Wait) {
+            Ok(fetched) => self.log.epochs.append(Position {
+                epoch: fetched.head.epoch,
+                lsn: lost,
+            }),
+            Err(FetchError::Disk(error)) => {
+                self.opening.disk("read a record", Err(error))?;
+            }
+            // It was whole a moment ago.
+            Err(FetchError::Head(_) | FetchError::Block { .. }) => {}
+        }
+        Ok(())
+    }
+
     /// Records from `first` to `last` cannot be read.
     fn lose(&mut self, first: Lsn, last: Lsn) {
         self.report.damaged += 1;
+        self.lost.get_or_insert(first);
         self.log.shared.damage().lose(first, last);
     }
 
