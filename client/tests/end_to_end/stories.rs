@@ -373,21 +373,14 @@ pub(crate) fn failures_have_their_exit_codes(bed: &mut Bed) {
     assert!(told.contains("no_route"), "{told}");
 }
 
+/// A command line.
+fn words(line: &str) -> Vec<&str> {
+    line.split(' ').collect()
+}
+
 // If this fails, the figures that are published are not those of whole, listed contents.
 pub(crate) fn benchmarks_measure_without_errors(bed: &mut Bed) {
-    let upload = [
-        "bench",
-        "upload",
-        "--count",
-        "300",
-        "-c",
-        "8",
-        "--ids-out",
-        "ids",
-        "--wait",
-        "listed",
-        "--json",
-    ];
+    let upload = words("bench upload --count 300 -c 8 --ids-out ids --wait listed --json");
     let report = &bed.run(&upload).json()[0];
     assert_eq!(report["errors"], serde_json::json!({}));
     assert_eq!(
@@ -406,24 +399,14 @@ pub(crate) fn benchmarks_measure_without_errors(bed: &mut Bed) {
             .count()
             == 300
     });
-    let get = ["bench", "get", "--count", "500", "--ids", "ids", "--json"];
+    let get = words("bench get --count 500 --ids ids --json");
     let report = &bed.run(&get).json()[0];
     assert_eq!(
         (&report["operations"], &report["mismatches"]),
         (&500.into(), &0.into())
     );
     assert_eq!(report["errors"], serde_json::json!({}));
-    let large = [
-        "bench",
-        "get",
-        "--count",
-        "20",
-        "--contents",
-        "4",
-        "--size",
-        "3MiB",
-        "--json",
-    ];
+    let large = words("bench get --count 20 --contents 4 --size 3MiB --json");
     let report = &bed.run(&large).json()[0];
     assert_eq!(
         (&report["operations"], &report["mismatches"]),
@@ -439,8 +422,7 @@ pub(crate) fn benchmarks_measure_without_errors(bed: &mut Bed) {
         "mixed --contents 10 --mix get=1,upload=1,update=1,delete=1,metadata=1,list=1",
     ] {
         let line = format!("bench {what} --count 40 --json");
-        let words: Vec<&str> = line.split(' ').collect();
-        let report = &bed.run(&words).json()[0];
+        let report = &bed.run(&words(&line)).json()[0];
         assert_eq!(report["errors"], serde_json::json!({}), "{what}");
         let counts = (&report["operations"], &report["mismatches"]);
         assert_eq!(counts, (&40.into(), &0.into()), "{what}");
