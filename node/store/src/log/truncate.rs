@@ -12,7 +12,6 @@ use wire::{Lsn, Position};
 use super::Log;
 use super::recovery::QUARANTINE;
 use crate::disk::{File, read_exact_at};
-use crate::segment::header::SEGMENT_HEADER_BYTES;
 use crate::segment::scan::{Found, Scan};
 
 /// How much is copied into quarantine at a time.
@@ -118,18 +117,25 @@ impl Log {
         Ok(moved)
     }
 
-    /// Where the last record of a segment with an lsn of at most `lsn` ends.
+    /// Where the last record of a segment with an lsn of at most `lsn` ends. Damage among the records
+    /// that stay does not keep the others from being cut: it stays damage.
     fn end_of(&self, segment: usize, lsn: Lsn) -> io::Result<u64> {
-        let file = &*self.segments[segment].segment.file;
-        let mut scan = Scan::new(file, self.shared.log, SEGMENT_HEADER_BYTES)?;
+        let segment = &self.segments[segment].segment;
+        let (mut last, start) = segment.near(lsn);
+        let mut scan = Scan::new(&*segment.file, self.shared.log, start)?;
         loop {
             let at = scan.position();
             match scan.next()? {
-                Found::Record { entry, .. } if entry.lsn <= lsn => {}
+                Found::Record { entry, .. } if entry.lsn <= lsn => last = entry.lsn,
                 Found::Record { .. } | Found::End => return Ok(at),
-                Found::Damage(error) => {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
-                }
+                Found::Damage(error) => match scan.resynchronise(at, last, &mut Vec::new())? {
+                    Some((_, next)) if next <= lsn => {}
+                    // What is damaged is above the cut, or the last that stays.
+                    Some(_) if last == lsn => return Ok(at),
+                    Some((next, _)) => return Ok(next),
+                    None if last == lsn => return Ok(at),
+                    None => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+                },
             }
         }
     }

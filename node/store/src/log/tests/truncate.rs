@@ -35,6 +35,26 @@ fn everything_above_an_lsn_goes_and_nothing_else() {
     assert_eq!(bench.log.unsynced_bytes(), 0);
 }
 
+// If this fails, a bit that turned over anywhere keeps a deposed leader from ever following again.
+#[test]
+fn damage_among_what_stays_does_not_keep_the_rest_from_being_cut() {
+    for damaged in [2, 4, 5] {
+        let mut bench = Bench::new();
+        let mut starts = Vec::new();
+        for _ in 0..6 {
+            starts.push(bench.log.active().end);
+            bench.append(1_000);
+        }
+        bench.sync();
+        let path = bench.log.active().segment.name.path(dir());
+        let flipped = bench.disk.flip_bit(&path, starts[damaged - 1] + 20, 1);
+        flipped.expect("it is synced");
+        bench.log.truncate_after(Lsn(4)).expect("a healthy disk");
+        assert_eq!(bench.log.appended().lsn, Lsn(4));
+        assert_eq!(bench.log.active().end, starts[4], "record {damaged}");
+    }
+}
+
 // If this fails, a disk fills up, and no statistics say with what.
 #[test]
 fn what_was_cut_off_is_measured_until_it_is_deleted() {
