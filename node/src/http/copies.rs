@@ -13,8 +13,9 @@ use wire::{Checksum, Code, ContentId, Lsn, ShardNo};
 
 use super::error::ApiError;
 use super::{allow, content_id, frame};
-use crate::driver::table::ReplicaView;
+use crate::driver::table::{ReplicaView, Standing};
 use crate::node::Node;
+use crate::routing::Misrouted;
 
 /// Bytes of one read while a content is verified.
 const READ_BYTES: usize = 1 << 20;
@@ -50,7 +51,12 @@ pub(super) async fn verify(request: HttpRequest) -> Result<HttpResponse, ApiErro
     let node = frame::node(&request)?;
     allow(&node, &request, Need::Read)?;
     let id = content_id(&request)?;
+    // A leader that has not confirmed its epoch does not know yet what is committed.
+    node.settled(id).await;
     let replica = held(&node, id.shard())?;
+    if !replica.is_readable() && replica.standing == Standing::Elected {
+        return Err(ApiError::misrouted(Misrouted::NoLeader, Code::NotFound));
+    }
     let _permit = node.verifications.acquire().await.map_err(|_| busy())?;
     let reader = replica.reader.clone();
     let hashed = on_disk(move || hash(&reader, id)).await?;

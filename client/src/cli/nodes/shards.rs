@@ -103,7 +103,7 @@ fn health(shard: &ShardEntry) -> &'static str {
     } else if shard.degraded {
         "degraded"
     } else if in_sync < usize::from(shard.min_in_sync) {
-        "waits"
+        "short"
     } else if in_sync < shard.replicas.len() {
         "copies"
     } else {
@@ -187,7 +187,7 @@ mod tests {
             ("ok", "?".to_owned())
         );
         let alone = shard(&["node1"], &[("node1", Some(0))]);
-        assert_eq!(health(&alone), "waits");
+        assert_eq!(health(&alone), "short");
         let degraded = ShardEntry {
             degraded: true,
             ..alone.clone()

@@ -58,6 +58,30 @@ async fn when_the_leader_ends_a_follower_goes_on_with_everything() {
     cluster.stop().await;
 }
 
+// If this fails, an operator is told that a content is gone, which its new leader only has to confirm.
+#[actix_web::test]
+async fn a_new_leader_that_is_alone_verifies_what_it_has() {
+    let mut cluster = Cluster::start_mirrored(2).await;
+    let bytes = noise(100_000, 5);
+    let id = cluster.upload(&bytes).await.id;
+    cluster.whole(id).await;
+    let (first, second) = (cluster.leader(id).await, cluster.follower(id).await);
+    cluster.stop_node(second).await;
+    cluster.stop_node(first).await;
+    cluster.start_node_alone(second).await;
+    let path = format!("/verify/{id}");
+    let refused = std::cell::RefCell::new(Vec::new());
+    cluster
+        .until("it is verified", || async {
+            let status = cluster.get(second, &path).await.status();
+            refused.borrow_mut().push(status);
+            status == StatusCode::OK
+        })
+        .await;
+    assert!(!refused.borrow().contains(&StatusCode::NOT_FOUND));
+    cluster.stop().await;
+}
+
 // If this fails, a planned stop of a node holds up the writes of the shards that it followed, or
 // breaks off requests of those who were sent there a moment before.
 #[actix_web::test]
