@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use wire::{Position, ShardNo};
+use wire::{Lsn, Position, ShardNo};
 
 type Positions = BTreeMap<ShardNo, Position>;
 
@@ -39,7 +39,10 @@ impl Setbacks {
     /// Takes the positions as they are now; true when one of them is lower than it was.
     pub(crate) fn read(&mut self, positions: Positions, now: Instant) -> bool {
         let is_lower = |(shard, before): (&ShardNo, &Position)| {
-            positions.get(shard).copied().unwrap_or_default() < *before
+            let now = positions.get(shard).copied().unwrap_or_default();
+            // An unclean recovery has all of an epoch listed again.
+            let is_recovered = now.lsn == Lsn::ZERO && now.epoch == before.epoch;
+            now < *before && !is_recovered
         };
         let went_back = self.seen.iter().any(is_lower);
         if went_back {
@@ -66,7 +69,7 @@ impl Setbacks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::{Epoch, Lsn};
+    use wire::Epoch;
 
     const SESSION: Duration = Duration::from_secs(3);
 
@@ -96,6 +99,15 @@ mod tests {
         assert_eq!(setbacks.to_compare(at(3)), Some(&found));
         setbacks.settle();
         assert!(!setbacks.read(found, at(4)), "it was told already");
+    }
+
+    // If this fails, an operator who recovered a shard is told that the catalog was put back to a backup.
+    #[test]
+    fn an_epoch_that_is_listed_anew_is_no_setback() {
+        let start = Instant::now();
+        let mut setbacks = Setbacks::new(SESSION, positions(&[(1, 3, 5), (2, 1, 1)]), start);
+        assert!(!setbacks.read(positions(&[(1, 3, 0), (2, 1, 1)]), start));
+        assert!(setbacks.read(positions(&[(1, 2, 0), (2, 1, 1)]), start));
     }
 
     // If this fails, a shard that was made after the backup stays unlisted, or a new epoch alarms.

@@ -61,7 +61,7 @@ pub enum Code {
     NoLeader,
     /// Too much is under way; the request was refused before its body was read.
     Overloaded,
-    /// The catalog database does not answer.
+    /// The catalog database or the coordinator does not answer, or has only just begun to.
     CatalogUnavailable,
     /// No storage node can take this upload at this moment.
     NoNode,

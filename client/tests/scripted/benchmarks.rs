@@ -140,15 +140,17 @@ fn the_commit_and_the_catalog_are_waited_for() {
         wait,
         ..load(&fake, 200)
     };
-    let committed = |fake: &Fake| {
+    let asked = |fake: &Fake, wait: &str| {
         let seen = fake.seen("PUT /store/");
-        let asked = seen
-            .iter()
-            .filter(|s| s.parameter("wait").as_deref() == Some("committed"));
-        asked.count()
+        let asked = seen.iter();
+        asked
+            .filter(|s| s.parameter("wait").as_deref() == Some(wait))
+            .count()
     };
+    let committed = |fake: &Fake| asked(fake, "committed");
     let (report, _) = upload(&with(Wait::Listed), Keep::Nothing);
     assert_eq!((committed(&fake), report.all.committed_ms), (0, None));
+    assert_eq!(asked(&fake, "listed"), 200);
     let (report, _) = upload(&with(Wait::Both), Keep::Nothing);
     let sampled = committed(&fake);
     assert!((1..100).contains(&sampled), "{sampled}");
@@ -247,7 +249,11 @@ fn mixed_loads_change_only_their_own() {
     let mix: Mix = "get=40,upload=30,update=20,delete=10"
         .parse()
         .expect("a mix");
-    let (report, _) = bench::run(&load(&fake, 300), &mix, &stored, Keep::Nothing).expect("runs");
+    let varied = Load {
+        sizes: "1KiB..4KiB".parse().expect("a range"),
+        ..load(&fake, 300)
+    };
+    let (report, _) = bench::run(&varied, &mix, &stored, Keep::Nothing).expect("runs");
     assert_eq!((report.all.mismatches, report.failures()), (0, 0));
     assert_eq!((report.all.operations, report.parts.len()), (300, 4));
     for one in &stored {

@@ -200,14 +200,14 @@ fn copies(situation: Situation<'_>, record: &ShardRecord, listed: &Listed) -> Ve
         }
     }
     let known = reports(situation, record).map(|(_, report)| report.end);
-    let furthest = known.chain([listed]).max_by_key(rank).unwrap_or_default();
+    let furthest = known.chain([listed]).max().unwrap_or_default();
     let mut copies: Vec<KnownCopy> = members
         .iter()
         .map(|member| copy(situation, record, member, furthest))
         .collect();
     object_to_the_lesser(&mut copies);
     copies.sort_by_key(|copy| {
-        let end = copy.held.map(|held| rank(&held.end));
+        let end = copy.held.map(|held| held.end);
         (
             copy.loss.is_none(),
             copy.loss,
@@ -216,10 +216,6 @@ fn copies(situation: Situation<'_>, record: &ShardRecord, listed: &Listed) -> Ve
         )
     });
     copies
-}
-
-fn rank(position: &Position) -> (Epoch, Lsn) {
-    (position.epoch, position.lsn)
 }
 
 fn copy(
@@ -299,6 +295,11 @@ fn objections(held: &HeldCopy) -> Vec<Objection> {
     speaking.map(|(_, objection)| objection).collect()
 }
 
+/// Whether a log that ends at `end` has nothing that a longer one of the same epoch lacks.
+fn is_part(end: Position, of: Position) -> bool {
+    end.epoch == of.epoch && end.lsn < of.lsn
+}
+
 /// Nobody needs to lose what another living copy has.
 fn object_to_the_lesser(copies: &mut [KnownCopy]) {
     let at_hand = copies.iter().filter(|copy| copy.alive);
@@ -307,8 +308,11 @@ fn object_to_the_lesser(copies: &mut [KnownCopy]) {
         let Some(own) = copy.held else {
             continue;
         };
-        let has_more =
-            |other: &HeldCopy| rank(&other.end) > rank(&own.end) || other.committed > own.committed;
+        // Logs that end in the same epoch agree as far as both go.
+        let has_more = |other: &HeldCopy| {
+            let knows_more = other.committed > own.committed;
+            other.end > own.end || knows_more && !is_part(other.end, own.end)
+        };
         if held.iter().any(has_more) {
             copy.objections.insert(0, Objection::Behind);
         }

@@ -108,6 +108,9 @@ impl Controller {
     pub(crate) async fn tick(&self) -> Result<(), CoordinatorError> {
         let asked = Instant::now();
         let ticked = self.govern().await;
+        if self.is_settled() {
+            self.fresh.store(false, Ordering::Relaxed);
+        }
         let since = self.answers_since.lock();
         let mut since = since.unwrap_or_else(std::sync::PoisonError::into_inner);
         match &ticked {

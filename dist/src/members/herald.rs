@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 use wire::shard::{ShardNews, ShardRecord};
@@ -10,11 +11,15 @@ use wire::shard::{ShardNews, ShardRecord};
 use super::book::Members;
 use crate::peer::Peer;
 
+/// Records on their way at once; what does not fit comes with the heartbeats.
+const UNDER_WAY_MAX: usize = 256;
+
 /// Brings records to the nodes that they name.
 pub(crate) struct Herald {
     members: Arc<Members>,
     peer: Arc<Peer>,
     cluster: Uuid,
+    room: Arc<Semaphore>,
 }
 
 impl Herald {
@@ -23,6 +28,7 @@ impl Herald {
             members,
             peer,
             cluster,
+            room: Arc::new(Semaphore::new(UNDER_WAY_MAX)),
         }
     }
 
@@ -46,6 +52,9 @@ impl Herald {
             let Some(url) = self.members.internal_url(&member.node) else {
                 continue;
             };
+            let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() else {
+                return;
+            };
             let news = ShardNews {
                 cluster: self.cluster,
                 record: record.clone(),
@@ -55,6 +64,7 @@ impl Herald {
                 if let Err(error) = peer.tell(&url, &news).await {
                     tracing::debug!(%node, %error, "hears of a change with its next heartbeat");
                 }
+                drop(permit);
             });
         }
     }

@@ -116,14 +116,15 @@ impl Plain {
                 .await
             {
                 Ok(answer) => return json(answer).await,
-                Err(why) => failure = why,
+                Err(Failed { why, reached: true }) => return Err(why),
+                Err(Failed { why, .. }) => failure = why,
             }
         }
         Err(failure)
     }
 
     /// Sends a request, again when the answer asks for it.
-    async fn send(&self, method: Method, url: &str, bytes: &[u8]) -> Result<Response, String> {
+    async fn send(&self, method: Method, url: &str, bytes: &[u8]) -> Result<Response, Failed> {
         let mut at = url.to_owned();
         for _ in 0..ASKED_MAX {
             let request = self.client.request(method.clone(), &at);
@@ -131,13 +132,17 @@ impl Plain {
                 Method::PUT => request.body(bytes.to_vec()),
                 _ => request,
             };
-            let answer = request.send().await.map_err(|error| whole(&error))?;
+            let answer = request.send().await.map_err(|error| Failed {
+                why: whole(&error),
+                reached: !error.is_connect(),
+            })?;
             if answer.status().is_success() {
                 return Ok(answer);
             }
             let (status, url) = (answer.status(), answer.url().clone());
             let after = answer.headers().get(RETRY_AFTER).cloned();
-            let said = answer.text().await.map_err(|error| whole(&error))?;
+            let said = answer.text().await;
+            let said = said.map_err(|error| Failed::after_all(whole(&error)))?;
             let leader = serde_json::from_str::<ErrorBody>(&said).ok();
             let leader = leader.and_then(|body| body.leader);
             let after = after.and_then(|after| after.to_str().ok()?.parse().ok());
@@ -148,12 +153,34 @@ impl Plain {
                 (StatusCode::SERVICE_UNAVAILABLE, _, Some(seconds)) => {
                     sleep(Duration::from_secs(seconds)).await;
                 }
-                _ => return Err(format!("{method} {url}: {status}: {said}")),
+                _ => {
+                    let why = format!("{method} {url}: {status}: {said}");
+                    return Err(Failed::after_all(why));
+                }
             }
         }
-        Err(format!(
+        Err(Failed::after_all(format!(
             "{method} {url}: {ASKED_MAX} answers asked for another attempt"
-        ))
+        )))
+    }
+}
+
+/// Why a request failed.
+struct Failed {
+    why: String,
+    /// Whether somebody answered, or began to.
+    reached: bool,
+}
+
+impl Failed {
+    fn after_all(why: String) -> Self {
+        Failed { why, reached: true }
+    }
+}
+
+impl From<Failed> for String {
+    fn from(failed: Failed) -> String {
+        failed.why
     }
 }
 

@@ -124,6 +124,15 @@ fn is_level(entry: &ShardEntry) -> bool {
     entry.replicas.iter().all(at_end)
 }
 
+/// What the answers of all copies come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Agreed {
+    /// All that can tell say this.
+    On(State),
+    /// None of them can tell: each leaves it to another one, or may have it under a damaged header.
+    Unsure,
+}
+
 impl Copies {
     fn of(answer: &NodesAnswer, fleet: &Fleet, damaged: &BTreeSet<usize>) -> Self {
         let url = |replica: &ShardReplica| {
@@ -155,7 +164,7 @@ impl Copies {
     /// What all copies of one content say together; or what is wrong, and stays so for a while: a
     /// follower may not know yet that a record is committed, and a shard may just then go back to
     /// its first replica.
-    async fn look(&self, client: &reqwest::Client, id: ContentId) -> Result<State, String> {
+    async fn look(&self, client: &reqwest::Client, id: ContentId) -> Result<Agreed, String> {
         let nodes = self.shards.get(&id.shard()).ok_or("its shard is gone")?;
         let patience = if self.are_mended {
             MEND_TIME_MAX
@@ -169,7 +178,9 @@ impl Copies {
                 answers.push((node.as_str(), look::at(client, node, id).await));
             }
             match self.agree(&answers) {
-                Err(_) if begun.elapsed() < patience => sleep(Duration::from_millis(20)).await,
+                Err(_) | Ok(Agreed::Unsure) if begun.elapsed() < patience => {
+                    sleep(Duration::from_millis(20)).await
+                }
                 outcome => return outcome,
             }
         }
@@ -180,7 +191,7 @@ impl Copies {
     }
 
     /// What the answers of all copies come to.
-    fn agree(&self, answers: &[(&str, Seen)]) -> Result<State, String> {
+    fn agree(&self, answers: &[(&str, Seen)]) -> Result<Agreed, String> {
         let state = answers.iter().find_map(|(_, seen)| match seen {
             Seen::State(state) => Some(*state),
             _ => None,
@@ -193,7 +204,7 @@ impl Copies {
         };
         let has_damaged = answers.iter().any(|(node, _)| self.damaged.contains(*node));
         if has_damaged && answers.iter().all(is_unsure) {
-            return Ok(None);
+            return Ok(Agreed::Unsure);
         }
         let state = state.ok_or_else(|| format!("no copy can be read: {answers:?}"))?;
         let may_be_damaged = |node: &str| self.was_damaged(node) && !self.are_mended;
@@ -207,7 +218,7 @@ impl Copies {
         };
         match answers.iter().find(|answer| !is_well(answer)) {
             Some((node, _)) => Err(format!("{node} differs from the others: {answers:?}")),
-            None => Ok(state),
+            None => Ok(Agreed::On(state)),
         }
     }
 }
@@ -222,12 +233,19 @@ pub async fn verify(worker: &mut Worker, copies: &Copies, everything: bool) -> u
         }
         verified += 1;
         match copies.look(&worker.client, *id).await {
-            Ok(seen) => {
+            Ok(Agreed::On(seen)) => {
                 if !expected.allows(seen) {
                     let why = format!("{id}: found {seen:?}, expected {expected:?}");
                     worker.violations.push(why);
                 }
                 expected.settle(seen);
+            }
+            // It may be what a damaged header was about only if it need not be there.
+            Ok(Agreed::Unsure) => {
+                if !expected.allows(None) {
+                    let why = format!("{id}: nobody knows of it, expected {expected:?}");
+                    worker.violations.push(why);
+                }
             }
             Err(why) => worker
                 .violations
@@ -263,7 +281,12 @@ mod tests {
         let there = |number| Seen::State(version(number));
         let other = || Seen::Elsewhere("http://c".to_owned());
         let damaged = || Seen::Damaged(String::new());
-        let agree = |a: Seen, b: Seen| copies.agree(&[("a", a), ("b", b)]).ok();
+        let said = |agreed: Result<Agreed, String>| match agreed {
+            Ok(Agreed::On(state)) => Some(state),
+            _ => None,
+        };
+        let unsure = |a: Seen, b: Seen| copies.agree(&[("a", a), ("b", b)]);
+        let agree = |a: Seen, b: Seen| said(copies.agree(&[("a", a), ("b", b)]));
         assert_eq!(agree(there(1), there(1)), Some(version(1)));
         assert_eq!(agree(there(1), other()), Some(version(1)));
         assert_eq!(agree(there(1), damaged()), Some(version(1)));
@@ -273,14 +296,14 @@ mod tests {
         assert_eq!(agree(there(1), Seen::State(None)), None);
         assert_eq!(agree(other(), there(1)), None, "a is not damaged");
         assert_eq!(agree(damaged(), there(1)), None, "a is not damaged");
-        assert_eq!(agree(other(), damaged()), Some(None));
+        assert_eq!(unsure(other(), damaged()), Ok(Agreed::Unsure));
         let mended = copies.clone().mended(true);
-        let agree = |a: Seen, b: Seen| mended.agree(&[("a", a), ("b", b)]).ok();
+        let agree = |a: Seen, b: Seen| said(mended.agree(&[("a", a), ("b", b)]));
         assert_eq!(agree(there(1), there(1)), Some(version(1)));
         assert_eq!(agree(there(1), damaged()), None, "is to be mended");
         assert_eq!(agree(there(1), other()), None, "is to be mended");
         assert_eq!(agree(Seen::State(None), damaged()), Some(None));
-        let agree = |a: Seen, c: Seen| copies.agree(&[("a", a), ("c", c)]).ok();
+        let agree = |a: Seen, c: Seen| said(copies.agree(&[("a", a), ("c", c)]));
         assert_eq!(agree(other(), other()), None);
     }
 

@@ -45,6 +45,7 @@ pub fn commit_time(load: &Load) -> Result<CommitTime, BenchError> {
         let (report, _) = run(&alone, &Mix::only(Operation::Upload), &[], Keep::Nothing)?;
         match report.all.errors.keys().next() {
             Some(word) => Err(BenchError::Upload(word.clone())),
+            None if report.all.pending > 0 => Err(BenchError::Upload("pending".to_owned())),
             None => Ok(report.all.latency_ms),
         }
     };

@@ -29,7 +29,11 @@ impl Worker<'_> {
         }
         let sampled = self.thread.is_sampled(Operation::Update);
         let took = self.send_payload(content.node).await?;
-        self.check_receipt(Operation::Update, sampled, Answered { waiting, took })
+        self.check_receipt(Operation::Update, sampled, Answered { waiting, took })?;
+        if let Some(place) = place {
+            self.own[place].expected = Some(self.sent());
+        }
+        Ok(())
     }
 
     /// In a mixed load the last of its own; else the next content that nobody has taken.

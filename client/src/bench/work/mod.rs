@@ -89,7 +89,10 @@ impl From<&str> for Undone {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waiting {
     Commit,
+    /// For the catalog, as every client does: not for long.
     Catalog,
+    /// For the catalog, however long that takes.
+    Listing,
 }
 
 /// What a request carries behind its head.
@@ -289,7 +292,7 @@ impl Worker<'_> {
     fn waiting(&mut self) -> Waiting {
         match self.thread.shared.load.wait {
             Wait::Committed => Waiting::Commit,
-            Wait::Listed => Waiting::Catalog,
+            Wait::Listed => Waiting::Listing,
             Wait::Both if self.random.random_ratio(1, COMMITTED_ONE_IN) => Waiting::Commit,
             Wait::Both => Waiting::Catalog,
         }
@@ -301,6 +304,7 @@ impl Waiting {
     fn query(self) -> &'static str {
         match self {
             Waiting::Commit => "?wait=committed",
+            Waiting::Listing => "?wait=listed",
             Waiting::Catalog => "",
         }
     }
@@ -309,6 +313,7 @@ impl Waiting {
     fn rest(self) -> &'static str {
         match self {
             Waiting::Commit => "&wait=committed",
+            Waiting::Listing => "&wait=listed",
             Waiting::Catalog => "",
         }
     }

@@ -48,8 +48,12 @@ impl Worker<'_> {
         let found = [self.body.checksum(), head.etag];
         let mut found = found.into_iter().flatten().peekable();
         // A plain server's ETag is no hash; of what was not hashed, nothing can be said then.
-        if let Some(&first) = found.peek() {
-            let expected = stored.unwrap_or(first);
+        let expected = match stored {
+            Some(stored) => found.peek().map(|_| stored),
+            // One hash alone is compared with nothing.
+            None => found.next().filter(|_| found.peek().is_some()),
+        };
+        if let Some(expected) = expected {
             let equal = found.all(|hash| hash == expected);
             self.thread
                 .count(Operation::Get, |tally| tally.compared(equal));

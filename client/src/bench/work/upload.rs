@@ -44,14 +44,17 @@ impl Worker<'_> {
         let took = self.send_payload(node).await?;
         self.check_receipt(Operation::Upload, sampled, Answered { waiting, took })?;
         if self.remembers() {
-            let checksum = match self.receipt() {
-                Some(receipt) => receipt.checksum,
-                None => self.payload.checksum(),
-            };
-            let expected = Some((self.payload.bytes(), checksum));
+            let expected = Some(self.sent());
             self.remember(Known { node, id, expected });
         }
         Ok(())
+    }
+
+    /// The size and the hash of what was sent last, as its receipt says.
+    pub(super) fn sent(&self) -> (u64, Checksum) {
+        let receipt = self.receipt().map(|receipt| receipt.checksum);
+        let checksum = receipt.unwrap_or_else(|| self.payload.checksum());
+        (self.payload.bytes(), checksum)
     }
 
     pub(super) async fn place(&mut self) -> Result<(usize, ContentId), Undone> {
@@ -107,7 +110,7 @@ impl Worker<'_> {
         answered: Answered,
         of: impl Iterator<Item = Status>,
     ) {
-        if answered.waiting == Waiting::Catalog {
+        if answered.waiting != Waiting::Commit {
             self.thread.count(operation, |tally| {
                 of.for_each(|status| tally.receipt(status))
             });
@@ -123,7 +126,7 @@ impl Worker<'_> {
     ) {
         self.thread.count(operation, |tally| match waiting {
             Waiting::Commit => tally.committed(took, contents, bytes),
-            Waiting::Catalog => tally.success(took, contents, bytes),
+            Waiting::Catalog | Waiting::Listing => tally.success(took, contents, bytes),
         });
     }
 

@@ -57,9 +57,10 @@ fn of_code(code: Code) -> Option<&'static str> {
         Code::NodeUnreachable | Code::Uncertain | Code::WrongNode | Code::ShardClosed => {
             Some("`client nodes` shows which nodes are up; try again")
         }
-        Code::CatalogUnavailable => {
-            Some("the catalog database is away; uploads and reads by id work without it")
-        }
+        Code::CatalogUnavailable => Some(
+            "the catalog or the coordinator is away, or just back: try again in a few seconds; \
+                 uploads and reads by id work without them",
+        ),
         Code::Overloaded | Code::TooSlow => Some("try again with fewer --jobs"),
         Code::Damaged => Some("the content is being repaired; try again later"),
         Code::Internal | Code::WrongCluster => {

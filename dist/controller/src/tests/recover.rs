@@ -148,6 +148,10 @@ fn what_speaks_against_a_copy_needs_force() {
     // Of two that end at the same place, the one that knows more committed is better.
     world.replica(1, 3).end = at(3, 100);
     assert_eq!(world.needs(3), [Objection::Behind]);
+    // One that goes further in the same epoch has all of that, however little it knows committed.
+    world.replica(1, 3).end = at(3, 101);
+    assert!(world.choose(3, false).is_ok());
+    assert_eq!(world.needs(2), [Objection::Behind]);
     world.silence(3, 5_000);
     assert!(world.choose(2, false).is_ok());
     let mut bad = World::with_a_lost_shard();
