@@ -3,14 +3,10 @@
 mod board;
 mod catalog;
 mod coordinator;
-mod crash;
 mod http;
 mod membership;
 mod model;
-mod outage;
 mod program;
-mod rebuild;
-mod recovery;
 mod support;
+mod troubles;
 mod zookeeper;
-mod zookeeper_outage;

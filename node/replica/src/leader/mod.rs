@@ -194,14 +194,12 @@ impl Leader {
 
     /// Signs of life, retries, and changes of the record, as they are due.
     pub(crate) fn proceed(&mut self, around: &Around<'_>, out: &mut Vec<Effect>) {
-        if self
-            .handover_until_ms
-            .is_some_and(|until| around.now_ms >= until)
-            && self.proposal.is_none()
-        {
-            self.handover_until_ms = None;
-        }
-        if self.is_slow(around) && self.handover_until_ms.is_none() {
+        // A proposal that nobody answers may stay under way for as long as the register is away:
+        // meanwhile this process leads on. Whatever the successor lacks then is not committed.
+        self.handover_until_ms
+            .take_if(|until| around.now_ms >= *until);
+        let is_free = self.handover_until_ms.is_none() && self.proposal.is_none();
+        if is_free && self.is_slow(around) {
             self.hand_over(around);
         }
         if self.start.is_none() && around.now_ms > self.since_ms {

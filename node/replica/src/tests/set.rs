@@ -193,6 +193,26 @@ fn a_handover_that_does_not_come_about_is_given_up() {
     assert!(stage.core.may_write());
 }
 
+// If this fails, a handover that begins as the register goes away stops a shard until it is back.
+#[test]
+fn a_leader_writes_on_while_nobody_answers_its_handover() {
+    let mut stage = Stage::confirmed(&[1, 2]);
+    let proposal = proposed(&stage.feed(Event::HandOver));
+    assert_eq!(proposal.len(), 1);
+    for _ in 0..20 {
+        assert!(!stage.core.may_write());
+        stage.ack(2, 1, 11);
+        stage.pass(100);
+        stage.feed(Event::Unanswered);
+    }
+    assert!(stage.core.may_write());
+    stage.append(12);
+    stage.ack(2, 1, 12);
+    assert_eq!(stage.core.committed(), Lsn(12));
+    let repeated = proposed(&stage.pass(250));
+    assert_eq!(repeated, proposal, "it may have been made");
+}
+
 // If this fails, followers do not hear in time that their leader lives.
 #[test]
 fn a_sign_of_life_comes_six_times_a_session() {
