@@ -1,5 +1,5 @@
-//! Services are killed and stand still, for a moment; `cargo xtask torture` does that and more, for
-//! long.
+//! Services are killed, stand still and lose bits, for a moment; `cargo xtask torture` does that and
+//! more for long.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ async fn nothing_acknowledged_is_lost(postgres: bool, seed: u64) {
         time: Duration::from_secs(4),
         seed,
         nodes: 3,
-        faults: vec![Fault::Kill, Fault::Pause],
+        faults: vec![Fault::Kill, Fault::Pause, Fault::Flip],
         postgres,
         zookeeper: false,
         folder: folder.path().to_path_buf(),
