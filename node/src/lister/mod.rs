@@ -9,6 +9,7 @@ mod feed;
 pub mod row;
 mod shard;
 mod task;
+mod unread;
 mod waiting;
 
 pub use feed::Feed;

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use store::{Committed, Cursor, LiveWalk, ReadError};
+use store::{Committed, Cursor, LiveWalk, Lost, ReadError};
 use wire::content::Status;
 use wire::listing::{ListingOutcome, ListingPart, ListingStep};
 use wire::position::{Lsn, Position};
 
 use super::batch::{self, Budget};
 use super::row::row;
+use super::unread::{Passed, Unread};
 use super::waiting::Waiting;
 use crate::driver::command::Unlisted;
 use crate::driver::table::ReplicaView;
@@ -21,10 +22,6 @@ const QUEUE_MAX: usize = 16 * 1024;
 
 /// How long a log that could not be read is left alone.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
-
-/// How long records that cannot be read are waited for, before the catalog goes on without them: other
-/// copies mend them within seconds, if there are any.
-const MEND_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// How long a distributor that left a part out of its answer is not sent another.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -49,8 +46,9 @@ pub(super) struct ShardListing {
     moved_at: Instant,
     /// The log could not be read; it is not tried again before this.
     blocked_until: Option<Instant>,
-    /// Since when records that the catalog needs cannot be read.
-    damaged_since: Option<Instant>,
+    unread: Unread,
+    /// The catalog is shown everything, even if it can follow.
+    shows_all: bool,
     /// Since when the catalog is in a later epoch, until that was told.
     overtaken: Overtaken,
 }
@@ -79,6 +77,8 @@ struct Walk {
     live: LiveWalk,
     rows: u64,
     begun: bool,
+    /// Its last step was given.
+    ended: bool,
 }
 
 /// Parts on their way, each beginning where the one before it ends.
@@ -114,7 +114,8 @@ impl ShardListing {
             moved_at: Instant::now(),
             blocked_until: None,
             overtaken: Overtaken::No,
-            damaged_since: None,
+            unread: Unread::default(),
+            shows_all: false,
         }
     }
 
@@ -137,6 +138,10 @@ impl ShardListing {
             .is_some_and(|until| Instant::now() < until)
         {
             return Ok(None);
+        }
+        if self.on_the_way.parts == 0 && self.unread.look_again(&self.view.reader) {
+            self.shows_all = true;
+            self.place = Place::Unknown;
         }
         let step = match self.on_the_way.parts {
             0 => self.next_step(budget)?,
@@ -189,19 +194,18 @@ impl ShardListing {
     }
 
     /// What cannot be read is in no step: the catalog would never hear of it, or forget it.
-    fn wait_for_repair(&mut self, passed_damage: bool) -> Result<(), ReadError> {
-        if !passed_damage {
-            self.damaged_since = None;
-            return Ok(());
+    fn wait_for_repair(&mut self, passed: Option<Lost>) -> Result<Passed, ReadError> {
+        let waited = self.unread.wait(passed)?;
+        if waited == Passed::Damage {
+            let shard = self.view.shard;
+            tracing::error!(%shard, "the catalog goes on without what is damaged here");
         }
-        let since = *self.damaged_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < MEND_TIME_MAX {
-            let what = "records that the catalog needs cannot be read yet".to_owned();
-            return Err(ReadError::Damaged { what });
-        }
-        let shard = self.view.shard;
-        tracing::error!(%shard, "the catalog goes on without what is damaged here");
-        Ok(())
+        Ok(waited)
+    }
+
+    /// The records that the catalog waits for, because they cannot be read.
+    pub(super) fn awaited(&self) -> Option<Lost> {
+        self.unread.awaited()
     }
 
     /// The next step of a catalog that is behind what is in memory; none if the log gives nothing
@@ -225,7 +229,7 @@ impl ShardListing {
                 operations.push(operation);
             }
         }
-        self.wait_for_repair(cursor.passed_damage())?;
+        let passed = self.wait_for_repair(cursor.passed_damage())?;
         let measures = self.view.gauge.measures();
         if after.lsn < measures.horizon {
             // Deletes that the catalog does not know were dropped while it was behind.
@@ -233,7 +237,8 @@ impl ShardListing {
             return Ok(None);
         }
         let upto = measures.position(cursor.covered());
-        self.cursor = Some(cursor);
+        // One that went past damage would tell of it again.
+        self.cursor = (passed == Passed::Nothing).then_some(cursor);
         batch::keep_last(&mut operations);
         Ok((upto.lsn > after.lsn).then_some(ListingStep::Follow {
             after,
@@ -252,14 +257,14 @@ impl ShardListing {
         }
         let was_walk = matches!(self.place, Place::Walk(_));
         let walks_on = match &self.place {
-            Place::Walk(walk) => outcome.applied && outcome.listed != walk.at,
+            Place::Walk(walk) => outcome.applied && !walk.ended,
             Place::Unknown | Place::At(_) => false,
         };
         if walks_on {
             return;
         }
         let measures = self.view.gauge.measures();
-        if measures.can_follow(outcome.listed) {
+        if measures.can_follow(outcome.listed) && !self.shows_all {
             self.overtaken = Overtaken::No;
             self.place = Place::At(outcome.listed);
             self.view.gauge.set_listed(outcome.listed.lsn);
@@ -272,6 +277,7 @@ impl ShardListing {
                 shard = %self.view.shard, listed = %outcome.listed, %at, again = was_walk,
                 "the catalog cannot follow the log: it is shown everything that lives"
             );
+            self.shows_all = false;
             let live = self.view.reader.live(at.lsn);
             self.place = Place::Walk(Walk {
                 after: outcome.listed,
@@ -279,6 +285,7 @@ impl ShardListing {
                 live,
                 rows: 0,
                 begun: false,
+                ended: false,
             });
         }
     }
@@ -421,6 +428,7 @@ impl Walk {
         }
         let first = !std::mem::replace(&mut self.begun, true);
         if rows.is_empty() && !first {
+            self.ended = true;
             return Ok(ListingStep::LiveEnd {
                 after: self.after,
                 at: self.at,

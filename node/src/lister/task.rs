@@ -19,6 +19,7 @@ use super::shard::ShardListing;
 use crate::driver::table::ReplicaView;
 use crate::membership::distributors::{CallError, Distributors};
 use crate::metrics::Metrics;
+use crate::repair::Hints;
 
 /// How long a distributor may take over a batch before another one is asked.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -57,6 +58,8 @@ pub struct Parts {
     pub distributors: Vec<String>,
     /// The key between services.
     pub cluster_key: Option<String>,
+    /// Where it says what should be repaired.
+    pub hints: Hints,
     /// Where it measures itself.
     pub metrics: Arc<Metrics>,
 }
@@ -93,6 +96,7 @@ impl Lister {
             terms: 0,
             retry: None,
             stopped,
+            hints: parts.hints,
             metrics: parts.metrics,
         };
         let thread = std::thread::Builder::new()
@@ -121,6 +125,7 @@ struct Task {
     /// When the catalog is tried again, and how long the pause before that was.
     retry: Option<(Instant, Duration)>,
     stopped: watch::Receiver<bool>,
+    hints: Hints,
     metrics: Arc<Metrics>,
 }
 
@@ -219,6 +224,7 @@ impl Task {
                 Ok(part) => parts.extend(part),
                 Err(error) => {
                     tracing::error!(%shard, %error, "the log cannot be read for listing");
+                    self.hints.add_all(*shard, listing.awaited());
                     listing.unreadable();
                 }
             }

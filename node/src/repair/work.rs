@@ -145,8 +145,7 @@ impl Work {
         let hinted = hints.iter().copied().filter(is_due);
         let mut due: Records = hinted.map(|lsn| (lsn, None)).collect();
         for lost in &damage.lost {
-            let open = (lost.first.0..=lost.last.0).map(Lsn);
-            let open = open.filter(|lsn| damage.mended.binary_search(lsn).is_err() && is_due(lsn));
+            let open = (lost.first.0..=lost.last.0).map(Lsn).filter(is_due);
             due.extend(open.take(RECORDS_PER_ROUND_MAX).map(|lsn| (lsn, None)));
         }
         for content in &damage.contents {

@@ -11,8 +11,6 @@ pub struct Damage {
     pub contents: Vec<DamagedContent>,
     /// Places where records were lost when the log was opened: their headers cannot be read.
     pub lost: Vec<Lost>,
-    /// Lost records that were written again. They count when the log is opened again.
-    pub mended: Vec<Lsn>,
 }
 
 /// A content whose copy here is damaged.
@@ -46,7 +44,6 @@ pub(crate) struct KnownDamage {
     lost: BTreeMap<Lsn, Lsn>,
     /// Ids minted up to here may be among those, in milliseconds since 1970.
     lost_until_ms: u64,
-    mended: BTreeSet<Lsn>,
 }
 
 impl KnownDamage {
@@ -81,6 +78,13 @@ impl KnownDamage {
         self.lost_until_ms = ms;
     }
 
+    /// What is appended from this moment on is not lost: it bounds what nothing else does.
+    pub(crate) fn lost_before(&mut self, now_ms: u64) {
+        if self.lost_until_ms == u64::MAX {
+            self.lost_until_ms = now_ms;
+        }
+    }
+
     /// Whether a content of which nothing is known could be one whose record is lost.
     pub(crate) fn may_be_lost(&self, minted_ms: u64) -> bool {
         !self.lost.is_empty() && minted_ms <= self.lost_until_ms
@@ -90,6 +94,17 @@ impl KnownDamage {
     pub(crate) fn is_lost_between(&self, after: Lsn, before: Lsn) -> bool {
         let mut lost = self.lost.range(..before);
         lost.next_back().is_some_and(|(_, last)| *last > after)
+    }
+
+    /// The first lsn of the last places before or at `lsn` where records are lost, one behind the
+    /// other.
+    pub(crate) fn lost_before_or_at(&self, lsn: Lsn) -> Option<Lsn> {
+        let mut before = self.lost.range(..=lsn).rev();
+        let first = *before.next()?.0;
+        let join = |first: Lsn, (start, last): (&Lsn, &Lsn)| {
+            (last.next() == first).then_some(*start).ok_or(first)
+        };
+        Some(before.try_fold(first, join).unwrap_or_else(|first| first))
     }
 
     /// Damage of a content that is gone, or replaced, is nobody's concern any more.
@@ -106,9 +121,32 @@ impl KnownDamage {
                 self.contents.remove(id);
             }
         }
-        if self.is_lost_between(lsn.previous(), lsn.next()) {
-            self.mended.insert(lsn);
+    }
+
+    /// A lost record was written again, and counts. Without lost ones the index is up to date.
+    pub(crate) fn found(&mut self, lsn: Lsn) {
+        let Some((first, last)) = self.lost.range(..=lsn).next_back() else {
+            return;
+        };
+        let (first, last) = (*first, *last);
+        if last < lsn {
+            return;
         }
+        self.lost.remove(&first);
+        if first < lsn {
+            self.lost.insert(first, lsn.previous());
+        }
+        if lsn < last {
+            self.lost.insert(lsn.next(), last);
+        }
+        if self.lost.is_empty() {
+            self.suspects.clear();
+        }
+    }
+
+    /// Whether every record that was lost was found again.
+    pub(crate) fn lost_nothing(&self) -> bool {
+        self.lost.is_empty()
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -132,7 +170,6 @@ impl KnownDamage {
                     last: *last,
                 })
                 .collect(),
-            mended: self.mended.iter().copied().collect(),
         }
     }
 }
@@ -161,24 +198,35 @@ mod tests {
         assert_eq!(known.report(), Damage::default());
     }
 
-    // If this fails, a lost record is taken for one that never was.
+    // If this fails, a lost record is taken for one that never was, or one that was found for lost.
     #[test]
-    fn lost_records_are_counted_by_place_and_stay_until_the_log_is_opened_again() {
+    fn lost_records_are_counted_by_place_until_each_is_found() {
         let mut known = KnownDamage::default();
         for _ in 0..2 {
-            known.lose(Lsn(5), Lsn(6));
+            known.lose(Lsn(5), Lsn(7));
         }
         known.lose(Lsn(9), Lsn(3));
         known.lost_until(100);
+        known.suspect([1; 16]);
         assert_eq!(known.count(), 2);
         assert!(known.may_be_lost(100) && !known.may_be_lost(101));
-        let is_lost = |after, before| known.is_lost_between(Lsn(after), Lsn(before));
-        assert!(is_lost(4, 6) && is_lost(5, 7) && is_lost(1, 99) && is_lost(8, 10));
-        assert!(!is_lost(6, 9) && !is_lost(1, 5) && !is_lost(9, 99));
-        known.mend(&[0; 16], Lsn(6));
-        known.mend(&[0; 16], Lsn(7));
-        let report = known.report();
-        assert_eq!(report.mended, [Lsn(6)]);
-        assert_eq!(report.lost.len(), 2);
+        let is_lost = |known: &KnownDamage, lsn| known.is_lost_between(Lsn(lsn - 1), Lsn(lsn + 1));
+        let lost = |known: &KnownDamage| -> Vec<u64> {
+            (1..12).filter(|lsn| is_lost(known, *lsn)).collect()
+        };
+        assert_eq!(lost(&known), [5, 6, 7, 9]);
+        for (lsn, left) in [
+            (6, &[5, 7, 9][..]),
+            (8, &[5, 7, 9]),
+            (5, &[7, 9]),
+            (9, &[7]),
+        ] {
+            known.found(Lsn(lsn));
+            assert_eq!(lost(&known), left);
+        }
+        assert!(known.is_suspect(&[1; 16]) && known.may_be_lost(100));
+        known.found(Lsn(7));
+        assert!(!known.is_suspect(&[1; 16]) && !known.may_be_lost(100) && known.lost_nothing());
+        assert_eq!(known.report(), Damage::default());
     }
 }

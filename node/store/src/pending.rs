@@ -67,6 +67,15 @@ impl Pending {
             .flat_map(|record| record.ended.iter().map(|upload| upload.first))
     }
 
+    /// Takes an upload out of those that pending records end.
+    pub(crate) fn take_upload(&mut self, first: Lsn) -> Option<Upload> {
+        let mut ended = self.queue.iter_mut().map(|record| &mut record.ended);
+        ended.find_map(|ended| {
+            let at = ended.iter().position(|upload| upload.first == first)?;
+            Some(ended.remove(at))
+        })
+    }
+
     /// Takes the first record if it is at or below the commit.
     pub(crate) fn pop_committed(&mut self, commit: Lsn) -> Option<PendingRecord> {
         let record = self
@@ -111,6 +120,11 @@ pub(crate) struct Uploads {
 impl Uploads {
     pub(crate) fn get(&self, first: Lsn) -> Option<&Upload> {
         self.open.get(&first)
+    }
+
+    /// Takes an upload out.
+    pub(crate) fn remove(&mut self, first: Lsn) -> Option<Upload> {
+        self.open.remove(&first)
     }
 
     /// Whether an upload of this id is open, other than `except`.

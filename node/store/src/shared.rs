@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use wire::Lsn;
 
 use crate::damage::KnownDamage;
-use crate::index::Index;
+use crate::index::{Index, Place};
 use crate::segment::Segment;
 
 /// Index, segments, pins and known damage of one log.
@@ -128,6 +128,15 @@ impl Shared {
             .map(|(_, segment)| Arc::clone(segment))
     }
 
+    /// Whether a place is behind another one in the log.
+    pub(crate) fn is_behind(&self, place: Place, other: Place) -> bool {
+        if place.segment() == other.segment() {
+            return place.start() > other.start();
+        }
+        let first = |place: Place| self.segment(place.segment()).map(|s| s.name.first);
+        first(place) > first(other)
+    }
+
     fn pins(&self) -> MutexGuard<'_, HashMap<Lsn, u32>> {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -164,5 +173,20 @@ impl Shared {
     /// Whether the index may be out of date for this content.
     pub(crate) fn is_suspect(&self, id: &[u8; 16]) -> bool {
         self.suspects.load(Ordering::Acquire) && self.damage().is_suspect(id)
+    }
+
+    /// Whether this record was lost when the log was opened, and is not in the index. Ask this
+    /// before the index: a record enters that before it is found.
+    pub(crate) fn is_lost(&self, lsn: Lsn) -> bool {
+        self.damage().is_lost_between(lsn.previous(), lsn.next())
+    }
+
+    /// A lost record is in the index.
+    pub(crate) fn found(&self, lsn: Lsn) {
+        let mut damage = self.damage();
+        damage.found(lsn);
+        if damage.lost_nothing() {
+            self.suspects.store(false, Ordering::Release);
+        }
     }
 }

@@ -416,7 +416,7 @@ impl Replica {
             measures.horizon = positions.horizon.max(from);
             measures.complete = positions.synced >= from;
             measures.usage = usage;
-            if measures.epochs.len() != self.store.epochs().len() {
+            if *measures.epochs != *self.store.epochs() {
                 measures.epochs = self.store.epochs().into();
             }
         });

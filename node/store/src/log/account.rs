@@ -80,6 +80,24 @@ impl SegmentState {
         }
     }
 
+    /// Accounts for a record that was lost, and that records may follow: it counts as live.
+    pub(crate) fn recall(&mut self, entry: &Entry, commit: Lsn) {
+        self.end = self.end.max(entry.end());
+        self.length = self.length.max(self.end);
+        self.last_ms = self.last_ms.max(entry.time_ms);
+        self.commit = self.commit.max(commit);
+        self.live += entry.bytes();
+        if entry.kind == Kind::Delete {
+            self.deletes += entry.bytes();
+        }
+        if entry.kind == Kind::Chunk {
+            self.segment.add_chunk(entry.lsn, entry.start);
+        }
+        if let Some(last) = self.segment.sealed_at() {
+            self.segment.seal(last, self.end);
+        }
+    }
+
     /// A record of this segment is needed no more.
     pub(crate) fn kill(&mut self, entry: &Entry) {
         assert!(self.live >= entry.bytes(), "only live records die");

@@ -26,6 +26,23 @@ impl Epochs {
         }
     }
 
+    /// Notes a record that was lost: what is later than its epoch began behind it, even if it seemed
+    /// to begin before. Its own epoch began there if it `is_first`, else among the lost records from
+    /// `lost` on, unless it is known already.
+    pub(crate) fn recall(&mut self, position: Position, is_first: bool, lost: Lsn) {
+        let Position { epoch, lsn } = position;
+        let at = self.0.partition_point(|start| start.epoch < epoch);
+        let first = if is_first { lsn } else { lost };
+        match self.0.get_mut(at).filter(|start| start.epoch == epoch) {
+            Some(start) if is_first => start.first = first,
+            Some(_) => {}
+            None => self.0.insert(at, EpochStart { epoch, first }),
+        }
+        for later in &mut self.0[at + 1..] {
+            later.first = later.first.max(lsn.next());
+        }
+    }
+
     /// Forgets what began above an lsn.
     pub(crate) fn truncate_after(&mut self, lsn: Lsn) {
         self.0.retain(|start| start.first <= lsn);
@@ -82,5 +99,27 @@ mod tests {
                 first: Lsn(1)
             }]
         );
+    }
+
+    // If this fails, a log with repaired records seems to have another history than its leader's.
+    #[test]
+    fn epochs_that_were_lost_come_back_in_any_order() {
+        let lost = [(1, 5), (3, 6), (3, 7), (4, 8), (4, 9)].map(|(e, lsn)| position(e, lsn));
+        for turn in 0..lost.len() {
+            let mut epochs = Epochs::default();
+            // Lost from 5 on; the first record behind is of epoch 4.
+            for at in [position(1, 1), position(4, 5), position(5, 12)] {
+                epochs.append(at);
+            }
+            for at in lost.iter().cycle().skip(turn).take(lost.len()) {
+                let is_first = [6, 8].contains(&at.lsn.0);
+                epochs.recall(*at, is_first, Lsn(5));
+                assert_eq!(epochs.epoch_at(at.lsn), at.epoch);
+            }
+            let told: Vec<u64> = [5, 6, 7, 8, 11, 12]
+                .map(|n| epochs.epoch_at(Lsn(n)).0)
+                .to_vec();
+            assert_eq!(told, [1, 3, 3, 4, 4, 5]);
+        }
     }
 }

@@ -7,6 +7,7 @@ use wire::{ContentId, Lsn, Position};
 
 use super::{ReadError, Reader};
 use crate::content::Content;
+use crate::damage::Lost;
 use crate::fetch::{FetchError, Fetched, Patience};
 use crate::index::Place;
 use crate::record::Record;
@@ -37,8 +38,8 @@ pub struct Cursor {
     covered: Lsn,
     /// Where to read on.
     at: Option<At>,
-    /// Whether something was passed over that may have been a record.
-    passed_damage: bool,
+    /// Where something was passed over that may have been a record.
+    passed_damage: Option<Lost>,
 }
 
 /// A place in a segment.
@@ -58,12 +59,13 @@ impl Cursor {
             until,
             covered: after,
             at: None,
-            passed_damage: false,
+            passed_damage: None,
         }
     }
 
-    /// Whether records may be missing among those that were given, because they cannot be read.
-    pub fn passed_damage(&self) -> bool {
+    /// Where records may be missing among those that were given, because they cannot be read: the
+    /// last such place.
+    pub fn passed_damage(&self) -> Option<Lost> {
         self.passed_damage
     }
 
@@ -150,7 +152,9 @@ impl Cursor {
                 Err(FetchError::Head(_) | FetchError::Block { .. }) => {
                     let next = self.skip(&at)?;
                     let lacks = self.lacks(&at, next)?;
-                    self.passed_damage |= lacks;
+                    if lacks {
+                        self.pass_damage(next.or(segment.sealed_at().map(Lsn::next)));
+                    }
                     if self.until == Until::Needed && lacks {
                         let what = format!("a record behind {} has no head", self.covered);
                         return Err(ReadError::Damaged { what });
@@ -162,6 +166,13 @@ impl Cursor {
             }
         }
         Ok(None)
+    }
+
+    /// Notes that what follows cannot be read, up to `next` if something is there.
+    fn pass_damage(&mut self, next: Option<Lsn>) {
+        let first = self.covered.next();
+        let last = next.map_or(first, |next| next.previous().max(first));
+        self.passed_damage = Some(Lost { first, last });
     }
 
     fn position(&mut self) -> Option<At> {
@@ -242,9 +253,9 @@ impl LiveWalk {
         }
     }
 
-    /// Whether contents may be missing among those that were given, because a record of theirs cannot
-    /// be read.
-    pub fn passed_damage(&self) -> bool {
+    /// Where contents may be missing among those that were given, because a record of theirs cannot
+    /// be read: the last such place.
+    pub fn passed_damage(&self) -> Option<Lost> {
         self.cursor.passed_damage()
     }
 
@@ -261,7 +272,12 @@ impl LiveWalk {
             if head.lsn > self.upto || !matches!(head.kind, Kind::Put | Kind::Commit) {
                 continue;
             }
+            let (lsn, is_lost) = (head.lsn, self.cursor.shared.is_lost(head.lsn));
             if !self.is_live(&fetched, &segment) {
+                if is_lost {
+                    let (first, last) = (lsn, lsn);
+                    self.cursor.passed_damage = Some(Lost { first, last });
+                }
                 continue;
             }
             let id = ContentId::from_bytes(head.id).map_err(|error| ReadError::Damaged {

@@ -20,7 +20,7 @@ impl Reader {
 
     /// Whether a follower needs this record. What cannot be told is needed.
     fn needs(&self, head: &Head) -> bool {
-        if head.lsn > self.shared.committed() {
+        if head.lsn > self.shared.committed() || self.shared.is_lost(head.lsn) {
             return true;
         }
         match head.kind {

@@ -80,15 +80,16 @@ impl Segment {
         start < self.end.load(Ordering::Acquire)
     }
 
-    /// Notes a chunk; lsns come in ascending order.
+    /// Notes a chunk; lsns come in ascending order, but for lost ones.
     pub(crate) fn add_chunk(&self, lsn: Lsn, start: u64) {
         let start = u32::try_from(start / ALIGN).expect("a segment is below 32 GiB");
         let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
+        let at = chunks.partition_point(|chunk| chunk.lsn < lsn);
         assert!(
-            chunks.last().is_none_or(|last| last.lsn < lsn),
-            "chunks are noted in order"
+            chunks.get(at).is_none_or(|chunk| chunk.lsn > lsn),
+            "a chunk is noted once"
         );
-        chunks.push(RecordPlace { lsn, start });
+        chunks.insert(at, RecordPlace { lsn, start });
     }
 
     /// Notes any record, for those that look for one near it; lsns come in ascending order.

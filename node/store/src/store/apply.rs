@@ -43,7 +43,7 @@ impl Store {
         self.shared.set_committed(self.shared.committed().max(lsn));
     }
 
-    fn index(&mut self) -> Applying<'_> {
+    pub(super) fn index(&mut self) -> Applying<'_> {
         Applying {
             log: &mut self.log,
             upkeep: &mut self.upkeep,
@@ -54,10 +54,10 @@ impl Store {
 }
 
 /// What a record touches when it is committed.
-struct Applying<'a> {
+pub(super) struct Applying<'a> {
     log: &'a mut Log,
     upkeep: &'a mut Upkeep,
-    contents: u64,
+    pub(super) contents: u64,
     /// The first superseded record that the disk could not read.
     unread: io::Result<()>,
 }
@@ -65,7 +65,12 @@ struct Applying<'a> {
 impl Applying<'_> {
     /// Applies a committed record; returns the number of live contents after it, and whether the
     /// disk could read all that it superseded.
-    fn apply(mut self, entry: &Entry, segment: u32, ended: &[Upload]) -> (u64, io::Result<()>) {
+    pub(super) fn apply(
+        mut self,
+        entry: &Entry,
+        segment: u32,
+        ended: &[Upload],
+    ) -> (u64, io::Result<()>) {
         match entry.kind {
             Kind::Put | Kind::Commit => {
                 let existed = self.replace(entry, segment, |_| true);
@@ -109,7 +114,7 @@ impl Applying<'_> {
         end.kind == Kind::Abort || !shared.damage().is_lost_between(upload.first, end.lsn)
     }
 
-    /// Puts a record into the index, takes this id's other places of certain kinds out, and tells
+    /// Puts a record into the index, takes this id's earlier places of certain kinds out, and tells
     /// their records dead. Returns whether one of them was a content's data.
     ///
     /// The new place goes in first, so that no reader ever finds nothing.
@@ -123,6 +128,9 @@ impl Applying<'_> {
             let Some(segment) = shared.segment(place.segment()) else {
                 continue;
             };
+            if shared.is_behind(place, new) {
+                continue;
+            }
             let fetched = Fetched::head(&*segment.file, shared.log, place.start(), Patience::Wait);
             match fetched {
                 Ok(fetched) if fetched.head.id != entry.id => continue,
@@ -136,6 +144,38 @@ impl Applying<'_> {
             shared.index.remove(&entry.id, place);
         }
         had_data
+    }
+
+    /// Whether a later record of its content is in the index that leaves nothing of this one.
+    pub(super) fn is_superseded(&self, entry: &Entry, segment: &Segment) -> bool {
+        let shared = &self.log.shared;
+        let here = Place::new(entry.kind, segment.number, entry.start);
+        let places = shared.index.find(&entry.id);
+        places.iter().any(|place| {
+            let replaces = entry.kind == Kind::Describe || place.kind() != Kind::Describe;
+            replaces && shared.is_behind(place, here) && !self.is_of_other(place, entry)
+        })
+    }
+
+    /// Whether a place is of another id, whose hash is the same. A damaged record cannot say.
+    fn is_of_other(&self, place: Place, entry: &Entry) -> bool {
+        let shared = &self.log.shared;
+        let segment = shared.segment(place.segment());
+        segment.is_some_and(|segment| {
+            let file = &*segment.file;
+            let fetched = Fetched::head(file, shared.log, place.start(), Patience::Wait);
+            fetched.is_ok_and(|fetched| fetched.head.id != entry.id)
+        })
+    }
+
+    /// Tells the record at `start` dead.
+    pub(super) fn kill_at(&mut self, segment: &Segment, start: u64) {
+        let file = &*segment.file;
+        let fetched = Fetched::head(file, self.log.shared.log, start, Patience::Wait);
+        // What cannot be read stays until its segment is rewritten.
+        if let Ok(fetched) = fetched {
+            self.kill(segment, &fetched);
+        }
     }
 
     fn kill(&mut self, segment: &Segment, fetched: &Fetched) {

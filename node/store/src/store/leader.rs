@@ -58,6 +58,7 @@ impl Store {
             "a leader begins with an epoch of its own"
         );
         self.leads = Some(epoch);
+        self.shared.damage().lost_before(time_ms);
         let appended = self.append(Draft::new(Kind::Epoch, time_ms), None, Payload::empty());
         if appended.is_err() {
             self.leads = None;

@@ -9,6 +9,7 @@ mod error;
 mod follower;
 mod leader;
 mod lookup;
+mod recall;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -46,7 +46,7 @@ enum Done {
     Punched(punch::Punched),
     Compacted(Box<rewrite::Rewritten>),
     Trusted(trust::Trusted),
-    Repaired(repair::Repaired),
+    Repaired(Box<repair::Repaired>),
 }
 
 /// Why a chore came to nothing. It is tried again later; nothing is lost.
@@ -100,7 +100,7 @@ impl Chore {
             Work::Punch(punch) => Done::Punched(punch.run()),
             Work::Compact(compaction) => Done::Compacted(Box::new(compaction.run(may_go_on))),
             Work::Trust(trust) => Done::Trusted(trust.run()),
-            Work::Repair(repair) => Done::Repaired(repair.run()),
+            Work::Repair(repair) => Done::Repaired(Box::new(repair.run())),
         })
     }
 }
@@ -201,7 +201,7 @@ impl Store {
                 self.upkeep.rests.trust.note(finished.is_ok());
                 finished
             }
-            Done::Repaired(repaired) => self.finish_repair(repaired),
+            Done::Repaired(repaired) => self.finish_repair(*repaired),
         }
     }
 }

@@ -67,17 +67,18 @@ pub(super) struct Repair {
 
 #[derive(Debug)]
 pub(super) struct Repaired {
-    number: u32,
+    segment: Arc<Segment>,
+    head: Head,
     outcome: Result<Mended, Failed>,
 }
 
 /// What was written again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Mended {
     /// A record that the index, or the log's history, knows.
     Known,
-    /// A record that was lost when the log was opened, and counts when it is opened again.
-    Lost,
+    /// A record that was lost when the log was opened: it must be recalled.
+    Lost(Entry),
 }
 
 #[derive(Debug)]
@@ -100,16 +101,18 @@ fn refused(why: &'static str) -> Failed {
 
 impl Repair {
     pub(super) fn run(self) -> Repaired {
+        let outcome = self.mend();
         Repaired {
-            number: self.segment.number,
-            outcome: self.mend(),
+            segment: self.segment,
+            head: self.record.head,
+            outcome,
         }
     }
 
     fn mend(&self) -> Result<Mended, Failed> {
         let spot = self.locate()?;
         let entry = Entry::new(&self.record.head, spot.start);
-        let is_lost = self.is_lost();
+        let is_lost = self.shared.is_lost(entry.lsn);
         let is_needed = is_lost || self.is_needed(&entry);
         // A dead record's payload may have been given back; its head tells where the next one is.
         if is_needed {
@@ -118,13 +121,10 @@ impl Repair {
             self.write(&entry, self.record.head_bytes())?;
         }
         self.forget_damage();
-        Ok(if is_lost { Mended::Lost } else { Mended::Known })
-    }
-
-    fn is_lost(&self) -> bool {
-        let lsn = self.record.head.lsn;
-        let damage = self.shared.damage();
-        damage.is_lost_between(lsn.previous(), lsn.next())
+        Ok(match is_lost {
+            true => Mended::Lost(entry),
+            false => Mended::Known,
+        })
     }
 
     fn is_needed(&self, entry: &Entry) -> bool {
@@ -340,11 +340,10 @@ impl Store {
     /// the epoch may be lost.
     fn may_have_been(&self, lsn: Lsn, epoch: Epoch) -> bool {
         let epochs = &self.log.epochs;
-        let is_lost = self.shared.damage().is_lost_between(Lsn::ZERO, lsn.next());
+        let lost = self.shared.damage().lost_before_or_at(lsn);
         let later = epochs.as_slice().iter().find(|start| start.first > lsn);
         epochs.epoch_at(lsn) == epoch
-            || is_lost
-                && epoch >= epochs.epoch_at(lsn.previous())
+            || lost.is_some_and(|first| epoch >= epochs.epoch_at(first.previous()))
                 && later.is_none_or(|later| epoch < later.epoch)
     }
 
@@ -352,16 +351,11 @@ impl Store {
         self.upkeep.repairing = None;
         let step = "repair a record";
         match repaired.outcome {
-            // While a record of it is lost to the index, a rewriting would leave that one out.
             Ok(mended) => {
-                let shared = Arc::clone(&self.shared);
-                if let Some(state) = self.log.state_mut(repaired.number)
-                    && mended == Mended::Known
-                {
-                    let (first, last) = (state.segment.name.first, state.last);
-                    let damage = shared.damage();
-                    state.unsealable = damage.is_lost_between(first.previous(), last.next());
+                if let Mended::Lost(entry) = mended {
+                    self.recall(&repaired.head, &entry, &repaired.segment);
                 }
+                self.reconsider_sealing(repaired.segment.number);
                 Ok(())
             }
             Err(Failed::Refused(error)) => Err(ChoreError { step, error }),
@@ -371,6 +365,16 @@ impl Store {
                 let error = io::Error::new(kind, reason);
                 Err(ChoreError { step, error })
             }
+        }
+    }
+
+    /// While a record of a segment is lost to the index, a rewriting would leave that one out.
+    fn reconsider_sealing(&mut self, number: u32) {
+        let shared = Arc::clone(&self.shared);
+        if let Some(state) = self.log.state_mut(number) {
+            let (first, last) = (state.segment.name.first, state.last);
+            let damage = shared.damage();
+            state.unsealable = damage.is_lost_between(first.previous(), last.next());
         }
     }
 }

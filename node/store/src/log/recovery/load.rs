@@ -340,7 +340,9 @@ impl<'a> Loader<'a> {
             .map(|state| state.last_ms)
             .max()
             .unwrap_or(0);
-        self.log.shared.damage().lost_until(last_ms);
+        // Nothing tells when what was lost at the end was made.
+        let until_ms = self.lost.map_or(last_ms, |_| u64::MAX);
+        self.log.shared.damage().lost_until(until_ms);
         let end = self.log.appended.lsn.max(self.commit);
         self.log.appended = Position {
             epoch: self.log.epochs.epoch_at(end),

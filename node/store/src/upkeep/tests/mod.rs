@@ -3,6 +3,7 @@
 mod compaction;
 mod deletes;
 mod punch;
+mod recall;
 mod repair;
 mod seal;
 mod trust;
