@@ -16,5 +16,9 @@ mod register;
 mod run;
 mod uploads;
 
+/// A schedule allocates some hundred thousand times.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub use bug::{BUGS, SeededBug};
 pub use run::{Outcome, Plan, RESTLESS, run, run_many};

@@ -66,6 +66,25 @@ impl Bed {
     }
 }
 
+/// The last lines that each service has logged.
+fn logged(folder: &Path) -> String {
+    let entries = std::fs::read_dir(folder).expect("is there").flatten();
+    let logs = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(".log"));
+    let mut told = String::new();
+    for log in logs {
+        let text = std::fs::read_to_string(log.path()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let last = &lines[lines.len().saturating_sub(40)..];
+        let name = log.file_name();
+        told.push_str(&format!(
+            "{}\n{}\n",
+            name.to_string_lossy(),
+            last.join("\n")
+        ));
+    }
+    told
+}
+
 // If this fails, a disk that loses what is written to it is believed, or takes its shards along.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_synced_is_not_acknowledged_and_others_go_on() {
@@ -107,8 +126,8 @@ async fn what_cannot_be_synced_is_not_acknowledged_and_others_go_on() {
         }
         assert!(
             begun.elapsed() < PATIENCE,
-            "{outcome:?}, {:?}",
-            answer.shards
+            "{outcome:?}, {answer:?}\n{}",
+            logged(folder.path())
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
