@@ -27,7 +27,7 @@ use crate::clock;
 use crate::gauges::Gauges;
 use crate::gauges::Sampler;
 use crate::lister::Feed;
-use crate::membership::data_dir::DataDir;
+use crate::membership::data_dir::{DataDir, DataDirError};
 use crate::membership::duty::Me;
 use crate::membership::register::{ASKED_MAX, Ask};
 use crate::metrics::Metrics;
@@ -270,6 +270,32 @@ async fn after_a_failed_sync_nothing_is_acknowledged_any_more() {
     rig.until(Standing::Leading).await;
     rig.put(mint(3), How::Create).await.expect("is committed");
     rig.stop();
+}
+
+// If this fails, a node that cannot keep what it is told counts as the leader that it does not become,
+// and its shards are closed until somebody starts it again.
+#[tokio::test]
+async fn a_replica_that_cannot_keep_its_record_is_halted() {
+    let (rig, record) = leading().await;
+    let spare = rig.folder.path().join("shards/1/record.spare");
+    std::fs::remove_file(&spare).expect("is there");
+    std::fs::create_dir(&spare).expect("stands in the way");
+    rig.obey(&ShardRecord {
+        epoch: Epoch(2),
+        version: 2,
+        ..record.clone()
+    });
+    rig.until(Standing::Poisoned).await;
+    rig.stop();
+
+    // On a disk that is only full it waits.
+    let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    let error = |source| DataDirError::Io {
+        path: spare.clone(),
+        source,
+    };
+    assert!(error(full).is_full());
+    assert!(!error(std::io::Error::other("broken")).is_full());
 }
 
 // If this fails, a full disk stops a shard for good, or a refused chunk stops the disk thread.

@@ -97,6 +97,14 @@ pub enum DataDirError {
     Identity(#[from] IdentityError),
 }
 
+impl DataDirError {
+    /// Whether there was only no room: that may come back.
+    pub fn is_full(&self) -> bool {
+        let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, DataDirError::Io { source, .. } if kinds.contains(&source.kind()))
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReplicaFile {

@@ -139,10 +139,20 @@ impl DiskThread {
 
     /// Obeys a record of the register; false when that failed.
     pub(super) fn obey_or_report(&mut self, record: &ShardRecord) -> bool {
+        let shard = record.shard;
+        let is_halted = |thread: &Self| {
+            let replica = thread.replicas.get(&shard);
+            replica.is_some_and(|replica| replica.standing == Standing::Poisoned)
+        };
+        let was_halted = is_halted(self);
         let obeyed = self.obey(record);
         if let Err(error) = &obeyed {
-            let shard = record.shard;
-            tracing::error!(%shard, error = error as &dyn std::error::Error, "not obeyed");
+            let error = error as &dyn std::error::Error;
+            if was_halted {
+                tracing::debug!(%shard, error, "not obeyed");
+            } else {
+                tracing::error!(%shard, error, "not obeyed");
+            }
         }
         obeyed.is_ok()
     }
@@ -170,7 +180,10 @@ impl DiskThread {
         }
         self.take_for_whole(record)?;
         // Kept before it is acted on: a node never goes back to an older epoch.
-        self.dir.keep_record(record)?;
+        if let Err(error) = self.dir.keep_record(record) {
+            self.stop_unless_full(shard, &error);
+            return Err(error.into());
+        }
         if let Some(replica) = self.replicas.get_mut(&shard) {
             replica.record = Some(record.clone());
             self.changed.insert(shard);
@@ -178,6 +191,15 @@ impl DiskThread {
         self.feed(shard, Event::Record(record.clone()));
         self.touch(shard);
         Ok(())
+    }
+
+    /// A replica that cannot keep a record must not look like one that obeys it: nobody would lead in
+    /// its place. A full disk gets room again; any other needs a new start, or another disk.
+    fn stop_unless_full(&mut self, shard: ShardNo, error: &DataDirError) {
+        let standing = self.replicas.get(&shard).map(|replica| replica.standing);
+        if !error.is_full() && standing.is_some_and(|standing| standing != Standing::Poisoned) {
+            self.feed(shard, Event::Failed(error.to_string()));
+        }
     }
 
     /// An operator chose a copy that lacks something: nobody else has it. Else whoever copies from here
