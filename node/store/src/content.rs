@@ -128,6 +128,14 @@ impl Content {
         }
     }
 
+    /// Whether an upload brings no other metadata.
+    pub(crate) fn is_described_by(&self, new: &NewContent) -> bool {
+        let is_same = |new: &Option<String>, own: &Option<String>| new.is_none() || new == own;
+        (&new.filename, &new.content_type) == (&self.filename, &self.content_type)
+            && is_same(&new.collection, &self.collection)
+            && is_same(&new.attributes, &self.attributes)
+    }
+
     /// The same version under other metadata.
     pub(crate) fn described(&self, change: Describe, time_ms: u64) -> Content {
         Content {

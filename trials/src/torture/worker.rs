@@ -159,7 +159,11 @@ impl Worker {
     }
 
     async fn update(&mut self, id: ContentId, version: Version, stop: &AtomicBool) {
-        let body = self.bytes().make();
+        let mut body = self.bytes().make();
+        if body.is_empty() && version.size == 0 {
+            // The next one of the same bytes could not be told from a repeated one.
+            body.push(0);
+        }
         let change = Change {
             id,
             before: Some(version),

@@ -331,20 +331,17 @@ impl Store {
                 };
                 Ok(Decision::Repeated(first.outcome(lsn, true)))
             }
-            (State::Live(content, lsn), How::Update { if_match }) => match if_match {
-                Some(demanded) if demanded != content.checksum => {
-                    let same = content.base_checksum == Some(demanded)
-                        && (content.size, content.checksum) == (new.size, new.checksum);
-                    if same {
-                        Ok(Decision::Repeated(content.outcome(lsn, true)))
-                    } else {
-                        Err(ChangeError::PreconditionFailed {
-                            current: content.checksum,
-                        })
+            (State::Live(content, lsn), How::Update { if_match }) => {
+                match if_match.map(|demanded| follows(&content, &new, demanded)) {
+                    Some(Follows::Repeats) => Ok(Decision::Repeated(content.outcome(lsn, true))),
+                    Some(Follows::Another) => Err(ChangeError::PreconditionFailed {
+                        current: content.checksum,
+                    }),
+                    Some(Follows::Current) | None => {
+                        Ok(Decision::Change(content.next(new, time_ms), lsn))
                     }
                 }
-                _ => Ok(Decision::Change(content.next(new, time_ms), lsn)),
-            },
+            }
         }
     }
 
@@ -430,5 +427,28 @@ impl Store {
         });
         self.keep(record);
         Ok(entry.lsn)
+    }
+}
+
+/// What an update that demands a version is, beside the current one.
+enum Follows {
+    /// The very update that made the current version.
+    Repeats,
+    /// Its successor.
+    Current,
+    /// The successor of another version.
+    Another,
+}
+
+/// An update of some bytes to the same ones again has the hash of its base: only what else it
+/// brings can tell it from the next such update, and if that is the same, so is the content.
+fn follows(content: &Content, new: &NewContent, demanded: Checksum) -> Follows {
+    let is_current = demanded == content.checksum;
+    let is_same = content.base_checksum == Some(demanded)
+        && (content.size, content.checksum) == (new.size, new.checksum);
+    match is_same && (!is_current || content.is_described_by(new)) {
+        true => Follows::Repeats,
+        false if is_current => Follows::Current,
+        false => Follows::Another,
     }
 }

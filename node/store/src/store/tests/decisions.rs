@@ -21,12 +21,14 @@ const ALL: [Progress; 4] = [
     Progress::RestartedPending,
 ];
 
-/// The states of the content 1: its first version's bytes are those of seed 1, its second's of 2.
+/// The states of the content 1: its first version's bytes are those of seed 1, its second's of 2, or
+/// the same again.
 #[derive(Clone, Copy, Debug)]
 enum Known {
     Absent,
     First,
     Second,
+    Same,
     Described,
     Deleted,
 }
@@ -39,6 +41,7 @@ fn stage(known: Known, progress: Progress) -> Stage {
     match known {
         Known::Absent | Known::First => {}
         Known::Second => drop(stage.update(1, &body(2, 100))),
+        Known::Same => drop(stage.update(1, &body(1, 100))),
         Known::Deleted => drop(stage.delete(1)),
         Known::Described => {
             let change = crate::Describe {
@@ -133,6 +136,33 @@ fn a_content_in_its_second_version() {
             (2, onto_body(3), "precondition"),
         ],
     );
+}
+
+// If this fails, a retried update to the bytes that were there is made twice, and who sent it is told
+// of a version that others seem to have made.
+#[test]
+fn a_content_that_was_updated_to_what_it_was() {
+    check_puts(
+        Known::Same,
+        &[
+            (1, How::Create, "again v1"),
+            (1, onto_body(1), "again v2"),
+            (1, UPDATE, "v3"),
+            (2, onto_body(1), "v3"),
+            (1, onto_body(2), "precondition"),
+        ],
+    );
+    let mut stage = stage(Known::Same, Progress::Committed);
+    let renamed = crate::NewContent {
+        filename: "renamed".to_owned(),
+        ..crate::stage::new_content(&body(1, 100))
+    };
+    let payload = crate::Payload::new(body(1, 100));
+    let now_ms = stage.now_ms;
+    let put = stage
+        .store
+        .put(id(1), renamed, onto_body(1), payload, now_ms);
+    assert_eq!(said(&put), "v3");
 }
 
 // If this fails, renaming a content makes its retries conflicts.
