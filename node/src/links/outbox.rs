@@ -19,13 +19,17 @@ use wire::{Epoch, Lsn, NodeName, ShardNo};
 
 use super::pace::Pace;
 use super::source::Source;
-use super::stream::{Due, Read, ReadJob, Stream};
+use super::stream::{Due, PACKET_BYTES, Read, ReadJob, Stream};
 use crate::clock;
 use crate::metrics::Metrics;
 
 /// Messages that may wait on one link. A few are said in a session of each shard; a link that takes
 /// none of them is of no use.
 const SAID_MAX: usize = 65_536;
+
+/// Bytes that a follower may have before it acknowledges them, of all shards that catch up: without a
+/// rate, its disk would owe so many that every other sync waits for seconds.
+const COPYING_BYTES_MAX: usize = 16 << 20;
 
 /// The sending end of one link. Clones are the same.
 #[derive(Clone)]
@@ -164,10 +168,19 @@ impl Outbox {
         let after = state.streams.range(turn..).skip_while(|(s, _)| **s == turn);
         let before = state.streams.range(..=turn);
         let shards: Vec<ShardNo> = after.chain(before).map(|(shard, _)| *shard).collect();
+        let copying = state
+            .streams
+            .values()
+            .map(Stream::copying_bytes)
+            .sum::<usize>();
         for shard in shards {
             let Some(stream) = state.streams.get_mut(&shard) else {
                 continue;
             };
+            // Each may have a little on its way: one that is stuck holds up no other.
+            if copying >= COPYING_BYTES_MAX && stream.copying_bytes() >= PACKET_BYTES {
+                continue;
+            }
             match stream.due(now_ms) {
                 Due::Packet(envelope) => {
                     state.turn = shard;
@@ -264,5 +277,84 @@ impl futures_util::Stream for Outgoing {
 impl Drop for Outgoing {
     fn drop(&mut self) {
         self.outbox.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use store::stage::{Stage, body};
+    use wire::replication::Message;
+    use wire::{Epoch, Lsn};
+
+    use super::*;
+
+    const SHARDS: u16 = 8;
+
+    /// The bytes of records in what can be sent at this moment, and the last lsn of each shard.
+    async fn sent(outbox: &Outbox) -> (usize, BTreeMap<ShardNo, Lsn>) {
+        let (mut bytes, mut last, mut idle) = (0, BTreeMap::new(), 0);
+        while idle < 50 {
+            let Some(Packet::Said(envelope)) = outbox.next() else {
+                idle += 1;
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                continue;
+            };
+            idle = 0;
+            let Message::Records { frames, .. } = envelope.message else {
+                continue;
+            };
+            let parts = frames.iter().flat_map(|frame| &frame.record);
+            bytes += parts.map(Bytes::len).sum::<usize>();
+            let lsn = frames.last().and_then(|frame| {
+                let head = frame.record.first()?;
+                Some(Lsn(u64::from_le_bytes(head[16..24].try_into().ok()?)))
+            });
+            last.extend(lsn.map(|lsn| (envelope.shard, lsn)));
+        }
+        (bytes, last)
+    }
+
+    // If this fails, a copy that nobody slows down makes every upload wait for seconds, or one shard
+    // that is stuck holds up the copies of all others.
+    #[tokio::test]
+    async fn those_who_catch_up_have_a_bounded_amount_on_their_way() {
+        let mut stage = Stage::new();
+        for number in 0..40 {
+            stage.put(number, &body(number, 100_000));
+        }
+        stage.settle();
+        let way = Way {
+            runtime: runtime::Handle::current(),
+            pace: Arc::new(Pace::new(None)),
+            metrics: Arc::default(),
+        };
+        let outbox = Outbox::new("node2".parse().expect("a name"), 1, way);
+        let end = stage.store.positions().appended.lsn;
+        for shard in (1..=SHARDS).map(ShardNo) {
+            let source = Arc::new(Source::new(shard, stage.store.reader(), end));
+            outbox.stream(source, Lsn::ZERO, Epoch(1), 1);
+        }
+        let (bytes, last) = sent(&outbox).await;
+        let packet = PACKET_BYTES + 100_000;
+        assert!(
+            bytes < COPYING_BYTES_MAX + usize::from(SHARDS) * packet,
+            "{bytes}"
+        );
+        assert!(bytes > COPYING_BYTES_MAX / 2, "{bytes}");
+
+        // The first one never acknowledges anything.
+        let mut all = last;
+        for _ in 0..40 {
+            for (shard, lsn) in all.iter().filter(|(shard, _)| shard.0 > 1) {
+                outbox.acknowledged(*shard, 1, *lsn);
+            }
+            all.extend(sent(&outbox).await.1);
+            if all.iter().all(|(shard, lsn)| shard.0 == 1 || *lsn == end) {
+                return;
+            }
+        }
+        panic!("{all:?}, and all end at {end}");
     }
 }

@@ -16,7 +16,7 @@ use super::tail::After;
 const WINDOW_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes of records in one packet, or one record.
-const PACKET_BYTES: usize = 512 << 10;
+pub(super) const PACKET_BYTES: usize = 512 << 10;
 
 /// What could not be read is left alone for so long: it is repaired within seconds, or stays as it is.
 const READ_AGAIN_AFTER_MS: u64 = 1_000;
@@ -80,6 +80,15 @@ impl Stream {
 
     pub(super) fn attempt(&self) -> u64 {
         self.attempt
+    }
+
+    /// What is on its way to a follower that catches up, in bytes.
+    pub(super) fn copying_bytes(&self) -> usize {
+        if self.catches_up {
+            self.unacknowledged_bytes
+        } else {
+            0
+        }
     }
 
     /// The follower has everything up to `lsn`.
