@@ -268,7 +268,6 @@ fn open(
 struct Shared {
     handle: driver::Handle,
     map: Map,
-    hints: repair::Hints,
     metrics: Arc<Metrics>,
     gauges: Gauges,
 }
@@ -299,19 +298,16 @@ fn engine(
         metrics: Arc::clone(&metrics),
         register,
     })?;
-    let hints = repair::Hints::default();
     let lister = Lister::start(lister::Parts {
         node: config.name.clone(),
         feed,
         distributors: config.distributors.clone(),
         cluster_key: config.access.cluster_key.clone(),
-        hints: hints.clone(),
         metrics: Arc::clone(&metrics),
     })?;
     let shared = Shared {
         handle: driver.handle().clone(),
         map: Map::default(),
-        hints,
         metrics,
         gauges,
     };
@@ -324,18 +320,19 @@ fn engine(
 }
 
 fn care(config: &Config, shared: &Shared) -> Result<Care, Box<dyn Error + Send + Sync>> {
+    let hints = repair::Hints::default();
     let repairs = Repairs::start(repair::Parts {
         name: config.name.clone(),
         cluster_key: config.access.cluster_key.clone(),
         handle: shared.handle.clone(),
         map: shared.map.clone(),
-        hints: shared.hints.clone(),
+        hints: hints.clone(),
         metrics: Arc::clone(&shared.metrics),
     })?;
     let scrubs = Scrubs::start(scrub::Parts {
         data_dir: config.data_dir.clone(),
         handle: shared.handle.clone(),
-        hints: shared.hints.clone(),
+        hints,
         metrics: Arc::clone(&shared.metrics),
     })?;
     Ok(Care { scrubs, repairs })

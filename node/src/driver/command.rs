@@ -48,6 +48,8 @@ pub(super) enum Command {
     Finished(ShardNo, ChoreDone, Look),
     /// Write a damaged record again.
     Repair(Box<RepairRequest>),
+    /// Give up a damaged record that nothing needs.
+    Settle(ShardNo, Lsn),
     /// Sync everything and end.
     Stop,
 }

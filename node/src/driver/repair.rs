@@ -2,7 +2,7 @@
 
 use store::{Record, RepairError};
 use tokio::sync::oneshot;
-use wire::ShardNo;
+use wire::{Lsn, ShardNo};
 
 use super::command::Command;
 use super::handle::Handle;
@@ -50,5 +50,13 @@ impl Handle {
         let sent = self.send(Command::Repair(Box::new(request)));
         sent.map_err(|_| RepairFailure::Busy)?;
         answer.await.unwrap_or(Err(RepairFailure::Gone))
+    }
+
+    /// Gives up a damaged record that an intact replica has dropped. When the disk thread has too much
+    /// to do, it is asked again later.
+    pub fn settle(&self, shard: ShardNo, lsn: Lsn) {
+        if self.send(Command::Settle(shard, lsn)).is_err() {
+            tracing::debug!(%shard, %lsn, "not settled yet");
+        }
     }
 }

@@ -20,7 +20,8 @@ use crate::routing::Misrouted;
 /// Bytes of one read while a content is verified.
 const READ_BYTES: usize = 1 << 20;
 
-/// `GET /record/{shard}/{lsn}`: a committed record, whole and verified.
+/// `GET /record/{shard}/{lsn}`: a committed record, whole and verified; 410 when nothing needs it, and
+/// it was no delete that was dropped for its age.
 pub(super) async fn record(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let node = frame::node(&request)?;
     allow(&node, &request, Need::Service)?;
@@ -28,7 +29,13 @@ pub(super) async fn record(request: HttpRequest) -> Result<HttpResponse, ApiErro
     let lsn = Lsn(number(&request, "lsn")?);
     let replica = held(&node, shard)?;
     let _permit = node.record_reads.try_acquire().map_err(|_| busy())?;
-    let read = move || replica.reader.record(lsn).map(|record| record.to_bytes());
+    let may_be_told = lsn > replica.gauge.measures().horizon;
+    let read = move || match replica.reader.record(lsn) {
+        Ok(record) => Ok(record.to_bytes()),
+        Err(error @ ReadError::Disk(_)) => Err(error),
+        Err(_) if may_be_told && replica.reader.is_dropped(lsn)? => Err(ReadError::Deleted),
+        Err(error) => Err(error),
+    };
     let bytes: Bytes = on_disk(read).await??;
     Ok(HttpResponse::Ok()
         .content_type("application/octet-stream")

@@ -203,11 +203,6 @@ impl ShardListing {
         Ok(waited)
     }
 
-    /// The records that the catalog waits for, because they cannot be read.
-    pub(super) fn awaited(&self) -> Option<Lost> {
-        self.unread.awaited()
-    }
-
     /// The next step of a catalog that is behind what is in memory; none if the log gives nothing
     /// more to read at this moment.
     fn follow_log(

@@ -19,7 +19,6 @@ use super::shard::ShardListing;
 use crate::driver::table::ReplicaView;
 use crate::membership::distributors::{CallError, Distributors};
 use crate::metrics::Metrics;
-use crate::repair::Hints;
 
 /// How long a distributor may take over a batch before another one is asked.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -58,8 +57,6 @@ pub struct Parts {
     pub distributors: Vec<String>,
     /// The key between services.
     pub cluster_key: Option<String>,
-    /// Where it says what should be repaired.
-    pub hints: Hints,
     /// Where it measures itself.
     pub metrics: Arc<Metrics>,
 }
@@ -96,7 +93,6 @@ impl Lister {
             terms: 0,
             retry: None,
             stopped,
-            hints: parts.hints,
             metrics: parts.metrics,
         };
         let thread = std::thread::Builder::new()
@@ -125,7 +121,6 @@ struct Task {
     /// When the catalog is tried again, and how long the pause before that was.
     retry: Option<(Instant, Duration)>,
     stopped: watch::Receiver<bool>,
-    hints: Hints,
     metrics: Arc<Metrics>,
 }
 
@@ -224,7 +219,6 @@ impl Task {
                 Ok(part) => parts.extend(part),
                 Err(error) => {
                     tracing::error!(%shard, %error, "the log cannot be read for listing");
-                    self.hints.add_all(*shard, listing.awaited());
                     listing.unreadable();
                 }
             }

@@ -14,8 +14,8 @@ pub(super) const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// What one shard's catalog waits for, or does without.
 #[derive(Default)]
 pub(super) struct Unread {
-    /// Since when records that it needs cannot be read, and which.
-    awaited: Option<(Instant, Lost)>,
+    /// Since when records that it needs cannot be read.
+    awaited: Option<Instant>,
     /// When it went on without some.
     left_out: Option<Instant>,
 }
@@ -26,12 +26,11 @@ impl Unread {
     /// # Errors
     /// While that may still be mended.
     pub(super) fn wait(&mut self, passed: Option<Lost>) -> Result<Passed, ReadError> {
-        let Some(place) = passed else {
+        if passed.is_none() {
             self.awaited = None;
             return Ok(Passed::Nothing);
-        };
-        let (since, awaited) = self.awaited.get_or_insert_with(|| (Instant::now(), place));
-        *awaited = place;
+        }
+        let since = self.awaited.get_or_insert_with(Instant::now);
         if since.elapsed() < MEND_TIME_MAX {
             let what = "records that the catalog needs cannot be read yet".to_owned();
             return Err(ReadError::Damaged { what });
@@ -39,11 +38,6 @@ impl Unread {
         self.awaited = None;
         self.left_out = Some(Instant::now());
         Ok(Passed::Damage)
-    }
-
-    /// The records that are waited for.
-    pub(super) fn awaited(&self) -> Option<Lost> {
-        self.awaited.map(|(_, place)| place)
     }
 
     /// Whether what was left out may be there by now; true once for each time that it was.
@@ -56,10 +50,8 @@ impl Unread {
     pub(super) fn pass(&mut self, time: Duration) {
         let earlier =
             |at: &mut Instant| *at = at.checked_sub(time).expect("the clock is past that");
-        self.awaited
-            .iter_mut()
-            .for_each(|(since, _)| earlier(since));
-        self.left_out.iter_mut().for_each(earlier);
+        let all = self.awaited.iter_mut().chain(&mut self.left_out);
+        all.for_each(earlier);
     }
 }
 

@@ -46,6 +46,9 @@ pub(super) enum FetchError {
     /// It has none: compacted, or damaged there too.
     #[error("{0} does not have it")]
     Absent(NodeName),
+    /// Nothing needs it there any more.
+    #[error("{0} has dropped it")]
+    Dropped(NodeName),
     /// It answers that it cannot give it.
     #[error("{node} answers {status}")]
     Refused { node: NodeName, status: StatusCode },
@@ -64,7 +67,7 @@ pub(super) enum FetchError {
 impl FetchError {
     /// Whether this is for good: nobody will have it later either.
     pub(super) fn is_absent(&self) -> bool {
-        matches!(self, FetchError::Absent(_))
+        matches!(self, FetchError::Absent(_) | FetchError::Dropped(_))
     }
 }
 
@@ -138,9 +141,8 @@ impl Copies {
         let answer = self.client.get(url).send().await.map_err(silent)?;
         match answer.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND | StatusCode::GONE => {
-                return Err(FetchError::Absent(copy.node.clone()));
-            }
+            StatusCode::NOT_FOUND => return Err(FetchError::Absent(copy.node.clone())),
+            StatusCode::GONE => return Err(FetchError::Dropped(copy.node.clone())),
             status => {
                 let node = copy.node.clone();
                 return Err(FetchError::Refused { node, status });

@@ -4,14 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use store::Lost;
 use wire::{Lsn, ShardNo};
 
 /// More than a disk that can be used at all should have; the next scrub finds the others again.
 const HINTS_MAX: usize = 10_000;
-
-/// Records of one place: when these are mended, it is looked at again.
-const PLACE_MAX: usize = 64;
 
 /// Records to be written again. Clones are the same.
 #[derive(Clone, Default)]
@@ -24,13 +20,6 @@ impl Hints {
         if hints.len() < HINTS_MAX {
             hints.insert((shard, lsn));
         }
-    }
-
-    /// As [`Hints::add`], of the first records of a place where some cannot be read.
-    pub(crate) fn add_all(&self, shard: ShardNo, place: Option<Lost>) {
-        let lsns = place.iter().flat_map(|place| place.first.0..=place.last.0);
-        lsns.take(PLACE_MAX)
-            .for_each(|lsn| self.add(shard, Lsn(lsn)));
     }
 
     /// Those of one shard, in ascending order.

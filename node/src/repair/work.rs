@@ -118,7 +118,8 @@ impl Work {
             self.hints.done(shard, lsn);
         }
         // Of a place where records are lost one line is enough, and some may have been compacted.
-        let is_place = damage.lost.iter().any(|lost| lost.first == lsn) && !is_absent(error);
+        let mut places = damage.lost.iter().chain(&damage.hidden);
+        let is_place = places.any(|place| place.first == lsn) && !is_absent(error);
         let tell = is_first && (content.is_some() || is_place);
         let content = content.map(tracing::field::display);
         if tell {
@@ -144,7 +145,7 @@ impl Work {
         let is_due = |lsn: &Lsn| self.attempts.is_due((shard, *lsn), now);
         let hinted = hints.iter().copied().filter(is_due);
         let mut due: Records = hinted.map(|lsn| (lsn, None)).collect();
-        for lost in &damage.lost {
+        for lost in damage.lost.iter().chain(&damage.hidden) {
             let open = (lost.first.0..=lost.last.0).map(Lsn).filter(is_due);
             due.extend(open.take(RECORDS_PER_ROUND_MAX).map(|lsn| (lsn, None)));
         }
@@ -221,6 +222,10 @@ impl Work {
             let log = (replica.shard, replica.log);
             let record = match self.copies.record(&copy, log, lsn).await {
                 Ok(record) => record,
+                Err(error @ FetchError::Dropped(_)) => {
+                    self.handle.settle(replica.shard, lsn);
+                    return Err(error.into());
+                }
                 Err(error) => {
                     last = error.into();
                     continue;
@@ -245,7 +250,7 @@ fn is_of(damage: &Damage, lsn: Lsn) -> bool {
     let is_lost = |lost: &store::Lost| lost.first <= lsn && lsn <= lost.last;
     has_nameless
         || lsn == ALONE
-        || damage.lost.iter().any(is_lost)
+        || damage.lost.iter().chain(&damage.hidden).any(is_lost)
         || damage.contents.iter().any(|c| c.records.contains(&lsn))
 }
 

@@ -11,6 +11,8 @@ pub struct Damage {
     pub contents: Vec<DamagedContent>,
     /// Places where records were lost when the log was opened: their headers cannot be read.
     pub lost: Vec<Lost>,
+    /// Places that a walk or a rewriting could not pass, because some header there cannot be read.
+    pub hidden: Vec<Lost>,
 }
 
 /// A content whose copy here is damaged.
@@ -44,6 +46,10 @@ pub(crate) struct KnownDamage {
     lost: BTreeMap<Lsn, Lsn>,
     /// Ids minted up to here may be among those, in milliseconds since 1970.
     lost_until_ms: u64,
+    /// Places that nobody could pass: first and last lsn.
+    hidden: BTreeMap<Lsn, Lsn>,
+    /// Records that nobody needs, here or elsewhere: damage in their places is none.
+    settled: BTreeSet<Lsn>,
 }
 
 impl KnownDamage {
@@ -96,15 +102,19 @@ impl KnownDamage {
         lost.next_back().is_some_and(|(_, last)| *last > after)
     }
 
-    /// The first lsn of the last places before or at `lsn` where records are lost, one behind the
-    /// other.
+    /// The first lsn of the last places before or at `lsn` where records are lost or settled, one
+    /// behind the other; none when none is lost.
     pub(crate) fn lost_before_or_at(&self, lsn: Lsn) -> Option<Lsn> {
-        let mut before = self.lost.range(..=lsn).rev();
-        let first = *before.next()?.0;
-        let join = |first: Lsn, (start, last): (&Lsn, &Lsn)| {
-            (last.next() == first).then_some(*start).ok_or(first)
-        };
-        Some(before.try_fold(first, join).unwrap_or_else(|first| first))
+        let mut first = *self.lost.range(..=lsn).next_back()?.0;
+        loop {
+            let before = first.previous();
+            let place = self.lost.range(..first).next_back();
+            first = match place.filter(|(_, last)| **last == before) {
+                Some((start, _)) => *start,
+                None if before < first && self.settled.contains(&before) => before,
+                None => return Some(first),
+            };
+        }
     }
 
     /// Damage of a content that is gone, or replaced, is nobody's concern any more.
@@ -121,27 +131,40 @@ impl KnownDamage {
                 self.contents.remove(id);
             }
         }
+        take(&mut self.hidden, lsn);
     }
 
     /// A lost record was written again, and counts. Without lost ones the index is up to date.
     pub(crate) fn found(&mut self, lsn: Lsn) {
-        let Some((first, last)) = self.lost.range(..=lsn).next_back() else {
-            return;
-        };
-        let (first, last) = (*first, *last);
-        if last < lsn {
-            return;
-        }
-        self.lost.remove(&first);
-        if first < lsn {
-            self.lost.insert(first, lsn.previous());
-        }
-        if lsn < last {
-            self.lost.insert(lsn.next(), last);
-        }
+        take(&mut self.lost, lsn);
         if self.lost.is_empty() {
             self.suspects.clear();
         }
+    }
+
+    /// Nobody can read what is between these two; false when nobody needs it.
+    pub(crate) fn hide(&mut self, after: Lsn, before: Lsn) -> bool {
+        let unsettled = (after.next().0..before.0).map(Lsn);
+        let mut unsettled = unsettled.filter(|lsn| !self.settled.contains(lsn));
+        let Some(first) = unsettled.next() else {
+            return false;
+        };
+        self.hidden.insert(first, before.previous());
+        true
+    }
+
+    /// An intact replica has dropped this record, so nothing needs it.
+    pub(crate) fn settle(&mut self, lsn: Lsn) {
+        self.found(lsn);
+        take(&mut self.hidden, lsn);
+        self.settled.insert(lsn);
+    }
+
+    /// Whether what is damaged between these two is of records that nobody needs.
+    pub(crate) fn is_settled_between(&self, after: Lsn, before: Lsn) -> bool {
+        let between = before.0.saturating_sub(after.0.saturating_add(1));
+        let settled = self.settled.range(after.next()..before.max(after.next()));
+        settled.count() as u64 == between
     }
 
     /// Whether every record that was lost was found again.
@@ -150,7 +173,7 @@ impl KnownDamage {
     }
 
     pub(crate) fn count(&self) -> u64 {
-        (self.contents.len() + self.lost.len()) as u64
+        (self.contents.len() + self.lost.len() + self.hidden.len()) as u64
     }
 
     pub(crate) fn report(&self) -> Damage {
@@ -161,16 +184,37 @@ impl KnownDamage {
                 records: known.copied().collect(),
             })
         });
-        let lost = self.lost.iter();
         Damage {
             contents: contents.collect(),
-            lost: lost
-                .map(|(first, last)| Lost {
-                    first: *first,
-                    last: *last,
-                })
-                .collect(),
+            lost: places(&self.lost),
+            hidden: places(&self.hidden),
         }
+    }
+}
+
+fn places(of: &BTreeMap<Lsn, Lsn>) -> Vec<Lost> {
+    let each = of.iter().map(|(first, last)| Lost {
+        first: *first,
+        last: *last,
+    });
+    each.collect()
+}
+
+/// Takes one lsn out of the places; what is left of its place stays.
+fn take(places: &mut BTreeMap<Lsn, Lsn>, lsn: Lsn) {
+    let Some((first, last)) = places.range(..=lsn).next_back() else {
+        return;
+    };
+    let (first, last) = (*first, *last);
+    if last < lsn {
+        return;
+    }
+    places.remove(&first);
+    if first < lsn {
+        places.insert(first, lsn.previous());
+    }
+    if lsn < last {
+        places.insert(lsn.next(), last);
     }
 }
 

@@ -183,8 +183,17 @@ impl Shared {
 
     /// A lost record is in the index.
     pub(crate) fn found(&self, lsn: Lsn) {
+        self.change_damage(|damage| damage.found(lsn));
+    }
+
+    /// Nothing needs this record.
+    pub(crate) fn settle(&self, lsn: Lsn) {
+        self.change_damage(|damage| damage.settle(lsn));
+    }
+
+    fn change_damage(&self, change: impl FnOnce(&mut KnownDamage)) {
         let mut damage = self.damage();
-        damage.found(lsn);
+        change(&mut damage);
         if damage.lost_nothing() {
             self.suspects.store(false, Ordering::Release);
         }

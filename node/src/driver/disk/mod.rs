@@ -188,6 +188,7 @@ impl DiskThread {
             Command::Wake => {}
             Command::Finished(shard, done, look) => self.finish_chore(shard, done, look),
             Command::Repair(request) => self.repair(*request),
+            Command::Settle(shard, lsn) => self.settle(shard, lsn),
             Command::Stop => self.stopping = true,
         }
     }

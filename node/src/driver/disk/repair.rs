@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use store::{ChoreDone, RepairError};
-use wire::ShardNo;
+use wire::{Lsn, ShardNo};
 
 use super::DiskThread;
 use crate::driver::repair::{RepairFailure, RepairReply, RepairRequest};
@@ -29,6 +29,14 @@ impl DiskThread {
             }
             Err(RepairError::Busy) => answer(reply, Err(RepairFailure::Busy)),
             Err(error) => answer(reply, Err(RepairFailure::Refused(error))),
+        }
+    }
+
+    pub(super) fn settle(&mut self, shard: ShardNo, lsn: Lsn) {
+        if let Some(replica) = self.replicas.get_mut(&shard) {
+            replica.store.settle(lsn);
+            replica.measure();
+            self.touch(shard);
         }
     }
 

@@ -168,11 +168,15 @@ impl Cursor {
         Ok(None)
     }
 
-    /// Notes that what follows cannot be read, up to `next` if something is there.
+    /// Notes that what follows cannot be read, up to `next` if something is there: it is to be repaired.
     fn pass_damage(&mut self, next: Option<Lsn>) {
         let first = self.covered.next();
         let last = next.map_or(first, |next| next.previous().max(first));
         self.passed_damage = Some(Lost { first, last });
+        let mut damage = self.shared.damage();
+        if next.is_some() && !damage.is_lost_between(self.covered, last.next()) {
+            damage.hide(self.covered, last.next());
+        }
     }
 
     fn position(&mut self) -> Option<At> {
@@ -208,14 +212,15 @@ impl Cursor {
     fn lacks(&self, at: &At, next: Option<Lsn>) -> io::Result<bool> {
         let At { segment, start, .. } = at;
         if let Some(next) = next {
-            return Ok(next > self.covered.next());
+            let damage = self.shared.damage();
+            return Ok(next > self.covered.next() && !damage.is_settled_between(self.covered, next));
         }
         if let Some(last) = segment.sealed_at() {
-            let is_lost = || {
-                let damage = self.shared.damage();
-                damage.is_lost_between(self.covered, last.next())
-            };
-            return Ok(last > self.covered && (segment.has_record_at(*start) || is_lost()));
+            let damage = self.shared.damage();
+            let is_there =
+                segment.has_record_at(*start) || damage.is_lost_between(self.covered, last.next());
+            let is_settled = damage.is_settled_between(self.covered, last.next());
+            return Ok(last > self.covered && is_there && !is_settled);
         }
         // Beyond the end are zeros, or nothing.
         let mut magic = [0; MAGIC.len()];

@@ -33,6 +33,25 @@ impl Reader {
         }
     }
 
+    /// Whether surely nothing of an lsn counts any more: it is committed, and a follower that has all
+    /// before it would not be sent it. Not told of deletes that were dropped for their age.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn is_dropped(&self, lsn: Lsn) -> Result<bool, ReadError> {
+        if lsn > self.shared.committed() || !self.shared.damage().lost_nothing() {
+            return Ok(false);
+        }
+        let mut missing = self.missing(lsn.previous());
+        match missing.next_needed() {
+            Ok(Some(next)) => Ok(next.head.lsn > lsn),
+            Ok(None) => Ok(missing.covered() >= lsn),
+            Err(ReadError::Disk(error)) => Err(error.into()),
+            // Whether it is needed cannot be told, or it is not intact.
+            Err(_) => Ok(false),
+        }
+    }
+
     fn record_in(&self, segment: &Arc<Segment>, lsn: Lsn) -> Result<Record, ReadError> {
         let start = match segment.chunk(lsn) {
             Some(start) => start,

@@ -110,7 +110,11 @@ impl Scrub<'_> {
                     let mut suspects = Vec::new();
                     let next = scan.resynchronise(start, last, &mut suspects)?;
                     let next_lsn = next.map_or(self.end(upto).next(), |(_, lsn)| lsn);
-                    if last.next() <= upto && next_lsn > self.found.covered.next() {
+                    let damage = self.reader.shared.damage();
+                    let is_settled = damage.is_settled_between(last, next_lsn);
+                    drop(damage);
+                    let is_new = last.next() <= upto && next_lsn > self.found.covered.next();
+                    if is_new && !is_settled {
                         self.damaged_heads(last, next_lsn, &suspects, &error.to_string());
                     }
                     if next.is_none() {

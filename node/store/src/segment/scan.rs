@@ -170,6 +170,19 @@ impl<'a> Scan<'a> {
         Ok(None)
     }
 
+    /// As [`Scan::resynchronise`], for who goes on only if nothing there is needed: gives the lsn of
+    /// the next record, and goes to the file's end when there is none.
+    ///
+    /// # Errors
+    /// As the disk gives them.
+    pub(crate) fn pass(&mut self, after: Lsn) -> io::Result<Option<Lsn>> {
+        let next = self.resynchronise(self.at, after, &mut Vec::new())?;
+        if next.is_none() {
+            self.at = self.end;
+        }
+        Ok(next.map(|(_, lsn)| lsn))
+    }
+
     /// The lsn of the record at `at` whose checksum is right, whether or not this version knows
     /// what it is; none when there is no such record.
     fn intact(&mut self, at: u64) -> io::Result<Option<Lsn>> {

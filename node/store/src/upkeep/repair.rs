@@ -336,6 +336,18 @@ impl Store {
         }))))
     }
 
+    /// Gives up a damaged record that nothing needs, as an intact replica says ([`Reader::is_dropped`]):
+    /// it is not missed any more, and its segment can be sealed and rewritten without it.
+    pub fn settle(&mut self, lsn: Lsn) {
+        if lsn > self.shared.committed() {
+            return;
+        }
+        self.shared.settle(lsn);
+        if let Some(segment) = self.shared.segment_of(lsn) {
+            self.reconsider_sealing(segment.number);
+        }
+    }
+
     /// Whether this log has a record of this epoch there, as far as it knows: the record that began
     /// the epoch may be lost.
     fn may_have_been(&self, lsn: Lsn, epoch: Epoch) -> bool {

@@ -209,9 +209,12 @@ impl<'a> Rewriting<'a> {
         may_go_on: &mut dyn FnMut(u64) -> bool,
     ) -> io::Result<bool> {
         let mut scan = Scan::new(&*source.file, self.plan.shared.log, SEGMENT_HEADER_BYTES)?;
+        let mut last = source.name.first.previous();
+        let end = source.sealed_at().unwrap_or(self.plan.last);
         loop {
             match scan.next()? {
                 Found::Record { entry, .. } => {
+                    last = entry.lsn;
                     let Some(pin) = self.is_needed(source, &entry)? else {
                         continue;
                     };
@@ -223,6 +226,10 @@ impl<'a> Rewriting<'a> {
                 Found::End => return Ok(true),
                 // A segment with a damaged record stays as it is, until it was repaired.
                 Found::Damage(error) => {
+                    let next = scan.pass(last)?.unwrap_or(end.next());
+                    if !self.plan.shared.damage().hide(last, next) {
+                        continue;
+                    }
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 }
             }

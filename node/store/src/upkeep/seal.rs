@@ -13,6 +13,7 @@ use crate::segment::Segment;
 use crate::segment::header::SEGMENT_HEADER_BYTES;
 use crate::segment::index_file::SegmentIndex;
 use crate::segment::scan::{Found, Scan};
+use crate::shared::Shared;
 use crate::store::Store;
 
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(super) struct Seal {
     last: Lsn,
     end: u64,
     marker: Arc<CommitMarker>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
@@ -54,14 +56,21 @@ impl Seal {
             end: self.end,
             entries: Vec::new(),
         };
+        let mut last = self.segment.name.first.previous();
         while scan.position() < self.end {
             match scan.next()? {
                 Found::Record { entry, head } => {
+                    last = entry.lsn;
                     index.commit = index.commit.max(head.commit);
                     index.entries.push(entry);
                 }
                 // A damaged record: without an index file, every restart looks at it again.
-                Found::End | Found::Damage(_) => return Err(io::ErrorKind::InvalidData.into()),
+                Found::End | Found::Damage(_) => {
+                    let next = scan.pass(last)?.unwrap_or(self.last.next());
+                    if !self.shared.damage().is_settled_between(last, next) {
+                        return Err(io::ErrorKind::InvalidData.into());
+                    }
+                }
             }
         }
         if self.marker.stands_alone() {
@@ -92,6 +101,7 @@ impl Store {
             last: due.last,
             end: due.end,
             marker: Arc::clone(&self.log.marker),
+            shared: Arc::clone(&self.shared),
         })
     }
 
