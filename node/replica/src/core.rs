@@ -420,6 +420,14 @@ impl Core {
         self.log.committed
     }
 
+    /// The record that this leader has proposed, and that may have been made.
+    pub fn proposed(&self) -> Option<&ShardRecord> {
+        match &self.role {
+            Role::Leading(leader) => leader.proposed(),
+            _ => None,
+        }
+    }
+
     /// Whether a write may be appended now. If only the set is too small, `NeedsCommit` helps.
     pub fn may_write(&self) -> bool {
         match (&self.role, self.around()) {

@@ -149,7 +149,10 @@ impl Cluster {
     /// lost disk would have said of a register that went back.
     fn lose_disk(&mut self, node: usize) {
         let name = self.nodes[node].name.clone();
-        let safe = self.register.newest.values().all(|record| {
+        let live = self.nodes.iter().flat_map(|node| node.live.values());
+        // One that is under way may yet be made.
+        let proposed = live.filter_map(|live| live.core.proposed());
+        let safe = self.register.newest.values().chain(proposed).all(|record| {
             let is_in = |set: &[Member]| set.iter().any(|member| member.node == name);
             let is_kept = |member: &Member| {
                 member.node != name && self.holds(&member.node, record.shard, member.replica)

@@ -18,6 +18,10 @@ pub(crate) struct Proposal {
 }
 
 impl Leader {
+    pub(crate) fn proposed(&self) -> Option<&ShardRecord> {
+        self.proposal.as_ref().map(|proposal| &proposal.record)
+    }
+
     /// A newer record is known: whether it is the proposed one or another, the proposal is decided.
     pub(super) fn settle(&mut self, record: &ShardRecord) {
         let decided = |proposal: &mut Proposal| record.revision() >= proposal.record.revision();
