@@ -205,6 +205,14 @@ impl Rig {
     }
 
     /// Syncs, commits and feeds, as the disk thread does.
+    /// Writes a record again, as another replica has it.
+    fn repair(&mut self, lsn: Lsn) {
+        let record = self.store.reader().record(lsn).expect("is whole again");
+        let chore = self.store.repair(record).expect("nothing is under way");
+        let done = chore.run(&mut |_| true);
+        self.store.finish(done).expect("a healthy disk");
+    }
+
     fn commit(&mut self) {
         if let Some(job) = self.store.flush().expect("writes") {
             self.store.synced(job.run()).expect("syncs");
@@ -548,6 +556,7 @@ fn what_was_passed_and_is_mended_later_is_shown() {
         "one is missing, and nobody waits for it"
     );
     flip(&rig, 3);
+    rig.repair(Lsn(3));
     rig.listing.unread.pass(LOOK_AGAIN_AFTER);
     assert!(rig.finish(&mut way, &mut catalog) > 0);
     assert_eq!(catalog.rows, rig.live);
