@@ -21,6 +21,7 @@ use crate::catalog::{self, Catalog, Database, Identity, OpenError, Order, QueryE
 use crate::config::Config;
 use crate::controller::{Controller, Policy};
 use crate::coordinator::{Coordinator, CoordinatorError, ZooKeeperError, open_zookeeper};
+use crate::history::Recorder;
 use crate::http;
 use crate::lister::Lister;
 use crate::members::{Herald, Members, Poller};
@@ -195,8 +196,10 @@ async fn tick(shared: Arc<Shared>, begun: BTreeMap<ShardNo, Position>) {
         Arc::clone(&shared.peer),
         cluster,
     );
+    let recorder = Recorder::new(Arc::clone(&shared.members), Arc::clone(&shared.catalog));
     tokio::join!(
         herald.run(),
+        recorder.run(|| shared.controller.in_office()),
         exchange(&shared, exchanged),
         decide(&shared, heard, &begun)
     );

@@ -8,6 +8,7 @@ pub mod catalog;
 mod config;
 pub mod controller;
 pub mod coordinator;
+mod history;
 mod http;
 mod lister;
 mod members;

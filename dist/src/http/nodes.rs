@@ -199,6 +199,7 @@ fn total<'a>(all: impl Iterator<Item = &'a NodeStats>) -> NodeStats {
         sum.space.add(&stats.space);
         sum.unlisted += stats.unlisted;
         sum.damaged += stats.damaged;
+        sum.traffic.add(&stats.traffic);
         sum.uptime_s = sum.uptime_s.max(stats.uptime_s);
     }
     if nodes > 0 {

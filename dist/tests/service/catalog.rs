@@ -415,6 +415,7 @@ async fn pages_filter_by_name_and_collection(fresh: Fresh) {
             limit,
             filename,
             collection,
+            ..PageQuery::default()
         };
         let page = catalog.page(&query).await.expect("a page");
         page.into_iter()

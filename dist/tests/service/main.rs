@@ -3,9 +3,11 @@
 mod board;
 mod catalog;
 mod coordinator;
+mod history;
 mod http;
 mod membership;
 mod model;
+mod orders;
 mod program;
 mod support;
 mod troubles;
