@@ -6,6 +6,7 @@
 mod app;
 pub mod catalog;
 mod config;
+mod console;
 pub mod controller;
 pub mod coordinator;
 mod history;

@@ -24,13 +24,14 @@ use crate::catalog::{NameFilter, PageOrder, PageQuery};
 /// Room for one item of a page: most are about 600 bytes.
 const ITEM_BYTES: usize = 700;
 
-#[derive(Deserialize)]
+/// What a page shall show, as it is asked for.
+#[derive(Default, Deserialize)]
 pub(super) struct PageParameters {
-    after: Option<String>,
-    limit: Option<usize>,
-    filename: Option<String>,
-    collection: Option<String>,
-    sort: Option<Sort>,
+    pub(super) after: Option<String>,
+    pub(super) limit: Option<usize>,
+    pub(super) filename: Option<String>,
+    pub(super) collection: Option<String>,
+    pub(super) sort: Option<Sort>,
 }
 
 /// In which order: a minus turns it round.

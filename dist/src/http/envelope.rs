@@ -9,12 +9,14 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Data};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse};
-use service::access::Presented;
+use service::access::{Gate, Presented};
 use uuid::Uuid;
 use wire::routes::{CLUSTER_KEY_HEADER, REQUEST_ID_HEADER};
 
 use super::body;
+use super::console;
 use super::error::{ApiError, foreign};
+use super::forgery::is_forged;
 use super::policy::{need, origin};
 use crate::app::Shared;
 use crate::metrics::{Metrics, RequestLabels, RouteLabels};
@@ -50,27 +52,35 @@ pub(crate) async fn envelope(
     let mut served = if request.method() == Method::OPTIONS && cross_origin.is_some() {
         let preflight = HttpResponse::NoContent().finish();
         request.into_response(preflight)
-    } else if shared
-        .gate
-        .allows(need(request.method(), request.path()), presented(&request))
-    {
+    } else if is_forged(&request, &shared.public_url, cross_origin.is_some()) {
+        refused(request, ApiError::forged().answer(&id)).await?
+    } else if admits(&shared.gate, request.request()) {
         answered(next.call(request).await?, &id)
     } else {
-        refused(request, &id).await?
+        let answer = console::sign_in_instead(request.request())
+            .unwrap_or_else(|| ApiError::unauthorized().answer(&id));
+        refused(request, answer).await?
     };
     finish(served.headers_mut(), &id, cross_origin.as_ref());
     measure(&shared.metrics, served.request(), served.status(), started);
     Ok(served)
 }
 
-/// Turns a caller without the right key away.
-async fn refused(request: ServiceRequest, id: &str) -> Result<ServiceResponse<BoxBody>, Error> {
+/// Whether a request has the key that its route needs.
+fn admits(gate: &Gate, request: &HttpRequest) -> bool {
+    let cookie = console::key_of(request);
+    let presented = presented(request.headers()).or_key(cookie.as_deref());
+    gate.allows(need(request.method(), request.path()), presented)
+}
+
+/// Turns a caller away, before his request is looked at.
+async fn refused(
+    request: ServiceRequest,
+    answer: HttpResponse,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let (request, mut payload) = request.into_parts();
     body::drain(web::Payload::from_request(&request, &mut payload).await?).await;
-    Ok(ServiceResponse::new(
-        request,
-        ApiError::unauthorized().answer(id),
-    ))
+    Ok(ServiceResponse::new(request, answer))
 }
 
 /// The response as it is, or the JSON of the error that it carries.
@@ -106,8 +116,8 @@ fn request_id(headers: &HeaderMap) -> String {
     }
 }
 
-fn presented(request: &ServiceRequest) -> Presented<'_> {
-    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+pub(super) fn presented(headers: &HeaderMap) -> Presented<'_> {
+    let header = |name| headers.get(name).map(HeaderValue::as_bytes);
     Presented::of(
         header(CLUSTER_KEY_HEADER),
         header(header::AUTHORIZATION.as_str()),

@@ -25,7 +25,8 @@ pub(super) async fn nodes(shared: Data<Shared>) -> HttpResponse {
     HttpResponse::Ok().json(answer(&shared))
 }
 
-fn answer(shared: &Shared) -> NodesAnswer {
+/// What `GET /nodes` answers.
+pub(super) fn answer(shared: &Shared) -> NodesAnswer {
     let now = Instant::now();
     let (records, seen) = (shared.members.records(), shared.members.seen(now));
     let view = View {
@@ -87,6 +88,11 @@ fn left(replicas: &[NodeShard]) -> Draining {
 
 /// Every node's statistics, and their sums.
 pub(super) async fn stats(shared: Data<Shared>) -> HttpResponse {
+    HttpResponse::Ok().json(statistics(&shared))
+}
+
+/// What `GET /stats` answers.
+pub(super) fn statistics(shared: &Shared) -> ClusterStats {
     let now = Instant::now();
     let views = shared.members.nodes(now);
     let total = total(views.iter().filter_map(|view| view.stats.as_ref()));
@@ -99,11 +105,11 @@ pub(super) async fn stats(shared: Data<Shared>) -> HttpResponse {
         records: &records,
         nodes: &seen,
     };
-    HttpResponse::Ok().json(ClusterStats {
+    ClusterStats {
         nodes,
         total,
         contents_led: view.contents(),
-    })
+    }
 }
 
 /// Takes a node's sign of life.

@@ -2,6 +2,7 @@
 
 mod board;
 mod catalog;
+mod console;
 mod coordinator;
 mod history;
 mod http;

@@ -1,0 +1,6 @@
+//! The web console as people use it: a real browser before a whole cluster.
+
+mod life;
+mod stage;
+mod trouble;
+mod view;
