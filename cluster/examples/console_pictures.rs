@@ -15,7 +15,7 @@ use wire::{NodeName, routes};
 
 const DESK: Look = Look {
     width: 1200,
-    height: 900,
+    height: 1010,
     theme: Theme::Light,
 };
 
@@ -93,31 +93,28 @@ async fn take_all(cluster: &mut Running, browser: &Browser, folder: &Path) -> an
         )?;
         anyhow::Ok(())
     };
-    let nodes = "document.querySelectorAll('.node .loads').length === 3";
+    let nodes = "document.querySelector('#figures dd').innerText === '12' \
+        && ![...document.querySelectorAll('.counts')].some((line) => line.innerText.startsWith('0 '))";
     let drawn = "document.querySelector('.preview img').naturalWidth > 0";
     let there = "document.querySelector('h1')";
+    let low = |look, height| Look { height, ..look };
     picture("overview", "/", DESK, nodes).await?;
     picture("overview-dark", "/", dark(DESK), nodes).await?;
     picture("overview-phone", "/", PHONE, nodes).await?;
-    picture("contents", "/console/contents?sort=name", DESK, there).await?;
+    let by_name = "/console/contents?sort=name";
+    picture("contents", by_name, low(DESK, 860), there).await?;
+    picture("content", &drawing, low(DESK, 880), drawn).await?;
+    picture("content-dark-phone", &drawing, dark(PHONE), drawn).await?;
     picture(
-        "contents-phone",
-        "/console/contents?sort=name",
-        PHONE,
+        "shards-dark",
+        "/console/shards",
+        dark(low(DESK, 420)),
         there,
     )
     .await?;
-    picture("content", &drawing, DESK, drawn).await?;
-    picture("content-dark-phone", &drawing, dark(PHONE), drawn).await?;
-    picture("upload", "/console/upload", DESK, there).await?;
-    picture("shards-dark", "/console/shards", dark(DESK), there).await?;
-    picture(
-        "log",
-        "/console/log",
-        DESK,
-        "document.querySelector('#operations tr:nth-child(9)')",
-    )
-    .await?;
+    let rows = "document.querySelector('#operations tr:nth-child(9)')";
+    picture("log", "/console/log", low(DESK, 860), rows).await?;
+    upload(cluster, browser, folder).await?;
     cluster.stop_node(1).await;
     let url = cluster.url().to_owned();
     browser.look(DESK).await?;
@@ -129,6 +126,32 @@ async fn take_all(cluster: &mut Running, browser: &Browser, folder: &Path) -> an
         folder.join("console-dead-node.png"),
         browser.picture().await?,
     )?;
+    Ok(())
+}
+
+/// Files that were dropped, and have arrived.
+async fn upload(cluster: &Running, browser: &Browser, folder: &Path) -> anyhow::Result<()> {
+    let chosen = tempfile::tempdir()?;
+    let names = ["gate-7.jpg", "gate-8.jpg", "turns-of-water-2026.csv"];
+    let files: Vec<PathBuf> = names.iter().map(|name| chosen.path().join(name)).collect();
+    for file in &files {
+        std::fs::write(file, "one turn in eight days\n".repeat(9_000))?;
+    }
+    let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    browser
+        .look(Look {
+            height: 660,
+            ..DESK
+        })
+        .await?;
+    browser
+        .open(&format!("{}/console/upload", cluster.url()))
+        .await?;
+    browser.choose("#files", &paths).await?;
+    browser
+        .until("document.querySelectorAll('.transfer.done').length === 3")
+        .await?;
+    std::fs::write(folder.join("console-upload.png"), browser.picture().await?)?;
     Ok(())
 }
 

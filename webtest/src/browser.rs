@@ -150,8 +150,9 @@ impl Browser {
     /// When there is none.
     pub async fn text(&self, css: &str) -> Result<String, WebError> {
         let css = Value::from(css);
-        let text = self.eval(&format!("document.querySelector({css}).innerText"));
-        Ok(text.await?.as_str().unwrap_or_default().to_owned())
+        let inner = format!("document.querySelector({css}).innerText");
+        let text = self.eval(&inner).await?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
     /// Clicks on the first element that a selector finds, as a person does: it must be seen.

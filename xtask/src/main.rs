@@ -70,7 +70,10 @@ mod tests {
         };
         assert!(matches!(read(&["test"]), Ok(Task::Test)));
         assert!(matches!(read(&["tidy"]), Ok(Task::Tidy)));
-        assert!(matches!(read(&["console-pictures"]), Ok(Task::ConsolePictures)));
+        assert!(matches!(
+            read(&["console-pictures"]),
+            Ok(Task::ConsolePictures)
+        ));
         let Ok(Task::Torture(rest)) = read(&["torture", "--minutes", "100", "--postgres"]) else {
             panic!("`torture` takes the arguments of the trial");
         };

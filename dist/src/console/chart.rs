@@ -70,6 +70,8 @@ struct Line {
 struct Chart {
     title: &'static str,
     unit: fn(f64) -> String,
+    /// By how much the next larger unit is larger.
+    thousand: f64,
     lines: [Line; 2],
 }
 
@@ -77,6 +79,7 @@ const CHARTS: [Chart; 3] = [
     Chart {
         title: "Throughput",
         unit: |value| format!("{}/s", size(whole(value))),
+        thousand: 1024.0,
         lines: [
             Line {
                 name: "received",
@@ -91,6 +94,7 @@ const CHARTS: [Chart; 3] = [
     Chart {
         title: "Requests",
         unit: |value| format!("{}/s", short(value)),
+        thousand: 1000.0,
         lines: [
             Line {
                 name: "uploads",
@@ -105,13 +109,14 @@ const CHARTS: [Chart; 3] = [
     Chart {
         title: "Latency",
         unit: |value| format!("{} ms", short(value)),
+        thousand: 1000.0,
         lines: [
             Line {
                 name: "upload",
                 value: |point| point.upload_ms,
             },
             Line {
-                name: "first byte of a read",
+                name: "first byte",
                 value: |point| point.read_ms,
             },
         ],
@@ -154,7 +159,7 @@ fn draw(chart: &Chart, history: &StatsHistory) -> Markup {
             .collect::<Vec<_>>()
     };
     let most = chart.lines.iter().flat_map(&values).fold(0.0, f64::max);
-    let top = ceiling(most);
+    let top = ceiling(most, chart.thousand);
     let last = |line: &Line| history.points.last().and_then(line.value);
     html! {
         figure .chart {
@@ -167,12 +172,12 @@ fn draw(chart: &Chart, history: &StatsHistory) -> Markup {
                     }
                 }
             }
-            svg viewBox="0 0 480 150" role="img"
+            p .scale { ((chart.unit)(top)) }
+            svg viewBox="0 0 480 150" preserveAspectRatio="none" role="img"
                 aria-label={ (chart.title) ": at most " ((chart.unit)(most)) } {
                 @for share in [0.0, 0.5, 1.0] {
                     line .grid x1="0" x2="480" y1=(y(share, 1.0)) y2=(y(share, 1.0)) {}
                 }
-                text .scale x="0" y="10" { ((chart.unit)(top)) }
                 @for (number, line) in chart.lines.iter().enumerate() {
                     (PreEscaped(format!(
                         "<path class=\"line line-{number}\" d=\"{}\"/>", path(history, line.value, top)
@@ -187,19 +192,20 @@ fn draw(chart: &Chart, history: &StatsHistory) -> Markup {
     }
 }
 
-/// The least of 1, 2, 5, 10, 20, 50… that is not less.
-fn ceiling(most: f64) -> f64 {
+/// The least round number of a unit that is not less.
+fn ceiling(most: f64, thousand: f64) -> f64 {
     if most <= 0.0 {
         return 1.0;
     }
-    let power = 10_f64.powf(most.log10().floor());
-    let steps = [1.0, 2.0, 5.0, 10.0].into_iter();
+    let unit = thousand.powf(most.log(thousand).floor());
+    let power = unit * 10_f64.powf((most / unit).log10().floor());
+    let steps = [1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0].into_iter();
     let fitting = steps.map(|step| step * power).find(|top| *top >= most);
     fitting.unwrap_or(10.0 * power)
 }
 
 fn y(value: f64, top: f64) -> String {
-    format!("{:.1}", HEIGHT - 6.0 - value / top * (HEIGHT - 22.0))
+    format!("{:.1}", HEIGHT - 2.0 - value / top * (HEIGHT - 4.0))
 }
 
 /// The line through all points; where samples are missing it is broken.
@@ -258,11 +264,12 @@ mod tests {
     // If this fails, a line runs out of its chart.
     #[test]
     fn the_scale_is_round_and_holds_everything() {
-        let tops = [0.0, 0.3, 1.0, 1.1, 4.0, 7.0, 1234.0].map(ceiling);
+        let tops = [0.0, 0.3, 1.0, 1.1, 4.0, 7.0, 1234.0].map(|most| ceiling(most, 1000.0));
         assert_eq!(
             tops.map(short),
-            ["1.0", "0.50", "1.0", "2.0", "5.0", "10", "2000"]
+            ["1.0", "0.30", "1.0", "1.5", "4.0", "8.0", "1500"]
         );
+        assert_eq!(ceiling(30.0 * 1048576.0, 1024.0), 30.0 * 1048576.0);
     }
 
     // If this fails, a fresh cluster shows empty frames.

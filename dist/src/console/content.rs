@@ -134,7 +134,10 @@ fn facts(item: &ContentItem) -> Markup {
     };
     html! {
         dl .facts {
-            dt { "Size" } dd { (size(row.size)) small { " " (count(row.size)) " bytes" } }
+            dt { "Size" } dd {
+                (size(row.size))
+                @if row.size >= 1024 { small { ", " (count(row.size)) " bytes" } }
+            }
             dt { "Type" } dd { (row.content_type) }
             dt { "Version" } dd #version { (row.version) }
             dt { "Stored" } dd { (second(row.created_date)) " UTC" }

@@ -53,7 +53,7 @@ pub(crate) fn contents(page: &ContentPage, search: &Search, visitor: Visitor) ->
     html! {
         div .row {
             h1 { "Contents" }
-            @if visitor.may_write { a .button href="/console/upload" { "Upload files" } }
+            @if visitor.may_write { a .button .main href="/console/upload" { "Upload files" } }
         }
         (form(search))
         @if page.items.is_empty() {

@@ -85,7 +85,7 @@ mod tests {
             (counted(1, "node"), counted(2, "node")),
             ("1 node".into(), "2 nodes".into())
         );
-        let shorts = [0.0, 0.254, 3.14, 42.4, 12_345.0, 2.5e6].map(short);
+        let shorts = [0.0, 0.254, 3.13, 42.4, 12_345.0, 2.5e6].map(short);
         assert_eq!(shorts, ["0", "0.25", "3.1", "42", "12k", "2.5M"]);
         assert_eq!(
             (percent(1.0, 4.0), percent(1.0, 0.0), percent(9.0, 3.0)),

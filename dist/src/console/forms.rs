@@ -26,12 +26,14 @@ pub(crate) fn sign_in(next: &str, wrong: bool) -> Markup {
             @if wrong { p .wrong role="alert" { "That is not the key." } }
             form .signin method="post" action="/console/sign-in" {
                 input type="hidden" name="next" value=(next);
+                // Password managers keep a key under a name.
+                input type="text" name="user" value="acequia" autocomplete="username" hidden;
                 label {
                     span { "Key" }
                     input #key type="password" name="key" required autofocus
                         autocomplete="current-password" aria-invalid=[wrong.then_some("true")];
                 }
-                button .button type="submit" { "Sign in" }
+                button .button .main type="submit" { "Sign in" }
             }
         }
     }

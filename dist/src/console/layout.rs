@@ -98,11 +98,29 @@ fn head(visitor: Visitor, place: Place) -> Markup {
     }
 }
 
+/// A sentence in which words between backticks are what somebody types.
+pub(crate) fn prose(text: &str) -> Markup {
+    html! {
+        @for (place, part) in text.split('`').enumerate() {
+            @if place % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
+/// How a bar looks when it is almost full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fullness {
+    /// As otherwise: a processor is there to be used.
+    Fine,
+    /// Like something to be looked at.
+    Alarming,
+}
+
 /// A bar that is so much full, in percent.
-pub(crate) fn bar(percent: f64, label: &str) -> Markup {
-    let class = match percent {
-        90.0.. => "bar full",
-        75.0.. => "bar high",
+pub(crate) fn bar(percent: f64, label: &str, fullness: Fullness) -> Markup {
+    let class = match (fullness, percent) {
+        (Fullness::Alarming, 90.0..) => "bar full",
+        (Fullness::Alarming, 75.0..) => "bar high",
         _ => "bar",
     };
     html! {

@@ -6,7 +6,7 @@ use wire::stats::{ClusterStats, NodeStats};
 
 use super::chart::Range;
 use super::figures::{count, counted, percent, size, whole};
-use super::layout::bar;
+use super::layout::{Fullness, bar, prose};
 use super::verdict::{Level, verdict};
 
 /// What the page is made of, as the JSON API answers it.
@@ -92,7 +92,7 @@ fn sentence(cluster: &Cluster) -> Markup {
     html! {
         div #verdict class=(class) role="status" {
             h1 { (verdict.sentence) }
-            @if let Some(advice) = verdict.advice { p { (advice) } }
+            @if let Some(advice) = verdict.advice { p { (prose(advice)) } }
         }
     }
 }
@@ -170,11 +170,15 @@ fn load(stats: &NodeStats) -> Markup {
 }
 
 fn line(name: &str, share: f64, value: &Markup) -> Markup {
+    let fullness = match name {
+        "Storage" => Fullness::Alarming,
+        _ => Fullness::Fine,
+    };
     html! {
         div {
             dt { (name) }
             dd { (value) }
-            (bar(share.clamp(0.0, 100.0), name))
+            (bar(share.clamp(0.0, 100.0), name, fullness))
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What surrounds every request: its id, its access, its metrics, and the JSON of its error.
 
+mod forgery;
+
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -9,17 +11,17 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Data};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse};
-use service::access::{Gate, Presented};
+use service::access::{Gate, Need, Presented};
 use uuid::Uuid;
 use wire::routes::{CLUSTER_KEY_HEADER, REQUEST_ID_HEADER};
 
 use super::body;
 use super::console;
 use super::error::{ApiError, foreign};
-use super::forgery::is_forged;
 use super::policy::{need, origin};
 use crate::app::Shared;
 use crate::metrics::{Metrics, RequestLabels, RouteLabels};
+use forgery::is_forged;
 
 /// A longer request id is replaced by one of ours.
 const REQUEST_ID_BYTES_MAX: usize = 64;
@@ -52,7 +54,7 @@ pub(crate) async fn envelope(
     let mut served = if request.method() == Method::OPTIONS && cross_origin.is_some() {
         let preflight = HttpResponse::NoContent().finish();
         request.into_response(preflight)
-    } else if is_forged(&request, &shared.public_url, cross_origin.is_some()) {
+    } else if cross_origin.is_none() && is_forged(&request, open_url(&shared)) {
         refused(request, ApiError::forged().answer(&id)).await?
     } else if admits(&shared.gate, request.request()) {
         answered(next.call(request).await?, &id)
@@ -64,6 +66,12 @@ pub(crate) async fn envelope(
     finish(served.headers_mut(), &id, cross_origin.as_ref());
     measure(&shared.metrics, served.request(), served.status(), started);
     Ok(served)
+}
+
+/// Where this service is, if everybody may change what it keeps.
+fn open_url(shared: &Shared) -> Option<&str> {
+    let is_open = shared.gate.allows(Need::Write, Presented::default());
+    is_open.then_some(shared.public_url.as_str())
 }
 
 /// Whether a request has the key that its route needs.

@@ -9,9 +9,7 @@ mod content_change;
 mod content_item;
 mod envelope;
 mod error;
-mod forgery;
 mod health;
-mod history;
 mod nodes;
 mod policy;
 mod shards;
@@ -62,7 +60,7 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         .service(only("POST", routes::RECOVER).route(web::post().to(shards::recovery::recover)))
         .service(only("GET", routes::RECOVERY).route(reading().to(shards::recovery::waiting)))
         .service(only("GET", routes::STATS).route(reading().to(nodes::stats)))
-        .service(only("GET", routes::STATS_HISTORY).route(reading().to(history::history)))
+        .service(only("GET", routes::STATS_HISTORY).route(reading().to(nodes::history::history)))
         .service(only("GET", routes::METRICS).route(reading().to(health::metrics)))
         .service(only("GET", routes::HEALTH_LIVE).route(reading().to(health::live)))
         .service(only("GET", routes::HEALTH_READY).route(reading().to(health::ready)))

@@ -1,5 +1,6 @@
 //! `GET /nodes`, `GET /stats`, `POST /nodes/{name}/heartbeat`.
 
+pub(super) mod history;
 pub(super) mod orders;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,7 +9,7 @@ pub(super) fn need(method: &Method, path: &str) -> Need {
     let mut segments = path.trim_start_matches('/').split('/');
     let first = segments.next().unwrap_or("");
     match first {
-        "console" => need_of_page(changes, segments.next().unwrap_or(""), segments.last()),
+        "console" => need_of_page(changes, segments.next().unwrap_or(""), segments.next_back()),
         "health" => Need::Nothing,
         "shards" if path.trim_end_matches('/').ends_with("/recover") => Need::Write,
         "shards" => Need::Service,

@@ -1,11 +1,13 @@
 //! Statistics over time: kept on both databases, thinned, and answered over HTTP.
 
+use crate::support::chaos_proxy::ChaosProxy;
 use crate::support::fake_node::FakeNode;
-use crate::support::{Fresh, Service};
+use crate::support::{Fresh, Service, config};
 use dist::catalog::{Catalog, HistoryQuery, LEVELS, Sample};
+use pgtest::Postgres;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wire::NodeName;
 use wire::history::{HistoryPoint, Measures};
 
@@ -186,6 +188,35 @@ async fn a_catalog_that_is_closed_refuses_at_once(fresh: Fresh) {
     };
     let asked = tokio::time::timeout(Duration::from_secs(5), catalog.history(&query)).await;
     assert!(asked.expect("in time").is_err());
+}
+
+// If this fails, charts have a hole where somebody looks for the reason of an outage.
+#[tokio::test]
+async fn samples_wait_for_a_database_that_is_away() {
+    let fresh = Fresh::postgres();
+    let mut proxy = ChaosProxy::before(Postgres::shared().port()).await;
+    let dist = Service::start(config(&proxy.through(&fresh.url))).await;
+    let mut node = FakeNode::start("node1").await;
+    node.join(&dist).await;
+    let before = points(&dist, &[&node], 1).await.len();
+    proxy.cut().await;
+    let cut = Instant::now();
+    dist.until(async || {
+        node.beat(&dist).await;
+        assert_eq!(dist.ask("GET", "/store").await.0, 200);
+        cut.elapsed() > Duration::from_secs(11)
+    })
+    .await;
+    proxy.restore().await;
+    let restored = Instant::now();
+    points(&dist, &[&node], before + 2).await;
+    // Sooner than new samples could have made as many.
+    assert!(
+        restored.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        restored.elapsed()
+    );
+    dist.stop().await;
 }
 
 // If this fails, charts end with the first controller that dies.

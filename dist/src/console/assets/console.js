@@ -38,9 +38,17 @@ function element(html) {
   return template.content.firstElementChild;
 }
 
+/** Events of the service; while it does not answer, the page says that it may be old. */
+function watch(url) {
+  const source = new EventSource(url);
+  source.onerror = () => { document.body.dataset.connection = "lost"; };
+  source.onopen = () => { delete document.body.dataset.connection; };
+  return source;
+}
+
 /** Parts that change: a list of [id, HTML]. */
 function live(root) {
-  const source = new EventSource(root.dataset.live);
+  const source = watch(root.dataset.live);
   source.onmessage = (event) => {
     for (const [id, html] of JSON.parse(event.data)) {
       const present = document.getElementById(id);
@@ -52,15 +60,17 @@ function live(root) {
 /** Rows of the operation log, the newest first. */
 function follow(root) {
   const body = document.getElementById("operations");
-  const source = new EventSource(root.dataset.log);
+  let begun = false;
+  const source = watch(root.dataset.log);
   source.onmessage = (event) => {
     const template = document.createElement("template");
     template.innerHTML = `<table><tbody>${event.data}</tbody></table>`;
     for (const row of [...template.content.querySelectorAll("tr")].reverse()) {
       if (body.querySelector(`[data-record="${row.dataset.record}"]`)) continue;
-      row.classList.add("fresh");
+      if (begun) row.classList.add("fresh");
       body.prepend(row);
     }
+    begun = body.rows.length > 0;
     while (body.rows.length > 200) body.lastElementChild.remove();
     document.getElementById("quiet").hidden = body.rows.length > 0;
   };

@@ -21,7 +21,7 @@ use crate::history::Asked;
 use crate::http::content::{PageParameters, page_query, parameters, read_page};
 use crate::http::envelope::RequestId;
 use crate::http::error::ApiError;
-use crate::http::{history, nodes};
+use crate::http::nodes::{self, history};
 
 /// Everything comes from here, and nothing is written into pages: not even a style.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \

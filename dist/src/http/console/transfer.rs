@@ -205,15 +205,14 @@ fn redirect(shared: &Shared, answer: &reqwest::Response) -> Option<String> {
     }
     let target = answer.headers().get("location")?.to_str().ok()?;
     let nodes = shared.members.nodes(std::time::Instant::now());
-    let node = nodes.into_iter().find_map(|node| {
+    nodes.into_iter().find_map(|node| {
         let bases = [&node.address.public_url, &node.address.internal_url];
         let path = bases
             .into_iter()
             .find_map(|base| target.strip_prefix(base.as_str()))?;
         path.starts_with('/')
             .then(|| format!("{}{path}", node.address.internal_url))
-    });
-    node
+    })
 }
 
 /// A content's bytes: to be shown inside a page, or saved.

@@ -9,10 +9,10 @@ use serde::Deserialize;
 use wire::history::StatsHistory;
 use wire::{NodeName, Timestamp};
 
-use super::content::parameters;
-use super::error::ApiError;
 use crate::app::Shared;
 use crate::history::{Asked, window};
+use crate::http::content::parameters;
+use crate::http::error::ApiError;
 
 #[derive(Deserialize)]
 struct HistoryParameters {
@@ -23,7 +23,7 @@ struct HistoryParameters {
 }
 
 /// Averages of a node, or of the cluster.
-pub(super) async fn history(
+pub(in crate::http) async fn history(
     shared: Data<Shared>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
@@ -45,7 +45,7 @@ pub(super) async fn history(
 }
 
 /// The part of the history that is asked for.
-pub(super) async fn read(shared: &Shared, asked: Asked) -> Result<StatsHistory, ApiError> {
+pub(in crate::http) async fn read(shared: &Shared, asked: Asked) -> Result<StatsHistory, ApiError> {
     let query = window(asked, now()).map_err(|error| ApiError::malformed(error.to_string()))?;
     if !shared.catalog_up() {
         return Err(ApiError::catalog_away());
@@ -61,7 +61,7 @@ pub(super) async fn read(shared: &Shared, asked: Asked) -> Result<StatsHistory, 
 }
 
 /// The time by this machine's clock.
-pub(super) fn now() -> Timestamp {
+pub(in crate::http) fn now() -> Timestamp {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     Timestamp(u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX))
 }

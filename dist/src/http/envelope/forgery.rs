@@ -6,7 +6,7 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
 use actix_web::http::header::{HOST, HeaderMap, ORIGIN};
 
-use super::policy::{host_and_port, is_console};
+use crate::http::policy::{host_and_port, is_console};
 
 /// Browsers tell with every request which page it came from; pages cannot change it.
 const SITE: &str = "sec-fetch-site";
@@ -14,16 +14,17 @@ const SITE: &str = "sec-fetch-site";
 /// Whether a request changes something and may come from a page of another site.
 ///
 /// Programs, which send neither `Sec-Fetch-Site` nor `Origin`, may use the JSON API. The console,
-/// whose key is a cookie that a browser sends by itself, wants to be told.
-pub(super) fn is_forged(request: &ServiceRequest, public_url: &str, is_allowed: bool) -> bool {
+/// whose key is a cookie that a browser sends by itself, wants to be told. `own_url` is given where no
+/// key is asked for: a cookie belongs to a host's name, and without one the name itself counts.
+pub(super) fn is_forged(request: &ServiceRequest, own_url: Option<&str>) -> bool {
     let changes = !matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
-    changes && !is_allowed && comes_from_elsewhere(request.headers(), request.path(), public_url)
+    changes && comes_from_elsewhere(request.headers(), request.path(), own_url)
 }
 
-fn comes_from_elsewhere(headers: &HeaderMap, path: &str, public_url: &str) -> bool {
+fn comes_from_elsewhere(headers: &HeaderMap, path: &str, own_url: Option<&str>) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let (host, origin) = (text(HOST.as_str()).unwrap_or(""), text(ORIGIN.as_str()));
     let own_page = match (text(SITE), origin) {
@@ -33,17 +34,18 @@ fn comes_from_elsewhere(headers: &HeaderMap, path: &str, public_url: &str) -> bo
             .is_some_and(|(_, from)| from == host),
         (None, None) => !is_console(path),
     };
-    !own_page || (is_console(path) && !is_own_name(host, public_url))
+    let own_name = own_url.is_none_or(|own_url| is_own_name(host, own_url));
+    !own_page || (is_console(path) && !own_name)
 }
 
 /// Whether a host is one of ours and not a stranger's name that leads to our address: a page under
 /// such a name would count as our own.
-fn is_own_name(host: &str, public_url: &str) -> bool {
+fn is_own_name(host: &str, own_url: &str) -> bool {
     let name = |url: &str| host_and_port(url).map(|(name, _)| name.to_ascii_lowercase());
     let Some(given) = name(&format!("http://{host}")) else {
         return false;
     };
-    given.parse::<IpAddr>().is_ok() || given == "localhost" || Some(given) == name(public_url)
+    given.parse::<IpAddr>().is_ok() || given == "localhost" || Some(given) == name(own_url)
 }
 
 #[cfg(test)]
@@ -59,7 +61,7 @@ mod tests {
                 HeaderValue::from_static(value),
             );
         }
-        comes_from_elsewhere(&map, path, "https://files.example")
+        comes_from_elsewhere(&map, path, Some("https://files.example"))
     }
 
     const PAGE: &str = "/console/contents/x/delete";
@@ -86,6 +88,23 @@ mod tests {
         assert!(!under("127.0.0.1:8000") && !under("[::1]:8000") && !under("localhost:8000"));
         assert!(!under("files.example"));
         assert!(under("rebound.evil.example:8000") && under(""));
+    }
+
+    // If this fails, a server that asks for a key cannot be used under its name in the house.
+    #[test]
+    fn a_cookie_belongs_to_a_name() {
+        let mut headers = HeaderMap::new();
+        headers.append(HOST, HeaderValue::from_static("server:8000"));
+        headers.append(
+            HeaderName::from_static(SITE),
+            HeaderValue::from_static("same-origin"),
+        );
+        assert!(!comes_from_elsewhere(&headers, PAGE, None));
+        assert!(comes_from_elsewhere(
+            &headers,
+            PAGE,
+            Some("http://files.example")
+        ));
     }
 
     // If this fails, nodes and command lines are refused, or forms of others reach the JSON API.
