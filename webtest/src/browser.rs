@@ -317,3 +317,55 @@ async fn call(client: &reqwest::Client, url: &str, body: &Value) -> Result<Value
         message: value["message"].as_str().unwrap_or_default().to_owned(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOOK: Look = Look {
+        width: 400,
+        height: 300,
+        theme: Theme::Dark,
+    };
+
+    /// Whether any process was started with this in its arguments.
+    fn runs(argument: &str) -> bool {
+        let processes = std::fs::read_dir("/proc").expect("a /proc");
+        let arguments = |entry: std::fs::DirEntry| std::fs::read(entry.path().join("cmdline"));
+        processes
+            .flatten()
+            .filter_map(|entry| arguments(entry).ok())
+            .any(|bytes| String::from_utf8_lossy(&bytes).contains(argument))
+    }
+
+    // If this fails, no test of a page means anything, or each leaves a browser running.
+    #[tokio::test]
+    async fn a_browser_shows_pages_and_is_gone_when_dropped() {
+        let browser = Browser::start(LOOK).await.expect("starts");
+        let page = "data:text/html,<title>t</title><input><script>onclick=()=>nowhere()</script>";
+        browser.open(page).await.expect("opens");
+        browser.write("input", "typed").await.expect("types");
+        let value = browser.until("document.querySelector('input').value").await;
+        assert_eq!(value.ok(), Some("typed".into()));
+        browser.click("input").await.expect("clicks");
+        let complaints = browser.complaints().await.expect("are read");
+        assert!(
+            complaints.iter().any(|one| one.contains("nowhere")),
+            "{complaints:?}"
+        );
+        let dark = browser
+            .eval("matchMedia('(prefers-color-scheme: dark)').matches")
+            .await;
+        assert_eq!(dark.ok(), Some(true.into()));
+        let picture = browser.picture().await.expect("is taken");
+        assert!(picture.starts_with(b"\x89PNG"));
+        let folder = browser.driver.folder.path().display().to_string();
+        assert!(runs(&folder));
+        drop(browser);
+        let deadline = Instant::now() + PATIENCE;
+        while runs(&folder) {
+            assert!(Instant::now() < deadline, "the browser is still there");
+        }
+        assert!(!Path::new(&folder).exists());
+    }
+}

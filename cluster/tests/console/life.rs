@@ -21,10 +21,21 @@ async fn a_file_lives_through_the_console() {
         .await;
     stage.says("#transfers", "stored on node").await;
 
+    // Dropped, as from another window.
+    let drop = "(() => { const data = new DataTransfer();
+        data.items.add(new File(['dropped'], 'dropped.txt'));
+        const event = new DragEvent('drop', { dataTransfer: data, cancelable: true });
+        document.querySelector('#drop').dispatchEvent(event);
+        return true; })()";
+    stage.browser.eval(drop).await.expect("is dropped");
+    stage
+        .until("document.querySelectorAll('.transfer.done').length === 3")
+        .await;
+
     // Found by the beginning of its name, with the keyboard alone.
     stage.open("/console/contents").await;
     stage
-        .until("document.querySelectorAll('tbody tr').length === 2")
+        .until("document.querySelectorAll('tbody tr').length === 3")
         .await;
     let search = format!("pixel{ENTER}");
     stage
@@ -61,7 +72,7 @@ async fn a_file_lives_through_the_console() {
     stage.open("/console/contents").await;
     stage.says("tbody", "notes.txt").await;
     stage
-        .until("document.querySelectorAll('tbody tr').length === 1")
+        .until("document.querySelectorAll('tbody tr').length === 2")
         .await;
     stage.end().await;
 }

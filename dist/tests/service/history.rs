@@ -209,6 +209,8 @@ async fn samples_wait_for_a_database_that_is_away() {
     .await;
     proxy.restore().await;
     let restored = Instant::now();
+    dist.until(async || dist.ask("GET", "/health/ready").await.0 == 200)
+        .await;
     points(&dist, &[&node], before + 2).await;
     // Sooner than new samples could have made as many.
     assert!(
