@@ -21,7 +21,9 @@ use crate::catalog::{self, Catalog, Database, Identity, OpenError, Order, QueryE
 use crate::config::Config;
 use crate::controller::{Controller, Policy};
 use crate::coordinator::{Coordinator, CoordinatorError, ZooKeeperError, open_zookeeper};
+use crate::history::Recorder;
 use crate::http;
+use crate::http::console::Live;
 use crate::lister::Lister;
 use crate::members::{Herald, Members, Poller};
 use crate::metrics::Metrics;
@@ -83,6 +85,7 @@ pub(crate) struct Shared {
     pub(crate) poller: Poller,
     pub(crate) peer: Arc<Peer>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) live: Live,
     /// Whether the catalog answered, and was that of this cluster, when it was last asked.
     catalog_up: AtomicBool,
     /// Whether the coordinator answered when it was last asked.
@@ -195,8 +198,11 @@ async fn tick(shared: Arc<Shared>, begun: BTreeMap<ShardNo, Position>) {
         Arc::clone(&shared.peer),
         cluster,
     );
+    let recorder = Recorder::new(Arc::clone(&shared.members), Arc::clone(&shared.catalog));
     tokio::join!(
         herald.run(),
+        http::console::sample(&shared),
+        recorder.run(|| shared.controller.in_office()),
         exchange(&shared, exchanged),
         decide(&shared, heard, &begun)
     );
@@ -256,6 +262,7 @@ impl Running {
     /// Ends it: requests under way are answered within two seconds, the office is given back.
     pub async fn stop(self) {
         self.ticking.abort();
+        self.shared.live.close();
         self.server.stop(true).await;
         match self.serving.await {
             Ok(Ok(())) => {}
@@ -309,6 +316,7 @@ impl Shared {
             members,
             peer,
             metrics,
+            live: Live::default(),
             catalog_up: AtomicBool::new(true),
             coordinator_up: AtomicBool::new(true),
             exchanges_since: Mutex::default(),

@@ -6,8 +6,10 @@
 mod app;
 pub mod catalog;
 mod config;
+mod console;
 pub mod controller;
 pub mod coordinator;
+mod history;
 mod http;
 mod lister;
 mod members;

@@ -2,8 +2,8 @@
 
 use super::{ListError, Lister, WAITING_MAX};
 use crate::catalog::{
-    AdoptError, Board, Catalog, Identity, Listed, Order, PageQuery, QueryError, ShardTotals,
-    Sighting,
+    AdoptError, Board, Catalog, HistoryQuery, Identity, Listed, Order, PageQuery, QueryError,
+    Sample, ShardTotals, Sighting,
 };
 use crate::metrics::Metrics;
 use futures_util::FutureExt;
@@ -11,6 +11,7 @@ use futures_util::future::{BoxFuture, join_all};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
+use wire::history::HistoryPoint;
 use wire::listing::{ListedOperation, ListingOutcome, ListingPart, ListingStep};
 use wire::{ContentId, Epoch, Lsn, Position, ShardNo};
 
@@ -97,6 +98,21 @@ impl Catalog for Slow {
     }
 
     fn order<'a>(&'a self, _: Order<'a>) -> BoxFuture<'a, Result<(), QueryError>> {
+        away()
+    }
+
+    fn record<'a>(&'a self, _: &'a Sample) -> BoxFuture<'a, Result<(), QueryError>> {
+        away()
+    }
+
+    fn forget(&self, _: u64) -> BoxFuture<'_, Result<(), QueryError>> {
+        away()
+    }
+
+    fn history<'a>(
+        &'a self,
+        _: &'a HistoryQuery,
+    ) -> BoxFuture<'a, Result<Vec<HistoryPoint>, QueryError>> {
         away()
     }
 

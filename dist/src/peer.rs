@@ -10,9 +10,10 @@ use service::access::Access;
 use wire::content::ContentRow;
 use wire::error::ErrorBody;
 use wire::membership::NodesAnswer;
+use wire::operation::Operation;
 use wire::shard::ShardNews;
 use wire::stats::NodeStats;
-use wire::{ContentId, routes};
+use wire::{ContentId, Lsn, ShardNo, routes};
 
 /// A node that needs longer for its statistics is not used.
 const STATS_TIME_MAX: Duration = Duration::from_secs(2);
@@ -54,6 +55,15 @@ pub(crate) struct Change {
     pub(crate) if_match: Option<String>,
     pub(crate) request_id: String,
     pub(crate) body: Option<Bytes>,
+}
+
+/// A request that is handed on with its body, or for the sake of its answer's.
+pub(crate) struct Passed {
+    pub(crate) method: Method,
+    pub(crate) url: String,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) request_id: String,
+    pub(crate) body: Option<reqwest::Body>,
 }
 
 /// A client for calls to nodes.
@@ -163,6 +173,52 @@ impl Peer {
         Ok(Answer { status, etag, body })
     }
 
+    /// Sends a request whose body or whose answer's body is as long as it is: only its head has a
+    /// deadline, the connection's.
+    pub(crate) async fn pass(&self, passed: Passed) -> Result<reqwest::Response, CallError> {
+        let Passed {
+            method,
+            url,
+            headers,
+            request_id,
+            body,
+        } = passed;
+        let mut request = self.keyed(method, &url, &request_id);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        request.send().await.map_err(|error| name(&url, &error))
+    }
+
+    /// What was committed in a shard after a position, from a node that holds it: so many
+    /// operations at most.
+    pub(crate) async fn log(
+        &self,
+        base: &str,
+        (shard, after): (ShardNo, Lsn),
+        limit: usize,
+    ) -> Result<Vec<Operation>, CallError> {
+        let url = format!(
+            "{base}{}?shard={shard}&after={after}&limit={limit}",
+            routes::LOG
+        );
+        let (status, body) = self.get(&url, STATS_TIME_MAX, "log").await?;
+        if status != StatusCode::OK {
+            return Err(CallError::Unreadable {
+                url,
+                detail: status.to_string(),
+            });
+        }
+        let lines = body.split(|byte| *byte == b'\n');
+        lines
+            .filter(|line| !line.is_empty())
+            .map(|line| parse(&url, line))
+            .collect()
+    }
+
     async fn get(
         &self,
         url: &str,
@@ -182,10 +238,13 @@ impl Peer {
         time_max: Duration,
         request_id: &str,
     ) -> reqwest::RequestBuilder {
+        self.keyed(method, url, request_id).timeout(time_max)
+    }
+
+    fn keyed(&self, method: Method, url: &str, request_id: &str) -> reqwest::RequestBuilder {
         let mut request = self
             .client
             .request(method, url)
-            .timeout(time_max)
             .header(routes::REQUEST_ID_HEADER, request_id);
         if let Some(key) = &self.cluster_key {
             request = request.header(routes::CLUSTER_KEY_HEADER, key);

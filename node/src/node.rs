@@ -104,6 +104,7 @@ impl Node {
             space: Space::default(),
             unlisted: 0,
             damaged: 0,
+            traffic: self.metrics.traffic(),
             uptime_s: self.started.elapsed().as_secs(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };

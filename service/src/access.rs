@@ -103,6 +103,16 @@ impl<'a> Presented<'a> {
     }
 }
 
+impl<'a> Presented<'a> {
+    /// The same with an access key that came another way, if none came in a header.
+    pub fn or_key(self, key: Option<&'a [u8]>) -> Self {
+        Presented {
+            access_key: self.access_key.or(key),
+            ..self
+        }
+    }
+}
+
 impl Gate {
     /// Checks the keys against the address that is listened on.
     ///
@@ -287,6 +297,15 @@ mod tests {
         for other in ["Basic k", "Bearer", "Bearerk", "k", "", "é"] {
             assert_eq!(key(other), None, "{other}");
         }
+    }
+
+    // If this fails, nobody stays signed in, or a cookie outweighs the key that a program sends.
+    #[test]
+    fn a_key_may_come_another_way() {
+        let key = |header: Option<&'static [u8]>| Presented::of(None, header).or_key(Some(b"c"));
+        assert_eq!(key(None).access_key, Some(&b"c"[..]));
+        assert_eq!(key(Some(b"Bearer k")).access_key, Some(&b"k"[..]));
+        assert_eq!(key(None).cluster_key, None);
     }
 
     // If this fails, keys can be read in a log.

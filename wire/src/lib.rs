@@ -17,8 +17,8 @@ pub mod routes;
 pub mod timestamp;
 
 pub use body::{
-    content, integrity, listing, membership, operation, placement, recovery, replication, shard,
-    stats,
+    content, history, integrity, listing, membership, operation, placement, recovery, replication,
+    shard, stats,
 };
 pub use checksum::Checksum;
 pub use copies::Copies;

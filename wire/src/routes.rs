@@ -56,6 +56,8 @@ pub const RECOVERY: &str = "/recovery";
 pub const RECOVER: &str = "/shards/{shard}/recover";
 /// Both: statistics.
 pub const STATS: &str = "/stats";
+/// A distributor's: what statistics were.
+pub const STATS_HISTORY: &str = "/stats/history";
 /// Both: metrics for Prometheus.
 pub const METRICS: &str = "/metrics";
 /// Both: is the process alive?

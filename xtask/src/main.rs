@@ -4,6 +4,7 @@
 //! services themselves lives in the crate `trials`, which it builds and runs.
 
 mod check;
+mod pictures;
 mod tidy;
 mod trials;
 mod workspace;
@@ -31,6 +32,8 @@ enum Task {
     Tidy,
     /// Do everything to the services that may happen, and check that nothing acknowledged is lost
     Torture(trials::Forwarded),
+    /// Take the pictures of the web console in docs/pictures, with Chromium
+    ConsolePictures,
     /// Measure a cluster beside nginx; with a subcommand, one thing: `--help` lists them
     Bench(trials::Forwarded),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Task::Test => check::run(),
         Task::Tidy => tidy::run(&workspace::root()),
         Task::Torture(rest) => trials::run("torture", &rest),
+        Task::ConsolePictures => pictures::take(),
         Task::Bench(rest) => trials::run("bench", &rest),
     };
     match outcome {
@@ -66,6 +70,10 @@ mod tests {
         };
         assert!(matches!(read(&["test"]), Ok(Task::Test)));
         assert!(matches!(read(&["tidy"]), Ok(Task::Tidy)));
+        assert!(matches!(
+            read(&["console-pictures"]),
+            Ok(Task::ConsolePictures)
+        ));
         let Ok(Task::Torture(rest)) = read(&["torture", "--minutes", "100", "--postgres"]) else {
             panic!("`torture` takes the arguments of the trial");
         };

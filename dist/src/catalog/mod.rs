@@ -4,6 +4,7 @@
 //! know HTTP, placement, or who leads a shard.
 
 mod error;
+mod history;
 mod listing;
 mod open;
 mod postgres;
@@ -17,11 +18,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 use wire::content::{ContentRow, Status};
+use wire::history::HistoryPoint;
 use wire::listing::{ListingOutcome, ListingPart};
 use wire::membership::{Heartbeat, ServiceRole};
 use wire::{ContentId, NodeName, Position, ShardNo};
 
 pub use error::{AdoptError, OpenError, QueryError};
+pub use history::{HistoryQuery, LEVELS, Level, Sample};
 pub use open::{Database, open};
 pub(crate) use postgres::{Line, in_time};
 pub(crate) use sqlite::{Writer as SqliteWriter, name as name_sqlite_error};
@@ -38,14 +41,44 @@ pub struct Listed {
 /// Which contents a page shows.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct PageQuery {
-    /// Only ids above this one.
+    /// Only what comes after this id.
     pub after: Option<ContentId>,
+    /// In an order by name: the name that the content `after` had.
+    pub after_name: Option<String>,
+    /// In which order.
+    pub order: PageOrder,
     /// At most so many.
     pub limit: usize,
     /// Only these names.
     pub filename: Option<NameFilter>,
     /// Only this collection.
     pub collection: Option<String>,
+}
+
+/// In which order pages show contents. Each is that of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum PageOrder {
+    /// By id, which is by time.
+    #[default]
+    Oldest,
+    /// By id, backwards.
+    Newest,
+    /// By file name, and by id where names are equal.
+    Name,
+    /// By file name, backwards.
+    NameBackwards,
+}
+
+impl PageOrder {
+    /// Whether it goes by file names.
+    pub fn is_by_name(self) -> bool {
+        matches!(self, PageOrder::Name | PageOrder::NameBackwards)
+    }
+
+    /// Whether it goes backwards.
+    pub(crate) fn is_backwards(self) -> bool {
+        matches!(self, PageOrder::Newest | PageOrder::NameBackwards)
+    }
 }
 
 /// Which file names a page shows.
@@ -167,7 +200,7 @@ pub trait Catalog: Send + Sync {
     /// One content's row, if it is listed.
     fn content(&self, id: ContentId) -> BoxFuture<'_, Result<Option<Listed>, QueryError>>;
 
-    /// A page of contents in ascending order of ids.
+    /// A page of contents, in the order that is asked for.
     fn page<'a>(&'a self, query: &'a PageQuery) -> BoxFuture<'a, Result<Vec<Listed>, QueryError>>;
 
     /// Every followed shard's position and totals, in ascending order.
@@ -180,6 +213,19 @@ pub trait Catalog: Send + Sync {
 
     /// Writes down what an operator decided. Repeating it is harmless.
     fn order<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<(), QueryError>>;
+
+    /// Adds a sample to the history. After a [`QueryError::Unavailable`] it may be there; added twice,
+    /// it counts twice in the averages of its steps, which nothing depends on.
+    fn record<'a>(&'a self, sample: &'a Sample) -> BoxFuture<'a, Result<(), QueryError>>;
+
+    /// Forgets steps of the history that are older than [`LEVELS`] tell, a bounded number of them.
+    fn forget(&self, now_s: u64) -> BoxFuture<'_, Result<(), QueryError>>;
+
+    /// Averages over steps, in ascending order; steps without a sample are left out.
+    fn history<'a>(
+        &'a self,
+        query: &'a HistoryQuery,
+    ) -> BoxFuture<'a, Result<Vec<HistoryPoint>, QueryError>>;
 
     /// Closes the connections; calls fail from then on.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -1,5 +1,9 @@
 //! The range of texts that begin with a prefix, in the order of their bytes.
 
+use wire::limits::FILE_NAME_BYTES_MAX;
+
+use super::{NameFilter, PageQuery};
+
 /// The least text that is greater than every text that begins with `prefix`; none when there is
 /// no such text.
 ///
@@ -14,6 +18,40 @@ pub(super) fn upper_bound(prefix: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// The range of names that a page in an order by name reads: from the first one on, and before the
+/// second.
+pub(super) struct NameRange {
+    pub(super) from: String,
+    pub(super) below: String,
+}
+
+impl NameRange {
+    /// The names of the rest of a page's order; none if that is not by name, or one name alone.
+    pub(super) fn of_page(query: &PageQuery) -> Option<Self> {
+        let prefix = match &query.filename {
+            _ if !query.order.is_by_name() => return None,
+            Some(NameFilter::Exactly(_)) => return None,
+            Some(NameFilter::Prefix(prefix)) => prefix,
+            None => "",
+        };
+        let all = NameRange::of(prefix);
+        Some(match query.after_name.clone() {
+            None => all,
+            Some(below) if query.order.is_backwards() => NameRange { below, ..all },
+            Some(from) => NameRange { from, ..all },
+        })
+    }
+
+    /// All names that begin so. A text without end is longer than any name.
+    pub(super) fn of(prefix: &str) -> Self {
+        let endless = || char::MAX.to_string().repeat(FILE_NAME_BYTES_MAX / 4 + 1);
+        NameRange {
+            from: prefix.to_owned(),
+            below: upper_bound(prefix).unwrap_or_else(endless),
+        }
+    }
 }
 
 /// The next character, past the surrogates, which are not characters.

@@ -19,17 +19,44 @@ use super::content_item::{id, item as show, items as show_all};
 use super::envelope::RequestId;
 use super::error::ApiError;
 use crate::app::Shared;
-use crate::catalog::{NameFilter, PageQuery};
+use crate::catalog::{NameFilter, PageOrder, PageQuery};
 
 /// Room for one item of a page: most are about 600 bytes.
 const ITEM_BYTES: usize = 700;
 
-#[derive(Deserialize)]
+/// What a page shall show, as it is asked for.
+#[derive(Default, Deserialize)]
 pub(super) struct PageParameters {
-    after: Option<String>,
-    limit: Option<usize>,
-    filename: Option<String>,
-    collection: Option<String>,
+    pub(super) after: Option<String>,
+    pub(super) limit: Option<usize>,
+    pub(super) filename: Option<String>,
+    pub(super) collection: Option<String>,
+    pub(super) sort: Option<Sort>,
+}
+
+/// In which order: a minus turns it round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) enum Sort {
+    #[default]
+    #[serde(rename = "id")]
+    Oldest,
+    #[serde(rename = "-id")]
+    Newest,
+    #[serde(rename = "name")]
+    Name,
+    #[serde(rename = "-name")]
+    NameBackwards,
+}
+
+impl From<Sort> for PageOrder {
+    fn from(sort: Sort) -> Self {
+        match sort {
+            Sort::Oldest => PageOrder::Oldest,
+            Sort::Newest => PageOrder::Newest,
+            Sort::Name => PageOrder::Name,
+            Sort::NameBackwards => PageOrder::NameBackwards,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -42,7 +69,18 @@ pub(super) async fn page(
     shared: Data<Shared>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let query = page_query(parameters(&request)?)?;
+    let page = read_page(&shared, page_query(parameters(&request)?)?).await?;
+    let mut body = Vec::with_capacity(64 + page.items.len() * ITEM_BYTES);
+    serde_json::to_writer(&mut body, &page)
+        .map_err(|error| ApiError::malformed(error.to_string()))?;
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .body(body))
+}
+
+/// The contents of a page, and where the next one begins.
+pub(super) async fn read_page(shared: &Shared, query: PageQuery) -> Result<ContentPage, ApiError> {
     if !shared.catalog_up() {
         return Err(ApiError::catalog_away());
     }
@@ -57,16 +95,17 @@ pub(super) async fn page(
     let next = rows
         .last()
         .filter(|_| more)
-        .map(|listed| listed.row.id.to_string());
+        .map(|listed| place_in(query.order, &listed.row));
     let items = show_all(&shared.members, rows);
-    let mut body = Vec::with_capacity(64 + items.len() * ITEM_BYTES);
-    let page = ContentPage { items, next };
-    serde_json::to_writer(&mut body, &page)
-        .map_err(|error| ApiError::malformed(error.to_string()))?;
-    Ok(HttpResponse::Ok()
-        .content_type("application/json")
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .body(body))
+    Ok(ContentPage { items, next })
+}
+
+/// Where in an order a content stands: its id, and in an order by name a slash and its name.
+fn place_in(order: PageOrder, row: &ContentRow) -> String {
+    match order.is_by_name() {
+        true => format!("{}/{}", row.id, row.filename),
+        false => row.id.to_string(),
+    }
 }
 
 /// One content: from the catalog, or from its shard's leader.
@@ -108,12 +147,14 @@ pub(super) fn parameters<T: serde::de::DeserializeOwned>(
         .map_err(|error| ApiError::malformed(format!("the query cannot be read: {error}")))
 }
 
-fn page_query(parameters: PageParameters) -> Result<PageQuery, ApiError> {
+/// Reads what a page shall show.
+pub(super) fn page_query(parameters: PageParameters) -> Result<PageQuery, ApiError> {
     let PageParameters {
         after,
         limit,
         filename,
         collection,
+        sort,
     } = parameters;
     let limit = limit.unwrap_or(PAGE_ROWS_DEFAULT);
     if !(1..=PAGE_ROWS_MAX).contains(&limit) {
@@ -136,16 +177,33 @@ fn page_query(parameters: PageParameters) -> Result<PageQuery, ApiError> {
     if filename.as_ref().is_some_and(hostile) {
         return Err(ApiError::malformed("filename contains the character NUL"));
     }
-    let after = after.as_deref().map(id).transpose()?;
+    let order = PageOrder::from(sort.unwrap_or_default());
+    let (after, after_name) = match after.as_deref().map(|after| after.split_once('/')) {
+        Some(Some((after, name))) if order.is_by_name() => {
+            (Some(id(after)?), Some(name.to_owned()))
+        }
+        Some(None) if order.is_by_name() => {
+            return Err(ApiError::malformed(
+                "`after` is not what `next` was in this order",
+            ));
+        }
+        _ => (after.as_deref().map(id).transpose()?, None),
+    };
+    if after_name.as_ref().is_some_and(|name| name.contains('\0')) {
+        return Err(ApiError::malformed("after contains the character NUL"));
+    }
     Ok(PageQuery {
         after,
+        after_name,
+        order,
         limit,
         filename,
         collection,
     })
 }
 
-async fn find(
+/// One content: from the catalog, or from its shard's leader.
+pub(super) async fn find(
     shared: &Shared,
     id: ContentId,
     min_version: u64,

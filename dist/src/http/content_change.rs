@@ -35,7 +35,9 @@ pub(super) async fn describe(
     let _: Describe = serde_json::from_slice(&body).map_err(|error| {
         ApiError::malformed(format!("the body is not the expected JSON: {error}"))
     })?;
-    forward(&shared, &request, id, Some(body)).await
+    forward(&shared, &request, id, Some(body))
+        .await
+        .map(pass_on)
 }
 
 /// Deletes a content.
@@ -46,7 +48,9 @@ pub(super) async fn delete(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     body::drain(payload).await;
-    forward(&shared, &request, id(&path)?, None).await
+    forward(&shared, &request, id(&path)?, None)
+        .await
+        .map(pass_on)
 }
 
 /// Sends the change to the leader, and passes its answer on.
@@ -54,13 +58,13 @@ pub(super) async fn delete(
 /// The leader that is known here may have been deposed a moment ago; it answers 421, and the
 /// register tells who leads now. An answer that was lost is passed on as such: the change may have
 /// been made.
-async fn forward(
+pub(super) async fn forward(
     shared: &Shared,
     request: &HttpRequest,
     id: ContentId,
     body: Option<Bytes>,
-) -> Result<HttpResponse, ApiError> {
-    let answer = at_leader(shared, id.shard(), async |base| {
+) -> Result<Answer, ApiError> {
+    at_leader(shared, id.shard(), async |base| {
         match send(shared, request, &base, id, body.clone()).await {
             Ok(answer) if answer.status == reqwest::StatusCode::MISDIRECTED_REQUEST => {
                 match shared.coordinator.records().await {
@@ -79,8 +83,8 @@ async fn forward(
                 Attempt::failed(error.into(), nothing_sent)
             }
         }
-    });
-    Ok(pass_on(answer.await?))
+    })
+    .await
 }
 
 /// Why a change brought no answer.

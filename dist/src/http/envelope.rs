@@ -1,5 +1,7 @@
 //! What surrounds every request: its id, its access, its metrics, and the JSON of its error.
 
+mod forgery;
+
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -9,15 +11,17 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Data};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse};
-use service::access::Presented;
+use service::access::{Gate, Need, Presented};
 use uuid::Uuid;
 use wire::routes::{CLUSTER_KEY_HEADER, REQUEST_ID_HEADER};
 
 use super::body;
+use super::console;
 use super::error::{ApiError, foreign};
 use super::policy::{need, origin};
 use crate::app::Shared;
 use crate::metrics::{Metrics, RequestLabels, RouteLabels};
+use forgery::is_forged;
 
 /// A longer request id is replaced by one of ours.
 const REQUEST_ID_BYTES_MAX: usize = 64;
@@ -50,27 +54,41 @@ pub(crate) async fn envelope(
     let mut served = if request.method() == Method::OPTIONS && cross_origin.is_some() {
         let preflight = HttpResponse::NoContent().finish();
         request.into_response(preflight)
-    } else if shared
-        .gate
-        .allows(need(request.method(), request.path()), presented(&request))
-    {
+    } else if cross_origin.is_none() && is_forged(&request, open_url(&shared)) {
+        refused(request, ApiError::forged().answer(&id)).await?
+    } else if admits(&shared.gate, request.request()) {
         answered(next.call(request).await?, &id)
     } else {
-        refused(request, &id).await?
+        let answer = console::sign_in_instead(request.request())
+            .unwrap_or_else(|| ApiError::unauthorized().answer(&id));
+        refused(request, answer).await?
     };
     finish(served.headers_mut(), &id, cross_origin.as_ref());
     measure(&shared.metrics, served.request(), served.status(), started);
     Ok(served)
 }
 
-/// Turns a caller without the right key away.
-async fn refused(request: ServiceRequest, id: &str) -> Result<ServiceResponse<BoxBody>, Error> {
+/// Where this service is, if everybody may change what it keeps.
+fn open_url(shared: &Shared) -> Option<&str> {
+    let is_open = shared.gate.allows(Need::Write, Presented::default());
+    is_open.then_some(shared.public_url.as_str())
+}
+
+/// Whether a request has the key that its route needs.
+fn admits(gate: &Gate, request: &HttpRequest) -> bool {
+    let cookie = console::key_of(request);
+    let presented = presented(request.headers()).or_key(cookie.as_deref());
+    gate.allows(need(request.method(), request.path()), presented)
+}
+
+/// Turns a caller away, before his request is looked at.
+async fn refused(
+    request: ServiceRequest,
+    answer: HttpResponse,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let (request, mut payload) = request.into_parts();
     body::drain(web::Payload::from_request(&request, &mut payload).await?).await;
-    Ok(ServiceResponse::new(
-        request,
-        ApiError::unauthorized().answer(id),
-    ))
+    Ok(ServiceResponse::new(request, answer))
 }
 
 /// The response as it is, or the JSON of the error that it carries.
@@ -106,8 +124,8 @@ fn request_id(headers: &HeaderMap) -> String {
     }
 }
 
-fn presented(request: &ServiceRequest) -> Presented<'_> {
-    let header = |name| request.headers().get(name).map(HeaderValue::as_bytes);
+pub(super) fn presented(headers: &HeaderMap) -> Presented<'_> {
+    let header = |name| headers.get(name).map(HeaderValue::as_bytes);
     Presented::of(
         header(CLUSTER_KEY_HEADER),
         header(header::AUTHORIZATION.as_str()),

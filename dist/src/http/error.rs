@@ -96,12 +96,30 @@ impl ApiError {
         }
     }
 
-    /// The answer. A fault's detail is logged here, once.
-    pub(super) fn answer(&self, request_id: &str) -> HttpResponse {
+    /// A change that no page of ours asked for.
+    pub(super) fn forged() -> Self {
+        Self::new(
+            Code::Unauthorized,
+            "this change was asked for by a page of another site, or under a name of this service \
+             that PUBLIC_URL does not tell",
+        )
+    }
+
+    pub(super) fn code(&self) -> Code {
+        self.code
+    }
+
+    /// A fault's detail is logged here, once.
+    pub(super) fn log(&self, request_id: &str) {
         if let Some(detail) = &self.detail {
             let (code, message) = (self.code, &self.message);
             tracing::warn!(request_id, ?code, message, detail, "request failed");
         }
+    }
+
+    /// The answer, as JSON.
+    pub(super) fn answer(&self, request_id: &str) -> HttpResponse {
+        self.log(request_id);
         let mut response = HttpResponse::build(status(self.code));
         if let Some(allow) = self.allow {
             response.insert_header((header::ALLOW, allow));

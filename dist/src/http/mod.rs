@@ -3,6 +3,7 @@
 //! Nothing outside this folder and `app` knows actix.
 
 mod body;
+pub(crate) mod console;
 mod content;
 mod content_change;
 mod content_item;
@@ -15,11 +16,13 @@ mod shards;
 mod store;
 
 use actix_web::guard::{Any, Get, Head};
-use actix_web::{Resource, Route, web};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
 use wire::routes;
 
 pub(crate) use envelope::envelope;
 use error::ApiError;
+
+use crate::app::Shared;
 
 /// Registers every route.
 pub(crate) fn routes(app: &mut web::ServiceConfig) {
@@ -57,9 +60,11 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         .service(only("POST", routes::RECOVER).route(web::post().to(shards::recovery::recover)))
         .service(only("GET", routes::RECOVERY).route(reading().to(shards::recovery::waiting)))
         .service(only("GET", routes::STATS).route(reading().to(nodes::stats)))
+        .service(only("GET", routes::STATS_HISTORY).route(reading().to(nodes::history::history)))
         .service(only("GET", routes::METRICS).route(reading().to(health::metrics)))
         .service(only("GET", routes::HEALTH_LIVE).route(reading().to(health::live)))
         .service(only("GET", routes::HEALTH_READY).route(reading().to(health::ready)))
+        .configure(console::routes)
         .default_service(web::to(no_route));
 }
 
@@ -76,7 +81,14 @@ fn only(methods: &'static str, path: &str) -> Resource {
     }))
 }
 
-async fn no_route(payload: web::Payload) -> Result<(), ApiError> {
+async fn no_route(
+    shared: web::Data<Shared>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
     body::drain(payload).await;
-    Err(ApiError::no_route())
+    match policy::is_console(request.path()) {
+        true => Ok(console::no_page(&shared, &request)),
+        false => Err(ApiError::no_route()),
+    }
 }

@@ -1,5 +1,6 @@
 //! `GET /nodes`, `GET /stats`, `POST /nodes/{name}/heartbeat`.
 
+pub(super) mod history;
 pub(super) mod orders;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +26,8 @@ pub(super) async fn nodes(shared: Data<Shared>) -> HttpResponse {
     HttpResponse::Ok().json(answer(&shared))
 }
 
-fn answer(shared: &Shared) -> NodesAnswer {
+/// What `GET /nodes` answers.
+pub(super) fn answer(shared: &Shared) -> NodesAnswer {
     let now = Instant::now();
     let (records, seen) = (shared.members.records(), shared.members.seen(now));
     let view = View {
@@ -87,6 +89,11 @@ fn left(replicas: &[NodeShard]) -> Draining {
 
 /// Every node's statistics, and their sums.
 pub(super) async fn stats(shared: Data<Shared>) -> HttpResponse {
+    HttpResponse::Ok().json(statistics(&shared))
+}
+
+/// What `GET /stats` answers.
+pub(super) fn statistics(shared: &Shared) -> ClusterStats {
     let now = Instant::now();
     let views = shared.members.nodes(now);
     let total = total(views.iter().filter_map(|view| view.stats.as_ref()));
@@ -99,11 +106,11 @@ pub(super) async fn stats(shared: Data<Shared>) -> HttpResponse {
         records: &records,
         nodes: &seen,
     };
-    HttpResponse::Ok().json(ClusterStats {
+    ClusterStats {
         nodes,
         total,
         contents_led: view.contents(),
-    })
+    }
 }
 
 /// Takes a node's sign of life.
@@ -199,6 +206,7 @@ fn total<'a>(all: impl Iterator<Item = &'a NodeStats>) -> NodeStats {
         sum.space.add(&stats.space);
         sum.unlisted += stats.unlisted;
         sum.damaged += stats.damaged;
+        sum.traffic.add(&stats.traffic);
         sum.uptime_s = sum.uptime_s.max(stats.uptime_s);
     }
     if nodes > 0 {

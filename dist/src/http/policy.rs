@@ -6,8 +6,10 @@ use service::access::Need;
 /// What a request to this path needs.
 pub(super) fn need(method: &Method, path: &str) -> Need {
     let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let first = path.trim_start_matches('/').split('/').next().unwrap_or("");
+    let mut segments = path.trim_start_matches('/').split('/');
+    let first = segments.next().unwrap_or("");
     match first {
+        "console" => need_of_page(changes, segments.next().unwrap_or(""), segments.next_back()),
         "health" => Need::Nothing,
         "shards" if path.trim_end_matches('/').ends_with("/recover") => Need::Write,
         "shards" => Need::Service,
@@ -19,6 +21,22 @@ pub(super) fn need(method: &Method, path: &str) -> Need {
         _ if changes => Need::Write,
         _ => Need::Read,
     }
+}
+
+/// What a page of the console needs: a form is only shown to who may send it.
+fn need_of_page(changes: bool, page: &str, last: Option<&str>) -> Need {
+    match (page, last) {
+        ("assets" | "sign-in" | "sign-out", _) => Need::Nothing,
+        ("upload", _) | (_, Some("delete")) => Need::Write,
+        _ if changes => Need::Write,
+        _ => Need::Read,
+    }
+}
+
+/// Whether a path is a page of the console, or belongs to one.
+pub(super) fn is_console(path: &str) -> bool {
+    let mut segments = path.trim_start_matches('/').split('/');
+    matches!(segments.next(), Some("" | "console"))
 }
 
 /// The origin of a URL: scheme, host and port, as a browser writes it.
@@ -90,6 +108,17 @@ mod tests {
             (Method::GET, "/metrics", Need::Read),
             (Method::GET, "/anything", Need::Read),
             (Method::DELETE, "/anything", Need::Write),
+            (Method::GET, "/", Need::Read),
+            (Method::GET, "/console/live", Need::Read),
+            (Method::GET, "/console/contents/x/bytes", Need::Read),
+            (Method::GET, "/console/contents/x/delete", Need::Write),
+            (Method::POST, "/console/contents/x/delete", Need::Write),
+            (Method::GET, "/console/upload", Need::Write),
+            (Method::PUT, "/console/store", Need::Write),
+            (Method::PUT, "/console/contents/x", Need::Write),
+            (Method::GET, "/console/assets/console.css", Need::Nothing),
+            (Method::POST, "/console/sign-in", Need::Nothing),
+            (Method::POST, "/console/sign-out", Need::Nothing),
         ];
         for (method, path, expected) in cases {
             assert_eq!(need(&method, path), expected, "{method} {path}");

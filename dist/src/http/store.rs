@@ -51,7 +51,7 @@ pub(super) async fn place(
     let wanted = Wanted {
         size: size.unwrap_or(0),
         explain: explain.unwrap_or(false),
-        age_max: shared.poll * STATS_AGE_POLLS + Duration::from_secs(2),
+        age_max: age_max(&shared),
     };
     let (places, mut loads) = shared.members.places(Instant::now());
     let items = (0..count.unwrap_or(1))
@@ -63,6 +63,21 @@ pub(super) async fn place(
         (None, mut items) => Ok(response.json(items.pop())),
         (Some(_), items) => Ok(response.json(Places { items })),
     }
+}
+
+/// A place for one upload of this size.
+pub(super) fn one_place(shared: &Shared, size: u64) -> Result<PlaceAnswer, ApiError> {
+    let wanted = Wanted {
+        size,
+        explain: false,
+        age_max: age_max(shared),
+    };
+    let (places, mut loads) = shared.members.places(Instant::now());
+    wanted.place(shared, &places, &mut loads)
+}
+
+fn age_max(shared: &Shared) -> Duration {
+    shared.poll * STATS_AGE_POLLS + Duration::from_secs(2)
 }
 
 struct Wanted {

@@ -409,12 +409,12 @@ async fn pages_filter_by_name_and_collection(fresh: Fresh) {
         .await
         .expect("listed");
     let found = async |filename: Option<NameFilter>, collection: Option<&str>, after, limit| {
-        let collection = collection.map(str::to_owned);
         let query = PageQuery {
             after,
             limit,
             filename,
-            collection,
+            collection: collection.map(str::to_owned),
+            ..PageQuery::default()
         };
         let page = catalog.page(&query).await.expect("a page");
         page.into_iter()

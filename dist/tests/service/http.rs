@@ -226,7 +226,6 @@ async fn changes_go_to_the_leader(fresh: Fresh) {
 async fn bad_requests_get_the_right_error(fresh: Fresh) {
     let dist = Service::start(config(&fresh.url)).await;
     let cases = [
-        ("GET", "/", 404, "no_route"),
         ("GET", "/nothing", 404, "no_route"),
         ("POST", "/store", 405, "method_not_allowed"),
         ("DELETE", "/content", 405, "method_not_allowed"),

@@ -2,10 +2,13 @@
 
 mod board;
 mod catalog;
+mod console;
 mod coordinator;
+mod history;
 mod http;
 mod membership;
 mod model;
+mod orders;
 mod program;
 mod support;
 mod troubles;

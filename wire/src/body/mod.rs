@@ -3,6 +3,7 @@
 //! This module owns what they look like; which route carries which is said at each of them.
 
 pub mod content;
+pub mod history;
 pub mod integrity;
 pub mod listing;
 pub mod membership;

@@ -41,10 +41,42 @@ pub struct NodeStats {
     pub unlisted: u64,
     /// Contents whose copy here is damaged.
     pub damaged: u64,
+    /// What clients did here.
+    #[serde(default)]
+    pub traffic: Traffic,
     /// How long the process has run, in seconds.
     pub uptime_s: u64,
     /// The version of the program.
     pub version: String,
+}
+
+/// What clients did at a node since its process started. These only grow: how fast tells the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Requests that stored or replaced something.
+    pub uploads: u64,
+    /// The sum of their times from head to answer, in microseconds.
+    pub upload_us: u64,
+    /// Bytes of bodies received.
+    pub bytes_in: u64,
+    /// Requests for contents that were answered with one, or with a part of it.
+    pub reads: u64,
+    /// The sum of their times from head to the answer's head, in microseconds.
+    pub read_us: u64,
+    /// Bytes of contents sent.
+    pub bytes_out: u64,
+}
+
+impl Traffic {
+    /// Adds another node's traffic to this one.
+    pub fn add(&mut self, other: &Traffic) {
+        self.uploads += other.uploads;
+        self.upload_us += other.upload_us;
+        self.bytes_in += other.bytes_in;
+        self.reads += other.reads;
+        self.read_us += other.read_us;
+        self.bytes_out += other.bytes_out;
+    }
 }
 
 /// Where the bytes of a node's storage are. All of the log is accounted for:

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wire::integrity::{ReplicaScrub, ScrubReport, Verified};
 use wire::operation::{Operation, OperationKind};
-use wire::stats::{ClusterStats, NodeStats, Space};
+use wire::stats::{ClusterStats, NodeStats, Space, Traffic};
 use wire::{Epoch, Lsn, ShardNo};
 
 use super::{checksum, golden, id, node, refused, time};
@@ -36,6 +36,14 @@ fn stats() -> NodeStats {
         },
         unlisted: 14,
         damaged: 15,
+        traffic: Traffic {
+            uploads: 31,
+            upload_us: 32,
+            bytes_in: 33,
+            reads: 34,
+            read_us: 35,
+            bytes_out: 36,
+        },
         uptime_s: 16,
         version: "0.1.0".to_owned(),
     }
@@ -45,7 +53,9 @@ const STATS: &str = r#"{"memory":1,"storage":2,"storagep":3.5,"max_storage":4,"c
     "memory_available":6,"memory_total":7,"disk_free":8,"uploads_in_flight":9,
     "bytes_promised":10,"shards_led":11,"shards_open":12,"contents":13,
     "space":{"log":21,"live":22,"dead":23,"holes":24,"overhead":25,"index":26,"compacted":27,"quarantine":28},
-    "unlisted":14,"damaged":15,"uptime_s":16,"version":"0.1.0"}"#;
+    "unlisted":14,"damaged":15,
+    "traffic":{"uploads":31,"upload_us":32,"bytes_in":33,"reads":34,"read_us":35,"bytes_out":36},
+    "uptime_s":16,"version":"0.1.0"}"#;
 
 // If this fails, placement takes a node's memory for its storage.
 #[test]

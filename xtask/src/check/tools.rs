@@ -1,5 +1,5 @@
-//! Programs that the tests use and that cargo does not bring: PostgreSQL, ZooKeeper and download
-//! tools.
+//! Programs that the tests use and that cargo does not bring: PostgreSQL, ZooKeeper, a browser and
+//! download tools.
 
 use std::env;
 use std::fs;
@@ -16,7 +16,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 6] = [
+const TOOLS: [Tool; 8] = [
     Tool {
         program: "postgres",
         package: "postgresql",
@@ -28,6 +28,14 @@ const TOOLS: [Tool; 6] = [
     Tool {
         program: "zookeeper.jar",
         package: "zookeeper",
+    },
+    Tool {
+        program: "chromium",
+        package: "chromium",
+    },
+    Tool {
+        program: "chromedriver",
+        package: "chromium-driver",
     },
     Tool {
         program: "curl",
@@ -85,7 +93,7 @@ pub(super) fn check_dependencies() -> anyhow::Result<bool> {
 }
 
 fn missing_tools() -> Vec<&'static Tool> {
-    static ALL: [Tool; 6] = TOOLS;
+    static ALL: [Tool; 8] = TOOLS;
     ALL.iter()
         .filter(|tool| find(tool.program).is_none())
         .collect()

@@ -1,6 +1,7 @@
 //! The catalog in PostgreSQL.
 
 mod board;
+mod history;
 mod identity;
 mod line;
 mod listing;
@@ -16,11 +17,14 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use uuid::Uuid;
 use wire::ContentId;
+use wire::history::HistoryPoint;
 use wire::listing::{ListingOutcome, ListingPart};
 
 use super::error::{AdoptError, OpenError, QueryError, one_line};
 use super::unlistable::apply_all;
-use super::{Board, Catalog, Identity, Listed, Order, PageQuery, ShardTotals, Sighting};
+use super::{
+    Board, Catalog, HistoryQuery, Identity, Listed, Order, PageQuery, Sample, ShardTotals, Sighting,
+};
 
 pub(crate) use line::{Line, in_time};
 
@@ -33,10 +37,12 @@ const READER_WAIT_MAX: Duration = Duration::from_secs(2);
 /// A connection that died while nobody used it fails faster than this.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// The catalog in PostgreSQL: one connection lists, one keeps the board, a pool reads.
+/// The catalog in PostgreSQL: one connection lists, one keeps the board, one the history, a pool
+/// reads.
 pub(super) struct PostgresCatalog {
     lister: Line,
     clerk: Line,
+    historian: Line,
     readers: PgPool,
 }
 
@@ -68,6 +74,7 @@ pub(super) async fn open(url: &str) -> Result<(PostgresCatalog, PgConnectOptions
     let catalog = PostgresCatalog {
         lister: Line::new(options.clone()),
         clerk: Line::new(options.clone()),
+        historian: Line::new(options.clone()),
         readers,
     };
     Ok((catalog, options))
@@ -143,6 +150,21 @@ impl Catalog for PostgresCatalog {
 
     fn order<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<(), QueryError>> {
         self.write_order(order).boxed()
+    }
+
+    fn record<'a>(&'a self, sample: &'a Sample) -> BoxFuture<'a, Result<(), QueryError>> {
+        self.write_sample(sample).boxed()
+    }
+
+    fn forget(&self, now_s: u64) -> BoxFuture<'_, Result<(), QueryError>> {
+        self.forget_before(now_s).boxed()
+    }
+
+    fn history<'a>(
+        &'a self,
+        query: &'a HistoryQuery,
+    ) -> BoxFuture<'a, Result<Vec<HistoryPoint>, QueryError>> {
+        self.read_history(query).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -11,26 +11,58 @@ use super::line::{in_time, name};
 use super::{Listed, PageQuery, PostgresCatalog, QueryError, ShardTotals};
 use crate::catalog::NameFilter;
 use crate::catalog::listing::{from_column, shard_from_column, status_from_text};
-use crate::catalog::prefix::upper_bound;
+use crate::catalog::prefix::{NameRange, upper_bound};
 
-const CONTENT: &str = "
-    select id, filename, size, content_type, checksum, version, collection, attributes,
-           round(extract(epoch from created_at) * 1000)::bigint,
-           round(extract(epoch from updated_at) * 1000)::bigint, status
-      from content where id = $1";
+/// Every query of contents reads these columns, in this order.
+macro_rules! select_content {
+    ($conditions:literal) => {
+        concat!(
+            "select id, filename, size, content_type, checksum, version, collection, attributes,
+                    round(extract(epoch from created_at) * 1000)::bigint,
+                    round(extract(epoch from updated_at) * 1000)::bigint, status
+               from content where ",
+            $conditions
+        )
+    };
+}
 
-const PAGE: &str = "
-    select id, filename, size, content_type, checksum, version, collection, attributes,
-           round(extract(epoch from created_at) * 1000)::bigint,
-           round(extract(epoch from updated_at) * 1000)::bigint, status
-      from content
-     where ($1::uuid is null or id > $1)
+const CONTENT: &str = select_content!("id = $1");
+
+const PAGE: &str = select_content!(
+    "($1::uuid is null or id > $1)
        and ($2::text is null or filename = $2)
        and ($3::text is null or filename >= $3)
        and ($4::text is null or filename < $4)
        and ($5::text is null or collection = $5)
      order by id
-     limit $6";
+     limit $6"
+);
+
+const PAGE_BACKWARDS: &str = select_content!(
+    "($1::uuid is null or id < $1)
+       and ($2::text is null or filename = $2)
+       and ($3::text is null or filename >= $3)
+       and ($4::text is null or filename < $4)
+       and ($5::text is null or collection = $5)
+     order by id desc
+     limit $6"
+);
+
+// A page begins at a name, and there after an id: none is less than the nil id, and none greater
+// than the first name that is not shown any more.
+const PAGE_BY_NAME: &str = select_content!(
+    "filename >= $2 and filename < $3 and (filename > $2 or id > $1)
+       and ($4::text is null or collection = $4)
+     order by filename, id
+     limit $5"
+);
+
+const PAGE_BY_NAME_BACKWARDS: &str = select_content!(
+    "filename >= $2 and filename <= $3 and (filename < $3 or id < $1)
+       and ($4::text is null or collection = $4)
+     order by filename desc, id desc
+     limit $5"
+);
 
 const TOTALS: &str = "select id, listed_epoch, listed_lsn, contents, bytes from shard order by id";
 
@@ -41,15 +73,23 @@ impl PostgresCatalog {
     }
 
     pub(super) async fn read_page(&self, query: &PageQuery) -> Result<Vec<Listed>, QueryError> {
+        if let Some((statement, range)) = by_name(query) {
+            return self.read_page_by_name(query, statement, range).await;
+        }
         let (exact, from, below) = match &query.filename {
             None => (None, None, None),
             Some(NameFilter::Exactly(name)) => (Some(name.as_str()), None, None),
             Some(NameFilter::Prefix(prefix)) => (None, Some(prefix.as_str()), upper_bound(prefix)),
         };
+        let page = if query.order.is_backwards() {
+            PAGE_BACKWARDS
+        } else {
+            PAGE
+        };
         // Not kept as a prepared statement: with the values at hand the planner drops the
         // conditions that are null, and chooses the index by those that are left.
         let statement = || {
-            sqlx::query(PAGE)
+            sqlx::query(page)
                 .bind(query.after.map(ContentId::uuid))
                 .bind(exact)
                 .bind(from)
@@ -65,6 +105,25 @@ impl PostgresCatalog {
             .collect()
     }
 
+    async fn read_page_by_name(
+        &self,
+        query: &PageQuery,
+        page: &'static str,
+        NameRange { from, below }: NameRange,
+    ) -> Result<Vec<Listed>, QueryError> {
+        let statement = || {
+            sqlx::query(page)
+                .bind(query.after.map_or(Uuid::nil(), ContentId::uuid))
+                .bind(&from)
+                .bind(&below)
+                .bind(query.collection.as_deref())
+                .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+                .persistent(false)
+        };
+        let rows = read(&self.readers, statement).await?;
+        rows.iter().map(listed).collect()
+    }
+
     pub(super) async fn read_totals(&self) -> Result<Vec<ShardTotals>, QueryError> {
         read(&self.readers, || sqlx::query(TOTALS))
             .await?
@@ -74,11 +133,25 @@ impl PostgresCatalog {
     }
 }
 
+/// The statement of an order by name, and the names that it reads. One name alone has no such order.
+fn by_name(query: &PageQuery) -> Option<(&'static str, NameRange)> {
+    let range = NameRange::of_page(query)?;
+    let statement = if query.order.is_backwards() {
+        PAGE_BY_NAME_BACKWARDS
+    } else {
+        PAGE_BY_NAME
+    };
+    Some((statement, range))
+}
+
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 /// Runs a query on a pooled connection. One that died while nobody used it is replaced; as many
 /// may have died as there are.
-async fn read<'q>(pool: &PgPool, query: impl Fn() -> Query<'q>) -> Result<Vec<PgRow>, QueryError> {
+pub(super) async fn read<'q>(
+    pool: &PgPool,
+    query: impl Fn() -> Query<'q>,
+) -> Result<Vec<PgRow>, QueryError> {
     let mut tries_left = pool.size() + 1;
     loop {
         let mut connection = pool.acquire().await.map_err(|error| name(&error))?;

@@ -2,6 +2,7 @@
 
 mod board;
 mod follow;
+mod history;
 mod identity;
 mod listing;
 mod reading;
@@ -22,11 +23,14 @@ use sqlx::sqlite::{
 };
 use uuid::Uuid;
 use wire::ContentId;
+use wire::history::HistoryPoint;
 use wire::listing::{ListingOutcome, ListingPart};
 
 use super::error::{AdoptError, OpenError, QueryError, one_line};
 use super::unlistable::apply_all;
-use super::{Board, Catalog, Identity, Listed, Order, PageQuery, ShardTotals, Sighting};
+use super::{
+    Board, Catalog, HistoryQuery, Identity, Listed, Order, PageQuery, Sample, ShardTotals, Sighting,
+};
 
 pub(crate) use writer::{Writer, name};
 
@@ -171,6 +175,21 @@ impl Catalog for SqliteCatalog {
 
     fn order<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<(), QueryError>> {
         self.write_order(order).boxed()
+    }
+
+    fn record<'a>(&'a self, sample: &'a Sample) -> BoxFuture<'a, Result<(), QueryError>> {
+        self.write_sample(sample).boxed()
+    }
+
+    fn forget(&self, now_s: u64) -> BoxFuture<'_, Result<(), QueryError>> {
+        self.forget_before(now_s).boxed()
+    }
+
+    fn history<'a>(
+        &'a self,
+        query: &'a HistoryQuery,
+    ) -> BoxFuture<'a, Result<Vec<HistoryPoint>, QueryError>> {
+        self.read_history(query).boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -9,7 +9,7 @@ use super::writer::name;
 use super::{Listed, PageQuery, QueryError, ShardTotals, SqliteCatalog};
 use crate::catalog::NameFilter;
 use crate::catalog::listing::{from_column, shard_from_column, status_from_text};
-use crate::catalog::prefix::upper_bound;
+use crate::catalog::prefix::{NameRange, upper_bound};
 
 /// Every query of contents reads these columns, in this order.
 macro_rules! select_content {
@@ -27,19 +27,52 @@ const CONTENT: &str = select_content!("id = ?1");
 
 // SQLite plans before it knows the values, so each filter has a statement of its own, which its
 // index answers.
-const PAGE: &str = select_content!("id > ?1 order by id limit ?2");
+// Forwards and backwards.
+const PAGE: [&str; 2] = [
+    select_content!("id > ?1 order by id limit ?2"),
+    select_content!("id < ?1 order by id desc limit ?2"),
+];
 
-const PAGE_OF_COLLECTION: &str =
-    select_content!("id > ?1 and collection = ?3 order by id limit ?2");
+const PAGE_OF_COLLECTION: [&str; 2] = [
+    select_content!("id > ?1 and collection = ?3 order by id limit ?2"),
+    select_content!("id < ?1 and collection = ?3 order by id desc limit ?2"),
+];
 
-const PAGE_OF_NAME: &str = select_content!(
-    "id > ?1 and filename = ?3 and (?4 is null or collection = ?4) order by id limit ?2"
-);
+const PAGE_OF_NAME: [&str; 2] = [
+    select_content!(
+        "id > ?1 and filename = ?3 and (?4 is null or collection = ?4) order by id limit ?2"
+    ),
+    select_content!(
+        "id < ?1 and filename = ?3 and (?4 is null or collection = ?4) order by id desc limit ?2"
+    ),
+];
 
-const PAGE_OF_NAMES: &str = select_content!(
-    "+id > ?1 and filename >= ?3 and (?5 is null or filename < ?5)
-     and (?4 is null or collection = ?4) order by +id limit ?2"
-);
+const PAGE_OF_NAMES: [&str; 2] = [
+    select_content!(
+        "+id > ?1 and filename >= ?3 and (?5 is null or filename < ?5)
+         and (?4 is null or collection = ?4) order by +id limit ?2"
+    ),
+    select_content!(
+        "+id < ?1 and filename >= ?3 and (?5 is null or filename < ?5)
+         and (?4 is null or collection = ?4) order by +id desc limit ?2"
+    ),
+];
+
+// A page begins at a name, and there after an id: none is less than an empty one, and none greater
+// than the first name that is not shown any more.
+const PAGE_BY_NAME: [&str; 2] = [
+    select_content!(
+        "filename >= ?3 and filename < ?5 and (filename > ?3 or id > ?1)
+         and (?4 is null or collection = ?4) order by filename, id limit ?2"
+    ),
+    select_content!(
+        "filename >= ?3 and filename <= ?5 and (filename < ?5 or id < ?1)
+         and (?4 is null or collection = ?4) order by filename desc, id desc limit ?2"
+    ),
+];
+
+/// An id of no content, which is greater than all that are.
+const BEYOND_IDS: &str = "g";
 
 const TOTALS: &str = "select id, listed_epoch, listed_lsn, contents, bytes from shard order by id";
 
@@ -56,21 +89,29 @@ impl SqliteCatalog {
     }
 
     pub(super) async fn read_page(&self, page: &PageQuery) -> Result<Vec<Listed>, QueryError> {
-        let after = page.after.map(|id| id.to_string()).unwrap_or_default();
         let limit = i64::try_from(page.limit).unwrap_or(i64::MAX);
         let collection = page.collection.as_deref();
-        let statement = match (&page.filename, collection) {
-            (None, None) => PAGE,
-            (None, Some(_)) => PAGE_OF_COLLECTION,
-            (Some(NameFilter::Exactly(_)), _) => PAGE_OF_NAME,
-            (Some(NameFilter::Prefix(_)), _) => PAGE_OF_NAMES,
+        let direction = usize::from(page.order.is_backwards());
+        let by_name = NameRange::of_page(page);
+        let first = match page.order.is_backwards() && by_name.is_none() {
+            true => BEYOND_IDS.to_owned(),
+            false => String::new(),
         };
-        let query = sqlx::query(statement).bind(after).bind(limit);
-        let query = match &page.filename {
-            None if collection.is_some() => query.bind(collection),
-            None => query,
-            Some(NameFilter::Exactly(name)) => query.bind(name).bind(collection),
-            Some(NameFilter::Prefix(prefix)) => query
+        let after = page.after.map_or(first, |id| id.to_string());
+        let statement = match (&by_name, &page.filename, collection) {
+            (Some(_), _, _) => PAGE_BY_NAME,
+            (None, None, None) => PAGE,
+            (None, None, Some(_)) => PAGE_OF_COLLECTION,
+            (None, Some(NameFilter::Exactly(_)), _) => PAGE_OF_NAME,
+            (None, Some(NameFilter::Prefix(_)), _) => PAGE_OF_NAMES,
+        };
+        let query = sqlx::query(statement[direction]).bind(after).bind(limit);
+        let query = match (by_name, &page.filename) {
+            (Some(NameRange { from, below }), _) => query.bind(from).bind(collection).bind(below),
+            (None, None) if collection.is_some() => query.bind(collection),
+            (None, None) => query,
+            (None, Some(NameFilter::Exactly(name))) => query.bind(name).bind(collection),
+            (None, Some(NameFilter::Prefix(prefix))) => query
                 .bind(prefix)
                 .bind(collection)
                 .bind(upper_bound(prefix)),

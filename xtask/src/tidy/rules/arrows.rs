@@ -4,7 +4,7 @@ use crate::tidy::finding::Finding;
 use crate::tidy::tree::{Document, Tree};
 
 /// What a crate's product code may use of the workspace. A crate that is not here may use nothing.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("wire", &[]),
     ("store", &["wire"]),
     ("replica", &["wire"]),
@@ -18,6 +18,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
     ("trials", &["wire", "client", "cluster", "pgtest", "zktest"]),
     ("pgtest", &[]),
     ("zktest", &[]),
+    ("webtest", &[]),
 ];
 
 /// The cores: their tests, too, know nothing of the shells.

@@ -7,7 +7,7 @@ use crate::tidy::finding::Finding;
 use crate::tidy::tree::Tree;
 
 /// Crates that exist for tests only; all of their lines are tests.
-const TEST_CRATES: [&str; 4] = ["pgtest", "sim", "trials", "zktest"];
+const TEST_CRATES: [&str; 5] = ["pgtest", "sim", "trials", "webtest", "zktest"];
 
 /// Crates whose mistakes cost data: 1.5 lines of tests for each of product code.
 const CRITICAL_CRATES: [&str; 2] = ["node/store", "node/replica"];

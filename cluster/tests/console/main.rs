@@ -1,0 +1,7 @@
+//! The web console as people use it: a real browser before a whole cluster.
+
+mod life;
+mod sign_in;
+mod stage;
+mod trouble;
+mod view;

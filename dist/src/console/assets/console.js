@@ -1,0 +1,232 @@
+// What pages do by themselves: parts that change, uploads, copying. Every page can be read and every
+// content deleted without this.
+"use strict";
+
+const FILES_AT_ONCE = 3;
+const TRIES = 3;
+const PAUSE_MS = 1000;
+
+/** Makes `from` look like `to`, and touches only what differs: focus and selection stay. */
+function morph(from, to) {
+  if (from.nodeType !== to.nodeType || from.nodeName !== to.nodeName) {
+    from.replaceWith(to);
+    return;
+  }
+  if (from.nodeType === Node.TEXT_NODE) {
+    if (from.data !== to.data) from.data = to.data;
+    return;
+  }
+  for (const { name } of [...from.attributes]) {
+    if (!to.hasAttribute(name)) from.removeAttribute(name);
+  }
+  for (const { name, value } of to.attributes) {
+    if (from.getAttribute(name) !== value) from.setAttribute(name, value);
+  }
+  const old = [...from.childNodes];
+  const fresh = [...to.childNodes];
+  fresh.forEach((child, place) => {
+    if (place < old.length) morph(old[place], child);
+    else from.append(child);
+  });
+  old.slice(fresh.length).forEach((child) => child.remove());
+}
+
+/** The element that a text of HTML is; the text comes from this service alone. */
+function element(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content.firstElementChild;
+}
+
+/** Events of the service; while it does not answer, the page says that it may be old. */
+function watch(url) {
+  const source = new EventSource(url);
+  source.onerror = () => { document.body.dataset.connection = "lost"; };
+  source.onopen = () => { delete document.body.dataset.connection; };
+  return source;
+}
+
+/** Parts that change: a list of [id, HTML]. */
+function live(root) {
+  const source = watch(root.dataset.live);
+  source.onmessage = (event) => {
+    for (const [id, html] of JSON.parse(event.data)) {
+      const present = document.getElementById(id);
+      if (present) morph(present, element(html));
+    }
+  };
+}
+
+/** Rows of the operation log, the newest first. */
+function follow(root) {
+  const body = document.getElementById("operations");
+  let begun = false;
+  const source = watch(root.dataset.log);
+  source.onmessage = (event) => {
+    const template = document.createElement("template");
+    template.innerHTML = `<table><tbody>${event.data}</tbody></table>`;
+    for (const row of [...template.content.querySelectorAll("tr")].reverse()) {
+      if (body.querySelector(`[data-record="${row.dataset.record}"]`)) continue;
+      if (begun) row.classList.add("fresh");
+      body.prepend(row);
+    }
+    begun = body.rows.length > 0;
+    while (body.rows.length > 200) body.lastElementChild.remove();
+    document.getElementById("quiet").hidden = body.rows.length > 0;
+  };
+}
+
+/** Asks again for a part of the page, as long as somebody looks. */
+function refresh(root) {
+  setInterval(async () => {
+    if (document.hidden) return;
+    const answer = await fetch(root.dataset.refresh).catch(() => null);
+    if (!answer?.ok || answer.redirected) return;
+    const fresh = element(`<div id="${root.id}">${await answer.text()}</div>`);
+    fresh.dataset.refresh = root.dataset.refresh;
+    morph(root, fresh);
+  }, 10000);
+}
+
+function size(bytes) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (bytes >= 1024 && unit < units.length - 1) {
+    bytes /= 1024;
+    unit += 1;
+  }
+  return `${bytes.toFixed(unit ? 1 : 0)} ${units[unit]}`;
+}
+
+/** One file's line on the page. */
+function line(file) {
+  const root = element('<div class="transfer"><span class="what"></span><span class="how"></span><progress max="1" value="0"></progress></div>');
+  root.querySelector(".what").textContent = file.name;
+  root.querySelector(".how").textContent = `${size(file.size)}, waits`;
+  document.getElementById("transfers").append(root);
+  return root;
+}
+
+/** Sends a file; resolves with its receipt. */
+function send(file, target, shown) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("PUT", target);
+    if (file.type) request.setRequestHeader("content-type", file.type);
+    request.responseType = "json";
+    request.upload.onprogress = (event) => {
+      shown.querySelector("progress").value = event.total ? event.loaded / event.total : 1;
+      shown.querySelector(".how").textContent = `${size(event.loaded)} of ${size(file.size)}`;
+    };
+    request.onload = () => {
+      const body = request.response;
+      if (request.status === 200) resolve(body);
+      else reject({ again: [409, 421, 500, 502, 503, 507].includes(request.status), message: body?.message ?? `The service answered ${request.status}` });
+    };
+    request.onerror = () => reject({ again: true, message: "The connection was lost" });
+    request.send(file);
+  });
+}
+
+/** Sends a file until it is stored, or for good reason is not. */
+async function transfer(file, target, shown) {
+  shown.className = "transfer";
+  shown.querySelector("button")?.remove();
+  for (let tried = 1; ; tried += 1) {
+    try {
+      const receipt = await send(file, target, shown);
+      shown.classList.add("done");
+      shown.querySelector("progress").remove();
+      const how = shown.querySelector(".how");
+      how.textContent = receipt.degraded ? "stored, on fewer nodes than usual" : `stored on ${receipt.nodes.join(", ")}`;
+      const link = document.createElement("a");
+      link.href = `/console/contents/${receipt.id}`;
+      link.textContent = file.name;
+      shown.querySelector(".what").replaceChildren(link);
+      return receipt;
+    } catch (error) {
+      if (error.again && tried < TRIES) {
+        shown.querySelector(".how").textContent = "once more";
+        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS * tried));
+        continue;
+      }
+      failed(file, target, shown, error.message);
+      return null;
+    }
+  }
+}
+
+function failed(file, target, shown, message) {
+  shown.classList.add("failed");
+  const how = shown.querySelector(".how");
+  how.textContent = `Not stored: ${message}. `;
+  const again = document.createElement("button");
+  again.type = "button";
+  again.textContent = "Try again";
+  again.onclick = () => transfer(file, target, shown);
+  how.append(again);
+}
+
+/** Takes files that are dropped on an element or chosen in it. */
+function takes(root, take) {
+  const input = root.querySelector("input[type=file]");
+  input.onchange = () => {
+    take([...input.files]);
+    input.value = "";
+  };
+  root.ondragover = (event) => {
+    event.preventDefault();
+    root.classList.add("over");
+  };
+  root.ondragleave = () => root.classList.remove("over");
+  root.ondrop = (event) => {
+    event.preventDefault();
+    root.classList.remove("over");
+    take([...event.dataTransfer.files]);
+  };
+}
+
+function uploads(root) {
+  const waiting = [];
+  let under_way = 0;
+  const next = async () => {
+    if (under_way >= FILES_AT_ONCE || !waiting.length) return;
+    const [file, shown] = waiting.shift();
+    under_way += 1;
+    await transfer(file, `${root.dataset.upload}?filename=${encodeURIComponent(file.name)}&size=${file.size}`, shown);
+    under_way -= 1;
+    next();
+  };
+  takes(root, (files) => {
+    for (const file of files) waiting.push([file, line(file)]);
+    for (let slot = 0; slot < FILES_AT_ONCE; slot += 1) next();
+  });
+}
+
+function updates(root) {
+  takes(root, async ([file]) => {
+    if (!file) return;
+    const receipt = await transfer(file, `${root.dataset.update}?filename=${encodeURIComponent(file.name)}`, line(file));
+    if (receipt) location.reload();
+  });
+}
+
+async function copy(button) {
+  const text = document.getElementById(button.dataset.copy).textContent;
+  const said = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(document.getElementById(button.dataset.copy));
+    button.textContent = "Selected";
+  }
+  setTimeout(() => { button.textContent = said; }, 1500);
+}
+
+document.querySelectorAll("[data-live]").forEach(live);
+document.querySelectorAll("[data-log]").forEach(follow);
+document.querySelectorAll("[data-refresh]").forEach(refresh);
+document.querySelectorAll("[data-upload]").forEach(uploads);
+document.querySelectorAll("[data-update]").forEach(updates);
+document.querySelectorAll("[data-copy]").forEach((button) => { button.onclick = () => copy(button); });

@@ -1,0 +1,137 @@
+//! One content: its page, and deleting it.
+
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::StreamExt;
+use maud::Markup;
+use wire::content::ContentItem;
+use wire::{Code, ErrorBody};
+
+use super::pages::View;
+use super::transfer::{Wanted, open};
+use crate::app::Shared;
+use crate::console::content::{self as pages, Excerpt, Kind, kind};
+use crate::console::layout::Place;
+use crate::http::content::find;
+use crate::http::content_change::forward;
+use crate::http::content_item::id;
+use crate::http::envelope::RequestId;
+use crate::http::error::ApiError;
+use crate::http::{body, nodes};
+
+/// So much of a text is shown.
+const EXCERPT_BYTES: usize = 64 * 1024;
+
+/// The page.
+pub(super) async fn page(
+    shared: Data<Shared>,
+    path: Path<String>,
+    request: HttpRequest,
+) -> HttpResponse {
+    let view = View::of(&shared, &request, Place::Contents, "Content");
+    let shown = async {
+        let item = item(&shared, &path, &request).await?;
+        let excerpt = excerpt(&shared, &request, &item).await;
+        let nodes = nodes::answer(&shared);
+        Ok(pages::content(
+            &item,
+            &nodes,
+            excerpt.as_ref(),
+            view.visitor,
+        ))
+    };
+    view.show(shown.await)
+}
+
+async fn item(shared: &Shared, path: &str, request: &HttpRequest) -> Result<ContentItem, ApiError> {
+    find(shared, id(path)?, 1, &RequestId::of(request)).await
+}
+
+/// The beginning of a text; none of what is no text, or cannot be had.
+async fn excerpt(shared: &Shared, request: &HttpRequest, item: &ContentItem) -> Option<Excerpt> {
+    if kind(&item.row.content_type) != Kind::Text || item.uris.is_empty() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    // No byte of nothing lies within a range.
+    if item.row.size > 0 {
+        let range = format!("bytes=0-{}", EXCERPT_BYTES - 1);
+        let wanted = Wanted {
+            id: item.row.id,
+            query: String::new(),
+            headers: vec![("range", range)],
+        };
+        let opened = open(shared, request, wanted).await.ok()?;
+        let mut parts = opened.error_for_status().ok()?.bytes_stream();
+        while let Some(part) = parts.next().await {
+            bytes.extend_from_slice(&part.ok()?);
+            if bytes.len() > EXCERPT_BYTES {
+                return None;
+            }
+        }
+    }
+    readable(&bytes).map(|text| Excerpt {
+        text,
+        whole: bytes.len() as u64 == item.row.size,
+    })
+}
+
+/// Bytes as text, if they are one. A letter that is cut through at the end is left out.
+fn readable(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_end_matches(char::REPLACEMENT_CHARACTER);
+    let is_text = !text.contains(['\0', char::REPLACEMENT_CHARACTER]);
+    is_text.then(|| text.to_owned())
+}
+
+/// Asks before a content is deleted.
+pub(super) async fn ask(
+    shared: Data<Shared>,
+    path: Path<String>,
+    request: HttpRequest,
+) -> HttpResponse {
+    let view = View::of(&shared, &request, Place::Contents, "Delete");
+    let found = item(&shared, &path, &request).await;
+    view.show(found.map(|item| pages::delete(&item)))
+}
+
+/// Deletes a content.
+pub(super) async fn delete(
+    shared: Data<Shared>,
+    path: Path<String>,
+    request: HttpRequest,
+    payload: Payload,
+) -> HttpResponse {
+    body::drain(payload).await;
+    let view = View::of(&shared, &request, Place::Contents, "Deleted");
+    view.show(deleted(&shared, &path, &request).await)
+}
+
+async fn deleted(shared: &Shared, path: &str, request: &HttpRequest) -> Result<Markup, ApiError> {
+    let answer = forward(shared, request, id(path)?, None).await?;
+    if answer.status.is_success() {
+        let receipt = serde_json::from_slice::<wire::content::Receipt>(&answer.body);
+        let name = receipt.map(|receipt| receipt.filename);
+        return Ok(pages::deleted(name.as_deref().unwrap_or("The content")));
+    }
+    let told = serde_json::from_slice::<ErrorBody>(&answer.body).ok();
+    Err(told.map_or_else(
+        || ApiError::new(Code::NodeUnreachable, "the node's answer cannot be read"),
+        |told| ApiError::new(told.code, told.message),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, a page shows rubbish for a picture, or nothing for a text that is cut short.
+    #[test]
+    fn only_text_is_shown_as_text() {
+        assert_eq!(readable("été".as_bytes()).as_deref(), Some("été"));
+        assert_eq!(readable(&"été".as_bytes()[..4]).as_deref(), Some("ét"));
+        assert_eq!(readable(b"").as_deref(), Some(""));
+        assert_eq!(readable(b"a\0b"), None);
+        assert_eq!(readable(b"\x89PNG\x1a\xff and more"), None);
+    }
+}
