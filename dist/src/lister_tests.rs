@@ -2,8 +2,8 @@
 
 use super::{ListError, Lister, WAITING_MAX};
 use crate::catalog::{
-    AdoptError, Board, Catalog, Identity, Listed, Order, PageQuery, QueryError, ShardTotals,
-    Sighting,
+    AdoptError, Board, Catalog, Connections, Identity, Listed, Order, PageQuery, QueryError,
+    ShardTotals, Sighting,
 };
 use crate::metrics::Metrics;
 use futures_util::FutureExt;
@@ -98,6 +98,10 @@ impl Catalog for Slow {
 
     fn order<'a>(&'a self, _: Order<'a>) -> BoxFuture<'a, Result<(), QueryError>> {
         away()
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::default()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

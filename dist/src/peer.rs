@@ -2,7 +2,7 @@
 //!
 //! It owns deadlines and keys of these calls; it must not know which node leads what.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use reqwest::{Method, StatusCode, header};
@@ -87,17 +87,24 @@ impl Peer {
         })
     }
 
-    /// A node's statistics.
-    pub(crate) async fn stats(&self, base: &str) -> Result<NodeStats, CallError> {
+    /// A node's statistics, and how far its clock is ahead of ours, in seconds, if it tells.
+    pub(crate) async fn stats(&self, base: &str) -> Result<(NodeStats, Option<f64>), CallError> {
         let url = format!("{base}{}", routes::STATS);
-        let (status, body) = self.get(&url, STATS_TIME_MAX, "stats").await?;
+        let (asked, asked_at) = (Instant::now(), SystemTime::now());
+        let request = self.request(Method::GET, &url, STATS_TIME_MAX, "stats");
+        let response = request.send().await.map_err(|error| name(&url, &error))?;
+        let status = response.status();
+        let date = response.headers().get(header::DATE);
+        let date = date.and_then(|date| date.to_str().ok());
+        let ahead_s = date.and_then(|date| ahead_s(date, asked_at, asked.elapsed()));
+        let body = read(&url, response).await?;
         if status != StatusCode::OK {
             return Err(CallError::Unreadable {
                 url,
                 detail: status.to_string(),
             });
         }
-        parse(&url, &body)
+        Ok((parse(&url, &body)?, ahead_s))
     }
 
     /// Tells a node of a newer shard record.
@@ -197,6 +204,15 @@ impl Peer {
     }
 }
 
+/// How far the clock that wrote this `Date` is ahead of ours, in seconds. It tells whole seconds,
+/// half a second ago in the mean; the answer came half-way through the time that it took.
+fn ahead_s(date: &str, asked_at: SystemTime, took: Duration) -> Option<f64> {
+    let since_1970 = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
+    let its = since_1970(httpdate::parse_http_date(date).ok()?)?.as_secs_f64() + 0.5;
+    let ours = since_1970(asked_at)?.as_secs_f64() + took.as_secs_f64() / 2.0;
+    Some(its - ours)
+}
+
 async fn read(url: &str, mut response: reqwest::Response) -> Result<Bytes, CallError> {
     let mut body = Vec::new();
     while let Some(part) = response.chunk().await.map_err(|error| name(url, &error))? {
@@ -230,5 +246,22 @@ fn name(url: &str, error: &reqwest::Error) -> CallError {
         CallError::Connect { url, detail }
     } else {
         CallError::Lost { url, detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, a node whose clock is wrong is not seen before it refuses fresh ids.
+    #[test]
+    fn a_clock_is_read_from_an_answer() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let same = UNIX_EPOCH + Duration::from_millis(784_111_777_000);
+        let ahead = |asked_at| ahead_s(date, asked_at, Duration::from_millis(200));
+        assert!(ahead(same).is_some_and(|ahead| (ahead - 0.4).abs() < 1e-6));
+        let late = same + Duration::from_secs(90);
+        assert!(ahead(late).is_some_and(|ahead| (ahead + 89.6).abs() < 1e-6));
+        assert_eq!(ahead_s("yesterday", same, Duration::ZERO), None);
     }
 }

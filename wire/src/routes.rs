@@ -63,6 +63,39 @@ pub const HEALTH_LIVE: &str = "/health/live";
 /// Both: can it serve?
 pub const HEALTH_READY: &str = "/health/ready";
 
+/// Every path, of either service.
+pub const ALL: [&str; 29] = [
+    STORE,
+    STORE_ID,
+    RETRIEVE_ID,
+    UPDATE,
+    UPDATE_ID,
+    DELETE_ID,
+    DESCRIBE_ID,
+    INFO_ID,
+    LINK,
+    RECORD,
+    NEEDED_ID,
+    VERIFY_ID,
+    SCRUB,
+    LOG,
+    CONTENT,
+    CONTENT_ID,
+    NODES,
+    NODE,
+    DRAIN,
+    REBALANCE,
+    HEARTBEAT,
+    SHARDS,
+    SHARD,
+    RECOVERY,
+    RECOVER,
+    STATS,
+    METRICS,
+    HEALTH_LIVE,
+    HEALTH_READY,
+];
+
 /// The header that carries the cluster key between services.
 pub const CLUSTER_KEY_HEADER: &str = "x-cluster-key";
 /// The header that names a request in logs.

@@ -115,6 +115,28 @@ pub struct Board {
     pub removed: BTreeMap<NodeName, Uuid>,
 }
 
+/// The connections that answer questions, as they are at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Connections {
+    /// In use.
+    pub busy: u32,
+    /// Open, and not in use.
+    pub idle: u32,
+    /// The most that there may be.
+    pub most: u32,
+}
+
+impl Connections {
+    fn of<D: sqlx::Database>(pool: &sqlx::Pool<D>) -> Self {
+        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+        Connections {
+            busy: pool.size().saturating_sub(idle),
+            idle,
+            most: pool.options().get_max_connections(),
+        }
+    }
+}
+
 /// What an operator has decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order<'a> {
@@ -180,6 +202,9 @@ pub trait Catalog: Send + Sync {
 
     /// Writes down what an operator decided. Repeating it is harmless.
     fn order<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<(), QueryError>>;
+
+    /// The connections that answer questions. Asks nobody.
+    fn connections(&self) -> Connections;
 
     /// Closes the connections; calls fail from then on.
     fn close(&self) -> BoxFuture<'_, ()>;

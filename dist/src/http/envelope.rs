@@ -11,13 +11,13 @@ use actix_web::web::{self, Data};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use service::access::Presented;
 use uuid::Uuid;
-use wire::routes::{CLUSTER_KEY_HEADER, REQUEST_ID_HEADER};
+use wire::routes::{self, CLUSTER_KEY_HEADER, REQUEST_ID_HEADER};
 
 use super::body;
 use super::error::{ApiError, foreign};
 use super::policy::{need, origin};
 use crate::app::Shared;
-use crate::metrics::{Metrics, RequestLabels, RouteLabels};
+use crate::metrics::Metrics;
 
 /// A longer request id is replaced by one of ours.
 const REQUEST_ID_BYTES_MAX: usize = 64;
@@ -46,6 +46,7 @@ pub(crate) async fn envelope(
     let shared = Data::<Shared>::extract(request.request()).await?;
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
+    let _under_way = shared.metrics.requests.begin();
     let cross_origin = allowed_origin(request.headers(), &shared.public_url);
     let mut served = if request.method() == Method::OPTIONS && cross_origin.is_some() {
         let preflight = HttpResponse::NoContent().finish();
@@ -149,30 +150,11 @@ fn finish(headers: &mut HeaderMap, id: &str, cross_origin: Option<&HeaderValue>)
 }
 
 fn measure(metrics: &Metrics, request: &HttpRequest, status: StatusCode, started: Instant) {
-    let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
-    let method = match *request.method() {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        // A closed list: whoever invents methods must not invent time series.
-        _ => "other",
-    };
-    let seconds = started.elapsed().as_secs_f64();
-    let labels = RouteLabels {
-        method,
-        route: route.clone(),
-    };
+    let route = request.match_pattern();
+    let route = route.and_then(|pattern| routes::ALL.into_iter().find(|known| *known == pattern));
+    let (route, method) = (route.unwrap_or("other"), request.method().as_str());
+    let took = started.elapsed();
     metrics
-        .request_seconds
-        .get_or_create(&labels)
-        .observe(seconds);
-    let labels = RequestLabels {
-        method,
-        route,
-        status: status.as_u16(),
-    };
-    metrics.requests.get_or_create(&labels).inc();
+        .requests
+        .answered(route, method, status.as_u16(), took);
 }

@@ -81,7 +81,7 @@ impl ApiError {
     }
 
     /// A fault of ours: the client learns nothing of it but the request id.
-    fn internal(detail: String) -> Self {
+    pub(super) fn internal(detail: String) -> Self {
         let message = "something failed here; the request id leads to it in the log";
         ApiError {
             detail: Some(detail),

@@ -69,7 +69,8 @@ pub(super) async fn frame(
     let node = request.app_data::<web::Data<Node>>().cloned();
     let node = node.ok_or_else(|| ApiError::new(Code::Internal, "the service is not set up"))?;
     let node = node.into_inner();
-    let (route, method) = (route_of(request.path()), method_of(request.method()));
+    let (route, method) = (route_of(request.path()), request.method().clone());
+    let _under_way = node.metrics.requests.begin();
 
     let mut response = if cors::is_preflight(&request) {
         let answer = cors::preflight(&node.cors_origins, request.headers());
@@ -88,8 +89,8 @@ pub(super) async fn frame(
         head.set_connection_type(actix_web::http::ConnectionType::Close);
     }
     let status = response.status().as_u16();
-    node.metrics
-        .answered(route, method, status, start.elapsed());
+    let (requests, took) = (&node.metrics.requests, start.elapsed());
+    requests.answered(route, method.as_str(), status, took);
     Ok(response)
 }
 
@@ -169,18 +170,6 @@ fn route_of(path: &str) -> &'static str {
         (Some("metrics"), None) => routes::METRICS,
         (Some("health"), Some("live")) => routes::HEALTH_LIVE,
         (Some("health"), Some("ready")) => routes::HEALTH_READY,
-        _ => "other",
-    }
-}
-
-fn method_of(method: &actix_web::http::Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
         _ => "other",
     }
 }

@@ -20,7 +20,9 @@ use wire::listing::{ListingOutcome, ListingPart};
 
 use super::error::{AdoptError, OpenError, QueryError, one_line};
 use super::unlistable::apply_all;
-use super::{Board, Catalog, Identity, Listed, Order, PageQuery, ShardTotals, Sighting};
+use super::{
+    Board, Catalog, Connections, Identity, Listed, Order, PageQuery, ShardTotals, Sighting,
+};
 
 pub(crate) use line::{Line, in_time};
 
@@ -143,6 +145,10 @@ impl Catalog for PostgresCatalog {
 
     fn order<'a>(&'a self, order: Order<'a>) -> BoxFuture<'a, Result<(), QueryError>> {
         self.write_order(order).boxed()
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::of(&self.readers)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
