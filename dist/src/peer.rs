@@ -12,6 +12,7 @@ use wire::error::ErrorBody;
 use wire::membership::NodesAnswer;
 use wire::shard::ShardNews;
 use wire::stats::NodeStats;
+use wire::trace::TraceParent;
 use wire::{ContentId, routes};
 
 /// A node that needs longer for its statistics is not used.
@@ -47,12 +48,29 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
+/// The names of the request that a call is made for: in logs, and in its own program's traces.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trail {
+    pub(crate) request_id: String,
+    pub(crate) trace: Option<TraceParent>,
+}
+
+impl Trail {
+    /// A call that no request caused.
+    fn own(purpose: &str) -> Self {
+        Trail {
+            request_id: purpose.to_owned(),
+            trace: None,
+        }
+    }
+}
+
 /// What a change of one content is sent with.
 pub(crate) struct Change {
     pub(crate) method: Method,
     pub(crate) url: String,
     pub(crate) if_match: Option<String>,
-    pub(crate) request_id: String,
+    pub(crate) trail: Trail,
     pub(crate) body: Option<Bytes>,
 }
 
@@ -91,7 +109,7 @@ impl Peer {
     pub(crate) async fn stats(&self, base: &str) -> Result<(NodeStats, Option<f64>), CallError> {
         let url = format!("{base}{}", routes::STATS);
         let (asked, asked_at) = (Instant::now(), SystemTime::now());
-        let request = self.request(Method::GET, &url, STATS_TIME_MAX, "stats");
+        let request = self.request(Method::GET, &url, STATS_TIME_MAX, &Trail::own("stats"));
         let response = request.send().await.map_err(|error| name(&url, &error))?;
         let status = response.status();
         let date = response.headers().get(header::DATE);
@@ -110,7 +128,7 @@ impl Peer {
     /// Tells a node of a newer shard record.
     pub(crate) async fn tell(&self, base: &str, news: &ShardNews) -> Result<(), CallError> {
         let url = routes::shard(base, news.record.shard);
-        let request = self.request(Method::POST, &url, NEWS_TIME_MAX, "news");
+        let request = self.request(Method::POST, &url, NEWS_TIME_MAX, &Trail::own("news"));
         let sent = request.json(news).send().await;
         let status = sent.map_err(|error| name(&url, &error))?.status();
         match status.is_success() {
@@ -125,7 +143,9 @@ impl Peer {
     /// Which cluster another distributor serves; none if it says so in no known way.
     pub(crate) async fn cluster(&self, base: &str) -> Result<NodesAnswer, CallError> {
         let url = format!("{base}{}", routes::NODES);
-        let (_, body) = self.get(&url, STATS_TIME_MAX, "rebuild").await?;
+        let (_, body) = self
+            .get(&url, STATS_TIME_MAX, &Trail::own("rebuild"))
+            .await?;
         parse(&url, &body)
     }
 
@@ -134,10 +154,10 @@ impl Peer {
         &self,
         base: &str,
         id: ContentId,
-        request_id: &str,
+        trail: &Trail,
     ) -> Result<Result<ContentRow, ErrorBody>, CallError> {
         let url = routes::info(base, id);
-        let (status, body) = self.get(&url, CALL_TIME_MAX, request_id).await?;
+        let (status, body) = self.get(&url, CALL_TIME_MAX, trail).await?;
         if status == StatusCode::OK {
             parse(&url, &body).map(Ok)
         } else {
@@ -151,10 +171,10 @@ impl Peer {
             method,
             url,
             if_match,
-            request_id,
+            trail,
             body,
         } = change;
-        let mut request = self.request(method, &url, CALL_TIME_MAX, &request_id);
+        let mut request = self.request(method, &url, CALL_TIME_MAX, &trail);
         if let Some(if_match) = if_match {
             request = request.header(header::IF_MATCH, if_match);
         }
@@ -174,9 +194,9 @@ impl Peer {
         &self,
         url: &str,
         time_max: Duration,
-        request_id: &str,
+        trail: &Trail,
     ) -> Result<(StatusCode, Bytes), CallError> {
-        let request = self.request(Method::GET, url, time_max, request_id);
+        let request = self.request(Method::GET, url, time_max, trail);
         let response = request.send().await.map_err(|error| name(url, &error))?;
         let status = response.status();
         Ok((status, read(url, response).await?))
@@ -187,13 +207,16 @@ impl Peer {
         method: Method,
         url: &str,
         time_max: Duration,
-        request_id: &str,
+        trail: &Trail,
     ) -> reqwest::RequestBuilder {
         let mut request = self
             .client
             .request(method, url)
             .timeout(time_max)
-            .header(routes::REQUEST_ID_HEADER, request_id);
+            .header(routes::REQUEST_ID_HEADER, &trail.request_id);
+        if let Some(trace) = &trail.trace {
+            request = request.header(routes::TRACE_HEADER, trace.to_string());
+        }
         if let Some(key) = &self.cluster_key {
             request = request.header(routes::CLUSTER_KEY_HEADER, key);
         }

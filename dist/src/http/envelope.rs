@@ -11,30 +11,26 @@ use actix_web::web::{self, Data};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use service::access::Presented;
 use uuid::Uuid;
-use wire::routes::{self, CLUSTER_KEY_HEADER, REQUEST_ID_HEADER};
+use wire::routes::{self, CLUSTER_KEY_HEADER, REQUEST_ID_HEADER, TRACE_HEADER};
+use wire::trace::TraceParent;
 
 use super::body;
 use super::error::{ApiError, foreign};
 use super::policy::{need, origin};
 use crate::app::Shared;
 use crate::metrics::Metrics;
+use crate::peer::Trail;
 
 /// A longer request id is replaced by one of ours.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
-/// The name of a request in logs and error bodies.
-#[derive(Clone)]
-pub(super) struct RequestId(pub(super) String);
-
-impl RequestId {
-    /// The id of this request.
-    pub(super) fn of(request: &HttpRequest) -> String {
-        request
-            .extensions()
-            .get::<RequestId>()
-            .map(|id| id.0.clone())
-            .unwrap_or_default()
-    }
+/// The names of this request.
+pub(super) fn trail(request: &HttpRequest) -> Trail {
+    request
+        .extensions()
+        .get::<Trail>()
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// Names, admits, serves, measures; turns every error into JSON.
@@ -44,8 +40,11 @@ pub(crate) async fn envelope(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let shared = Data::<Shared>::extract(request.request()).await?;
-    let id = request_id(request.headers());
-    request.extensions_mut().insert(RequestId(id.clone()));
+    let trail = Trail {
+        request_id: request_id(request.headers()),
+        trace: trace(request.headers()),
+    };
+    request.extensions_mut().insert(trail.clone());
     let _under_way = shared.metrics.requests.begin();
     let cross_origin = allowed_origin(request.headers(), &shared.public_url);
     let mut served = if request.method() == Method::OPTIONS && cross_origin.is_some() {
@@ -55,36 +54,43 @@ pub(crate) async fn envelope(
         .gate
         .allows(need(request.method(), request.path()), presented(&request))
     {
-        answered(next.call(request).await?, &id)
+        answered(next.call(request).await?, &trail)
     } else {
-        refused(request, &id).await?
+        refused(request, &trail).await?
     };
-    finish(served.headers_mut(), &id, cross_origin.as_ref());
+    finish(
+        served.headers_mut(),
+        &trail.request_id,
+        cross_origin.as_ref(),
+    );
     measure(&shared.metrics, served.request(), served.status(), started);
     Ok(served)
 }
 
 /// Turns a caller without the right key away.
-async fn refused(request: ServiceRequest, id: &str) -> Result<ServiceResponse<BoxBody>, Error> {
+async fn refused(
+    request: ServiceRequest,
+    trail: &Trail,
+) -> Result<ServiceResponse<BoxBody>, Error> {
     let (request, mut payload) = request.into_parts();
     body::drain(web::Payload::from_request(&request, &mut payload).await?).await;
     Ok(ServiceResponse::new(
         request,
-        ApiError::unauthorized().answer(id),
+        ApiError::unauthorized().answer(trail),
     ))
 }
 
 /// The response as it is, or the JSON of the error that it carries.
 fn answered<B: MessageBody + 'static>(
     served: ServiceResponse<B>,
-    id: &str,
+    trail: &Trail,
 ) -> ServiceResponse<BoxBody> {
     let (request, response) = served.into_parts();
     let answer = response
         .error()
         .map(|error| match error.as_error::<ApiError>() {
-            Some(error) => error.answer(id),
-            None => foreign(error).answer(id),
+            Some(error) => error.answer(trail),
+            None => foreign(error).answer(trail),
         });
     ServiceResponse::new(
         request,
@@ -105,6 +111,12 @@ fn request_id(headers: &HeaderMap) -> String {
         }
         _ => Uuid::new_v4().simple().to_string(),
     }
+}
+
+/// The trace that the request belongs to; what is none is ignored, as the specification wants.
+fn trace(headers: &HeaderMap) -> Option<TraceParent> {
+    let sent = headers.get(TRACE_HEADER)?;
+    sent.to_str().ok()?.parse().ok()
 }
 
 fn presented(request: &ServiceRequest) -> Presented<'_> {
@@ -136,7 +148,7 @@ fn finish(headers: &mut HeaderMap, id: &str, cross_origin: Option<&HeaderValue>)
         ),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, content-type, if-match, x-request-id",
+            "authorization, content-type, if-match, traceparent, x-request-id",
         ),
         (
             header::ACCESS_CONTROL_EXPOSE_HEADERS,

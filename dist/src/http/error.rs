@@ -12,6 +12,7 @@ use crate::catalog::QueryError;
 use crate::coordinator::CoordinatorError;
 use crate::lister::ListError;
 use crate::peer::CallError;
+use crate::peer::Trail;
 
 /// A request's end without a result.
 #[derive(Debug)]
@@ -97,10 +98,12 @@ impl ApiError {
     }
 
     /// The answer. A fault's detail is logged here, once.
-    pub(super) fn answer(&self, request_id: &str) -> HttpResponse {
+    pub(super) fn answer(&self, trail: &Trail) -> HttpResponse {
+        let request_id = trail.request_id.as_str();
         if let Some(detail) = &self.detail {
             let (code, message) = (self.code, &self.message);
-            tracing::warn!(request_id, ?code, message, detail, "request failed");
+            let trace = trail.trace.map(|trace| trace.trace_id());
+            tracing::warn!(request_id, trace, ?code, message, detail, "request failed");
         }
         let mut response = HttpResponse::build(status(self.code));
         if let Some(allow) = self.allow {

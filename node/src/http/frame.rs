@@ -9,6 +9,7 @@ use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_E
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use rand::Rng;
+use wire::trace::TraceParent;
 use wire::{Code, routes};
 
 use super::cors;
@@ -124,12 +125,22 @@ async fn run(
 fn log(error: &ApiError, id: &RequestId, request: &HttpRequest) {
     let Some(detail) = error.detail() else { return };
     let (method, path, request_id) = (request.method(), request.path(), id.text());
+    let trace = trace_id(request.headers());
     match error.code {
         Code::Internal | Code::Damaged | Code::Uncertain => {
-            tracing::error!(%method, path, request_id, code = ?error.code, detail, "failed");
+            tracing::error!(%method, path, request_id, trace, code = ?error.code, detail, "failed");
         }
-        _ => tracing::info!(%method, path, request_id, code = ?error.code, detail, "refused"),
+        _ => {
+            tracing::info!(%method, path, request_id, trace, code = ?error.code, detail, "refused")
+        }
     }
+}
+
+/// The trace that the request belongs to; what is none is ignored, as the specification wants.
+fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let sent = headers.get(routes::TRACE_HEADER)?;
+    let trace: TraceParent = sent.to_str().ok()?.parse().ok()?;
+    Some(trace.trace_id())
 }
 
 fn has_body(headers: &HeaderMap) -> bool {
@@ -168,6 +179,10 @@ fn route_of(path: &str) -> &'static str {
         (Some("shards"), Some(_)) => routes::SHARD,
         (Some("stats"), None) => routes::STATS,
         (Some("metrics"), None) => routes::METRICS,
+        (Some("openapi.json"), None) => routes::OPENAPI,
+        (Some("docs"), None) => routes::DOCS,
+        (Some("docs"), Some("page.js")) => routes::DOCS_SCRIPT,
+        (Some("docs"), Some("page.css")) => routes::DOCS_STYLE,
         (Some("health"), Some("live")) => routes::HEALTH_LIVE,
         (Some("health"), Some("ready")) => routes::HEALTH_READY,
         _ => "other",
