@@ -8,7 +8,7 @@ pub(super) fn need(method: &Method, path: &str) -> Need {
     let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     let first = path.trim_start_matches('/').split('/').next().unwrap_or("");
     match first {
-        "health" => Need::Nothing,
+        "health" | "openapi.json" | "docs" => Need::Nothing,
         "shards" if path.trim_end_matches('/').ends_with("/recover") => Need::Write,
         "shards" => Need::Service,
         "nodes" if path.trim_end_matches('/').ends_with("/heartbeat") => Need::Service,
