@@ -9,7 +9,7 @@ use bytesize::ByteSize;
 use clap::Parser;
 use cluster::{Options, Running};
 use service::given::Given;
-use service::log;
+use service::log::Log;
 use service::program::{ended, misused};
 use service::signals::StopSignals;
 use wire::Copies;
@@ -43,7 +43,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match log::start(&Given::new("--log", arguments.log.as_str())) {
+    match Log::lines(Given::new("--log", arguments.log.as_str())).start() {
         Ok(()) => ended("cluster", run(arguments)),
         Err(error) => misused("cluster", &error),
     }

@@ -1,6 +1,6 @@
 //! The whole distributor: its parts put together, started and stopped.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -295,6 +295,7 @@ impl Shared {
             Arc::clone(&members),
             identity,
             (config.session, Policy::of(config.copies.get())),
+            Arc::clone(&metrics),
         );
         let public_url = config
             .public_url
@@ -397,6 +398,15 @@ impl Shared {
             .lock()
             .expect("no thread panics while it holds this");
         since.is_some_and(|since| since.elapsed() >= self.session)
+    }
+
+    /// The shards that wait for an operator. Before everyone was heard, nobody can tell.
+    pub(crate) fn waiting_shards(&self) -> BTreeSet<ShardNo> {
+        if self.hears_all() {
+            self.controller.waiting_shards()
+        } else {
+            BTreeSet::new()
+        }
     }
 
     /// Keeps or seeks the office, reads the register, and decides if in office.

@@ -8,6 +8,7 @@ use dist::{Config, POLL_DEFAULT};
 use service::environment::Environment;
 use service::flags::{self, Defaults, ENVIRONMENT};
 use service::given::{Given, SettingError};
+use service::log::Log;
 use service::program::cores;
 use service::settings::Settings;
 use uuid::Uuid;
@@ -82,8 +83,8 @@ pub(crate) struct Order {
     pub(crate) task: Task,
     /// How the distributor is started.
     pub(crate) config: Config,
-    /// The filter of the log.
-    pub(crate) log: Given,
+    /// The log.
+    pub(crate) log: Log,
     /// The nodes that the nodes file names.
     pub(crate) nodes: Vec<NodeName>,
     /// Base URIs of the other distributors that it names.
@@ -206,6 +207,7 @@ nodes:
             ("SESSION", "1.5"),
             ("CLUSTER_KEY", "c"),
             ("LOG", "debug"),
+            ("LOG_FORMAT", "json"),
         ];
         let environment = read(&[], &variables).expect("is read");
         assert_eq!(environment.config.name.as_str(), "dist2");
@@ -216,7 +218,8 @@ nodes:
         assert_eq!(environment.config.copies.get(), 4);
         assert_eq!(environment.config.session, Duration::from_millis(1500));
         assert_eq!(environment.config.access.cluster_key.as_deref(), Some("c"));
-        assert_eq!(environment.log.value, "debug");
+        assert_eq!(environment.log.filter.value, "debug");
+        assert_eq!(environment.log.format, service::log::Format::Json);
         assert_eq!(environment.other_distributors, ["http://127.0.0.1:7000"]);
 
         let words = [

@@ -2,8 +2,8 @@
 
 use super::{ListError, Lister, WAITING_MAX};
 use crate::catalog::{
-    AdoptError, Board, Catalog, HistoryQuery, Identity, Listed, Order, PageQuery, QueryError,
-    Sample, ShardTotals, Sighting,
+    AdoptError, Board, Catalog, Connections, HistoryQuery, Identity, Listed, Order, PageQuery,
+    QueryError, Sample, ShardTotals, Sighting,
 };
 use crate::metrics::Metrics;
 use futures_util::FutureExt;
@@ -114,6 +114,10 @@ impl Catalog for Slow {
         _: &'a HistoryQuery,
     ) -> BoxFuture<'a, Result<Vec<HistoryPoint>, QueryError>> {
         away()
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::default()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
 use cli::{Order, Task};
-use service::given::Given;
+use service::health;
+use service::log::Log;
 use service::program::{ended, misused, say};
 use service::signals::StopSignals;
-use service::{health, log};
 
 fn main() -> ExitCode {
     let order = match cli::read() {
@@ -24,8 +24,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(log: &Given, task: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
-    if let Err(error) = log::start(log) {
+fn run(log: &Log, task: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    if let Err(error) = log.start() {
         return misused("dist", &error);
     }
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads");

@@ -1,28 +1,20 @@
-//! What is counted and measured, for Prometheus.
+//! What a distributor counts as it works, and what `/metrics` reads of the cluster at that moment.
 
-use std::sync::atomic::AtomicU64;
+mod moment;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use controller::Reason;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
+use service::measures::{self, Latencies, Requests};
 
-/// A kind of request and its outcome.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct RequestLabels {
-    pub(crate) method: &'static str,
-    pub(crate) route: String,
-    pub(crate) status: u16,
-}
+use crate::app::Shared;
 
-/// A kind of request.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct RouteLabels {
-    pub(crate) method: &'static str,
-    pub(crate) route: String,
-}
+/// What all names begin with.
+const PREFIX: &str = "acequia_dist";
 
 /// A node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,13 +22,15 @@ pub(crate) struct NodeLabels {
     pub(crate) node: String,
 }
 
-type ByNode = Family<NodeLabels, Gauge<f64, AtomicU64>>;
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabels {
+    reason: &'static str,
+}
 
-/// All measures of a distributor.
+/// The measures that the distributor's parts write.
 pub(crate) struct Metrics {
     registry: Registry,
-    pub(crate) requests: Family<RequestLabels, Counter>,
-    pub(crate) request_seconds: Family<RouteLabels, Histogram>,
+    pub(crate) requests: Requests,
     pub(crate) listed_operations: Counter,
     pub(crate) listing_failures: Counter,
     pub(crate) listing_batch_operations: Histogram,
@@ -49,135 +43,150 @@ pub(crate) struct Metrics {
     pub(crate) coordinator_up: Gauge,
     pub(crate) controller: Gauge,
     pub(crate) unclean_recoveries: Counter,
-    pub(crate) node_up: ByNode,
-    pub(crate) node_storage_bytes: ByNode,
-    pub(crate) node_max_storage_bytes: ByNode,
-    pub(crate) node_contents: ByNode,
-    pub(crate) node_unlisted: ByNode,
+    shard_changes: Family<ReasonLabels, Counter>,
 }
 
-/// 50 µs to 13 s, doubling.
-fn seconds() -> Histogram {
-    Histogram::new(exponential_buckets(50e-6, 2.0, 19))
-}
-
-/// 1 to 8192, doubling.
+/// 1 to 8192, in factors of four.
 fn counts() -> Histogram {
-    Histogram::new(exponential_buckets(1.0, 2.0, 14))
+    Histogram::new(exponential_buckets(1.0, 4.0, 8))
+}
+
+/// From a millisecond to an hour and more: what a catalog that was away lists late.
+fn delays() -> Histogram {
+    Histogram::new(exponential_buckets(0.001, 4.0, 13))
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut metrics = Metrics {
-            registry: Registry::with_prefix("acequia_dist"),
-            requests: Family::default(),
-            request_seconds: Family::new_with_constructor(seconds),
+            registry: Registry::with_prefix(PREFIX),
+            requests: Requests::default(),
             listed_operations: Counter::default(),
             listing_failures: Counter::default(),
             listing_batch_operations: counts(),
             listing_merged_batches: counts(),
-            listing_transaction_seconds: seconds(),
-            listing_wait_seconds: seconds(),
-            listing_delay_seconds: seconds(),
+            listing_transaction_seconds: Latencies.new_metric(),
+            listing_wait_seconds: Latencies.new_metric(),
+            listing_delay_seconds: delays(),
             places: Family::default(),
             catalog_up: Gauge::default(),
             coordinator_up: Gauge::default(),
             controller: Gauge::default(),
             unclean_recoveries: Counter::default(),
-            node_up: Family::default(),
-            node_storage_bytes: Family::default(),
-            node_max_storage_bytes: Family::default(),
-            node_contents: Family::default(),
-            node_unlisted: Family::default(),
+            shard_changes: Family::default(),
         };
-        metrics.register_requests();
+        metrics.requests.register(&mut metrics.registry);
         metrics.register_listing();
-        metrics.register_nodes();
+        metrics.register_decisions();
         metrics
     }
 
-    fn register_requests(&mut self) {
-        let registry = &mut self.registry;
-        registry.register(
-            "requests",
-            "Requests by route and status",
-            self.requests.clone(),
-        );
-        let help = "Time from a request's head to its answer's head";
-        registry.register("request_seconds", help, self.request_seconds.clone());
-        registry.register(
-            "places",
-            "Places handed out by GET /store",
-            self.places.clone(),
-        );
+    fn register(&mut self, name: &str, help: &str, metric: impl Metric) {
+        measures::register(&mut self.registry, name, help, metric);
     }
 
     fn register_listing(&mut self) {
-        let registry = &mut self.registry;
         let help = "Operations applied to the catalog";
-        registry.register("listed_operations", help, self.listed_operations.clone());
+        self.register("listed_operations", help, self.listed_operations.clone());
         let help = "Listing transactions that failed";
-        registry.register("listing_failures", help, self.listing_failures.clone());
+        self.register("listing_failures", help, self.listing_failures.clone());
         let help = "Operations in one listing transaction";
-        registry.register(
-            "listing_operations",
-            help,
-            self.listing_batch_operations.clone(),
-        );
+        let operations = self.listing_batch_operations.clone();
+        self.register("listing_operations", help, operations);
         let help = "Batches of nodes merged into one listing transaction";
-        registry.register("listing_batches", help, self.listing_merged_batches.clone());
+        let batches = self.listing_merged_batches.clone();
+        self.register("listing_batches", help, batches);
         let help = "Time of one listing transaction";
         let transaction = self.listing_transaction_seconds.clone();
-        registry.register("listing_transaction_seconds", help, transaction);
+        self.register("listing_transaction_seconds", help, transaction);
         let help = "Time that a batch waits for its transaction";
-        registry.register(
-            "listing_wait_seconds",
-            help,
-            self.listing_wait_seconds.clone(),
-        );
+        let wait = self.listing_wait_seconds.clone();
+        self.register("listing_wait_seconds", help, wait);
         let help = "Time from storing to listing, of the oldest change of a transaction";
-        registry.register(
-            "listing_delay_seconds",
-            help,
-            self.listing_delay_seconds.clone(),
-        );
+        let delay = self.listing_delay_seconds.clone();
+        self.register("listing_delay_seconds", help, delay);
         let help = "Whether the catalog database answers";
-        registry.register("catalog_up", help, self.catalog_up.clone());
+        self.register("catalog_up", help, self.catalog_up.clone());
+    }
+
+    fn register_decisions(&mut self) {
+        let help = "Places handed out by GET /store";
+        self.register("places", help, self.places.clone());
         let help = "Whether the coordinator answers";
-        registry.register("coordinator_up", help, self.coordinator_up.clone());
-    }
-
-    fn register_nodes(&mut self) {
-        let registry = &mut self.registry;
-        let help = "Whether this distributor is the controller";
-        registry.register("controller", help, self.controller.clone());
+        self.register("coordinator_up", help, self.coordinator_up.clone());
+        let help = "Whether this distributor holds the office of the controller";
+        self.register("controller", help, self.controller.clone());
+        let help = "Changes of shard records that were made here, by reason";
+        self.register("shard_changes", help, self.shard_changes.clone());
         let help = "Shards of which an operator chose a copy here, and lost what only others had";
-        registry.register("unclean_recoveries", help, self.unclean_recoveries.clone());
-        registry.register("node_up", "Whether a node is used", self.node_up.clone());
-        let help = "What a node's data takes on its disk";
-        registry.register("node_storage_bytes", help, self.node_storage_bytes.clone());
-        let help = "The most that a node may store";
-        registry.register(
-            "node_max_storage_bytes",
-            help,
-            self.node_max_storage_bytes.clone(),
-        );
-        registry.register(
-            "node_contents",
-            "Live contents of a node",
-            self.node_contents.clone(),
-        );
-        let help = "Committed records of a node that are not listed yet";
-        registry.register("node_unlisted", help, self.node_unlisted.clone());
+        self.register("unclean_recoveries", help, self.unclean_recoveries.clone());
     }
 
-    /// The text that Prometheus reads.
+    /// Counts a change of a shard's record that was made here.
+    pub(crate) fn shard_changed(&self, reason: Reason) {
+        let reason = word(reason);
+        self.shard_changes
+            .get_or_create(&ReasonLabels { reason })
+            .inc();
+    }
+
+    /// Everything of a distributor, as OpenMetrics text.
     ///
     /// # Errors
-    /// Never in practice: a string takes whatever is written.
-    pub(crate) fn encode(&self) -> Result<String, std::fmt::Error> {
-        let mut text = String::with_capacity(16 * 1024);
-        text::encode(&mut text, &self.registry)?;
-        Ok(text)
+    /// When a measure cannot be written as text, which none of ours can't.
+    pub(crate) fn text(shared: &Shared) -> Result<String, std::fmt::Error> {
+        let (moment, process) = (moment::read(shared), measures::process());
+        measures::text(&[
+            &shared.metrics.registry,
+            moment.registry(),
+            process.registry(),
+        ])
+    }
+}
+
+/// A reason, as its label says it.
+fn word(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Restored => "restored",
+        Reason::Elected => "elected",
+        Reason::HandedOver => "handed_over",
+        Reason::Full => "full",
+        Reason::Lost => "lost",
+        Reason::Made => "made",
+        Reason::Behind => "behind",
+        Reason::Added => "added",
+        Reason::Removed => "removed",
+        Reason::Recovered => "recovered",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, dashboards and alerts show nothing.
+    #[test]
+    fn measures_appear_under_their_names() {
+        let metrics = Metrics::new();
+        metrics.catalog_up.set(1);
+        metrics.listed_operations.inc_by(3);
+        metrics.listing_delay_seconds.observe(700.0);
+        metrics.shard_changed(Reason::HandedOver);
+        let text = measures::text(&[&metrics.registry]).expect("writes");
+        for line in [
+            "acequia_dist_catalog_up 1",
+            "acequia_dist_controller 0",
+            "acequia_dist_listed_operations_total 3",
+            "acequia_dist_listing_failures_total 0",
+            "acequia_dist_listing_delay_seconds_sum 700.0",
+            "acequia_dist_shard_changes_total{reason=\"handed_over\"} 1",
+            "acequia_dist_unclean_recoveries_total 0",
+        ] {
+            assert!(text.lines().any(|each| each == line), "{line}: {text}");
+        }
+        let finite = text.lines().filter(|line| {
+            line.starts_with("acequia_dist_listing_delay_seconds_bucket") && line.ends_with(" 1")
+        });
+        assert_eq!(finite.count(), 4, "700 s is no infinite delay");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! It owns deadlines and keys of these calls; it must not know which node leads what.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use reqwest::{Method, StatusCode, header};
@@ -13,6 +13,7 @@ use wire::membership::NodesAnswer;
 use wire::operation::Operation;
 use wire::shard::ShardNews;
 use wire::stats::NodeStats;
+use wire::trace::TraceParent;
 use wire::{ContentId, Lsn, ShardNo, routes};
 
 /// A node that needs longer for its statistics is not used.
@@ -48,12 +49,29 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
+/// The names of the request that a call is made for: in logs, and in its own program's traces.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Trail {
+    pub(crate) request_id: String,
+    pub(crate) trace: Option<TraceParent>,
+}
+
+impl Trail {
+    /// A call that no request caused.
+    fn own(purpose: &str) -> Self {
+        Trail {
+            request_id: purpose.to_owned(),
+            trace: None,
+        }
+    }
+}
+
 /// What a change of one content is sent with.
 pub(crate) struct Change {
     pub(crate) method: Method,
     pub(crate) url: String,
     pub(crate) if_match: Option<String>,
-    pub(crate) request_id: String,
+    pub(crate) trail: Trail,
     pub(crate) body: Option<Bytes>,
 }
 
@@ -62,7 +80,7 @@ pub(crate) struct Passed {
     pub(crate) method: Method,
     pub(crate) url: String,
     pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) request_id: String,
+    pub(crate) trail: Trail,
     pub(crate) body: Option<reqwest::Body>,
 }
 
@@ -97,23 +115,30 @@ impl Peer {
         })
     }
 
-    /// A node's statistics.
-    pub(crate) async fn stats(&self, base: &str) -> Result<NodeStats, CallError> {
+    /// A node's statistics, and how far its clock is ahead of ours, in seconds, if it tells.
+    pub(crate) async fn stats(&self, base: &str) -> Result<(NodeStats, Option<f64>), CallError> {
         let url = format!("{base}{}", routes::STATS);
-        let (status, body) = self.get(&url, STATS_TIME_MAX, "stats").await?;
+        let (asked, asked_at) = (Instant::now(), SystemTime::now());
+        let request = self.request(Method::GET, &url, STATS_TIME_MAX, &Trail::own("stats"));
+        let response = request.send().await.map_err(|error| name(&url, &error))?;
+        let status = response.status();
+        let date = response.headers().get(header::DATE);
+        let date = date.and_then(|date| date.to_str().ok());
+        let ahead_s = date.and_then(|date| ahead_s(date, asked_at, asked.elapsed()));
+        let body = read(&url, response).await?;
         if status != StatusCode::OK {
             return Err(CallError::Unreadable {
                 url,
                 detail: status.to_string(),
             });
         }
-        parse(&url, &body)
+        Ok((parse(&url, &body)?, ahead_s))
     }
 
     /// Tells a node of a newer shard record.
     pub(crate) async fn tell(&self, base: &str, news: &ShardNews) -> Result<(), CallError> {
         let url = routes::shard(base, news.record.shard);
-        let request = self.request(Method::POST, &url, NEWS_TIME_MAX, "news");
+        let request = self.request(Method::POST, &url, NEWS_TIME_MAX, &Trail::own("news"));
         let sent = request.json(news).send().await;
         let status = sent.map_err(|error| name(&url, &error))?.status();
         match status.is_success() {
@@ -128,7 +153,9 @@ impl Peer {
     /// Which cluster another distributor serves; none if it says so in no known way.
     pub(crate) async fn cluster(&self, base: &str) -> Result<NodesAnswer, CallError> {
         let url = format!("{base}{}", routes::NODES);
-        let (_, body) = self.get(&url, STATS_TIME_MAX, "rebuild").await?;
+        let (_, body) = self
+            .get(&url, STATS_TIME_MAX, &Trail::own("rebuild"))
+            .await?;
         parse(&url, &body)
     }
 
@@ -137,10 +164,10 @@ impl Peer {
         &self,
         base: &str,
         id: ContentId,
-        request_id: &str,
+        trail: &Trail,
     ) -> Result<Result<ContentRow, ErrorBody>, CallError> {
         let url = routes::info(base, id);
-        let (status, body) = self.get(&url, CALL_TIME_MAX, request_id).await?;
+        let (status, body) = self.get(&url, CALL_TIME_MAX, trail).await?;
         if status == StatusCode::OK {
             parse(&url, &body).map(Ok)
         } else {
@@ -154,10 +181,10 @@ impl Peer {
             method,
             url,
             if_match,
-            request_id,
+            trail,
             body,
         } = change;
-        let mut request = self.request(method, &url, CALL_TIME_MAX, &request_id);
+        let mut request = self.request(method, &url, CALL_TIME_MAX, &trail);
         if let Some(if_match) = if_match {
             request = request.header(header::IF_MATCH, if_match);
         }
@@ -180,10 +207,10 @@ impl Peer {
             method,
             url,
             headers,
-            request_id,
+            trail,
             body,
         } = passed;
-        let mut request = self.keyed(method, &url, &request_id);
+        let mut request = self.keyed(method, &url, &trail);
         for (name, value) in headers {
             request = request.header(name, value);
         }
@@ -205,7 +232,7 @@ impl Peer {
             "{base}{}?shard={shard}&after={after}&limit={limit}",
             routes::LOG
         );
-        let (status, body) = self.get(&url, STATS_TIME_MAX, "log").await?;
+        let (status, body) = self.get(&url, STATS_TIME_MAX, &Trail::own("log")).await?;
         if status != StatusCode::OK {
             return Err(CallError::Unreadable {
                 url,
@@ -223,9 +250,9 @@ impl Peer {
         &self,
         url: &str,
         time_max: Duration,
-        request_id: &str,
+        trail: &Trail,
     ) -> Result<(StatusCode, Bytes), CallError> {
-        let request = self.request(Method::GET, url, time_max, request_id);
+        let request = self.request(Method::GET, url, time_max, trail);
         let response = request.send().await.map_err(|error| name(url, &error))?;
         let status = response.status();
         Ok((status, read(url, response).await?))
@@ -236,16 +263,19 @@ impl Peer {
         method: Method,
         url: &str,
         time_max: Duration,
-        request_id: &str,
+        trail: &Trail,
     ) -> reqwest::RequestBuilder {
-        self.keyed(method, url, request_id).timeout(time_max)
+        self.keyed(method, url, trail).timeout(time_max)
     }
 
-    fn keyed(&self, method: Method, url: &str, request_id: &str) -> reqwest::RequestBuilder {
+    fn keyed(&self, method: Method, url: &str, trail: &Trail) -> reqwest::RequestBuilder {
         let mut request = self
             .client
             .request(method, url)
-            .header(routes::REQUEST_ID_HEADER, request_id);
+            .header(routes::REQUEST_ID_HEADER, &trail.request_id);
+        if let Some(trace) = &trail.trace {
+            request = request.header(routes::TRACE_HEADER, trace.to_string());
+        }
         if let Some(key) = &self.cluster_key {
             request = request.header(routes::CLUSTER_KEY_HEADER, key);
         }
@@ -254,6 +284,15 @@ impl Peer {
         }
         request
     }
+}
+
+/// How far the clock that wrote this `Date` is ahead of ours, in seconds. It tells whole seconds,
+/// half a second ago in the mean; the answer came half-way through the time that it took.
+fn ahead_s(date: &str, asked_at: SystemTime, took: Duration) -> Option<f64> {
+    let since_1970 = |time: SystemTime| time.duration_since(UNIX_EPOCH).ok();
+    let its = since_1970(httpdate::parse_http_date(date).ok()?)?.as_secs_f64() + 0.5;
+    let ours = since_1970(asked_at)?.as_secs_f64() + took.as_secs_f64() / 2.0;
+    Some(its - ours)
 }
 
 async fn read(url: &str, mut response: reqwest::Response) -> Result<Bytes, CallError> {
@@ -289,5 +328,22 @@ fn name(url: &str, error: &reqwest::Error) -> CallError {
         CallError::Connect { url, detail }
     } else {
         CallError::Lost { url, detail }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, a node whose clock is wrong is not seen before it refuses fresh ids.
+    #[test]
+    fn a_clock_is_read_from_an_answer() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        let same = UNIX_EPOCH + Duration::from_millis(784_111_777_000);
+        let ahead = |asked_at| ahead_s(date, asked_at, Duration::from_millis(200));
+        assert!(ahead(same).is_some_and(|ahead| (ahead - 0.4).abs() < 1e-6));
+        let late = same + Duration::from_secs(90);
+        assert!(ahead(late).is_some_and(|ahead| (ahead + 89.6).abs() < 1e-6));
+        assert_eq!(ahead_s("yesterday", same, Duration::ZERO), None);
     }
 }

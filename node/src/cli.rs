@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use service::environment::Environment;
 use service::flags::{self, Defaults, ENVIRONMENT};
 use service::given::{Given, SettingError};
+use service::log::Log;
 use service::program::cores;
 use service::settings::Settings;
 use wire::nodes_file::NodesFile;
@@ -54,11 +55,11 @@ pub enum Task {
 }
 
 impl Flags {
-    /// Puts the settings together: the node's, and the filter of its log.
+    /// Puts the settings together: the node's, and its log's.
     ///
     /// # Errors
     /// When a value cannot be used; the error names where it is from.
-    pub fn settings(&self, environment: &Environment) -> Result<(Config, Given), SettingError> {
+    pub fn settings(&self, environment: &Environment) -> Result<(Config, Log), SettingError> {
         let settings = Settings::read(&self.service, environment, &DEFAULTS)?;
         let data = environment.given("--data", self.data.as_deref(), "DATA_DIR")?;
         let max_storage =

@@ -8,18 +8,18 @@ use node::cli::{DEFAULTS, Flags, Task};
 use service::environment::Environment;
 use service::program::{ended, misused};
 use service::signals::StopSignals;
-use service::{flags, health, log};
+use service::{flags, health};
 
 fn main() -> ExitCode {
     let flags: Flags = flags::read(&DEFAULTS);
-    let (config, filter) = match flags.settings(&Environment::of_process()) {
+    let (config, log) = match flags.settings(&Environment::of_process()) {
         Ok(settings) => settings,
         Err(error) => return misused("node", &error),
     };
     if let Some(Task::Health) = flags.command {
         return ended("node", health::ask(config.bind));
     }
-    match log::start(&filter) {
+    match log.start() {
         Ok(()) => ended("node", run(config)),
         Err(error) => misused("node", &error),
     }

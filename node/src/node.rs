@@ -55,7 +55,8 @@ impl Node {
     }
 
     /// What an acknowledgement is worth, and how it is put to people: `done` is what was done.
-    pub(crate) fn receipt(&self, id: ContentId, ack: Ack, done: &str) -> Receipt {
+    pub(crate) fn receipt(&self, id: ContentId, ack: Ack, done: &'static str) -> Receipt {
+        self.metrics.changed(done);
         let replica = self.handle.table().replica(id.shard());
         let record = replica.as_ref().and_then(|replica| replica.record.as_ref());
         let outcome = ack.outcome;
@@ -119,7 +120,7 @@ impl Node {
 
     /// Whether it is this node that has the replica's changes listed: also before it leads again
     /// after a restart, and after the log failed.
-    fn lists(&self, replica: &ReplicaView) -> bool {
+    pub(crate) fn lists(&self, replica: &ReplicaView) -> bool {
         let record = replica.record.as_ref();
         let leader = record.and_then(|record| record.leader.as_ref());
         leader.is_some_and(|leader| {
@@ -128,7 +129,7 @@ impl Node {
     }
 
     /// Shards whose log failed.
-    pub(crate) fn poisoned(&self) -> u64 {
+    fn poisoned(&self) -> u64 {
         let replicas = self.handle.table().replicas();
         replicas
             .values()

@@ -33,6 +33,9 @@ pub struct Flags {
     /// What to log: a level, or a filter of tracing [env: LOG] [default: info]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
+    /// How the log looks: lines, or json [env: LOG_FORMAT] [default: lines]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    pub log_format: Option<String>,
 }
 
 /// The end of a service's help.

@@ -1,5 +1,5 @@
 //! What every service does the same way at its start and at its door: settings, keys, the address
-//! that it listens on, its log, the signals that end it, the health check beside it.
+//! that it listens on, its log, the signals that end it, the health check beside it, its measures, the description of its interface.
 //!
 //! It knows the vocabulary of `wire`, and neither the distributor, nor the node, nor any HTTP
 //! library.
@@ -11,6 +11,8 @@ pub mod flags;
 pub mod given;
 pub mod health;
 pub mod log;
+pub mod measures;
+pub mod openapi;
 pub mod program;
 pub mod settings;
 pub mod signals;

@@ -1,6 +1,7 @@
 //! The log of a process: lines on standard error.
 
 use std::io::IsTerminal;
+use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
 
@@ -9,20 +10,73 @@ use crate::given::{Given, SettingError};
 /// What a service logs by default. The HTTP server's own words about its threads help nobody.
 pub const FILTER_DEFAULT: &str = "info,actix_server=warn";
 
-/// Starts the log of this process, once.
-///
-/// # Errors
-/// When the filter cannot be read.
-///
-/// # Panics
-/// When the process has a log already.
-pub fn start(filter: &Given) -> Result<(), SettingError> {
-    tracing_subscriber::fmt()
-        .with_env_filter(read(filter)?)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
-    Ok(())
+/// How a service logs.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// What: a filter of tracing.
+    pub filter: Given,
+    /// How it looks.
+    pub format: Format,
+}
+
+/// How a log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for people.
+    #[default]
+    Lines,
+    /// One JSON object a line, for programs that collect logs.
+    Json,
+}
+
+impl FromStr for Format {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "lines" => Ok(Format::Lines),
+            "json" => Ok(Format::Json),
+            _ => Err(()),
+        }
+    }
+}
+
+impl Log {
+    /// A log of lines.
+    pub fn lines(filter: Given) -> Self {
+        let format = Format::Lines;
+        Log { filter, format }
+    }
+
+    /// From what was given, if anything.
+    ///
+    /// # Errors
+    /// When there is no such format. The filter is read when the log starts.
+    pub fn read(filter: Option<Given>, format: Option<Given>) -> Result<Self, SettingError> {
+        let format = format.map(|format| format.parse("`lines` or `json`"));
+        Ok(Log {
+            filter: filter.unwrap_or_else(|| Given::new("the default", FILTER_DEFAULT)),
+            format: format.transpose()?.unwrap_or_default(),
+        })
+    }
+
+    /// Starts the log of this process, once.
+    ///
+    /// # Errors
+    /// When the filter cannot be read.
+    ///
+    /// # Panics
+    /// When the process has a log already.
+    pub fn start(&self) -> Result<(), SettingError> {
+        let log = tracing_subscriber::fmt()
+            .with_env_filter(read(&self.filter)?)
+            .with_writer(std::io::stderr);
+        match self.format {
+            Format::Lines => log.with_ansi(std::io::stderr().is_terminal()).init(),
+            Format::Json => log.json().flatten_event(true).init(),
+        }
+        Ok(())
+    }
 }
 
 fn read(filter: &Given) -> Result<EnvFilter, SettingError> {
@@ -33,6 +87,20 @@ fn read(filter: &Given) -> Result<EnvFilter, SettingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // If this fails, a program that collects logs is given lines that it cannot read.
+    #[test]
+    fn formats_are_read() {
+        let read = |text: &str| Log::read(None, Some(Given::new("LOG_FORMAT", text)));
+        let format = |text| read(text).map(|log| log.format);
+        assert_eq!(format("lines"), Ok(Format::Lines));
+        assert_eq!(format("json"), Ok(Format::Json));
+        let error = format("xml").expect_err("is none").to_string();
+        assert_eq!(error, "LOG_FORMAT: `xml` is not `lines` or `json`");
+        let default = Log::read(None, None).expect("is read");
+        assert_eq!(default.format, Format::Lines);
+        assert_eq!(default.filter.value, FILTER_DEFAULT);
+    }
 
     // If this fails, a documented filter is refused, or a typo in one silences the log.
     #[test]

@@ -10,7 +10,7 @@ use crate::address::look_up;
 use crate::environment::Environment;
 use crate::flags::{Defaults, Flags};
 use crate::given::{Given, SettingError};
-use crate::log::FILTER_DEFAULT;
+use crate::log::Log;
 
 const NODES_FILE: &str = "nodes.yml";
 
@@ -27,8 +27,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Its keys.
     pub access: Access,
-    /// The filter of its log.
-    pub log: Given,
+    /// Its log.
+    pub log: Log,
     /// The nodes file, if there is one.
     pub nodes_file: Option<NodesFile>,
 }
@@ -62,7 +62,10 @@ impl Settings {
         let public_url = pick("--public-url", &flags.public_url, "PUBLIC_URL")?
             .map(|url| url.base_url())
             .transpose()?;
-        let log = pick("--log", &flags.log, "LOG")?;
+        let log = Log::read(
+            pick("--log", &flags.log, "LOG")?,
+            pick("--log-format", &flags.log_format, "LOG_FORMAT")?,
+        )?;
         let urls = Urls::of(own, port);
         Ok(Settings {
             bind: look_up(
@@ -72,7 +75,7 @@ impl Settings {
             internal_url: urls.internal,
             public_url: public_url.or(urls.public),
             access: access(environment)?,
-            log: log.unwrap_or_else(|| Given::new("the default", FILTER_DEFAULT)),
+            log,
             name,
             nodes_file,
         })

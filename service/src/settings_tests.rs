@@ -1,6 +1,7 @@
 //! Tests of the settings.
 
 use super::*;
+use crate::log::{FILTER_DEFAULT, Format};
 
 const DEFAULTS: Defaults = Defaults {
     name: "node1",
@@ -53,7 +54,7 @@ fn without_any_setting_there_are_defaults() {
     assert_eq!(settings.name.as_str(), "node1");
     assert_eq!(settings.bind.to_string(), "127.0.0.1:8001");
     assert_eq!((settings.internal_url, settings.public_url), (None, None));
-    assert_eq!(settings.log.value, FILTER_DEFAULT);
+    assert_eq!(settings.log.filter.value, FILTER_DEFAULT);
     assert_eq!(settings.nodes_file, None);
 }
 
@@ -77,7 +78,7 @@ fn flags_come_before_the_environment_before_the_file() {
     assert_eq!(environment.name.as_str(), "node2");
     assert_eq!(environment.bind.to_string(), "127.0.0.2:9102");
     assert_eq!(environment.public_url.as_deref(), Some("https://b.example"));
-    assert_eq!(environment.log, Given::new("LOG", "debug"));
+    assert_eq!(environment.log.filter, Given::new("LOG", "debug"));
 
     let flags = Flags {
         nodes_file: None,
@@ -86,12 +87,14 @@ fn flags_come_before_the_environment_before_the_file() {
         port: flag("9202"),
         public_url: flag("http://c.example"),
         log: flag("warn"),
+        log_format: flag("json"),
     };
     let flags = place.read(flags, &variables).expect("is read");
     assert_eq!(flags.name.as_str(), "dist");
     assert_eq!(flags.bind.to_string(), "127.0.0.3:9202");
     assert_eq!(flags.public_url.as_deref(), Some("http://c.example"));
-    assert_eq!(flags.log, Given::new("--log", "warn"));
+    assert_eq!(flags.log.filter, Given::new("--log", "warn"));
+    assert_eq!(flags.log.format, Format::Json);
 }
 
 // If this fails, others are told the port of the nodes file, where nobody listens; or a proxy is

@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const PREFIX: &str = "blake3:";
 
 /// A BLAKE3 hash of 32 bytes; as text `blake3:` and 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
+#[schema(value_type = String, pattern = "^blake3:[0-9a-f]{64}$")]
 pub struct Checksum(pub [u8; 32]);
 
 /// The text is not `blake3:` and 64 hexadecimal digits.

@@ -4,9 +4,10 @@
 //! failed request may have changed anything. Services map their own errors onto it, exhaustively.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What went wrong, as a word that programs can match on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// The id is not a UUID of version 8.
@@ -135,6 +136,69 @@ impl Code {
         Code::NeedsForce,
     ];
 
+    /// What it means, for people: a sentence without its full stop.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Code::MalformedId => "The id is not a UUID of version 8",
+            Code::MalformedRequest => "The request's query, headers or JSON body cannot be read",
+            Code::MalformedMultipart => {
+                "The multipart body has no boundary, breaks its own format, or ends before its last boundary"
+            }
+            Code::NoFile => "A multipart upload without a field `file`",
+            Code::InvalidMetadata => {
+                "A file name, content type, collection or attributes that can't be stored"
+            }
+            Code::IdRefused => {
+                "The id may not name a new content: minted for another time or for an unknown shard"
+            }
+            Code::BodyCutShort => "The body ended before its length",
+            Code::DigestMismatch => "The body's hash is not the one that the client sent with it",
+            Code::Unauthorized => "No key, or a wrong one",
+            Code::NotFound => "No such content",
+            Code::NoRoute => "No such route",
+            Code::MethodNotAllowed => "The route exists, with other methods",
+            Code::TooSlow => "The body came slower than the minimum rate",
+            Code::Conflict => "The id names other bytes already",
+            Code::InProgress => "An upload under this id is still running",
+            Code::ShardClosed => "The shard takes no new content any more; ask for another place",
+            Code::Deleted => "The content was deleted; its id is never used again",
+            Code::PreconditionFailed => "`If-Match` names another version than the current one",
+            Code::TooLarge => "The body, or one of its parts, is over its limit",
+            Code::RangeNotSatisfiable => "No byte of the range lies within the content",
+            Code::WrongNode => "Another node leads this content's shard; `leader` names it",
+            Code::Internal => "A fault of ours; the request id leads to it in the log",
+            Code::NodeUnreachable => "A storage node that this answer needs could not be reached",
+            Code::Damaged => "This copy of the content is damaged; it is being repaired",
+            Code::NoLeader => "The shard has no leader that may answer at this moment",
+            Code::Overloaded => {
+                "Too much is under way; the request was refused before its body was read"
+            }
+            Code::CatalogUnavailable => {
+                "The catalog database or the coordinator does not answer, or has only just begun to"
+            }
+            Code::NoNode => "No storage node can take this upload at this moment",
+            Code::Uncertain => {
+                "The answer is lost: the change may have happened. Ask again with the same id"
+            }
+            Code::WrongCluster => "The services disagree on which cluster this is",
+            Code::StorageFull => "The storage is full",
+            Code::NodeInUse => "Shards still name this node, or may soon: drain it first",
+            Code::NodeRemoved => {
+                "This process of the node was removed from the cluster; start it anew to let it back"
+            }
+            Code::NotWaiting => "The shard waits for nobody: it is led, or somebody can be elected",
+            Code::NoCopy => "The node does not answer, or has no copy of the shard",
+            Code::NeedsForce => "Something speaks against this copy: it is only chosen by force",
+        }
+    }
+
+    /// The word that names it in answers.
+    pub fn word(self) -> String {
+        let named = serde_json::to_value(self);
+        let named = named.expect("a variant without fields is a word of JSON");
+        named.as_str().unwrap_or_default().to_owned()
+    }
+
     /// The HTTP status of an answer with this code.
     pub fn status(self) -> u16 {
         match self {
@@ -227,7 +291,7 @@ impl Code {
 }
 
 /// The JSON body of every error answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
     /// Always `error`.
     pub status: ErrorStatus,
@@ -243,7 +307,7 @@ pub struct ErrorBody {
 }
 
 /// The `status` of an error body: one word, so that answers can be told apart by it alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ErrorStatus {
     /// The request failed.

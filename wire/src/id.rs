@@ -32,7 +32,8 @@ const VERSION: u128 = 8;
 const VARIANT: u128 = 0b10;
 
 /// The name of one content, for all its versions and for ever.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
+#[schema(value_type = String, format = Uuid, example = "01a1fc2b-96da-8000-8630-5262874386d8")]
 pub struct ContentId(Uuid);
 
 /// Why a text is not a content id.

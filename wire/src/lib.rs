@@ -26,4 +26,5 @@ pub use error::{Code, ErrorBody};
 pub use id::ContentId;
 pub use name::NodeName;
 pub use position::{Epoch, Lsn, Position, ShardNo};
+pub use routes::trace;
 pub use timestamp::Timestamp;

@@ -132,7 +132,8 @@ fn check_characters(
 }
 
 /// The name of a node or a distributor: lower-case letters, digits and hyphens.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+#[schema(value_type = String, example = "node1", max_length = 63)]
 #[serde(transparent)]
 pub struct NodeName(String);
 

@@ -1,5 +1,7 @@
 //! The paths of both services. Handlers are registered under these, and clients build from them.
 
+pub mod trace;
+
 use crate::id::ContentId;
 use crate::name::NodeName;
 use crate::position::{Lsn, ShardNo};
@@ -65,10 +67,58 @@ pub const HEALTH_LIVE: &str = "/health/live";
 /// Both: can it serve?
 pub const HEALTH_READY: &str = "/health/ready";
 
+/// Both: the description of the interface, in OpenAPI.
+pub const OPENAPI: &str = "/openapi.json";
+/// Both: the page that shows it.
+pub const DOCS: &str = "/docs";
+/// Both: what fills the page.
+pub const DOCS_SCRIPT: &str = "/docs/page.js";
+/// Both: how the page looks.
+pub const DOCS_STYLE: &str = "/docs/page.css";
+
+/// Every path, of either service.
+pub const ALL: [&str; 33] = [
+    STORE,
+    STORE_ID,
+    RETRIEVE_ID,
+    UPDATE,
+    UPDATE_ID,
+    DELETE_ID,
+    DESCRIBE_ID,
+    INFO_ID,
+    LINK,
+    RECORD,
+    NEEDED_ID,
+    VERIFY_ID,
+    SCRUB,
+    LOG,
+    CONTENT,
+    CONTENT_ID,
+    NODES,
+    NODE,
+    DRAIN,
+    REBALANCE,
+    HEARTBEAT,
+    SHARDS,
+    SHARD,
+    RECOVERY,
+    RECOVER,
+    STATS,
+    METRICS,
+    HEALTH_LIVE,
+    HEALTH_READY,
+    OPENAPI,
+    DOCS,
+    DOCS_SCRIPT,
+    DOCS_STYLE,
+];
+
 /// The header that carries the cluster key between services.
 pub const CLUSTER_KEY_HEADER: &str = "x-cluster-key";
 /// The header that names a request in logs.
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
+/// The header that names the trace that a request belongs to, see [`trace`].
+pub const TRACE_HEADER: &str = "traceparent";
 /// The header that gives a content's version with its bytes.
 pub const VERSION_HEADER: &str = "x-content-version";
 

@@ -10,6 +10,12 @@ pub(crate) fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
+/// The folder that cargo builds into.
+pub(crate) fn target() -> PathBuf {
+    let set = env::var_os("CARGO_TARGET_DIR").filter(|set| !set.is_empty());
+    root().join(set.unwrap_or_else(|| "target".into()))
+}
+
 /// Cargo, in the workspace's folder, as if it were called from a shell.
 ///
 /// What `cargo run` tells its child is taken out again: build scripts (ring's, for one) watch

@@ -20,7 +20,9 @@ mod upload;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::HeaderValue;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use wire::routes;
+use wire::trace::TraceParent;
 
 pub use catalog::{DeleteError, Filter, Listing};
 use endpoint::Endpoints;
@@ -65,6 +67,8 @@ pub struct Options {
     pub others: Vec<Endpoint>,
     /// The cluster's access key, where it demands one.
     pub access_key: Option<String>,
+    /// The trace that all requests belong to: services name it in their logs.
+    pub trace: TraceParent,
     /// How long a call goes on trying while the cluster says that a retry can help.
     pub patience: Duration,
 }
@@ -81,12 +85,13 @@ pub enum ClientError {
 }
 
 impl Options {
-    /// Options for a distributor, without a key, with the usual patience.
+    /// Options for a distributor, without a key, in a trace of its own, with the usual patience.
     pub fn new(endpoint: Endpoint) -> Self {
         Options {
             endpoint,
             others: Vec::new(),
             access_key: None,
+            trace: TraceParent::begin(rand::random(), rand::random()),
             patience: retry::PATIENCE,
         }
     }
@@ -104,7 +109,7 @@ impl Client {
             .is_ok();
         let authorization = options.access_key.as_deref().map(bearer).transpose()?;
         Ok(Client {
-            http: http_client().map_err(ClientError::Http)?,
+            http: http_client(options.trace).map_err(ClientError::Http)?,
             endpoints: Arc::new(Endpoints::new(options.endpoint, options.others)),
             authorization,
             budget: Arc::new(Budget::default()),
@@ -125,10 +130,14 @@ fn bearer(key: &str) -> Result<HeaderValue, ClientError> {
     Ok(value)
 }
 
-fn http_client() -> Result<reqwest::Client, reqwest::Error> {
+fn http_client(trace: TraceParent) -> Result<reqwest::Client, reqwest::Error> {
+    let trace = HeaderValue::from_str(&trace.to_string());
+    let name = HeaderName::from_static(routes::TRACE_HEADER);
+    let headers: HeaderMap = trace.map(|trace| (name, trace)).into_iter().collect();
     // Redirects are followed by hand: the library would drop the key on the way to another port.
     let builder = || {
         reqwest::Client::builder()
+            .default_headers(headers.clone())
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_MAX)

@@ -22,6 +22,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::api::{Client, Endpoint, Options};
 use crate::ui::{Format, Ui};
 use failure::{Failure, Kind};
+use wire::trace::TraceParent;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -71,6 +72,10 @@ struct Global {
         value_name = "KEY"
     )]
     access_key: Option<String>,
+    /// The trace that all requests belong to, a W3C traceparent; services name it in their logs. By
+    /// default a new one.
+    #[arg(long, env = "TRACEPARENT", global = true, value_name = "TRACEPARENT")]
+    trace: Option<TraceParent>,
     /// Print data as JSON, one value a line; failures too, on standard error.
     #[arg(long, global = true)]
     json: bool,
@@ -192,6 +197,7 @@ impl Session {
         let mut options = Options::new(first);
         options.others = urls.collect();
         options.access_key = global.access_key;
+        options.trace = global.trace.unwrap_or(options.trace);
         let client = Client::new(options)
             .map_err(|error| Failure::caused("cannot set up the client", &error))?;
         Ok(Session { client, ui })

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::api::{Client, Condition, Metadata, Meter, Source, Upload, UploadError};
 use futures_util::stream;
+use wire::trace::TraceParent;
 use wire::{Code, content::Receipt};
 
 use crate::fake::{Fake, Fault, hash};
@@ -53,6 +54,10 @@ async fn an_upload_arrives_with_its_bytes_and_metadata() {
     assert_eq!(seen.header("content-length"), "5");
     assert_eq!(seen.header("authorization"), "Bearer secret");
     assert_eq!(fake.seen("GET /store")[0].query, "size=5");
+    // What services log of both requests can be found together.
+    let trace = seen.header("traceparent");
+    assert!(trace.parse::<TraceParent>().is_ok(), "{trace}");
+    assert_eq!(fake.seen("GET /store")[0].header("traceparent"), trace);
 }
 
 // If this fails, an answer that is lost on its way stores a content twice.

@@ -148,6 +148,28 @@ pub struct Board {
     pub removed: BTreeMap<NodeName, Uuid>,
 }
 
+/// The connections that answer questions, as they are at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Connections {
+    /// In use.
+    pub busy: u32,
+    /// Open, and not in use.
+    pub idle: u32,
+    /// The most that there may be.
+    pub most: u32,
+}
+
+impl Connections {
+    fn of<D: sqlx::Database>(pool: &sqlx::Pool<D>) -> Self {
+        let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+        Connections {
+            busy: pool.size().saturating_sub(idle),
+            idle,
+            most: pool.options().get_max_connections(),
+        }
+    }
+}
+
 /// What an operator has decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order<'a> {
@@ -226,6 +248,9 @@ pub trait Catalog: Send + Sync {
         &'a self,
         query: &'a HistoryQuery,
     ) -> BoxFuture<'a, Result<Vec<HistoryPoint>, QueryError>>;
+
+    /// The connections that answer questions. Asks nobody.
+    fn connections(&self) -> Connections;
 
     /// Closes the connections; calls fail from then on.
     fn close(&self) -> BoxFuture<'_, ()>;

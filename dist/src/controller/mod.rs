@@ -18,6 +18,7 @@ use wire::{Position, ShardNo};
 use crate::catalog::Identity;
 use crate::coordinator::{Coordinator, CoordinatorError};
 use crate::members::Members;
+use crate::metrics::Metrics;
 
 use controller::{Change, Situation, behind, decide, rebalance, wants_records};
 pub(crate) use controller::{Listed, Policy, RecoverRefused, Recovery, Seen};
@@ -32,6 +33,7 @@ pub(crate) struct Controller {
     candidate: Uuid,
     session: Duration,
     policy: Policy,
+    metrics: Arc<Metrics>,
     /// The catalog was empty when this process started: no node can hold anything of it yet.
     fresh: AtomicBool,
     in_office: AtomicBool,
@@ -56,6 +58,7 @@ impl Controller {
         members: Arc<Members>,
         identity: Identity,
         (session, policy): (Duration, Policy),
+        metrics: Arc<Metrics>,
     ) -> Self {
         Controller {
             coordinator,
@@ -63,6 +66,7 @@ impl Controller {
             candidate: Uuid::new_v4(),
             session,
             policy,
+            metrics,
             fresh: AtomicBool::new(identity.new && !identity.adopted),
             in_office: AtomicBool::new(false),
             answers_since: std::sync::Mutex::new(None),
@@ -263,6 +267,7 @@ impl Controller {
         let (shard, revision) = (answer.record.shard, answer.record.revision());
         if answer.changed {
             let (reason, epoch) = (change.reason, answer.record.epoch);
+            self.metrics.shard_changed(reason);
             tracing::info!(%shard, ?reason, %epoch, %revision, "shard record changed");
         } else {
             tracing::info!(%shard, %revision, "shard record was changed by someone else");

@@ -4,6 +4,7 @@ use super::{Controller, Policy};
 use crate::catalog::Identity;
 use crate::coordinator::{Coordinator, CoordinatorError, Term};
 use crate::members::Members;
+use crate::metrics::Metrics;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -122,6 +123,7 @@ impl Scene {
             Arc::clone(&members),
             identity,
             (SESSION, Policy::of(1)),
+            Arc::new(Metrics::new()),
         );
         Scene {
             register,

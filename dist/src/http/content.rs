@@ -16,10 +16,11 @@ use leading::{Attempt, at_leader, is_not_led};
 
 use super::body;
 use super::content_item::{id, item as show, items as show_all};
-use super::envelope::RequestId;
+use super::envelope::trail;
 use super::error::ApiError;
 use crate::app::Shared;
 use crate::catalog::{NameFilter, PageOrder, PageQuery};
+use crate::peer::Trail;
 
 /// Room for one item of a page: most are about 600 bytes.
 const ITEM_BYTES: usize = 700;
@@ -118,7 +119,7 @@ pub(super) async fn item(
     let min_version = parameters::<ItemParameters>(&request)?
         .min_version
         .unwrap_or(1);
-    let item = find(&shared, id, min_version, &RequestId::of(&request)).await?;
+    let item = find(&shared, id, min_version, &trail(&request)).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-cache"))
         .json(item))
@@ -207,7 +208,7 @@ pub(super) async fn find(
     shared: &Shared,
     id: ContentId,
     min_version: u64,
-    request_id: &str,
+    trail: &Trail,
 ) -> Result<ContentItem, ApiError> {
     let listed = if shared.catalog_up() {
         shared.catalog.content(id).await
@@ -219,20 +220,16 @@ pub(super) async fn find(
             return Ok(show(&shared.members, listed.row, listed.status));
         }
         Ok(_) => {}
-        Err(error) => tracing::debug!(%error, request_id, "asking the leader instead"),
+        Err(error) => tracing::debug!(%error, ?trail, "asking the leader instead"),
     }
-    let row = ask_leader(shared, id, request_id).await?;
+    let row = ask_leader(shared, id, trail).await?;
     Ok(show(&shared.members, row, Status::Pending))
 }
 
 /// A content's row as its shard's leader knows it.
-async fn ask_leader(
-    shared: &Shared,
-    id: ContentId,
-    request_id: &str,
-) -> Result<ContentRow, ApiError> {
+async fn ask_leader(shared: &Shared, id: ContentId, trail: &Trail) -> Result<ContentRow, ApiError> {
     at_leader(shared, id.shard(), async |base| {
-        match shared.peer.info(&base, id, request_id).await {
+        match shared.peer.info(&base, id, trail).await {
             Ok(Ok(row)) => Attempt {
                 outcome: Ok(row),
                 another: false,

@@ -11,7 +11,7 @@ use wire::{Code, ContentId, ErrorBody, routes};
 use super::body;
 use super::content::leading::{Attempt, at_leader, is_not_led};
 use super::content_item::id;
-use super::envelope::RequestId;
+use super::envelope::trail;
 use super::error::ApiError;
 use crate::app::Shared;
 use crate::peer::{Answer, CallError, Change};
@@ -121,12 +121,11 @@ async fn send(
         Some(_) => (Method::PUT, routes::describe(base, id)),
         None => (Method::DELETE, routes::delete(base, id)),
     };
-    let request_id = RequestId::of(request);
     let change = Change {
         method,
         url,
         if_match,
-        request_id,
+        trail: trail(request),
         body,
     };
     shared.peer.change(change).await.map_err(ChangeError::Call)

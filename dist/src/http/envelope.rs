@@ -13,32 +13,28 @@ use actix_web::web::{self, Data};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use service::access::{Gate, Need, Presented};
 use uuid::Uuid;
-use wire::routes::{CLUSTER_KEY_HEADER, REQUEST_ID_HEADER};
+use wire::routes::{self, CLUSTER_KEY_HEADER, REQUEST_ID_HEADER, TRACE_HEADER};
+use wire::trace::TraceParent;
 
 use super::body;
 use super::console;
 use super::error::{ApiError, foreign};
 use super::policy::{need, origin};
 use crate::app::Shared;
-use crate::metrics::{Metrics, RequestLabels, RouteLabels};
+use crate::metrics::Metrics;
+use crate::peer::Trail;
 use forgery::is_forged;
 
 /// A longer request id is replaced by one of ours.
 const REQUEST_ID_BYTES_MAX: usize = 64;
 
-/// The name of a request in logs and error bodies.
-#[derive(Clone)]
-pub(super) struct RequestId(pub(super) String);
-
-impl RequestId {
-    /// The id of this request.
-    pub(super) fn of(request: &HttpRequest) -> String {
-        request
-            .extensions()
-            .get::<RequestId>()
-            .map(|id| id.0.clone())
-            .unwrap_or_default()
-    }
+/// The names of this request.
+pub(super) fn trail(request: &HttpRequest) -> Trail {
+    request
+        .extensions()
+        .get::<Trail>()
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// Names, admits, serves, measures; turns every error into JSON.
@@ -48,22 +44,30 @@ pub(crate) async fn envelope(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
     let shared = Data::<Shared>::extract(request.request()).await?;
-    let id = request_id(request.headers());
-    request.extensions_mut().insert(RequestId(id.clone()));
+    let trail = Trail {
+        request_id: request_id(request.headers()),
+        trace: trace(request.headers()),
+    };
+    request.extensions_mut().insert(trail.clone());
+    let _under_way = shared.metrics.requests.begin();
     let cross_origin = allowed_origin(request.headers(), &shared.public_url);
     let mut served = if request.method() == Method::OPTIONS && cross_origin.is_some() {
         let preflight = HttpResponse::NoContent().finish();
         request.into_response(preflight)
     } else if cross_origin.is_none() && is_forged(&request, open_url(&shared)) {
-        refused(request, ApiError::forged().answer(&id)).await?
+        refused(request, ApiError::forged().answer(&trail)).await?
     } else if admits(&shared.gate, request.request()) {
-        answered(next.call(request).await?, &id)
+        answered(next.call(request).await?, &trail)
     } else {
         let answer = console::sign_in_instead(request.request())
-            .unwrap_or_else(|| ApiError::unauthorized().answer(&id));
+            .unwrap_or_else(|| ApiError::unauthorized().answer(&trail));
         refused(request, answer).await?
     };
-    finish(served.headers_mut(), &id, cross_origin.as_ref());
+    finish(
+        served.headers_mut(),
+        &trail.request_id,
+        cross_origin.as_ref(),
+    );
     measure(&shared.metrics, served.request(), served.status(), started);
     Ok(served)
 }
@@ -94,14 +98,14 @@ async fn refused(
 /// The response as it is, or the JSON of the error that it carries.
 fn answered<B: MessageBody + 'static>(
     served: ServiceResponse<B>,
-    id: &str,
+    trail: &Trail,
 ) -> ServiceResponse<BoxBody> {
     let (request, response) = served.into_parts();
     let answer = response
         .error()
         .map(|error| match error.as_error::<ApiError>() {
-            Some(error) => error.answer(id),
-            None => foreign(error).answer(id),
+            Some(error) => error.answer(trail),
+            None => foreign(error).answer(trail),
         });
     ServiceResponse::new(
         request,
@@ -122,6 +126,12 @@ fn request_id(headers: &HeaderMap) -> String {
         }
         _ => Uuid::new_v4().simple().to_string(),
     }
+}
+
+/// The trace that the request belongs to; what is none is ignored, as the specification wants.
+fn trace(headers: &HeaderMap) -> Option<TraceParent> {
+    let sent = headers.get(TRACE_HEADER)?;
+    sent.to_str().ok()?.parse().ok()
 }
 
 pub(super) fn presented(headers: &HeaderMap) -> Presented<'_> {
@@ -153,7 +163,7 @@ fn finish(headers: &mut HeaderMap, id: &str, cross_origin: Option<&HeaderValue>)
         ),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, content-type, if-match, x-request-id",
+            "authorization, content-type, if-match, traceparent, x-request-id",
         ),
         (
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
@@ -167,30 +177,11 @@ fn finish(headers: &mut HeaderMap, id: &str, cross_origin: Option<&HeaderValue>)
 }
 
 fn measure(metrics: &Metrics, request: &HttpRequest, status: StatusCode, started: Instant) {
-    let route = request.match_pattern().unwrap_or_else(|| "none".to_owned());
-    let method = match *request.method() {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        // A closed list: whoever invents methods must not invent time series.
-        _ => "other",
-    };
-    let seconds = started.elapsed().as_secs_f64();
-    let labels = RouteLabels {
-        method,
-        route: route.clone(),
-    };
+    let route = request.match_pattern();
+    let route = route.and_then(|pattern| routes::ALL.into_iter().find(|known| *known == pattern));
+    let (route, method) = (route.unwrap_or("other"), request.method().as_str());
+    let took = started.elapsed();
     metrics
-        .request_seconds
-        .get_or_create(&labels)
-        .observe(seconds);
-    let labels = RequestLabels {
-        method,
-        route,
-        status: status.as_u16(),
-    };
-    metrics.requests.get_or_create(&labels).inc();
+        .requests
+        .answered(route, method, status.as_u16(), took);
 }

@@ -12,6 +12,7 @@ use crate::catalog::QueryError;
 use crate::coordinator::CoordinatorError;
 use crate::lister::ListError;
 use crate::peer::CallError;
+use crate::peer::Trail;
 
 /// A request's end without a result.
 #[derive(Debug)]
@@ -81,7 +82,7 @@ impl ApiError {
     }
 
     /// A fault of ours: the client learns nothing of it but the request id.
-    fn internal(detail: String) -> Self {
+    pub(super) fn internal(detail: String) -> Self {
         let message = "something failed here; the request id leads to it in the log";
         ApiError {
             detail: Some(detail),
@@ -110,16 +111,18 @@ impl ApiError {
     }
 
     /// A fault's detail is logged here, once.
-    pub(super) fn log(&self, request_id: &str) {
+    pub(super) fn log(&self, trail: &Trail) {
+        let request_id = trail.request_id.as_str();
         if let Some(detail) = &self.detail {
             let (code, message) = (self.code, &self.message);
-            tracing::warn!(request_id, ?code, message, detail, "request failed");
+            let trace = trail.trace.map(|trace| trace.trace_id());
+            tracing::warn!(request_id, trace, ?code, message, detail, "request failed");
         }
     }
 
     /// The answer, as JSON.
-    pub(super) fn answer(&self, request_id: &str) -> HttpResponse {
-        self.log(request_id);
+    pub(super) fn answer(&self, trail: &Trail) -> HttpResponse {
+        self.log(trail);
         let mut response = HttpResponse::build(status(self.code));
         if let Some(allow) = self.allow {
             response.insert_header((header::ALLOW, allow));
@@ -130,7 +133,8 @@ impl ApiError {
         if self.code.status() == 503 {
             response.insert_header((header::RETRY_AFTER, "1"));
         }
-        response.json(ErrorBody::new(self.code, self.message.as_str(), request_id))
+        let id = trail.request_id.as_str();
+        response.json(ErrorBody::new(self.code, self.message.as_str(), id))
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod console;
 mod content;
 mod content_change;
 mod content_item;
+mod docs;
 mod envelope;
 mod error;
 mod health;
@@ -65,6 +66,10 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         .service(only("GET", routes::HEALTH_LIVE).route(reading().to(health::live)))
         .service(only("GET", routes::HEALTH_READY).route(reading().to(health::ready)))
         .configure(console::routes)
+        .service(only("GET", routes::OPENAPI).route(reading().to(docs::openapi)))
+        .service(only("GET", routes::DOCS).route(reading().to(docs::page)))
+        .service(only("GET", routes::DOCS_SCRIPT).route(reading().to(docs::script)))
+        .service(only("GET", routes::DOCS_STYLE).route(reading().to(docs::style)))
         .default_service(web::to(no_route));
 }
 

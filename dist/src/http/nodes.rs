@@ -3,7 +3,7 @@
 pub(super) mod history;
 pub(super) mod orders;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use actix_web::HttpResponse;
@@ -34,12 +34,7 @@ pub(super) fn answer(shared: &Shared) -> NodesAnswer {
         records: &records,
         nodes: &seen,
     };
-    // Before everyone was heard, nobody can tell.
-    let waiting = if shared.hears_all() {
-        shared.controller.waiting_shards()
-    } else {
-        BTreeSet::new()
-    };
+    let waiting = shared.waiting_shards();
     NodesAnswer {
         cluster: shared.identity.cluster,
         nodes: entries(shared, view, now),

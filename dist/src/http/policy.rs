@@ -10,7 +10,7 @@ pub(super) fn need(method: &Method, path: &str) -> Need {
     let first = segments.next().unwrap_or("");
     match first {
         "console" => need_of_page(changes, segments.next().unwrap_or(""), segments.next_back()),
-        "health" => Need::Nothing,
+        "health" | "openapi.json" | "docs" => Need::Nothing,
         "shards" if path.trim_end_matches('/').ends_with("/recover") => Need::Write,
         "shards" => Need::Service,
         "nodes" if path.trim_end_matches('/').ends_with("/heartbeat") => Need::Service,

@@ -57,6 +57,8 @@ struct Node {
     here: bool,
     poll: Poll,
     stats: Option<(NodeStats, Instant)>,
+    /// How far its clock was ahead of ours when it was last asked, in seconds.
+    clock_ahead_s: Option<f64>,
     promises: Promises,
 }
 
@@ -85,6 +87,8 @@ pub(crate) struct NodeView {
     /// Whether it shall hold nothing any more.
     pub(crate) draining: bool,
     pub(crate) stats: Option<NodeStats>,
+    /// How far its clock is ahead of ours, in seconds; none if that is not known.
+    pub(crate) clock_ahead_s: Option<f64>,
 }
 
 impl Members {
@@ -246,6 +250,13 @@ impl Members {
         }
     }
 
+    /// Takes what a node's clock was when it was asked.
+    pub(crate) fn clock_read(&self, name: &NodeName, ahead_s: Option<f64>) {
+        if let Some(node) = self.write().nodes.get_mut(name) {
+            node.clock_ahead_s = ahead_s;
+        }
+    }
+
     /// A place was handed out; `others` keep copies of what comes there.
     pub(crate) fn promise<'a>(
         &self,
@@ -302,6 +313,7 @@ impl Members {
                     .as_ref()
                     .filter(|_| health == Health::Up)
                     .map(|(stats, _)| stats.clone()),
+                clock_ahead_s: node.clock_ahead_s.filter(|_| health == Health::Up),
             }
         });
         views.collect()
@@ -421,6 +433,7 @@ impl State {
                     here,
                     poll: Poll::Unasked,
                     stats: None,
+                    clock_ahead_s: None,
                     promises: Promises::default(),
                 };
                 self.nodes.insert(name.clone(), node);

@@ -10,7 +10,7 @@ mod poller;
 mod snapshot;
 mod view;
 
-pub(crate) use book::{Members, Place};
+pub(crate) use book::{Members, NodeView, Place};
 pub(crate) use herald::Herald;
 pub(crate) use poller::Poller;
 pub(crate) use view::View;

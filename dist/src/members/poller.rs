@@ -44,7 +44,9 @@ impl Poller {
                 if let Err(error) = &stats {
                     tracing::debug!(%node, %error, "statistics");
                 }
-                members.sampled(&node, stats.ok(), Instant::now());
+                let (stats, ahead_s) = stats.ok().unzip();
+                members.sampled(&node, stats, Instant::now());
+                members.clock_read(&node, ahead_s.flatten());
             }
         });
         let mut tasks = self

@@ -8,6 +8,8 @@ use wire::listing::ListedOperation;
 use wire::shard::{ChangeShard, ShardRecord};
 use wire::{ContentId, Position};
 
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 crate::on_both_databases!(
     a_node_that_joins_takes_uploads,
     what_is_listed_is_found_paged_and_gone_when_deleted,
@@ -186,7 +188,8 @@ async fn changes_go_to_the_leader(fresh: Fresh) {
         .json(&body));
     let response = put
         .header("if-match", "\"e\"")
-        .header("x-request-id", "mine");
+        .header("x-request-id", "mine")
+        .header("traceparent", TRACE);
     let response = response.send().await.expect("an answer");
     assert_eq!(
         (response.status().as_u16(), &response.headers()["etag"]),
@@ -201,6 +204,7 @@ async fn changes_go_to_the_leader(fresh: Fresh) {
         ("\"e\"", "c")
     );
     assert_eq!(call.headers["x-request-id"], "mine");
+    assert_eq!(call.headers["traceparent"], TRACE);
     assert_eq!(call.body, body.to_string());
 
     let delete = key(service.request("DELETE", &format!("/content/{id}")));

@@ -89,6 +89,9 @@ impl ReplicaView {
 pub struct ReplicaGauge {
     measures: Mutex<Measures>,
     listed: AtomicU64,
+    /// Since when nothing was listed although something waits for it, by the monotone clock; 0 while
+    /// nothing waits.
+    unlisted_since_ms: AtomicU64,
     /// Until when what is committed may be served, by the monotone clock.
     readable_until_ms: AtomicU64,
     /// The least that may still be stored at the nodes of the set, in bytes.
@@ -126,7 +129,26 @@ impl ReplicaGauge {
     }
 
     pub(crate) fn update(&self, change: impl FnOnce(&mut Measures)) {
-        change(&mut self.measures.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut measures = self.measures.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut measures);
+        self.note_unlisted(measures.committed);
+    }
+
+    /// How long nothing was listed although something waits for it, in milliseconds.
+    pub fn unlisted_ms(&self) -> u64 {
+        match self.unlisted_since_ms.load(Ordering::Relaxed) {
+            0 => 0,
+            since => clock::monotone_ms().saturating_sub(since),
+        }
+    }
+
+    fn note_unlisted(&self, committed: Lsn) {
+        if committed <= self.listed() {
+            self.unlisted_since_ms.store(0, Ordering::Relaxed);
+        } else if self.unlisted_since_ms.load(Ordering::Relaxed) == 0 {
+            let now = clock::monotone_ms();
+            self.unlisted_since_ms.store(now, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn set_readable_until(&self, until_ms: u64) {
@@ -177,7 +199,11 @@ impl ReplicaGauge {
 
     /// Notes where the catalog is.
     pub fn set_listed(&self, listed: Lsn) {
-        self.listed.store(listed.0, Ordering::Release);
+        if self.listed.swap(listed.0, Ordering::AcqRel) < listed.0 {
+            // What still waits is younger than what was listed just now.
+            self.unlisted_since_ms.store(0, Ordering::Relaxed);
+        }
+        self.note_unlisted(self.measures().committed);
     }
 }
 
@@ -294,6 +320,28 @@ mod tests {
             epoch: Epoch(epoch),
             lsn: Lsn(lsn),
         }
+    }
+
+    // If this fails, a listing that stands still wakes nobody, or one that goes on somebody.
+    #[test]
+    fn a_stalled_listing_is_one_that_does_not_move() {
+        let gauge = ReplicaGauge::default();
+        let pause = || std::thread::sleep(std::time::Duration::from_millis(30));
+        let commit = |lsn| gauge.update(|measures| measures.committed = Lsn(lsn));
+        pause();
+        assert_eq!(gauge.unlisted_ms(), 0, "nothing waits");
+        commit(2);
+        pause();
+        commit(3);
+        assert!(gauge.unlisted_ms() >= 20, "since the first that waits");
+        gauge.set_listed(Lsn(2));
+        assert!(gauge.unlisted_ms() < 20, "it moves");
+        pause();
+        gauge.set_listed(Lsn(2));
+        assert!(gauge.unlisted_ms() >= 20, "it did not move");
+        gauge.set_listed(Lsn(3));
+        pause();
+        assert_eq!(gauge.unlisted_ms(), 0, "all is listed");
     }
 
     // If this fails, the catalog applies operations of another history, or misses some.

@@ -110,7 +110,7 @@ async fn change(
     request: &HttpRequest,
     id: ContentId,
     what: What,
-    done: &str,
+    done: &'static str,
 ) -> Result<HttpResponse, ApiError> {
     let wait = intake::wait(&Query::read(request.query_string())?)?;
     let ack = node.handle.change(id, what, wait).await;

@@ -12,7 +12,7 @@ use actix_web::http::header::{
 
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE";
 const REQUEST_HEADERS: &str = "authorization, content-type, content-disposition, if-match, \
-    if-none-match, if-range, range, repr-digest, x-request-id";
+    if-none-match, if-range, range, repr-digest, traceparent, x-request-id";
 const EXPOSED: &str = "accept-ranges, content-disposition, content-length, content-range, etag, \
     last-modified, location, x-content-version, x-request-id";
 

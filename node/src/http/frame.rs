@@ -9,6 +9,7 @@ use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_E
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use rand::Rng;
+use wire::trace::TraceParent;
 use wire::{Code, routes};
 
 use super::cors;
@@ -69,7 +70,8 @@ pub(super) async fn frame(
     let node = request.app_data::<web::Data<Node>>().cloned();
     let node = node.ok_or_else(|| ApiError::new(Code::Internal, "the service is not set up"))?;
     let node = node.into_inner();
-    let (route, method) = (route_of(request.path()), method_of(request.method()));
+    let (route, method) = (route_of(request.path()), request.method().clone());
+    let _under_way = node.metrics.requests.begin();
 
     let mut response = if cors::is_preflight(&request) {
         let answer = cors::preflight(&node.cors_origins, request.headers());
@@ -88,8 +90,8 @@ pub(super) async fn frame(
         head.set_connection_type(actix_web::http::ConnectionType::Close);
     }
     let status = response.status().as_u16();
-    node.metrics
-        .answered(route, method, status, start.elapsed());
+    let (metrics, took) = (&node.metrics, start.elapsed());
+    metrics.answered(route, method.as_str(), status, took);
     Ok(response)
 }
 
@@ -123,12 +125,22 @@ async fn run(
 fn log(error: &ApiError, id: &RequestId, request: &HttpRequest) {
     let Some(detail) = error.detail() else { return };
     let (method, path, request_id) = (request.method(), request.path(), id.text());
+    let trace = trace_id(request.headers());
     match error.code {
         Code::Internal | Code::Damaged | Code::Uncertain => {
-            tracing::error!(%method, path, request_id, code = ?error.code, detail, "failed");
+            tracing::error!(%method, path, request_id, trace, code = ?error.code, detail, "failed");
         }
-        _ => tracing::info!(%method, path, request_id, code = ?error.code, detail, "refused"),
+        _ => {
+            tracing::info!(%method, path, request_id, trace, code = ?error.code, detail, "refused")
+        }
     }
+}
+
+/// The trace that the request belongs to; what is none is ignored, as the specification wants.
+fn trace_id(headers: &HeaderMap) -> Option<String> {
+    let sent = headers.get(routes::TRACE_HEADER)?;
+    let trace: TraceParent = sent.to_str().ok()?.parse().ok()?;
+    Some(trace.trace_id())
 }
 
 fn has_body(headers: &HeaderMap) -> bool {
@@ -167,20 +179,12 @@ fn route_of(path: &str) -> &'static str {
         (Some("shards"), Some(_)) => routes::SHARD,
         (Some("stats"), None) => routes::STATS,
         (Some("metrics"), None) => routes::METRICS,
+        (Some("openapi.json"), None) => routes::OPENAPI,
+        (Some("docs"), None) => routes::DOCS,
+        (Some("docs"), Some("page.js")) => routes::DOCS_SCRIPT,
+        (Some("docs"), Some("page.css")) => routes::DOCS_STYLE,
         (Some("health"), Some("live")) => routes::HEALTH_LIVE,
         (Some("health"), Some("ready")) => routes::HEALTH_READY,
-        _ => "other",
-    }
-}
-
-fn method_of(method: &actix_web::http::Method) -> &'static str {
-    match method.as_str() {
-        "GET" => "GET",
-        "HEAD" => "HEAD",
-        "POST" => "POST",
-        "PUT" => "PUT",
-        "DELETE" => "DELETE",
-        "OPTIONS" => "OPTIONS",
         _ => "other",
     }
 }

@@ -5,6 +5,7 @@ mod change;
 mod copies;
 mod cors;
 mod delivery;
+mod docs;
 mod error;
 mod frame;
 mod info;
@@ -69,6 +70,10 @@ pub(crate) fn service() -> impl HttpServiceFactory + 'static {
         resource(routes::METRICS, "GET", web::get().to(observe::metrics)),
         resource(routes::HEALTH_LIVE, "GET", web::get().to(observe::live)),
         resource(routes::HEALTH_READY, "GET", web::get().to(observe::ready)),
+        resource(routes::OPENAPI, "GET", web::get().to(docs::openapi)),
+        resource(routes::DOCS, "GET", web::get().to(docs::page)),
+        resource(routes::DOCS_SCRIPT, "GET", web::get().to(docs::script)),
+        resource(routes::DOCS_STYLE, "GET", web::get().to(docs::style)),
     ];
     let mut scope = web::scope("");
     for resource in changes.into_iter().chain(reads) {

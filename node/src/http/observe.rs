@@ -1,13 +1,15 @@
 //! What the node says of itself: statistics, measures, health.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::CACHE_CONTROL;
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL};
 use actix_web::{HttpRequest, HttpResponse};
 use service::access::Need;
+use service::measures::Format;
 use wire::Code;
 
 use super::error::ApiError;
 use super::{allow, frame};
+use crate::metrics::Metrics;
 
 /// `GET /stats`.
 pub(super) async fn stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -22,21 +24,12 @@ pub(super) async fn stats(request: HttpRequest) -> Result<HttpResponse, ApiError
 pub(super) async fn metrics(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let node = frame::node(&request)?;
     allow(&node, &request, Need::Read)?;
-    let stats = node.stats();
-    node.metrics.storage_bytes.set(stats.storage);
-    node.metrics.max_storage_bytes.set(stats.max_storage);
-    node.metrics.shards_led.set(stats.shards_led);
-    node.metrics.unlisted.set(stats.unlisted);
-    node.metrics.shards_poisoned.set(node.poisoned());
-    node.metrics.damaged.set(stats.damaged);
-    node.scrubs.measure(&node.metrics);
-    let text = node
-        .metrics
-        .text()
-        .map_err(|error| ApiError::internal(&error))?;
+    let accept = request.headers().get(ACCEPT);
+    let format = Format::of(accept.and_then(|accept| accept.to_str().ok()));
+    let text = Metrics::text(&node).map_err(|error| ApiError::internal(&error))?;
     Ok(HttpResponse::Ok()
-        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-        .body(text))
+        .content_type(format.content_type())
+        .body(format.of_openmetrics(text)))
 }
 
 /// `GET /health/live`: the process answers, and need not be started again.

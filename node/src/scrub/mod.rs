@@ -50,6 +50,16 @@ pub struct ScrubView {
     orders: Sender<Order>,
 }
 
+/// How far the scrubs of a node are.
+pub(crate) struct Coverage {
+    /// The share of all records that the passes under way, or the last ones, have looked at: 0 to 1.
+    pub(crate) share: f64,
+    /// When the pass that was finished longest ago was; none while a replica had none.
+    pub(crate) finished_ms: Option<u64>,
+    /// For how long a pass is due or under way, of the replica that waits longest.
+    pub(crate) pending_ms: u64,
+}
+
 /// Each replica's progress.
 type All = Arc<Mutex<BTreeMap<ShardNo, Progress>>>;
 
@@ -112,16 +122,19 @@ impl ScrubView {
         }
     }
 
-    /// Puts the node's coverage into its measures.
-    pub(crate) fn measure(&self, metrics: &Metrics) {
+    /// How far they all are together, at this moment.
+    pub(crate) fn coverage(&self, now_ms: u64) -> Coverage {
         let all = lock(&self.all);
         #[expect(clippy::cast_precision_loss, reason = "a share need not be exact")]
         let count = all.len().max(1) as f64;
         let shares: f64 = all.values().map(Progress::share).sum();
-        metrics.scrub_coverage.set(shares / count);
         let finished = all.values().map(|progress| progress.finished_ms);
-        let oldest = finished.min().flatten().unwrap_or(0);
-        metrics.scrub_finished.set(oldest / 1000);
+        let pending = all.values().map(|progress| progress.pending_ms(now_ms));
+        Coverage {
+            share: shares / count,
+            finished_ms: finished.min().flatten(),
+            pending_ms: pending.max().unwrap_or(0),
+        }
     }
 
     fn order(&self, order: Order) {

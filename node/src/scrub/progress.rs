@@ -60,6 +60,11 @@ impl Progress {
         self.begun_ms.is_some()
     }
 
+    /// For how long a pass has been under way, or due.
+    pub(super) fn pending_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.begun_ms.unwrap_or(self.next_ms))
+    }
+
     /// A pass over everything begins.
     pub(super) fn begin(&mut self, committed: Lsn, now_ms: u64) {
         *self = Progress {
@@ -122,9 +127,14 @@ mod tests {
     fn a_pass_goes_over_everything_once_in_a_cycle() {
         let mut progress = Progress::new(Uuid::nil(), 500);
         assert!(!progress.is_due(499) && progress.is_due(500));
+        assert_eq!(
+            (progress.pending_ms(499), progress.pending_ms(520)),
+            (0, 20)
+        );
         assert!(progress.share() < 0.01);
         progress.begin(Lsn(100), 500);
         assert!(progress.is_due(501) && progress.is_under_way());
+        assert_eq!(progress.pending_ms(530), 30);
         assert!(!progress.advance(&piece(50)));
         assert!((progress.share() - 0.5).abs() < 0.01);
         assert_eq!(progress.after(), Lsn(50));

@@ -122,9 +122,11 @@ async fn measures_count_what_happened() {
     cluster.bytes(0, stored.id).await;
     let lines = [
         "acequia_node_sent_bytes_total 10000",
-        "acequia_node_requests_total{route=\"/store/{id}\",method=\"PUT\",status=\"200\"} 1",
-        "acequia_node_shards_led 1",
-        "acequia_node_listing_seconds_count 1",
+        "acequia_node_http_requests_total{route=\"/store/{id}\",method=\"PUT\",status=\"200\"} 1",
+        "acequia_node_replicas{standing=\"leading\"} 1",
+        "acequia_node_listing_delay_seconds_count 1",
+        "acequia_node_changes_total{change=\"uploaded\"} 1",
+        "acequia_node_listing_stalled_seconds 0",
     ];
     // An answer may be read before the request that it answers is counted.
     let deadline = Instant::now() + Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! What is said of one content: its row in the catalog, and the receipt of a change.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::checksum::Checksum;
 use crate::id::ContentId;
@@ -8,7 +9,7 @@ use crate::name::NodeName;
 use crate::timestamp::Timestamp;
 
 /// Whether a content is in the catalog.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Status {
     /// Durable and listed.
     #[serde(rename = "OK")]
@@ -22,7 +23,7 @@ pub enum Status {
 }
 
 /// All metadata of one content at its current version: a row of the catalog.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ContentRow {
     /// Its id, which names its shard.
     pub id: ContentId,
@@ -41,6 +42,7 @@ pub struct ContentRow {
     pub collection: Option<String>,
     /// The user's own attributes, a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub attributes: Option<serde_json::Map<String, serde_json::Value>>,
     /// When version 1 was stored.
     pub created_date: Timestamp,
@@ -49,7 +51,7 @@ pub struct ContentRow {
 }
 
 /// `GET /content/{id}`, and one of the `items` of `GET /content`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ContentItem {
     /// The content's metadata.
     #[serde(flatten)]
@@ -65,7 +67,7 @@ pub struct ContentItem {
 }
 
 /// `GET /content`: one page of the catalog, in the order of ids.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ContentPage {
     /// At most `limit` contents.
     pub items: Vec<ContentItem>,
@@ -75,7 +77,7 @@ pub struct ContentPage {
 
 /// `PUT /content/{id}` at a distributor, `PUT /describe/{id}` at a node: what to change; what is
 /// absent stays.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Describe {
     /// The new file name.
@@ -86,11 +88,12 @@ pub struct Describe {
     pub content_type: Option<String>,
     /// The new attributes, replacing all of the old.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
     pub attributes: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 /// What an acknowledged upload, update, describe or delete is worth.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Receipt {
     /// The content.
     pub id: ContentId,
@@ -113,7 +116,7 @@ pub struct Receipt {
 }
 
 /// One file's outcome in the answer to a multipart upload of several.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum StoreOutcome {
     /// It is stored.
@@ -124,7 +127,7 @@ pub enum StoreOutcome {
 
 /// The answer to a multipart upload of several files, in the order of the files: 200 if all are
 /// stored, 207 if not.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StoreOutcomes {
     /// One outcome for each file.
     pub items: Vec<StoreOutcome>,

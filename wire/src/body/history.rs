@@ -1,12 +1,13 @@
 //! What statistics were: averages over time, as `GET /stats/history` answers them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::name::NodeName;
 use crate::timestamp::Timestamp;
 
 /// The averages of one step. Those of a cluster are sums over its nodes, but for `cpu`.
-#[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Measures {
     /// Nodes that answered.
     pub nodes: f64,
@@ -51,7 +52,7 @@ impl Measures {
 }
 
 /// One step of a history.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryPoint {
     /// When the step began.
     pub at: Timestamp,
@@ -80,7 +81,7 @@ impl HistoryPoint {
 }
 
 /// `GET /stats/history`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatsHistory {
     /// Whose it is; none for the whole cluster's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,6 +1,7 @@
 //! Whether copies are what they should be: one content's, and all that a node has.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::checksum::Checksum;
 use crate::id::ContentId;
@@ -8,7 +9,7 @@ use crate::position::{Lsn, ShardNo};
 use crate::timestamp::Timestamp;
 
 /// `GET /verify/{id}` of a node: a content as its bytes are on this node's disk now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Verified {
     /// Which content.
     pub id: ContentId,
@@ -25,7 +26,7 @@ pub struct Verified {
 }
 
 /// `GET /scrub` of a node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ScrubReport {
     /// What scrubs may read, in bytes per second.
     pub bytes_per_s: u64,
@@ -34,7 +35,7 @@ pub struct ScrubReport {
 }
 
 /// How far the scrub of one replica is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReplicaScrub {
     /// Which shard.
     pub shard: ShardNo,

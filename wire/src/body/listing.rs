@@ -6,6 +6,7 @@
 //! position, and the node goes on from there.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::content::ContentRow;
 use crate::id::ContentId;
@@ -13,7 +14,7 @@ use crate::name::NodeName;
 use crate::position::{Position, ShardNo};
 
 /// The body of `POST /content`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ListingBatch {
     /// The node that sends it.
     pub node: NodeName,
@@ -22,7 +23,7 @@ pub struct ListingBatch {
 }
 
 /// One shard's part of a batch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ListingPart {
     /// Which shard.
     pub shard: ShardNo,
@@ -31,7 +32,7 @@ pub struct ListingPart {
 }
 
 /// A step by which the catalog follows a shard.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ListingStep {
     /// Carries nothing: asks for the catalog's position.
@@ -71,7 +72,7 @@ pub enum ListingStep {
 }
 
 /// One change of the catalog.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ListedOperation {
     /// Insert or replace this row.
@@ -81,14 +82,14 @@ pub enum ListedOperation {
 }
 
 /// The answer to `POST /content`: an outcome for each part, in the same order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ListingOutcomes {
     /// One for each part.
     pub parts: Vec<ListingOutcome>,
 }
 
 /// What became of a part.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ListingOutcome {
     /// Which shard.
     pub shard: ShardNo,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::name::NodeName;
@@ -11,7 +12,7 @@ use crate::shard::{Revision, ShardRecord, ShardState};
 
 /// `POST /nodes/{name}/heartbeat`: a node says that it is there, and what it holds. The first one
 /// registers the node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Heartbeat {
     /// The cluster that the node belongs to; none on a fresh one.
     pub cluster: Option<Uuid>,
@@ -34,7 +35,7 @@ pub struct Heartbeat {
 }
 
 /// What a node says of one replica that it holds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ReplicaReport {
     /// Which shard.
     pub shard: ShardNo,
@@ -84,7 +85,7 @@ impl ReplicaReport {
 }
 
 /// The answer to a heartbeat.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HeartbeatAnswer {
     /// The cluster; a fresh node remembers it.
     pub cluster: Uuid,
@@ -101,7 +102,7 @@ pub struct HeartbeatAnswer {
 }
 
 /// Everything needed to find any content: `id → shard → leader → address`.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct ShardMap {
     /// Every shard's record, in ascending order.
     pub shards: Vec<ShardRecord>,
@@ -110,7 +111,7 @@ pub struct ShardMap {
 }
 
 /// A node's addresses.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeAddress {
     /// Base URI for other services, without a slash at the end.
     pub internal_url: String,
@@ -119,7 +120,7 @@ pub struct NodeAddress {
 }
 
 /// `GET /nodes`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NodesAnswer {
     /// The cluster's UUID.
     pub cluster: Uuid,
@@ -134,7 +135,7 @@ pub struct NodesAnswer {
 }
 
 /// What `GET /nodes` says of one service.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NodeEntry {
     /// The host that clients reach it under.
     pub host: String,
@@ -154,7 +155,7 @@ pub struct NodeEntry {
 }
 
 /// What a node that is to be emptied still holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Draining {
     /// Replicas that shard records still name; at 0 the node can be removed.
     pub replicas_left: u64,
@@ -163,14 +164,14 @@ pub struct Draining {
 }
 
 /// The answer to `DELETE /nodes/{name}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeRemoved {
     /// The service that the cluster does not know any more.
     pub node: NodeName,
 }
 
 /// What a service is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ServiceRole {
     /// Answers "where?" and keeps the catalog.
@@ -180,7 +181,7 @@ pub enum ServiceRole {
 }
 
 /// Whether a service answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// It answers; it is used.
@@ -190,7 +191,7 @@ pub enum Health {
 }
 
 /// One replica in [`NodeEntry::shards`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeShard {
     /// Which shard.
     pub shard: ShardNo,
@@ -213,7 +214,7 @@ pub struct NodeShard {
 }
 
 /// How far a replica is, as its node last said; nothing of it while the node has not said so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Progress {
     /// Its last synced record.
     #[serde(default)]
@@ -239,7 +240,7 @@ pub struct Progress {
 }
 
 /// What `GET /nodes` says of one shard.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShardEntry {
     /// Which shard.
     pub shard: ShardNo,
@@ -270,7 +271,7 @@ pub struct ShardEntry {
 }
 
 /// One replica in [`ShardEntry::replicas`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShardReplica {
     /// The node that holds it.
     pub node: NodeName,
@@ -284,7 +285,7 @@ pub struct ShardReplica {
 }
 
 /// A replica's part in its shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReplicaRole {
     /// Takes writes and orders them.

@@ -1,6 +1,7 @@
 //! The operation log: what a client sees of a shard's records.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::checksum::Checksum;
 use crate::id::ContentId;
@@ -8,7 +9,7 @@ use crate::position::{Epoch, Lsn, ShardNo};
 use crate::timestamp::Timestamp;
 
 /// What a committed record did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OperationKind {
     /// A content's first version.
@@ -24,7 +25,7 @@ pub enum OperationKind {
 }
 
 /// One line of `GET /log`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Operation {
     /// The shard whose log this is.
     pub shard: ShardNo,

@@ -1,12 +1,13 @@
 //! Where an upload should go.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::id::ContentId;
 use crate::name::NodeName;
 
 /// `GET /store`: a place for one upload.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Place {
     /// Where to send it: `POST` multipart here, or `PUT` to this, a slash and the id.
     pub uri: String,
@@ -20,14 +21,14 @@ pub struct Place {
 }
 
 /// `GET /store?count=N`: places for several uploads, all good for a few seconds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Places {
     /// As many as were asked for.
     pub items: Vec<Place>,
 }
 
 /// What placement thought of one node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Candidate {
     /// Which node.
     pub node: NodeName,
@@ -50,7 +51,7 @@ pub struct Candidate {
 }
 
 /// The parts of a score, each between 0 (loaded) and 1 (idle).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ScoreParts {
     /// The share of its storage that is free after bytes already promised.
     pub storage: f64,

@@ -2,6 +2,7 @@
 //! `POST /shards/{n}/recover`.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::name::NodeName;
@@ -10,14 +11,14 @@ use crate::shard::ShardState;
 
 /// `GET /recovery`: every shard that nobody leads, and that nobody will lead by itself as long as
 /// those who are away stay away.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct WaitingShards {
     /// In ascending order of shards.
     pub items: Vec<WaitingShard>,
 }
 
 /// A shard that waits, and all that is known of its copies.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitingShard {
     /// Which shard.
     pub shard: ShardNo,
@@ -36,7 +37,7 @@ pub struct WaitingShard {
 }
 
 /// A copy's place in its shard's record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// It must have synced a record before it is committed.
@@ -50,7 +51,7 @@ pub enum Part {
 }
 
 /// One copy of a shard that waits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KnownCopy {
     /// The node that has it, or had.
     pub node: NodeName,
@@ -70,7 +71,7 @@ pub struct KnownCopy {
 }
 
 /// What a node says of a copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HeldCopy {
     /// The last record appended and synced.
     pub end: Position,
@@ -89,7 +90,7 @@ pub struct HeldCopy {
 }
 
 /// What is lost when a copy is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Loss {
     /// Records that are known to have been, by another copy or the catalog, and are lost at most.
     pub records: u64,
@@ -98,7 +99,7 @@ pub struct Loss {
 }
 
 /// Why a copy is not to be chosen without force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Objection {
     /// Another living copy has more.
@@ -114,7 +115,7 @@ pub enum Objection {
 }
 
 /// `POST /shards/{n}/recover`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RecoverShard {
     /// The node whose copy shall be the shard from now on.
     pub node: NodeName,
@@ -124,7 +125,7 @@ pub struct RecoverShard {
 }
 
 /// The answer to [`RecoverShard`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShardRecovered {
     /// Which shard.
     pub shard: ShardNo,

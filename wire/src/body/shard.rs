@@ -6,6 +6,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::name::NodeName;
@@ -13,7 +14,7 @@ use crate::position::{Epoch, ShardNo};
 
 /// One replica of a shard: a directory on a node, with a UUID made with that directory. A
 /// replaced disk has other UUIDs, and so is not a member of anything.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Member {
     /// The node that holds it.
     pub node: NodeName,
@@ -22,7 +23,7 @@ pub struct Member {
 }
 
 /// The member that leads, as the process that it leads in: leadership ends with the process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Leader {
     /// Which replica.
     pub member: Member,
@@ -32,7 +33,18 @@ pub struct Leader {
 
 /// Where a record stands among all that its shard ever had: the higher one is obeyed.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    ToSchema,
 )]
 pub struct Revision {
     /// Counts how often the record was restored after the register had gone back in time. What the
@@ -58,7 +70,7 @@ impl fmt::Display for Revision {
 }
 
 /// Whether a shard takes new content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ShardState {
     /// Takes new content.
@@ -68,7 +80,7 @@ pub enum ShardState {
 }
 
 /// What the coordinator knows of one shard.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShardRecord {
     /// Which shard.
     pub shard: ShardNo,
@@ -157,14 +169,14 @@ impl ShardRecord {
 }
 
 /// `POST /shards/{n}`: replace the record of the same lineage whose version is one less.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeShard {
     /// The record as it shall be; its `version` is the expected one plus 1.
     pub record: ShardRecord,
 }
 
 /// `POST /shards/{n}` at a node: the register has this record now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShardNews {
     /// The register's cluster.
     pub cluster: Uuid,
@@ -173,7 +185,7 @@ pub struct ShardNews {
 }
 
 /// The answer to [`ChangeShard`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShardChanged {
     /// Whether the change was made.
     pub changed: bool,

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::name::NodeName;
 
 /// `GET /stats` of a node.
-#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct NodeStats {
     /// Resident memory of the node's process, in bytes.
     pub memory: u64,
@@ -51,7 +52,7 @@ pub struct NodeStats {
 }
 
 /// What clients did at a node since its process started. These only grow: how fast tells the load.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Traffic {
     /// Requests that stored or replaced something.
     pub uploads: u64,
@@ -81,7 +82,7 @@ impl Traffic {
 
 /// Where the bytes of a node's storage are. All of the log is accounted for:
 /// `live + dead + overhead = log − holes`, and `log − holes ≤ storage`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Space {
     /// Segment files, by their lengths, in bytes.
     pub log: u64,
@@ -117,9 +118,10 @@ impl Space {
 }
 
 /// `GET /stats` of a distributor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ClusterStats {
     /// Each node's last statistics, by name; none for a node that does not answer.
+    #[schema(value_type = Object)]
     pub nodes: BTreeMap<NodeName, Option<NodeStats>>,
     /// Their sums (`storagep` from the sums; `cpu` is the mean). With several copies, `contents`,
     /// `storage` and `space` count each copy.

@@ -1,5 +1,5 @@
-//! Programs that the tests use and that cargo does not bring: PostgreSQL, ZooKeeper, a browser and
-//! download tools.
+//! Programs that the tests use and that cargo does not bring: PostgreSQL, ZooKeeper, a browser,
+//! download tools and promtool.
 
 use std::env;
 use std::fs;
@@ -14,41 +14,39 @@ use crate::workspace;
 struct Tool {
     program: &'static str,
     package: &'static str,
+    /// The package would start a service of the machine's: it is unpacked below the target folder,
+    /// where the tests look too, and not installed.
+    unpacked: bool,
 }
 
-const TOOLS: [Tool; 8] = [
-    Tool {
-        program: "postgres",
-        package: "postgresql",
-    },
-    Tool {
-        program: "java",
-        package: "default-jre-headless",
-    },
-    Tool {
-        program: "zookeeper.jar",
-        package: "zookeeper",
-    },
-    Tool {
-        program: "chromium",
-        package: "chromium",
-    },
-    Tool {
-        program: "chromedriver",
-        package: "chromium-driver",
-    },
-    Tool {
-        program: "curl",
-        package: "curl",
-    },
-    Tool {
-        program: "wget",
-        package: "wget",
-    },
-    Tool {
-        program: "aria2c",
-        package: "aria2",
-    },
+impl Tool {
+    const fn installed(program: &'static str, package: &'static str) -> Self {
+        Tool {
+            program,
+            package,
+            unpacked: false,
+        }
+    }
+
+    const fn unpacked(program: &'static str, package: &'static str) -> Self {
+        Tool {
+            program,
+            package,
+            unpacked: true,
+        }
+    }
+}
+
+const TOOLS: [Tool; 9] = [
+    Tool::installed("postgres", "postgresql"),
+    Tool::installed("java", "default-jre-headless"),
+    Tool::installed("zookeeper.jar", "zookeeper"),
+    Tool::installed("chromium", "chromium"),
+    Tool::installed("chromedriver", "chromium-driver"),
+    Tool::installed("curl", "curl"),
+    Tool::installed("wget", "wget"),
+    Tool::installed("aria2c", "aria2"),
+    Tool::unpacked("promtool", "prometheus"),
 ];
 
 /// Sees that every program is there; installs what is missing where that can be done (apt-get, as
@@ -59,9 +57,17 @@ const TOOLS: [Tool; 8] = [
 pub(super) fn provide() -> anyhow::Result<bool> {
     let mut missing = missing_tools();
     if !missing.is_empty() && may_install() {
-        let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
-        writeln!(std::io::stdout(), "installing {}", packages.join(", "))?;
-        install(&packages)?;
+        let (unpacked, installed): (Vec<&Tool>, Vec<&Tool>) =
+            missing.into_iter().partition(|tool| tool.unpacked);
+        let packages: Vec<&str> = installed.iter().map(|tool| tool.package).collect();
+        if !packages.is_empty() {
+            writeln!(std::io::stdout(), "installing {}", packages.join(", "))?;
+            install(&packages)?;
+        }
+        for tool in unpacked {
+            writeln!(std::io::stdout(), "unpacking {}", tool.package)?;
+            unpack(tool.package)?;
+        }
         missing = missing_tools();
     }
     let mut out = std::io::stdout().lock();
@@ -71,7 +77,9 @@ pub(super) fn provide() -> anyhow::Result<bool> {
         }
     }
     for tool in &missing {
-        let Tool { program, package } = tool;
+        let Tool {
+            program, package, ..
+        } = tool;
         writeln!(
             out,
             "{program:<13} missing: install the package `{package}` (Debian's name)"
@@ -93,7 +101,7 @@ pub(super) fn check_dependencies() -> anyhow::Result<bool> {
 }
 
 fn missing_tools() -> Vec<&'static Tool> {
-    static ALL: [Tool; 8] = TOOLS;
+    static ALL: [Tool; 9] = TOOLS;
     ALL.iter()
         .filter(|tool| find(tool.program).is_none())
         .collect()
@@ -102,7 +110,13 @@ fn missing_tools() -> Vec<&'static Tool> {
 /// Where Debian keeps what runs in a Java machine.
 const JAVA_FOLDER: &str = "/usr/share/java";
 
-/// Where a program is: in PATH, or, for PostgreSQL's and Java's, where Debian keeps them.
+/// Where packages are unpacked that are not installed.
+fn unpacked_folder() -> PathBuf {
+    workspace::target().join("programs")
+}
+
+/// Where a program is: in PATH, or, for PostgreSQL's and Java's, where Debian keeps them, or where it
+/// was unpacked.
 fn find(program: &str) -> Option<PathBuf> {
     let in_path = env::var_os("PATH").map(|path| env::split_paths(&path).collect::<Vec<_>>());
     let debian = postgres_folders(Path::new("/usr/lib/postgresql"));
@@ -111,7 +125,7 @@ fn find(program: &str) -> Option<PathBuf> {
         .unwrap_or_default()
         .into_iter()
         .chain(debian)
-        .chain([java]);
+        .chain([java, unpacked_folder().join("usr/bin")]);
     folders
         .map(|folder| folder.join(program))
         .find(|path| path.is_file())
@@ -135,17 +149,37 @@ fn may_install() -> bool {
 }
 
 fn install(packages: &[&str]) -> anyhow::Result<bool> {
-    let apt = |arguments: &[&str]| {
+    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
+    apt(&install, &workspace::root())
+}
+
+/// Fetches a package and unpacks it; nothing of it is run.
+fn unpack(package: &str) -> anyhow::Result<bool> {
+    let folder = unpacked_folder();
+    fs::create_dir_all(&folder)?;
+    if !apt(&["-q", "download", package], &folder)? {
+        return Ok(false);
+    }
+    let script = "dpkg -x \"$1\"_*.deb . && rm \"$1\"_*.deb";
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script, "sh", package])
+        .current_dir(folder);
+    step::command(&mut command)
+}
+
+/// A machine's package lists may be too old to fetch from, or absent: refreshed on need only.
+fn apt(arguments: &[&str], folder: &Path) -> anyhow::Result<bool> {
+    let run = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
         command
             .args(arguments)
+            .current_dir(folder)
             .env("DEBIAN_FRONTEND", "noninteractive")
             .stdout(Stdio::null());
         step::command(&mut command)
     };
-    let install = [&["install", "-y", "--no-install-recommends"], packages].concat();
-    // A machine's package lists may be too old to install from, or absent: refreshed on need only.
-    Ok(apt(&install)? || (apt(&["update"])? && apt(&install)?))
+    Ok(run(arguments)? || (run(&["update"])? && run(arguments)?))
 }
 
 #[cfg(test)]
@@ -157,6 +191,14 @@ mod tests {
     fn programs_are_found_where_they_are() {
         assert!(find("sh").is_some());
         assert!(find("no-such-program-as-this").is_none());
+    }
+
+    // If this fails, a test run starts a monitoring server on the machine.
+    #[test]
+    fn what_would_start_a_service_is_only_unpacked() {
+        let promtool = TOOLS.iter().find(|tool| tool.program == "promtool");
+        assert!(promtool.is_some_and(|tool| tool.unpacked));
+        assert!(unpacked_folder().starts_with(workspace::target()));
     }
 
     // If this fails, Debian's PostgreSQL, which is not in PATH, counts as missing.

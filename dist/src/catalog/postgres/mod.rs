@@ -23,7 +23,8 @@ use wire::listing::{ListingOutcome, ListingPart};
 use super::error::{AdoptError, OpenError, QueryError, one_line};
 use super::unlistable::apply_all;
 use super::{
-    Board, Catalog, HistoryQuery, Identity, Listed, Order, PageQuery, Sample, ShardTotals, Sighting,
+    Board, Catalog, Connections, HistoryQuery, Identity, Listed, Order, PageQuery, Sample,
+    ShardTotals, Sighting,
 };
 
 pub(crate) use line::{Line, in_time};
@@ -165,6 +166,10 @@ impl Catalog for PostgresCatalog {
         query: &'a HistoryQuery,
     ) -> BoxFuture<'a, Result<Vec<HistoryPoint>, QueryError>> {
         self.read_history(query).boxed()
+    }
+
+    fn connections(&self) -> Connections {
+        Connections::of(&self.readers)
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {

@@ -15,7 +15,7 @@ use crate::console::layout::Place;
 use crate::http::content::find;
 use crate::http::content_change::forward;
 use crate::http::content_item::id;
-use crate::http::envelope::RequestId;
+use crate::http::envelope::trail;
 use crate::http::error::ApiError;
 use crate::http::{body, nodes};
 
@@ -44,7 +44,7 @@ pub(super) async fn page(
 }
 
 async fn item(shared: &Shared, path: &str, request: &HttpRequest) -> Result<ContentItem, ApiError> {
-    find(shared, id(path)?, 1, &RequestId::of(request)).await
+    find(shared, id(path)?, 1, &trail(request)).await
 }
 
 /// The beginning of a text; none of what is no text, or cannot be had.

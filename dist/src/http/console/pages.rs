@@ -19,9 +19,10 @@ use crate::console::overview::Cluster;
 use crate::console::{contents as list, forms, overview as first, shards as mirrors, trouble};
 use crate::history::Asked;
 use crate::http::content::{PageParameters, page_query, parameters, read_page};
-use crate::http::envelope::RequestId;
+use crate::http::envelope::trail;
 use crate::http::error::ApiError;
 use crate::http::nodes::{self, history};
+use crate::peer::Trail;
 
 /// Everything comes from here, and nothing is written into pages: not even a style.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -36,7 +37,7 @@ const CHARTS_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A page that is being answered.
 pub(super) struct View {
-    request_id: String,
+    trail: Trail,
     pub(super) visitor: Visitor,
     place: Place,
     title: &'static str,
@@ -50,7 +51,7 @@ impl View {
         title: &'static str,
     ) -> Self {
         View {
-            request_id: RequestId::of(request),
+            trail: trail(request),
             visitor: visitor(shared, request),
             place,
             title,
@@ -67,9 +68,9 @@ impl View {
         match main {
             Ok(main) => html(StatusCode::OK, &self.page(&main)),
             Err(error) => {
-                error.log(&self.request_id);
+                error.log(&self.trail);
                 let (code, message) = (error.code(), error.to_string());
-                let main = trouble::trouble(code, &message, &self.request_id);
+                let main = trouble::trouble(code, &message, &self.trail.request_id);
                 let status = StatusCode::from_u16(code.status());
                 let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 html(status, &self.page(&main))

@@ -21,7 +21,7 @@ use crate::http::body;
 use crate::http::content::leading::{Attempt, at_leader};
 use crate::http::content::parameters;
 use crate::http::content_item::id;
-use crate::http::envelope::RequestId;
+use crate::http::envelope::trail;
 use crate::http::error::ApiError;
 use crate::http::store::one_place;
 use crate::peer::{CallError, Passed};
@@ -111,7 +111,7 @@ async fn send(
         method: Method::PUT,
         url,
         headers: copied(request.headers(), &["content-type", "content-length"]),
-        request_id: RequestId::of(request),
+        trail: trail(request),
         body: Some(reqwest::Body::wrap_stream(pieces)),
     };
     let (rest, answer) = tokio::join!(pump(payload, sender), shared.peer.pass(passed));
@@ -173,7 +173,7 @@ pub(super) async fn open(
             method: Method::GET,
             url,
             headers: wanted.headers.clone(),
-            request_id: RequestId::of(request),
+            trail: trail(request),
             body: None,
         };
         shared.peer.pass(passed).await

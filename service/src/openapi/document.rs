@@ -1,0 +1,122 @@
+//! The whole document.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
+
+use super::operation::Operation;
+
+/// The schemas that a document names.
+#[derive(Default)]
+pub struct Schemas(BTreeMap<String, Value>);
+
+/// A reference to the schema of a type, which is kept with all that it is made of.
+pub fn schema_of<T: ToSchema>(schemas: &mut Schemas) -> Value {
+    let mut parts: Vec<(String, RefOr<Schema>)> = Vec::new();
+    T::schemas(&mut parts);
+    let name = T::name().into_owned();
+    parts.push((name.clone(), T::schema()));
+    let parts = parts
+        .into_iter()
+        .map(|(name, schema)| (name, json!(schema)));
+    schemas.0.extend(parts);
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// What is said of a service.
+pub struct Document {
+    /// Its title.
+    pub title: &'static str,
+    /// What it is.
+    pub description: &'static str,
+    /// All that it does.
+    pub operations: Vec<Operation>,
+}
+
+impl Document {
+    /// As JSON.
+    pub fn json(&self) -> Value {
+        let mut schemas = Schemas::default();
+        let mut paths: BTreeMap<&str, BTreeMap<&str, Value>> = BTreeMap::new();
+        for operation in &self.operations {
+            let methods = paths.entry(operation.path).or_default();
+            methods.insert(operation.method, operation.json(&mut schemas));
+        }
+        json!({
+            "openapi": "3.1.0",
+            "info": {
+                "title": self.title,
+                "description": self.description,
+                "version": env!("CARGO_PKG_VERSION"),
+                "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+            },
+            "paths": paths,
+            "components": {
+                "schemas": schemas.0,
+                "securitySchemes": {
+                    "accessKey": { "type": "http", "scheme": "bearer" },
+                    "clusterKey": { "type": "apiKey", "in": "header",
+                        "name": wire::routes::CLUSTER_KEY_HEADER },
+                },
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openapi::{Access, Body};
+    use wire::Code;
+    use wire::content::Receipt;
+
+    fn document() -> Value {
+        let operation = Operation::new("put", "/store/{id}", "Stores a content.")
+            .access(Access::Client)
+            .body(Body::Bytes("application/octet-stream"))
+            .gives::<Receipt>()
+            .fails(&[Code::Conflict, Code::InProgress]);
+        let operations = vec![operation];
+        let (title, description) = ("A service", "It stores.");
+        Document {
+            title,
+            description,
+            operations,
+        }
+        .json()
+    }
+
+    // If this fails, programs that are made from the document handle errors wrongly.
+    #[test]
+    fn every_code_of_an_operation_is_told_with_its_status() {
+        let document = document();
+        let responses = &document["paths"]["/store/{id}"]["put"]["responses"];
+        let conflicts = &responses["409"]["content"]["application/json"];
+        let schema = &conflicts["schema"]["$ref"];
+        assert_eq!(schema, "#/components/schemas/ErrorBody");
+        let example = &conflicts["examples"]["in_progress"]["value"];
+        assert_eq!(example["code"], "in_progress");
+        for status in ["200", "400", "401", "408", "413", "500", "503"] {
+            assert!(responses[status].is_object(), "{status}: {responses}");
+        }
+        let codes = &document["components"]["schemas"]["Code"]["enum"];
+        let words: Vec<String> = Code::ALL.into_iter().map(Code::word).collect();
+        assert_eq!(*codes, json!(words));
+    }
+
+    // If this fails, the document names schemas that are not in it.
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = document();
+        let text = document.to_string();
+        let references = text.split("\"#/components/schemas/").skip(1);
+        let names = references.filter_map(|rest| rest.split('"').next());
+        for name in names {
+            let schema = &document["components"]["schemas"][name];
+            assert!(schema.is_object(), "{name} is missing");
+        }
+        assert!(text.contains("/Checksum\""), "types within types are kept");
+    }
+}

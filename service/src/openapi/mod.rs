@@ -1,0 +1,9 @@
+//! The description of a service's HTTP interface: OpenAPI 3.1, made from a table of its operations
+//! and the bodies and error codes of `wire`, and a page that shows it to people.
+
+mod document;
+mod operation;
+pub mod page;
+
+pub use document::{Document, Schemas, schema_of};
+pub use operation::{Access, Body, Operation, Parameter, flag, id, label, number, text};

@@ -1,0 +1,86 @@
+// Shows the service's own description. It builds elements, and never reads text as HTML.
+"use strict";
+
+function element(name, text, kind) {
+  const made = document.createElement(name);
+  if (text !== undefined) made.textContent = text;
+  if (kind) made.className = kind;
+  return made;
+}
+
+function table(head, rows) {
+  const made = element("table");
+  const line = (cells, name) => {
+    const row = made.appendChild(element("tr"));
+    for (const cell of cells) row.appendChild(element(name, cell));
+  };
+  line(head, "th");
+  for (const row of rows) line(row, "td");
+  return made;
+}
+
+function kind(schema) {
+  if (!schema) return "";
+  if (schema.$ref) return schema.$ref.split("/").pop();
+  if (schema.type === "array") return kind(schema.items) + "[]";
+  return [schema.type].flat().join(" or ");
+}
+
+function bodies(content) {
+  return Object.entries(content || {}).map(([media, body]) => media + " " + kind(body.schema));
+}
+
+function operation(path, method, told) {
+  const made = element("details");
+  const summary = made.appendChild(element("summary"));
+  summary.append(element("span", method.toUpperCase(), "method"), element("code", path, "path"));
+  summary.append(element("span", told.summary, "help"));
+  if (told.parameters.length > 0) {
+    const rows = told.parameters.map((p) => [p.name, p.in, kind(p.schema), p.description]);
+    made.append(element("h3", "Parameters"), table(["name", "in", "type", ""], rows));
+  }
+  if (told.requestBody) {
+    made.append(element("h3", "Body"));
+    for (const body of bodies(told.requestBody.content)) made.append(element("p", body));
+  }
+  made.append(element("h3", "Answers"));
+  const rows = Object.entries(told.responses).map(([status, answer]) => [
+    status, bodies(answer.content).join(", "), answer.description,
+  ]);
+  made.append(table(["status", "body", ""], rows));
+  for (const answer of Object.values(told.responses)) {
+    const example = ((answer.content || {})["application/json"] || {}).example;
+    if (example) made.append(element("pre", JSON.stringify(example, null, 2)));
+  }
+  return made;
+}
+
+function schema(name, told) {
+  const made = element("details");
+  made.append(element("summary", name), element("pre", JSON.stringify(told, null, 2)));
+  return made;
+}
+
+async function show() {
+  const answer = await fetch("/openapi.json");
+  const told = await answer.json();
+  document.title = told.info.title;
+  document.getElementById("title").textContent = told.info.title + " " + told.info.version;
+  document.getElementById("description").textContent = told.info.description;
+  const operations = document.getElementById("operations");
+  operations.replaceChildren();
+  for (const [path, methods] of Object.entries(told.paths)) {
+    for (const [method, each] of Object.entries(methods)) {
+      operations.append(operation(path, method, each));
+    }
+  }
+  const schemas = document.getElementById("schemas");
+  for (const [name, each] of Object.entries(told.components.schemas)) {
+    schemas.append(schema(name, each));
+  }
+}
+
+show().catch((error) => {
+  const main = document.getElementById("operations");
+  main.replaceChildren(element("p", "The description cannot be shown: " + error));
+});
