@@ -1,5 +1,7 @@
 //! The whole distributor: its parts put together, started and stopped.
 
+mod board;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -14,10 +16,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 use wire::limits::REFUSED_BODY_TIME_MAX;
-use wire::membership::ServiceRole;
 use wire::{NodeName, Position, ShardNo};
 
-use crate::catalog::{self, Catalog, Database, Identity, OpenError, Order, QueryError, Sighting};
+use crate::catalog::{self, Catalog, Database, Identity, OpenError, Order, QueryError};
 use crate::config::Config;
 use crate::controller::{Controller, Policy};
 use crate::coordinator::{Coordinator, CoordinatorError, ZooKeeperError, open_zookeeper};
@@ -464,43 +465,5 @@ impl Shared {
             setbacks.settle();
         }
         Ok(())
-    }
-
-    async fn exchange(&self) -> Result<(), String> {
-        let now = Instant::now();
-        let mut heard = self.members.heard_here(now);
-        heard.push(self.sighting());
-        let board = self
-            .catalog
-            .exchange(&heard)
-            .await
-            .map_err(|error| error.to_string())?;
-        if board.cluster != Some(self.identity.cluster) {
-            return Err(format!(
-                "the database belongs to cluster {:?} now, not to {}; it was replaced",
-                board.cluster, self.identity.cluster
-            ));
-        }
-        self.members.set_orders(&board);
-        let others = board
-            .sightings
-            .into_iter()
-            .filter(|each| each.name != self.name);
-        for name in self.members.learn(others.collect(), now) {
-            self.poller.watch(&name);
-        }
-        Ok(())
-    }
-
-    fn sighting(&self) -> Sighting {
-        Sighting {
-            name: self.name.clone(),
-            role: ServiceRole::Distributor,
-            internal_url: self.public_url.clone(),
-            public_url: self.public_url.clone(),
-            incarnation: self.controller.candidate(),
-            heartbeat: None,
-            age: Duration::ZERO,
-        }
     }
 }
