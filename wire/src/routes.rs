@@ -77,7 +77,7 @@ pub const DOCS_SCRIPT: &str = "/docs/page.js";
 pub const DOCS_STYLE: &str = "/docs/page.css";
 
 /// Every path, of either service.
-pub const ALL: [&str; 33] = [
+pub const ALL: [&str; 34] = [
     STORE,
     STORE_ID,
     RETRIEVE_ID,
@@ -104,6 +104,7 @@ pub const ALL: [&str; 33] = [
     RECOVERY,
     RECOVER,
     STATS,
+    STATS_HISTORY,
     METRICS,
     HEALTH_LIVE,
     HEALTH_READY,
