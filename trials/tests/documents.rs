@@ -102,11 +102,11 @@ fn every_setting_stands_in_the_document_and_no_other() {
             .next()
             .expect("a split has a first part");
         for row in section.lines().filter(|line| line.starts_with("| `-")) {
-            let cells: Vec<&str> = row.trim_matches('|').split(" | ").collect();
-            assert!(
-                cells.len() == 4 && cells[3].trim().len() > 1,
-                "{program}: {row}"
-            );
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let [_, _, effect, default] = cells[..] else {
+                panic!("{program}: {row} has not four parts");
+            };
+            assert!(effect.len() > 5 && !default.is_empty(), "{program}: {row}");
         }
         let (flags, variables) = settings(program);
         let keys = ["CLUSTER_KEY", "ACCESS_KEY", "ANONYMOUS"].map(str::to_owned);
