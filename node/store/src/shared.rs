@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     uploads: Mutex<BTreeSet<Lsn>>,
     committed: AtomicU64,
     written: AtomicU64,
+    /// The highest lsn of a delete that was dropped, or is about to be.
+    horizon: AtomicU64,
     /// Whether there are suspects at all: asked on every read.
     suspects: AtomicBool,
 }
@@ -44,6 +46,7 @@ impl Shared {
             uploads: Mutex::default(),
             committed: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            horizon: AtomicU64::new(0),
             suspects: AtomicBool::new(false),
         }
     }
@@ -54,6 +57,15 @@ impl Shared {
 
     pub(crate) fn set_committed(&self, lsn: Lsn) {
         self.committed.store(lsn.0, Ordering::Release);
+    }
+
+    pub(crate) fn horizon(&self) -> Lsn {
+        Lsn(self.horizon.load(Ordering::Acquire))
+    }
+
+    /// Deletes up to here may be gone: told before they are.
+    pub(crate) fn raise_horizon(&self, lsn: Lsn) {
+        self.horizon.fetch_max(lsn.0, Ordering::AcqRel);
     }
 
     /// An upload began.

@@ -34,7 +34,8 @@ impl Reader {
     }
 
     /// Whether surely nothing of an lsn counts any more: it is committed, and a follower that has all
-    /// before it would not be sent it. Not told of deletes that were dropped for their age.
+    /// before it would not be sent it. Never of what may be a delete that was dropped for its age: who
+    /// has the content still must not forget the delete.
     ///
     /// # Errors
     /// When the disk fails.
@@ -43,13 +44,15 @@ impl Reader {
             return Ok(false);
         }
         let mut missing = self.missing(lsn.previous());
-        match missing.next_needed() {
-            Ok(Some(next)) => Ok(next.head.lsn > lsn),
-            Ok(None) => Ok(missing.covered() >= lsn),
-            Err(ReadError::Disk(error)) => Err(error.into()),
+        let is_absent = match missing.next_needed() {
+            Ok(Some(next)) => next.head.lsn > lsn,
+            Ok(None) => missing.covered() >= lsn,
+            Err(ReadError::Disk(error)) => return Err(error.into()),
             // Whether it is needed cannot be told, or it is not intact.
-            Err(_) => Ok(false),
-        }
+            Err(_) => false,
+        };
+        // Only now: a delete may have been dropped meanwhile, which others still need.
+        Ok(is_absent && lsn > self.shared.horizon())
     }
 
     fn record_in(&self, segment: &Arc<Segment>, lsn: Lsn) -> Result<Record, ReadError> {

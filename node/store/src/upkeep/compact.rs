@@ -148,6 +148,7 @@ impl Store {
         state.commit = state.commit.max(rewritten.commit);
         state.length = state.end;
         state.index_bytes = rewritten.index_bytes;
+        self.shared.raise_horizon(rewritten.horizon);
         self.shared.add_segment(&segment);
         self.relocate(&rewritten, &compacting.died);
         // What later segments had to keep because of these may go now.

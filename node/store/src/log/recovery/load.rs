@@ -123,6 +123,7 @@ impl<'a> Loader<'a> {
         match piece.header {
             Some(header) => {
                 self.log.horizon = self.log.horizon.max(header.horizon);
+                self.log.shared.raise_horizon(header.horizon);
                 state.last = state.last.max(header.last);
             }
             None => self.mend_header(piece, successor)?,

@@ -51,6 +51,15 @@ fn after_seven_days_a_delete_goes_and_the_horizon_rises_to_it() {
     let risen = horizon(&stage);
     assert!(risen > Lsn::ZERO && risen <= last, "{risen}, {last}");
     for _ in 0..2 {
+        // A copy that still has the contents must not be told that it needs none of this.
+        let is_dropped = |lsn| {
+            stage
+                .store
+                .reader()
+                .is_dropped(lsn)
+                .expect("a healthy disk")
+        };
+        assert!(!(1..=risen.0).any(|lsn| is_dropped(Lsn(lsn))));
         for n in 0..contents {
             let read = stage.read(n).expect_err("it is gone");
             assert!(matches!(read, ReadError::NotFound | ReadError::Deleted));
