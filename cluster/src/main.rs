@@ -31,7 +31,7 @@ struct Arguments {
     #[arg(long, value_name = "N", env = "COPIES")]
     copies: Option<Copies>,
     /// The catalog, postgres://… or sqlite://… [default: SQLite in the data folder]
-    #[arg(long, value_name = "URL", env = "DATABASE_URL")]
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
     database_url: Option<String>,
     /// The most that each node may store, like 500M or 2TiB [default: what its disk holds]
     #[arg(long, value_name = "SIZE", env = "MAX_STORAGE")]

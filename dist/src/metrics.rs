@@ -46,7 +46,7 @@ pub(crate) struct Metrics {
     shard_changes: Family<ReasonLabels, Counter>,
 }
 
-/// 1 to 8192, in factors of four.
+/// 1 to 16384, in factors of four.
 fn counts() -> Histogram {
     Histogram::new(exponential_buckets(1.0, 4.0, 8))
 }
