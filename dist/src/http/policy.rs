@@ -9,6 +9,8 @@ pub(super) fn need(method: &Method, path: &str) -> Need {
     let mut segments = path.trim_start_matches('/').split('/');
     let first = segments.next().unwrap_or("");
     match first {
+        // The router takes escapes apart, and may find what is not named here; no path of ours has one.
+        _ if path.contains('%') => Need::Service,
         "console" => need_of_page(changes, segments.next().unwrap_or(""), segments.next_back()),
         "health" | "openapi.json" | "docs" => Need::Nothing,
         "shards" if path.trim_end_matches('/').ends_with("/recover") => Need::Write,
@@ -36,7 +38,7 @@ fn need_of_page(changes: bool, page: &str, last: Option<&str>) -> Need {
 /// Whether a path is a page of the console, or belongs to one.
 pub(super) fn is_console(path: &str) -> bool {
     let mut segments = path.trim_start_matches('/').split('/');
-    matches!(segments.next(), Some("" | "console"))
+    matches!(segments.next(), Some("" | "console")) || path.contains('%')
 }
 
 /// The origin of a URL: scheme, host and port, as a browser writes it.
@@ -102,6 +104,9 @@ mod tests {
             (Method::GET, "/shards/1", Need::Service),
             (Method::POST, "/shards/1", Need::Service),
             (Method::POST, "//shards/1", Need::Service),
+            (Method::POST, "/%73hards/1", Need::Service),
+            (Method::POST, "/nodes/node1/%68eartbeat", Need::Service),
+            (Method::POST, "/shards/1%2Frecover", Need::Service),
             (Method::POST, "/shards/1/recover", Need::Write),
             (Method::GET, "/recovery", Need::Read),
             (Method::GET, "/stats", Need::Read),

@@ -35,7 +35,8 @@ fn comes_from_elsewhere(headers: &HeaderMap, path: &str, own_url: Option<&str>) 
         (None, None) => !is_console(path),
     };
     let own_name = own_url.is_none_or(|own_url| is_own_name(host, own_url));
-    !own_page || (is_console(path) && !own_name)
+    let is_browser = text(SITE).is_some() || origin.is_some();
+    !own_page || ((is_console(path) || is_browser) && !own_name)
 }
 
 /// Whether a host is one of ours and not a stranger's name that leads to our address: a page under
@@ -88,6 +89,19 @@ mod tests {
         assert!(!under("127.0.0.1:8000") && !under("[::1]:8000") && !under("localhost:8000"));
         assert!(!under("files.example"));
         assert!(under("rebound.evil.example:8000") && under(""));
+    }
+
+    // If this fails, such a page deletes contents through the JSON API instead.
+    #[test]
+    fn a_strangers_name_opens_the_json_api_to_no_page() {
+        let rebound = ("host", "rebound.evil.example:8000");
+        for header in [
+            ("sec-fetch-site", "same-origin"),
+            ("origin", "http://rebound.evil.example:8000"),
+        ] {
+            assert!(elsewhere("/content/x", &[rebound, header]));
+        }
+        assert!(!elsewhere("/content/x", &[rebound]), "a program");
     }
 
     // If this fails, a server that asks for a key cannot be used under its name in the house.
