@@ -200,8 +200,8 @@ impl Peer {
         Ok(Answer { status, etag, body })
     }
 
-    /// Sends a request whose body or whose answer's body is as long as it is: only its head has a
-    /// deadline, the connection's.
+    /// Sends a request whose body or whose answer's body is as long as it is. What has no body has its
+    /// answer's head by a deadline; an upload only a connection.
     pub(crate) async fn pass(&self, passed: Passed) -> Result<reqwest::Response, CallError> {
         let Passed {
             method,
@@ -214,10 +214,16 @@ impl Peer {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        if let Some(body) = body {
-            request = request.body(body);
-        }
-        request.send().await.map_err(|error| name(&url, &error))
+        let Some(body) = body else {
+            let sent = tokio::time::timeout(CALL_TIME_MAX, request.send()).await;
+            let silent = |_| CallError::Lost {
+                url: url.clone(),
+                detail: "no answer in time".to_owned(),
+            };
+            return sent.map_err(silent)?.map_err(|error| name(&url, &error));
+        };
+        let sent = request.body(body).send().await;
+        sent.map_err(|error| name(&url, &error))
     }
 
     /// What was committed in a shard after a position, from a node that holds it: so many

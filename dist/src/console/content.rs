@@ -172,14 +172,28 @@ fn links(item: &ContentItem) -> Markup {
     if item.url.is_empty() {
         return html! {};
     }
-    let quoted = item.row.filename.replace('\'', "'\\''");
-    let curl = format!("curl -o '{quoted}' '{}'", item.url);
+    let curl = format!(
+        "curl -o '{}' '{}'",
+        local_name(&item.row.filename),
+        item.url
+    );
     html! {
         h2 { "Link" }
         (copyable("link", &item.url))
         h2 { "With curl" }
         (copyable("curl", &curl))
     }
+}
+
+/// A name in quotes of a shell, in the folder where one is: whoever uploaded it chose it.
+fn local_name(filename: &str) -> String {
+    let name = filename.rsplit('/').next().unwrap_or("");
+    let name = if matches!(name, "" | "." | "..") {
+        "content"
+    } else {
+        name
+    };
+    name.replace('\'', "'\\''")
 }
 
 fn copyable(id: &str, text: &str) -> Markup {
@@ -217,6 +231,28 @@ pub(crate) fn deleted(filename: &str) -> Markup {
             h1 { "Deleted" }
             p role="status" { bdi { (filename) } " is gone, and so are its copies." }
             a .button href="/console/contents" { "To the contents" }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::local_name;
+
+    // If this fails, who pastes the line for curl has a file of his own written over by what somebody
+    // uploaded under its name.
+    #[test]
+    fn a_download_stays_in_the_folder_where_one_is() {
+        let cases = [
+            ("a b.png", "a b.png"),
+            ("../../.bashrc", ".bashrc"),
+            ("/home/u/.ssh/authorized_keys", "authorized_keys"),
+            ("x/", "content"),
+            ("..", "content"),
+            ("it's", "it'\\''s"),
+        ];
+        for (given, local) in cases {
+            assert_eq!(local_name(given), local);
         }
     }
 }

@@ -75,7 +75,7 @@ pub(crate) fn window(asked: Asked, now: Timestamp) -> Result<HistoryQuery, Windo
     let fitting = LEVELS.iter().filter(|level| level.step_s <= step_s);
     let stored_s = fitting.map(|level| level.step_s).max();
     let stored_s = stored_s.unwrap_or(longest.step_s);
-    let step_s = step_s.div_ceil(stored_s) * stored_s;
+    let step_s = step_s.div_ceil(stored_s).saturating_mul(stored_s);
     Ok(HistoryQuery {
         node: asked.node,
         from_s: from_s / step_s * step_s,
@@ -114,6 +114,7 @@ mod tests {
         assert_eq!(steps(6 * 3600, None), (60, 120));
         assert_eq!(steps(7 * 86_400, None), (600, 3000));
         assert_eq!(steps(600, Some(7)), (5, 10));
+        assert_eq!(steps(600, Some(u64::MAX)), (600, u64::MAX));
         // Of yesterday there are only minutes.
         assert_eq!(steps(7200, Some(30)), (60, 60));
         assert_eq!(steps(3 * 86_400, Some(300)), (600, 600));

@@ -41,7 +41,11 @@ function element(html) {
 /** Events of the service; while it does not answer, the page says that it may be old. */
 function watch(url) {
   const source = new EventSource(url);
-  source.onerror = () => { document.body.dataset.connection = "lost"; };
+  source.onerror = () => {
+    document.body.dataset.connection = "lost";
+    // After another answer than events, a browser does not ask again by itself.
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
+  };
   source.onopen = () => { delete document.body.dataset.connection; };
   return source;
 }
@@ -107,6 +111,9 @@ function line(file) {
   return root;
 }
 
+/** Answers after which nothing was stored: each further try is another content. */
+const NOT_STORED = ["catalog_unavailable", "no_leader", "no_node", "overloaded", "shard_closed", "storage_full", "wrong_node"];
+
 /** Sends a file; resolves with its receipt. */
 function send(file, target, shown) {
   return new Promise((resolve, reject) => {
@@ -121,9 +128,9 @@ function send(file, target, shown) {
     request.onload = () => {
       const body = request.response;
       if (request.status === 200) resolve(body);
-      else reject({ again: [409, 421, 500, 502, 503, 507].includes(request.status), message: body?.message ?? `The service answered ${request.status}` });
+      else reject({ again: NOT_STORED.includes(body?.code), message: body?.message ?? `The service answered ${request.status}` });
     };
-    request.onerror = () => reject({ again: true, message: "The connection was lost" });
+    request.onerror = () => reject({ again: false, message: "The connection was lost; it may be stored all the same" });
     request.send(file);
   });
 }

@@ -92,7 +92,8 @@ impl Tail {
             let last = operations.last().map(|operation| operation.lsn);
             let head = match last {
                 Some(last) if operations.len() == OPERATIONS_MAX => last,
-                _ => grown.upto,
+                // It may have grown since its node was heard.
+                _ => last.map_or(grown.upto, |last| last.max(grown.upto)),
             };
             heads.insert(grown.shard, head);
             news.extend(operations);
