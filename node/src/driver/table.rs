@@ -199,11 +199,24 @@ impl ReplicaGauge {
 
     /// Notes where the catalog is.
     pub fn set_listed(&self, listed: Lsn) {
-        if self.listed.swap(listed.0, Ordering::AcqRel) < listed.0 {
-            // What still waits is younger than what was listed just now.
+        // What still waits is younger than what was listed just now.
+        let has_moved = self.listed.swap(listed.0, Ordering::AcqRel) < listed.0;
+        self.note_progress(has_moved);
+    }
+
+    /// Listing goes on, although the catalog is not further yet: it is shown everything, or this
+    /// process only begins to lead.
+    pub(crate) fn listing_goes_on(&self) {
+        self.note_progress(true);
+    }
+
+    fn note_progress(&self, has_moved: bool) {
+        // What is committed does not change in between.
+        let measures = self.measures.lock().unwrap_or_else(PoisonError::into_inner);
+        if has_moved {
             self.unlisted_since_ms.store(0, Ordering::Relaxed);
         }
-        self.note_unlisted(self.measures().committed);
+        self.note_unlisted(measures.committed);
     }
 }
 
@@ -339,6 +352,13 @@ mod tests {
         pause();
         gauge.set_listed(Lsn(2));
         assert!(gauge.unlisted_ms() >= 20, "it did not move");
+        gauge.listing_goes_on();
+        assert!(
+            gauge.unlisted_ms() < 20,
+            "a part of a walk, or a new leader"
+        );
+        pause();
+        assert!(gauge.unlisted_ms() >= 20, "and no further one");
         gauge.set_listed(Lsn(3));
         pause();
         assert_eq!(gauge.unlisted_ms(), 0, "all is listed");

@@ -256,6 +256,7 @@ impl ShardListing {
             Place::Unknown | Place::At(_) => false,
         };
         if walks_on {
+            self.view.gauge.listing_goes_on();
             return;
         }
         let measures = self.view.gauge.measures();

@@ -233,6 +233,7 @@ impl DiskThread {
             Standing::Leading => {
                 tracing::info!(%shard, %epoch, "leads");
                 replica.measure();
+                replica.gauge.listing_goes_on();
                 self.around.feed.leads(Arc::new(replica.view()));
             }
             Standing::Elected => {}
