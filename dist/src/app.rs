@@ -26,6 +26,7 @@ use crate::history::Recorder;
 use crate::http;
 use crate::http::console::Live;
 use crate::lister::Lister;
+use crate::lookups::Lookups;
 use crate::members::{Herald, Members, Poller};
 use crate::metrics::Metrics;
 use crate::peer::Peer;
@@ -83,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) members: Arc<Members>,
     pub(crate) controller: Controller,
     pub(crate) lister: Lister,
+    pub(crate) lookups: Lookups,
     pub(crate) poller: Poller,
     pub(crate) peer: Arc<Peer>,
     pub(crate) metrics: Arc<Metrics>,
@@ -312,6 +314,7 @@ impl Shared {
             gate,
             controller,
             lister: Lister::new(Arc::clone(&catalog), Arc::clone(&metrics)),
+            lookups: Lookups::new(Arc::clone(&catalog)),
             poller: Poller::new(Arc::clone(&members), Arc::clone(&peer), config.poll),
             catalog,
             coordinator,

@@ -12,6 +12,7 @@ pub mod coordinator;
 mod history;
 mod http;
 mod lister;
+mod lookups;
 mod members;
 mod metrics;
 mod peer;

@@ -1,129 +1,13 @@
 //! Merging, order and failure of listings, before a catalog that remembers what it was given.
 
 use super::{ListError, Lister, WAITING_MAX};
-use crate::catalog::{
-    AdoptError, Board, Catalog, Connections, HistoryQuery, Identity, Listed, Order, PageQuery,
-    QueryError, Sample, ShardTotals, Sighting,
-};
+use crate::catalog::slow::Slow;
+use crate::catalog::{Catalog, QueryError};
 use crate::metrics::Metrics;
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
-use std::sync::{Arc, Mutex};
-use tokio::sync::Semaphore;
-use uuid::Uuid;
-use wire::history::HistoryPoint;
+use futures_util::future::join_all;
+use std::sync::Arc;
 use wire::listing::{ListedOperation, ListingOutcome, ListingPart, ListingStep};
 use wire::{ContentId, Epoch, Lsn, Position, ShardNo};
-
-/// A catalog that takes one transaction for each permit, and keeps the shards and spans of each.
-struct Slow {
-    permits: Semaphore,
-    transactions: Mutex<Vec<Vec<(u16, u64)>>>,
-    failure: Mutex<Option<fn() -> QueryError>>,
-}
-
-impl Slow {
-    fn new(permits: usize) -> Arc<Self> {
-        let (transactions, failure) = (Mutex::default(), Mutex::default());
-        Arc::new(Slow {
-            permits: Semaphore::new(permits),
-            transactions,
-            failure,
-        })
-    }
-
-    fn transactions(&self) -> Vec<Vec<(u16, u64)>> {
-        self.transactions.lock().expect("no panic").clone()
-    }
-
-    async fn take(&self, parts: &[ListingPart]) -> Result<Vec<ListingOutcome>, QueryError> {
-        self.permits.acquire().await.expect("open").forget();
-        let failure = *self.failure.lock().expect("no panic");
-        if let Some(failure) = failure {
-            return Err(failure());
-        }
-        let listed = |part: &ListingPart| match &part.step {
-            ListingStep::Follow { upto, .. } => *upto,
-            _ => Position::default(),
-        };
-        let spans = parts
-            .iter()
-            .map(|part| (part.shard.0, listed(part).lsn.0))
-            .collect();
-        self.transactions.lock().expect("no panic").push(spans);
-        let outcome = |part: &ListingPart| ListingOutcome {
-            shard: part.shard,
-            applied: true,
-            listed: listed(part),
-            unlistable: Vec::new(),
-        };
-        Ok(parts.iter().map(outcome).collect())
-    }
-}
-
-fn away<T: Send + 'static>() -> BoxFuture<'static, Result<T, QueryError>> {
-    async { Err(QueryError::Failed("not asked for here".to_owned())) }.boxed()
-}
-
-impl Catalog for Slow {
-    fn identify(&self, _: Uuid) -> BoxFuture<'_, Result<Identity, QueryError>> {
-        away()
-    }
-
-    fn adopt(&self, _: Uuid) -> BoxFuture<'_, Result<(), AdoptError>> {
-        async { Ok(()) }.boxed()
-    }
-
-    fn list<'a>(
-        &'a self,
-        parts: &'a [ListingPart],
-    ) -> BoxFuture<'a, Result<Vec<ListingOutcome>, QueryError>> {
-        self.take(parts).boxed()
-    }
-
-    fn content(&self, _: ContentId) -> BoxFuture<'_, Result<Option<Listed>, QueryError>> {
-        away()
-    }
-
-    fn page<'a>(&'a self, _: &'a PageQuery) -> BoxFuture<'a, Result<Vec<Listed>, QueryError>> {
-        away()
-    }
-
-    fn totals(&self) -> BoxFuture<'_, Result<Vec<ShardTotals>, QueryError>> {
-        away()
-    }
-
-    fn exchange<'a>(&'a self, _: &'a [Sighting]) -> BoxFuture<'a, Result<Board, QueryError>> {
-        away()
-    }
-
-    fn order<'a>(&'a self, _: Order<'a>) -> BoxFuture<'a, Result<(), QueryError>> {
-        away()
-    }
-
-    fn record<'a>(&'a self, _: &'a Sample) -> BoxFuture<'a, Result<(), QueryError>> {
-        away()
-    }
-
-    fn forget(&self, _: u64) -> BoxFuture<'_, Result<(), QueryError>> {
-        away()
-    }
-
-    fn history<'a>(
-        &'a self,
-        _: &'a HistoryQuery,
-    ) -> BoxFuture<'a, Result<Vec<HistoryPoint>, QueryError>> {
-        away()
-    }
-
-    fn connections(&self) -> Connections {
-        Connections::default()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        async {}.boxed()
-    }
-}
 
 /// A part of a shard that ends at `lsn`.
 fn part(shard: u16, lsn: u64) -> ListingPart {

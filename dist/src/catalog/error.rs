@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 /// Why a query has no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
     /// The database does not answer, or the connection was lost on the way: a change may have
     /// been made.

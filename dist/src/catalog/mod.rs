@@ -9,6 +9,8 @@ mod listing;
 mod open;
 mod postgres;
 mod prefix;
+#[cfg(test)]
+pub(crate) mod slow;
 mod sqlite;
 mod unlistable;
 
@@ -219,8 +221,11 @@ pub trait Catalog: Send + Sync {
         parts: &'a [ListingPart],
     ) -> BoxFuture<'a, Result<Vec<ListingOutcome>, QueryError>>;
 
-    /// One content's row, if it is listed.
-    fn content(&self, id: ContentId) -> BoxFuture<'_, Result<Option<Listed>, QueryError>>;
+    /// The rows of those of the contents that are listed, in any order.
+    fn contents<'a>(
+        &'a self,
+        ids: &'a [ContentId],
+    ) -> BoxFuture<'a, Result<Vec<Listed>, QueryError>>;
 
     /// A page of contents, in the order that is asked for.
     fn page<'a>(&'a self, query: &'a PageQuery) -> BoxFuture<'a, Result<Vec<Listed>, QueryError>>;

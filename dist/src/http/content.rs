@@ -211,7 +211,7 @@ pub(super) async fn find(
     trail: &Trail,
 ) -> Result<ContentItem, ApiError> {
     let listed = if shared.catalog_up() {
-        shared.catalog.content(id).await
+        shared.lookups.content(id).await
     } else {
         Ok(None)
     };

@@ -1,13 +1,13 @@
 //! The catalog's contract: one suite for PostgreSQL and for SQLite.
 
 use crate::support::{Fresh, ask, at, brief, follow, row, upserts};
-use dist::catalog::{AdoptError, Catalog, NameFilter, OpenError, PageQuery, open};
+use dist::catalog::{AdoptError, Catalog, Listed, NameFilter, OpenError, PageQuery, open};
 use serde_json::json;
 use std::sync::Arc;
 use uuid::Uuid;
 use wire::content::{ContentRow, Status};
 use wire::listing::{ListedOperation, ListingPart, ListingStep};
-use wire::{Position, ShardNo, Timestamp};
+use wire::{ContentId, Position, ShardNo, Timestamp};
 
 crate::on_both_databases!(
     rows_come_back_as_they_were,
@@ -18,6 +18,7 @@ crate::on_both_databases!(
     a_refused_row_is_listed_as_unlistable,
     walks_replace_a_shard,
     an_interrupted_walk_changes_no_position,
+    contents_are_found_together,
     pages_are_complete_and_in_order,
     pages_filter_by_name_and_collection,
     two_listings_at_once_agree,
@@ -63,6 +64,13 @@ async fn all(catalog: &Arc<dyn Catalog>) -> Vec<ContentRow> {
     page.into_iter().map(|listed| listed.row).collect()
 }
 
+/// One content's row, if it is listed.
+async fn only(catalog: &Arc<dyn Catalog>, id: ContentId) -> Option<Listed> {
+    let found = catalog.contents(&[id]).await.expect("an answer");
+    assert!(found.len() <= 1, "{found:?}");
+    found.into_iter().next()
+}
+
 /// The sums of the shard table must be those of the rows.
 async fn check_totals(catalog: &Arc<dyn Catalog>) {
     let rows = all(catalog).await;
@@ -98,17 +106,28 @@ async fn rows_come_back_as_they_were(fresh: Fresh) {
     ];
     catalog.list(&parts).await.expect("listed");
     for expected in [odd, plain] {
-        let listed = catalog
-            .content(expected.id)
-            .await
-            .expect("an answer")
-            .expect("a row");
+        let listed = only(&catalog, expected.id).await.expect("a row");
         assert_eq!((listed.row, listed.status), (expected, Status::Ok));
     }
-    assert_eq!(
-        catalog.content(row(1, 99).id).await.expect("an answer"),
-        None
-    );
+    assert_eq!(only(&catalog, row(1, 99).id).await, None);
+}
+
+// If this fails, whoever asks beside others gets another one's content, or none.
+async fn contents_are_found_together(fresh: Fresh) {
+    let catalog = fresh.open().await.catalog;
+    let rows: Vec<ContentRow> = (1..=300).map(|number| row(1, number)).collect();
+    let parts = [upserts(1, start(), at(1, 300), rows.clone())];
+    catalog.list(&parts).await.expect("listed");
+    // Every third, some of them twice, beside some that are not there.
+    let wanted = rows.iter().step_by(3).map(|row| row.id);
+    let twice = wanted.clone().take(10);
+    let absent = (1000..1010).map(|number| row(1, number).id);
+    let ids: Vec<ContentId> = wanted.clone().chain(absent).chain(twice).collect();
+    let found = catalog.contents(&ids).await.expect("an answer");
+    let mut found: Vec<ContentId> = found.iter().map(|listed| listed.row.id).collect();
+    found.sort();
+    assert_eq!(found, wanted.collect::<Vec<_>>());
+    assert_eq!(catalog.contents(&[]).await.expect("an answer"), []);
 }
 
 // If this fails, one confused node stops the listing of all others, or the catalog gets holes.
@@ -232,11 +251,7 @@ async fn a_refused_row_is_listed_as_unlistable(fresh: Fresh) {
     assert!(outcomes[1].unlistable.is_empty());
     assert_eq!(all(&catalog).await.len(), 41);
     for id in bad {
-        let listed = catalog
-            .content(id)
-            .await
-            .expect("an answer")
-            .expect("a row");
+        let listed = only(&catalog, id).await.expect("a row");
         assert_eq!(listed.status, Status::Unlistable);
         assert!(!listed.row.filename.is_empty());
     }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use wire::content::ContentRow;
 use wire::{Checksum, ContentId, Epoch, Lsn, Position, Timestamp};
 
+use super::instant::Instant;
 use super::line::{in_time, name};
 use super::{Listed, PageQuery, PostgresCatalog, QueryError, ShardTotals};
 use crate::catalog::NameFilter;
@@ -18,15 +19,14 @@ macro_rules! select_content {
     ($conditions:literal) => {
         concat!(
             "select id, filename, size, content_type, checksum, version, collection, attributes,
-                    round(extract(epoch from created_at) * 1000)::bigint,
-                    round(extract(epoch from updated_at) * 1000)::bigint, status
+                    created_at, updated_at, status
                from content where ",
             $conditions
         )
     };
 }
 
-const CONTENT: &str = select_content!("id = $1");
+const CONTENTS: &str = select_content!("id = any ($1)");
 
 const PAGE: &str = select_content!(
     "($1::uuid is null or id > $1)
@@ -67,9 +67,10 @@ const PAGE_BY_NAME_BACKWARDS: &str = select_content!(
 const TOTALS: &str = "select id, listed_epoch, listed_lsn, contents, bytes from shard order by id";
 
 impl PostgresCatalog {
-    pub(super) async fn read_content(&self, id: ContentId) -> Result<Option<Listed>, QueryError> {
-        let rows = read(&self.readers, || sqlx::query(CONTENT).bind(id.uuid())).await?;
-        rows.first().map(listed).transpose()
+    pub(super) async fn read_contents(&self, ids: &[ContentId]) -> Result<Vec<Listed>, QueryError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+        let rows = read(&self.readers, || sqlx::query(CONTENTS).bind(&ids)).await?;
+        rows.iter().map(listed).collect()
     }
 
     pub(super) async fn read_page(&self, query: &PageQuery) -> Result<Vec<Listed>, QueryError> {
@@ -180,6 +181,10 @@ fn listed(row: &PgRow) -> Result<Listed, QueryError> {
             .map_err(unreadable)
             .and_then(|n| from_column(n, column))
     };
+    let instant = |index: usize, column| {
+        let Instant(since_epoch_ms) = row.try_get(index).map_err(unreadable)?;
+        from_column(since_epoch_ms, column).map(Timestamp)
+    };
     let id: Uuid = row.try_get(0).map_err(unreadable)?;
     let checksum: &str = row.try_get(4).map_err(unreadable)?;
     let attributes: Option<Json<_>> = row.try_get(7).map_err(unreadable)?;
@@ -195,8 +200,8 @@ fn listed(row: &PgRow) -> Result<Listed, QueryError> {
             version: number(5, "version")?,
             collection: row.try_get(6).map_err(unreadable)?,
             attributes: attributes.map(|Json(map)| map),
-            created_date: Timestamp(number(8, "created_at")?),
-            updated_date: Timestamp(number(9, "updated_at")?),
+            created_date: instant(8, "created_at")?,
+            updated_date: instant(9, "updated_at")?,
         },
         status: status_from_text(row.try_get(10).map_err(unreadable)?)?,
     })

@@ -158,8 +158,11 @@ impl Catalog for SqliteCatalog {
         apply_all(self, parts).boxed()
     }
 
-    fn content(&self, id: ContentId) -> BoxFuture<'_, Result<Option<Listed>, QueryError>> {
-        self.read_content(id).boxed()
+    fn contents<'a>(
+        &'a self,
+        ids: &'a [ContentId],
+    ) -> BoxFuture<'a, Result<Vec<Listed>, QueryError>> {
+        self.read_contents(ids).boxed()
     }
 
     fn page<'a>(&'a self, query: &'a PageQuery) -> BoxFuture<'a, Result<Vec<Listed>, QueryError>> {

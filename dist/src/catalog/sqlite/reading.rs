@@ -2,6 +2,7 @@
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::types::Json;
 use wire::content::ContentRow;
 use wire::{ContentId, Epoch, Lsn, Position};
 
@@ -23,7 +24,7 @@ macro_rules! select_content {
     };
 }
 
-const CONTENT: &str = select_content!("id = ?1");
+const CONTENTS: &str = select_content!("id in (select value from json_each(?1))");
 
 // SQLite plans before it knows the values, so each filter has a statement of its own, which its
 // index answers.
@@ -77,15 +78,13 @@ const BEYOND_IDS: &str = "g";
 const TOTALS: &str = "select id, listed_epoch, listed_lsn, contents, bytes from shard order by id";
 
 impl SqliteCatalog {
-    pub(super) async fn read_content(&self, id: ContentId) -> Result<Option<Listed>, QueryError> {
-        let row = sqlx::query(CONTENT)
-            .bind(id.to_string())
-            .fetch_optional(&self.readers)
-            .await;
-        row.map_err(|error| name(&error))?
-            .as_ref()
-            .map(listed)
-            .transpose()
+    pub(super) async fn read_contents(&self, ids: &[ContentId]) -> Result<Vec<Listed>, QueryError> {
+        let rows = sqlx::query(CONTENTS)
+            .bind(Json(ids))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|error| name(&error))?;
+        rows.iter().map(listed).collect()
     }
 
     pub(super) async fn read_page(&self, page: &PageQuery) -> Result<Vec<Listed>, QueryError> {

@@ -31,9 +31,15 @@ use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::node::Node;
 
-/// Commits of one request that run at once: enough to share syncs, few enough that the contents
-/// waiting for them stay within a few MiB.
-const COMMITS_MAX: usize = 8;
+/// Commits of one request that run at once, of small files: so that all of them share a sync, a round
+/// to the followers and a transaction of the catalog.
+const COMMITS_MAX: usize = 128;
+
+/// Bytes that these may hold; some commits run whatever they hold, as large files are on disk by then.
+const COMMITTING_BYTES_MAX: u64 = 4 << 20;
+
+/// Commits that run at once whatever they hold.
+const COMMITS_ALWAYS: usize = 8;
 
 /// A field that is not a file: an id, a name, attributes with their quotes.
 const FIELD_BYTES_MAX: usize = ATTRIBUTES_BYTES_MAX + 1024;
@@ -56,7 +62,7 @@ pub(in crate::http) struct Form {
     files: usize,
     /// The last file, until the boundary after it was read.
     received: Option<Received>,
-    commits: VecDeque<JoinHandle<Result<Receipt, ApiError>>>,
+    commits: Commits,
     outcomes: Outcomes,
 }
 
@@ -90,7 +96,7 @@ impl Form {
             attributes: None,
             files: 0,
             received: None,
-            commits: VecDeque::new(),
+            commits: Commits::default(),
             outcomes: Vec::new(),
         })
     }
@@ -112,9 +118,7 @@ impl Form {
                 body.into_inner().drain().await;
             }
         }
-        while !self.commits.is_empty() {
-            self.await_oldest().await;
-        }
+        self.await_all().await;
         match end {
             Ok(()) if self.files == 0 => {
                 Err(ApiError::new(Code::NoFile, "the form has no field `file`"))
@@ -175,9 +179,7 @@ impl Form {
             Err(error) if ends_the_form(error.code) => return Err(error),
             Err(error) => {
                 // Outcomes are in the order of the files.
-                while !self.commits.is_empty() {
-                    self.await_oldest().await;
-                }
+                self.await_all().await;
                 self.outcomes.push(Err(error));
                 skip(field).await?;
             }
@@ -240,11 +242,14 @@ impl Form {
         let Some(received) = self.received.take() else {
             return;
         };
-        while self.commits.len() >= COMMITS_MAX {
-            self.await_oldest().await;
+        let size = received.upload.size();
+        while !self.commits.have_room(size)
+            && let Some(outcome) = self.commits.oldest().await
+        {
+            self.outcomes.push(outcome);
         }
         let (node, intent, wait) = (Arc::clone(&self.node), self.intent, self.wait);
-        self.commits.push_back(actix_web::rt::spawn(async move {
+        let commit = actix_web::rt::spawn(async move {
             let Received {
                 id,
                 upload,
@@ -256,17 +261,44 @@ impl Form {
                 Ok(ack) => Ok(node.receipt(id, ack, target::done(intent))),
                 Err(failure) => Err(ApiError::refused(&node, id, failure).await),
             }
-        }));
+        });
+        self.commits.push(commit, size);
     }
 
-    async fn await_oldest(&mut self) {
-        let Some(oldest) = self.commits.pop_front() else {
-            return;
-        };
-        let outcome = oldest
-            .await
-            .unwrap_or_else(|error| Err(ApiError::internal(&error)));
-        self.outcomes.push(outcome);
+    async fn await_all(&mut self) {
+        while let Some(outcome) = self.commits.oldest().await {
+            self.outcomes.push(outcome);
+        }
+    }
+}
+
+/// Commits that run, in the order of their files.
+#[derive(Default)]
+struct Commits {
+    running: VecDeque<(Commit, u64)>,
+    bytes: u64,
+}
+
+type Commit = JoinHandle<Result<Receipt, ApiError>>;
+
+impl Commits {
+    fn have_room(&self, size: u64) -> bool {
+        let count = self.running.len();
+        let is_little = self.bytes.saturating_add(size) <= COMMITTING_BYTES_MAX;
+        count < COMMITS_ALWAYS || (count < COMMITS_MAX && is_little)
+    }
+
+    fn push(&mut self, commit: Commit, size: u64) {
+        self.bytes = self.bytes.saturating_add(size);
+        self.running.push_back((commit, size));
+    }
+
+    /// Waits for the oldest; none if none runs.
+    async fn oldest(&mut self) -> Option<Result<Receipt, ApiError>> {
+        let (commit, size) = self.running.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(size);
+        let outcome = commit.await;
+        Some(outcome.unwrap_or_else(|error| Err(ApiError::internal(&error))))
     }
 }
 
