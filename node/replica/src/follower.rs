@@ -4,10 +4,10 @@ use wire::replication::{Envelope, Message};
 use wire::shard::Leader;
 use wire::{Epoch, Lsn, NodeName, Position};
 
-use crate::RETRY_MS;
 use crate::around::{Around, Talk};
 use crate::bugs::Bug;
 use crate::event::{Effect, Halt};
+use crate::{RETRY_MS, SIGNS_OF_LIFE};
 
 /// One leader's follower in one epoch.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct Follower {
     commit: Lsn,
     /// What was last acknowledged in this attempt.
     acked: Lsn,
+    /// When.
+    acked_ms: u64,
     /// When the leader sent what was last heard in this attempt, by its clock.
     heard_sent_ms: u64,
     /// Until when what is committed here may be served.
@@ -45,6 +47,7 @@ impl Follower {
             stage: Stage::Apart { until_ms: 0 },
             commit: Lsn::ZERO,
             acked: Lsn::ZERO,
+            acked_ms: 0,
             heard_sent_ms: 0,
             readable_until_ms: 0,
         }
@@ -170,7 +173,7 @@ impl Follower {
                     let until_ms = asked_ms + lease_ms;
                     self.readable_until_ms = self.readable_until_ms.max(until_ms);
                 }
-                self.acknowledge(around, true, out);
+                self.acknowledge(around, self.is_sign_due(around), out);
                 Ok(Some(self.commit))
             }
             // The leader's stream ran into what it has dropped.
@@ -240,6 +243,12 @@ impl Follower {
         }
     }
 
+    /// Whether the leader hears too little of this replica, who says by itself what becomes durable.
+    /// It answers the leader's signs of life, and not every message of a busy one.
+    fn is_sign_due(&self, around: &Around<'_>) -> bool {
+        around.now_ms >= self.acked_ms + around.session_ms / SIGNS_OF_LIFE / 2
+    }
+
     /// Says what is durable here: when that is news, or `always` as a sign of life.
     fn acknowledge(&mut self, around: &Around<'_>, always: bool, out: &mut Vec<Effect>) {
         let synced = if around.bugs.has(Bug::AckBeforeSync) {
@@ -254,6 +263,7 @@ impl Follower {
         };
         if always || synced > self.acked {
             self.acked = synced;
+            self.acked_ms = around.now_ms;
             let ack = Message::Ack {
                 synced,
                 free_bytes: around.free_bytes,

@@ -87,22 +87,35 @@ impl Outbox {
     /// Says something. A link that takes nothing any more ends.
     pub fn say(&self, envelope: Envelope) {
         self.add(Packet::Said(envelope));
+        self.wake();
+    }
+
+    /// Says something together with what is said or sent next, or when [`Outbox::wake_to_say`] is
+    /// called: each packet of its own costs both ends a turn of two threads.
+    pub fn say_later(&self, envelope: Envelope) {
+        self.add(Packet::Said(envelope));
+    }
+
+    /// Has what was to be said later said now.
+    pub fn wake_to_say(&self) {
+        let has_said = !self.lock().said.is_empty();
+        if has_said {
+            self.wake();
+        }
     }
 
     pub(super) fn sign_of_life(&self) {
         self.add(Packet::Alive);
+        self.wake();
     }
 
     fn add(&self, packet: Packet) {
-        {
-            let mut state = self.lock();
-            if state.said.len() >= SAID_MAX {
-                state.ended = true;
-            } else {
-                state.said.push_back(packet);
-            }
+        let mut state = self.lock();
+        if state.said.len() >= SAID_MAX {
+            state.ended = true;
+        } else {
+            state.said.push_back(packet);
         }
-        self.wake();
     }
 
     /// Sends a replica's records after `after`, until it is told otherwise.

@@ -39,8 +39,6 @@ pub(super) struct ShardListing {
     place: Place,
     queue: Queue,
     waiting: Waiting,
-    /// Parts that were sent and not answered yet.
-    on_the_way: Chain,
     /// Where the log was read to, for a catalog that is behind what is in memory.
     cursor: Option<Cursor>,
     moved_at: Instant,
@@ -81,14 +79,6 @@ struct Walk {
     ended: bool,
 }
 
-/// Parts on their way, each beginning where the one before it ends.
-#[derive(Default)]
-struct Chain {
-    parts: usize,
-    /// Where the catalog will be when it has taken them all; none if nobody can tell.
-    end: Option<Position>,
-}
-
 /// Changes after `after`, up to and including `upto`, in the order of the log.
 struct Queue {
     after: Lsn,
@@ -109,7 +99,6 @@ impl ShardListing {
                 changes: VecDeque::new(),
             },
             waiting: Waiting::default(),
-            on_the_way: Chain::default(),
             cursor: None,
             moved_at: Instant::now(),
             blocked_until: None,
@@ -125,7 +114,8 @@ impl ShardListing {
         self.waiting.add(waiting);
     }
 
-    /// What to send next; none when the catalog has everything.
+    /// What to send next, when what was sent before is answered or lost; none when the catalog has
+    /// everything.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -139,36 +129,16 @@ impl ShardListing {
         {
             return Ok(None);
         }
-        if self.on_the_way.parts == 0 && self.unread.look_again(&self.view.reader) {
+        if self.unread.look_again(&self.view.reader) {
             self.shows_all = true;
             self.place = Place::Unknown;
         }
-        let step = match self.on_the_way.parts {
-            0 => self.next_step(budget)?,
-            _ => self.chained_step(budget),
-        };
+        let step = self.next_step(budget)?;
         let shard = self.view.shard;
         Ok(step.map(|step| {
             self.moved_at = Instant::now();
-            self.on_the_way.parts += 1;
-            self.on_the_way.end = match &step {
-                ListingStep::Follow { upto, .. } => Some(*upto),
-                ListingStep::Ask | ListingStep::Live { .. } | ListingStep::LiveEnd { .. } => None,
-            };
             ListingPart { shard, step }
         }))
-    }
-
-    /// What follows the parts on their way, without waiting for their outcome: the next changes in
-    /// memory. Should one of those parts not be applied, this one is not either.
-    fn chained_step(&mut self, budget: &mut Budget) -> Option<ListingStep> {
-        let end = self.on_the_way.end?;
-        match self.place {
-            Place::At(_) if end.lsn >= self.queue.after => {
-                self.queue.follow(end, &self.view, false, budget)
-            }
-            Place::At(_) | Place::Unknown | Place::Walk(_) => None,
-        }
     }
 
     fn next_step(&mut self, budget: &mut Budget) -> Result<Option<ListingStep>, ReadError> {
@@ -244,12 +214,6 @@ impl ShardListing {
 
     /// Goes on from where the catalog says it is, and answers who waited for that.
     pub(super) fn settle(&mut self, outcome: &ListingOutcome, metrics: &Metrics) {
-        self.on_the_way.parts -= 1;
-        if self.on_the_way.parts > 0 && !outcome.applied {
-            // Those behind it do not apply either; the last of them tells where the catalog is.
-            self.place = Place::Unknown;
-            return;
-        }
         let was_walk = matches!(self.place, Place::Walk(_));
         let walks_on = match &self.place {
             Place::Walk(walk) => outcome.applied && !walk.ended,
@@ -323,7 +287,6 @@ impl ShardListing {
 
     /// The part did not arrive, or its outcome did not: ask, as it may have been applied.
     pub(super) fn lost(&mut self) {
-        self.on_the_way.parts -= 1;
         self.place = Place::Unknown;
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesOrdered;
+use futures_util::stream::FuturesUnordered;
 use rand::Rng;
 use tokio::sync::watch;
 use wire::listing::{ListingBatch, ListingOutcomes, ListingPart};
@@ -31,10 +31,6 @@ const RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// How often the task looks around when nothing wakes it.
 const TICK: Duration = Duration::from_millis(500);
-
-/// Batches on their way at the same time. With two, the next one is at the distributor when its
-/// transaction ends, and a change waits for one transaction instead of up to two.
-const ON_THE_WAY_MAX: usize = 2;
 
 /// How long a node that stops waits for its last changes to be listed. Whatever is not, is listed
 /// after the next start.
@@ -133,7 +129,8 @@ struct Led {
 /// The parts of a batch on its way: each one's shard and term.
 type Sent = Vec<(ShardNo, u64)>;
 
-type OnTheWay = FuturesOrdered<BoxFuture<'static, (Sent, Result<ListingOutcomes, CallError>)>>;
+/// The batch on its way, if there is one.
+type OnTheWay = FuturesUnordered<BoxFuture<'static, (Sent, Result<ListingOutcomes, CallError>)>>;
 
 impl Task {
     async fn run(mut self) {
@@ -141,10 +138,10 @@ impl Task {
         let mut last_words = None;
         loop {
             self.absorb();
-            while on_the_way.len() < ON_THE_WAY_MAX
-                && let Some(parts) = self.next_batch()
-            {
-                on_the_way.push_back(self.send(parts));
+            // One batch at a time: what is committed meanwhile is the next one. A second on its way would
+            // halve both, and a transaction of a few rows costs as much as one of many.
+            if on_the_way.is_empty() {
+                on_the_way.extend(self.next_batch().map(|parts| self.send(parts)));
             }
             let now = Instant::now();
             if *self.stopped.borrow() {
@@ -153,12 +150,12 @@ impl Task {
                     return;
                 }
             }
-            let is_full = on_the_way.len() == ON_THE_WAY_MAX;
-            let wake_at = self.next_deadline(now, is_full);
+            let waits = !on_the_way.is_empty();
+            let wake_at = self.next_deadline(now, waits);
             tokio::select! {
                 biased;
                 Some((sent, result)) = on_the_way.next() => self.settle(&sent, result),
-                () = self.feed.news(), if !is_full => {}
+                () = self.feed.news(), if !waits => {}
                 () = tokio::time::sleep_until(wake_at.into()) => {}
             }
             self.expire();
@@ -312,10 +309,10 @@ impl Task {
         self.listings().for_each(|listing| listing.expire(now));
     }
 
-    fn next_deadline(&self, now: Instant, is_full: bool) -> Instant {
-        // While no more batches may be sent nothing wakes the task but an answer; those who come
-        // meanwhile are looked at often enough for their own deadlines.
-        let tick = if is_full {
+    fn next_deadline(&self, now: Instant, waits: bool) -> Instant {
+        // While a batch is on its way nothing wakes the task but its answer; those who come meanwhile
+        // are looked at often enough for their own deadlines.
+        let tick = if waits {
             wire::limits::LISTING_WAIT / 5
         } else {
             TICK

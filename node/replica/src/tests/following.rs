@@ -1,7 +1,7 @@
 //! What a follower does with what its leader says.
 
-use super::{Stage, at, committed, hello, led_by, log, node, record};
-use crate::{Effect, Event, Halt, Standing};
+use super::{SESSION_MS, Stage, at, committed, hello, led_by, log, node, record};
+use crate::{Effect, Event, Halt, SIGNS_OF_LIFE, Standing};
 use wire::Lsn;
 use wire::replication::Message;
 
@@ -98,10 +98,14 @@ fn only_what_is_synced_is_acknowledged() {
     ));
 }
 
-// If this fails, a leader takes its follower for dead.
+// If this fails, a leader takes its follower for dead, or each record costs four messages instead of two.
 #[test]
 fn a_sign_of_life_is_answered() {
     let mut stage = Stage::follower();
+    // It has just acknowledged what it has.
+    let effects = stage.hear(1, 1, commit(8, 100));
+    assert_eq!(stage.said(&effects)[..], []);
+    stage.pass(SESSION_MS / SIGNS_OF_LIFE);
     let effects = stage.hear(1, 1, commit(8, 100));
     assert!(matches!(
         stage.said(&effects)[..],

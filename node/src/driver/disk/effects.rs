@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use replica::{Effect, Event, Halt};
 use store::{AppendError, Store};
@@ -10,8 +11,8 @@ use wire::replication::{Envelope, Message};
 use wire::shard::ShardRecord;
 use wire::{Epoch, Lsn, NodeName, ShardNo};
 
-use super::DiskThread;
 use super::replica::Replica;
+use super::{DiskThread, SAY_AFTER};
 use crate::clock;
 use crate::driver::table::Standing;
 use crate::membership::register::Ask;
@@ -74,13 +75,21 @@ impl DiskThread {
         None
     }
 
-    fn send(&self, to: &NodeName, mut envelope: Envelope) {
+    fn send(&mut self, to: &NodeName, mut envelope: Envelope) {
         if let Message::Hello(hello) = &mut envelope.message
             && let Some(replica) = self.replicas.get(&envelope.shard)
         {
             hello.checksum = replica.checksum_at(hello.last.lsn);
         }
-        if let Some(link) = self.links.get(to) {
+        let Some(link) = self.links.get(to) else {
+            return;
+        };
+        // Nobody waits for a commit at a follower, and the next records often follow at once.
+        if matches!(envelope.message, Message::Commit { .. }) {
+            link.say_later(envelope);
+            self.say_at
+                .get_or_insert_with(|| Instant::now() + SAY_AFTER);
+        } else {
             link.say(envelope);
         }
     }

@@ -54,6 +54,10 @@ const TICK: Duration = Duration::from_millis(80);
 /// How often chores are looked for, and sizes measured, when nothing happens.
 const CHORES_EVERY: Duration = Duration::from_secs(1);
 
+/// How long what followers need not know at once waits for something that is sent to them anyway: reads
+/// at a follower are behind the leader by about so much.
+const SAY_AFTER: Duration = Duration::from_millis(2);
+
 /// What the disk thread shares with others.
 pub(super) struct Surroundings {
     pub(super) me: Me,
@@ -91,6 +95,8 @@ pub(super) struct DiskThread {
     /// Logs that this round touched.
     touched: Vec<ShardNo>,
     next_tick: Instant,
+    /// When what was to be said later is said; none when nothing was.
+    say_at: Option<Instant>,
     next_chores: Instant,
     stopping: bool,
 }
@@ -122,6 +128,7 @@ impl DiskThread {
             repairs: Repairs::default(),
             touched: Vec::new(),
             next_tick: Instant::now(),
+            say_at: None,
             next_chores: Instant::now(),
             stopping: false,
         }
@@ -135,7 +142,11 @@ impl DiskThread {
             self.release_parked();
             self.ship_touched();
             self.sync_touched();
-            if Instant::now() >= self.next_tick {
+            let now = Instant::now();
+            if self.say_at.take_if(|at| now >= *at).is_some() {
+                self.links.values().for_each(Outbox::wake_to_say);
+            }
+            if now >= self.next_tick {
                 self.tick();
             }
         }
@@ -143,7 +154,8 @@ impl DiskThread {
     }
 
     fn take_commands(&mut self) {
-        let patience = self.next_tick.saturating_duration_since(Instant::now());
+        let until = self.say_at.unwrap_or(self.next_tick).min(self.next_tick);
+        let patience = until.saturating_duration_since(Instant::now());
         let first = match self.inbound.commands.recv_timeout(patience) {
             Ok(command) => Some(command),
             Err(RecvTimeoutError::Timeout) => None,
