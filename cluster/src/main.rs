@@ -44,7 +44,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match Log::lines(Given::new("--log", arguments.log.as_str())).start() {
-        Ok(()) => ended("cluster", run(arguments)),
+        Ok(_) => ended("cluster", run(arguments)),
         Err(error) => misused("cluster", &error),
     }
 }

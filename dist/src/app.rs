@@ -1,6 +1,7 @@
 //! The whole distributor: its parts put together, started and stopped.
 
 mod board;
+mod reload;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,7 @@ use actix_web::middleware::{NormalizePath, from_fn};
 use actix_web::{App, HttpServer, web};
 use service::access::{AccessError, Gate};
 use service::address::{ListenError, listen, reachable};
+use service::current::Current;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -74,7 +76,7 @@ pub enum StartError {
 /// What every request and every task shares.
 pub(crate) struct Shared {
     pub(crate) name: NodeName,
-    pub(crate) public_url: String,
+    pub(crate) public_url: Current<String>,
     pub(crate) session: Duration,
     pub(crate) poll: Duration,
     pub(crate) identity: Identity,
@@ -102,6 +104,8 @@ pub(crate) struct Shared {
 /// A distributor that serves.
 pub struct Running {
     url: String,
+    /// As it counts now.
+    config: Config,
     shared: Arc<Shared>,
     server: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
@@ -143,7 +147,7 @@ pub(crate) async fn start_on(
     let (listener, bound) = listen(config.bind)?;
     let url = format!("http://{}", reachable(bound));
     let workers = config.workers;
-    let shared = Arc::new(Shared::new(config, gate, database, identity, &url)?);
+    let shared = Arc::new(Shared::new(&config, gate, database, identity, &url)?);
     if shared.exchange_once().await {
         shared.decide_once().await;
     }
@@ -159,6 +163,7 @@ pub(crate) async fn start_on(
     tracing::info!(url, cluster = %identity.cluster, "the distributor serves");
     Ok(Running {
         url,
+        config,
         shared,
         server: handle,
         serving,
@@ -279,7 +284,7 @@ impl Running {
 
 impl Shared {
     fn new(
-        config: Config,
+        config: &Config,
         gate: Gate,
         database: Database,
         identity: Identity,
@@ -300,14 +305,9 @@ impl Shared {
             (config.session, Policy::of(config.copies.get())),
             Arc::clone(&metrics),
         );
-        let public_url = config
-            .public_url
-            .as_deref()
-            .unwrap_or(url)
-            .trim_end_matches('/');
         Ok(Shared {
-            name: config.name,
-            public_url: public_url.to_owned(),
+            name: config.name.clone(),
+            public_url: Current::new(config.told(url)),
             session: config.session,
             poll: config.poll,
             identity,

@@ -14,7 +14,7 @@ use service::settings::Settings;
 use uuid::Uuid;
 use wire::NodeName;
 use wire::limits::{SESSION_DEFAULT, SESSION_MAX, SESSION_MIN};
-use wire::nodes_file::{NodesFile, ServiceAddress};
+use wire::nodes_file::{NodesFile, ServiceEntry};
 
 const DEFAULTS: Defaults = Defaults {
     name: "dist",
@@ -91,17 +91,35 @@ pub(crate) struct Order {
     pub(crate) other_distributors: Vec<String>,
 }
 
-/// Reads the command line, the environment and the nodes file.
-///
-/// # Errors
-/// When a value cannot be used. A mistake in the command line's form ends the program at once,
-/// as `--help` does.
-pub(crate) fn read() -> Result<Order, SettingError> {
-    order(flags::read(&DEFAULTS), &Environment::of_process())
+/// Where settings are from: the command line, the environment, and the nodes file that they name.
+pub(crate) struct Source {
+    flags: Flags,
+    environment: Environment,
 }
 
-fn order(flags: Flags, environment: &Environment) -> Result<Order, SettingError> {
-    let task = match flags.command {
+impl Source {
+    /// Those of this process. A mistake in the command line's form ends it at once, as `--help`
+    /// does.
+    pub(crate) fn of_process() -> Self {
+        Source {
+            flags: flags::read(&DEFAULTS),
+            environment: Environment::of_process(),
+        }
+    }
+
+    /// Reads them, again if need be: then a nodes file that was there must be there still.
+    ///
+    /// # Errors
+    /// When a value cannot be used.
+    pub(crate) fn read(&mut self) -> Result<Order, SettingError> {
+        let order = order(&self.flags, &self.environment)?;
+        self.environment.keep_nodes_file();
+        Ok(order)
+    }
+}
+
+fn order(flags: &Flags, environment: &Environment) -> Result<Order, SettingError> {
+    let task = match &flags.command {
         None => Task::Serve,
         Some(Command::Health) => Task::Health,
         Some(Command::Rebuild { adopt }) => Task::Rebuild {
@@ -124,7 +142,7 @@ fn order(flags: Flags, environment: &Environment) -> Result<Order, SettingError>
         .into_iter()
         .flat_map(NodesFile::distributors)
         .filter(|(name, _)| **name != settings.name);
-    let url = |(_, address): (_, &ServiceAddress)| address.internal_url();
+    let url = |(_, address): (_, &ServiceEntry)| address.internal_url();
     Ok(Order {
         task,
         nodes: nodes.map(|(name, _)| name.clone()).collect(),
@@ -180,7 +198,7 @@ nodes:
         std::fs::write(folder.path().join("nodes.yml"), FILE).expect("written");
         let flags = Flags::try_parse_from([&["dist"], words].concat()).expect("is understood");
         let environment = Environment::new(variables.iter().copied(), folder.path());
-        order(flags, &environment)
+        order(&flags, &environment)
     }
 
     // If this fails, a setting that is documented does nothing.

@@ -37,3 +37,11 @@ pub struct Config {
     /// Threads that serve HTTP.
     pub workers: usize,
 }
+
+impl Config {
+    /// What clients are told, of a distributor that is bound to `url`; without a slash at its end.
+    pub(crate) fn told(&self, url: &str) -> String {
+        let told = self.public_url.as_deref().unwrap_or(url);
+        told.trim_end_matches('/').to_owned()
+    }
+}

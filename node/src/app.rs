@@ -1,5 +1,7 @@
 //! A node from its configuration to its end.
 
+mod reload;
+
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use actix_web::middleware::NormalizePath;
 use actix_web::{App, HttpServer, web};
 use service::access::{AccessError, Gate};
 use service::address::{ListenError, listen, reachable};
+use service::current::Reloaded;
 use store::disk::FileSystem;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
@@ -22,16 +25,17 @@ use crate::driver::admission::Admission;
 use crate::driver::{self, Driver};
 use crate::gauges::{Gauges, Sampler};
 use crate::http;
-use crate::links::{self, Links, Pace};
+use crate::links::{self, Links};
 use crate::lister::{self, Feed, Lister};
 use crate::membership::data_dir::DataDir;
 use crate::membership::duty::Me;
-use crate::membership::heartbeat::{self, Heartbeats, Map};
+use crate::membership::heartbeat::{self, Addresses, Heartbeats, Map};
 use crate::membership::register::{ASKED_MAX, Ask};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::repair::{self, Repairs};
 use crate::scrub::{self, Scrubs};
+use reload::Changeable;
 
 /// How long running requests may take to end when the node stops, in seconds. A container engine
 /// kills what has not ended in ten.
@@ -78,6 +82,7 @@ pub struct Running {
     server: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
     parts: Parts,
+    changeable: Changeable,
 }
 
 /// Everything that runs beside the HTTP server, in the order in which it is stopped.
@@ -104,11 +109,15 @@ struct Care {
 pub async fn start(config: Config) -> Result<Running, StartError> {
     let gate = Gate::new(&config.access, config.bind)?;
     let (listener, bound) = listen(config.bind)?;
-    let urls = Urls::of(&config, bound)?;
-    let url = urls.bound.clone();
+    let url = format!("http://{}", reachable(bound));
+    let changeable = Changeable::new(&config, bound)?;
     let workers = config.workers;
-    let opened = tokio::task::spawn_blocking(move || open(config, gate, urls)).await;
-    let (node, parts) = opened
+    let opened = tokio::task::spawn_blocking(move || open(config, gate, changeable)).await;
+    let Opened {
+        node,
+        parts,
+        changeable,
+    } = opened
         .map_err(|error| StartError::Open(error.into()))?
         .map_err(StartError::Open)?;
     let server = serve(listener, workers, node).map_err(|reason| ListenError {
@@ -123,6 +132,7 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         server: handle,
         serving,
         parts,
+        changeable,
     })
 }
 
@@ -130,6 +140,13 @@ impl Running {
     /// The base URI that the node is bound to, without a slash at the end.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Takes over what may change while the node runs: the most that it may store, the rate of
+    /// those who catch up, the distributors, the addresses that others are told.
+    pub fn reload(&mut self, config: Config) -> Reloaded {
+        let admission = self.parts.driver.handle().admission();
+        self.changeable.reload(config, admission)
     }
 
     /// Lays leaderships down, lets the leaders that it follows go on without it, serves those who
@@ -175,37 +192,31 @@ impl Running {
     }
 }
 
-/// What others are told.
-struct Urls {
-    bound: String,
-    internal: String,
-    public: String,
+/// Where the node is, as others are told.
+fn addresses(config: &Config, bound: SocketAddr) -> Result<Addresses, StartError> {
+    let trimmed =
+        |url: &Option<String>| url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
+    let (internal, public) = (trimmed(&config.internal_url), trimmed(&config.public_url));
+    let told = (!bound.ip().is_unspecified()).then(|| format!("http://{}", reachable(bound)));
+    let internal = internal.or(told).or_else(|| public.clone());
+    let internal = internal.ok_or(StartError::NoUrl(bound))?;
+    let public = public.unwrap_or_else(|| internal.clone());
+    Ok(Addresses { internal, public })
 }
 
-impl Urls {
-    fn of(config: &Config, bound: SocketAddr) -> Result<Self, StartError> {
-        let trimmed =
-            |url: &Option<String>| url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
-        let (internal, public) = (trimmed(&config.internal_url), trimmed(&config.public_url));
-        let url = format!("http://{}", reachable(bound));
-        let told = (!bound.ip().is_unspecified()).then(|| url.clone());
-        let internal = internal.or(told).or_else(|| public.clone());
-        let internal = internal.ok_or(StartError::NoUrl(bound))?;
-        let public = public.unwrap_or_else(|| internal.clone());
-        Ok(Urls {
-            bound: url,
-            internal,
-            public,
-        })
-    }
+/// A node that is open, without its HTTP server.
+struct Opened {
+    node: Node,
+    parts: Parts,
+    changeable: Changeable,
 }
 
 /// Opens the data directory and starts everything but the HTTP server.
 fn open(
     config: Config,
     gate: Gate,
-    urls: Urls,
-) -> Result<(Node, Parts), Box<dyn Error + Send + Sync>> {
+    changeable: Changeable,
+) -> Result<Opened, Box<dyn Error + Send + Sync>> {
     let dir = DataDir::open(&config.data_dir, &config.name)?;
     let me = Me {
         name: config.name.clone(),
@@ -217,21 +228,20 @@ fn open(
         driver,
         lister,
         asked,
-    } = engine(&config, dir, me.clone(), gauges)?;
+    } = engine(&config, dir, me.clone(), gauges, &changeable)?;
     let links = Links::start(links::Parts {
         name: config.name.clone(),
         cluster_key: config.access.cluster_key.clone(),
         handle: shared.handle.clone(),
         map: shared.map.clone(),
-        pace: Arc::new(Pace::new(config.catch_up_rate)),
+        pace: Arc::clone(&changeable.pace),
         metrics: Arc::clone(&shared.metrics),
     })?;
     let care = care(&config, &shared)?;
     let heartbeats = Heartbeats::start(heartbeat::Parts {
         me,
-        internal_url: urls.internal,
-        public_url: urls.public,
-        distributors: config.distributors,
+        addresses: changeable.addresses.clone(),
+        distributors: changeable.distributors.clone(),
         cluster_key: config.access.cluster_key,
         handle: shared.handle.clone(),
         map: shared.map.clone(),
@@ -240,7 +250,7 @@ fn open(
     let node = Node {
         name: config.name,
         access: gate,
-        cors_origins: config.cors_origins,
+        cors_origins: changeable.cors_origins.clone(),
         handle: shared.handle,
         links: links.acceptor(),
         scrubs: care.scrubs.view(),
@@ -251,9 +261,9 @@ fn open(
         gauges: shared.gauges,
         started: Instant::now(),
     };
-    Ok((
+    Ok(Opened {
         node,
-        Parts {
+        parts: Parts {
             heartbeats,
             care,
             links,
@@ -261,7 +271,8 @@ fn open(
             lister,
             sampler,
         },
-    ))
+        changeable,
+    })
 }
 
 /// What several parts of the node share.
@@ -285,6 +296,7 @@ fn engine(
     dir: DataDir,
     me: Me,
     gauges: Gauges,
+    changeable: &Changeable,
 ) -> Result<Engine, Box<dyn Error + Send + Sync>> {
     let metrics = Arc::new(Metrics::default());
     let feed = Arc::new(Feed::default());
@@ -301,7 +313,7 @@ fn engine(
     let lister = Lister::start(lister::Parts {
         node: config.name.clone(),
         feed,
-        distributors: config.distributors.clone(),
+        distributors: changeable.distributors.clone(),
         cluster_key: config.access.cluster_key.clone(),
         metrics: Arc::clone(&metrics),
     })?;
@@ -377,7 +389,7 @@ mod tests {
     use super::*;
     use service::access::Access;
 
-    fn config(bind: &str) -> Config {
+    pub(super) fn config(bind: &str) -> Config {
         Config {
             name: "node1".parse().expect("a name"),
             bind: bind.parse().expect("an address"),
@@ -397,22 +409,21 @@ mod tests {
     #[test]
     fn others_are_told_where_the_node_can_be_reached() {
         let bound: SocketAddr = "127.0.0.1:9".parse().expect("an address");
-        let urls = Urls::of(&config("127.0.0.1:0"), bound).expect("is reachable");
+        let told = addresses(&config("127.0.0.1:0"), bound).expect("is reachable");
         assert_eq!(
-            (&*urls.internal, &*urls.public),
+            (&*told.internal, &*told.public),
             ("http://127.0.0.1:9", "http://127.0.0.1:9")
         );
 
         let everywhere: SocketAddr = "0.0.0.0:9".parse().expect("an address");
-        assert!(Urls::of(&config("0.0.0.0:0"), everywhere).is_err());
+        assert!(addresses(&config("0.0.0.0:0"), everywhere).is_err());
         let public = Some("https://files.example/".to_owned());
         let named = Config {
             public_url: public,
             ..config("0.0.0.0:0")
         };
-        let urls = Urls::of(&named, everywhere).expect("is named");
-        assert_eq!(urls.internal, "https://files.example");
-        assert_eq!(urls.bound, "http://127.0.0.1:9");
+        let told = addresses(&named, everywhere).expect("is named");
+        assert_eq!(told.internal, "https://files.example");
     }
 
     // If this fails, a failed start says nothing of why.

@@ -6,8 +6,8 @@ use service::flags::{self, Defaults, ENVIRONMENT};
 use service::given::{Given, SettingError};
 use service::log::Log;
 use service::program::cores;
-use service::settings::Settings;
-use wire::nodes_file::NodesFile;
+use service::settings::{Settings, of_file};
+use wire::nodes_file::{NodesFile, ServiceEntry};
 
 use crate::config::Config;
 
@@ -31,11 +31,12 @@ pub struct Flags {
     /// Where the data lives [env: DATA_DIR] [default: ./data/NAME]
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
-    /// The most to store, like 100M or 2TiB [env: MAX_STORAGE] [default: what the disk can hold]
+    /// The most to store, like 100M or 2TiB [env: MAX_STORAGE] [default: of nodes.yml, or what the
+    /// disk can hold]
     #[arg(long, value_name = "SIZE")]
     max_storage: Option<String>,
     /// How fast mirrors that catch up are served, a second; 0 means as fast as they can
-    /// [env: CATCH_UP_RATE] [default: 100MiB]
+    /// [env: CATCH_UP_RATE] [default: of nodes.yml, or 100MiB]
     #[arg(long, value_name = "SIZE")]
     catch_up_rate: Option<String>,
     /// A distributor; repeatable [env: DIST_URL, with commas] [default: of nodes.yml, or
@@ -62,14 +63,19 @@ impl Flags {
     pub fn settings(&self, environment: &Environment) -> Result<(Config, Log), SettingError> {
         let settings = Settings::read(&self.service, environment, &DEFAULTS)?;
         let data = environment.given("--data", self.data.as_deref(), "DATA_DIR")?;
-        let max_storage =
-            environment.given("--max-storage", self.max_storage.as_deref(), "MAX_STORAGE")?;
-        let catch_up_rate = environment.given(
-            "--catch-up-rate",
-            self.catch_up_rate.as_deref(),
-            "CATCH_UP_RATE",
-        )?;
         let file = settings.nodes_file.as_ref();
+        let own = file.and_then(|file| file.nodes.get(&settings.name));
+        let bound = |key: &str, value: fn(&ServiceEntry) -> Option<&String>| {
+            let value = own.and_then(value)?;
+            Some(of_file(format_args!("{}: {key}", settings.name), value))
+        };
+        let max_storage = environment
+            .given("--max-storage", self.max_storage.as_deref(), "MAX_STORAGE")?
+            .or_else(|| bound("max_storage", |own| own.max_storage.as_ref()));
+        let catch_up_rate = self.catch_up_rate.as_deref();
+        let catch_up_rate = environment
+            .given("--catch-up-rate", catch_up_rate, "CATCH_UP_RATE")?
+            .or_else(|| bound("catch_up_rate", |own| own.catch_up_rate.as_ref()));
         let config = Config {
             bind: settings.bind,
             data_dir: environment.folder.join(match data {
@@ -77,10 +83,7 @@ impl Flags {
                 None => format!("data/{}", settings.name),
             }),
             max_storage: max_storage.map(size).transpose()?,
-            catch_up_rate: match catch_up_rate {
-                Some(rate) => Some(bytes(&rate)?).filter(|rate| *rate > 0),
-                None => Some(CATCH_UP_RATE_DEFAULT),
-            },
+            catch_up_rate: catch_up_rate.map_or(Ok(Some(CATCH_UP_RATE_DEFAULT)), rate)?,
             distributors: self.distributors(environment, file)?,
             cors_origins: origins(file),
             internal_url: settings.internal_url,
@@ -124,6 +127,12 @@ impl Flags {
 fn bytes(given: &Given) -> Result<u64, SettingError> {
     let bytes: bytesize::ByteSize = given.parse("a size like 100M, 1.5GB or 2TiB")?;
     Ok(bytes.as_u64())
+}
+
+/// None is no bound.
+fn rate(given: Given) -> Result<Option<u64>, SettingError> {
+    let rate = bytes(&given)?;
+    Ok(Some(rate).filter(|rate| *rate > 0))
 }
 
 fn size(given: Given) -> Result<u64, SettingError> {

@@ -92,6 +92,33 @@ fn flags_come_before_the_environment_before_the_file() {
     assert_eq!(flags.distributors, ["http://c", "http://d"]);
 }
 
+// If this fails, the bounds of another node count, or those of the file win over what is closer.
+#[test]
+fn bounds_may_stand_in_the_file() {
+    let place = Place::with_nodes(
+        "nodes:
+  dist: {host: 127.0.0.1, port: 1}
+  node1: {host: 127.0.0.1, port: 2, max_storage: 1k, catch_up_rate: 5M}
+  node2: {host: 127.0.0.1, port: 3, max_storage: many}
+",
+    );
+    let bounds = |flags: &[&str], variables: &[(&str, &str)]| {
+        let config = place.config(flags, variables).expect("reads");
+        (config.max_storage, config.catch_up_rate)
+    };
+    assert_eq!(bounds(&[], &[]), (Some(1000), Some(5_000_000)));
+    let variables = [("MAX_STORAGE", "2k"), ("CATCH_UP_RATE", "0")];
+    assert_eq!(bounds(&[], &variables), (Some(2000), None));
+    let flags = ["--catch-up-rate", "1k"];
+    assert_eq!(bounds(&flags, &variables), (Some(2000), Some(1000)));
+    let other = place.config(&["--name", "node2"], &[]);
+    let error = other.expect_err("is refused").to_string();
+    let expected = "nodes file: node2: max_storage: `many` is not a size";
+    assert!(error.starts_with(expected), "{error}");
+    let unnamed = place.config(&["--name", "node3"], &[]).expect("reads");
+    assert_eq!(unnamed.catch_up_rate, Some(CATCH_UP_RATE_DEFAULT));
+}
+
 // If this fails, a size that people write is read as another one.
 #[test]
 fn sizes_are_read_as_people_write_them() {

@@ -3,41 +3,74 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
-use node::Config;
 use node::cli::{DEFAULTS, Flags, Task};
+use node::{Config, Running};
+use service::current::{Reloaded, tell};
 use service::environment::Environment;
+use service::given::SettingError;
+use service::log::Filter;
 use service::program::{ended, misused};
-use service::signals::StopSignals;
+use service::signals::{Signals, Told};
 use service::{flags, health};
 
 fn main() -> ExitCode {
-    let flags: Flags = flags::read(&DEFAULTS);
-    let (config, log) = match flags.settings(&Environment::of_process()) {
+    let source = Source {
+        flags: flags::read(&DEFAULTS),
+        environment: Environment::of_process(),
+    };
+    let (config, log) = match source.flags.settings(&source.environment) {
         Ok(settings) => settings,
         Err(error) => return misused("node", &error),
     };
-    if let Some(Task::Health) = flags.command {
+    if let Some(Task::Health) = source.flags.command {
         return ended("node", health::ask(config.bind));
     }
     match log.start() {
-        Ok(()) => ended("node", run(config)),
+        Ok(filter) => ended("node", run(config, filter, source)),
         Err(error) => misused("node", &error),
     }
 }
 
-fn run(config: Config) -> Result<()> {
+fn run(config: Config, mut filter: Filter, mut source: Source) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
         .context("cannot start threads")?;
     runtime.block_on(async {
-        let mut stop = StopSignals::listen().context("cannot listen to signals")?;
+        let mut signals = Signals::listen().context("cannot listen to signals")?;
+        source.environment.keep_nodes_file();
         let started = node::start(config).await;
         // Its message is a whole line already; its sources would say the same again.
-        let running = started.map_err(|error| anyhow!("{error}"))?;
-        stop.received().await;
+        let mut running = started.map_err(|error| anyhow!("{error}"))?;
+        while signals.next().await == Told::Reload {
+            tell(&source.reload(&mut filter, &mut running));
+        }
         running.stop().await;
         Ok(())
     })
+}
+
+/// Where the settings are from.
+struct Source {
+    flags: Flags,
+    environment: Environment,
+}
+
+impl Source {
+    /// Reads the settings again; nothing is taken over of those that cannot be used.
+    fn reload(
+        &mut self,
+        filter: &mut Filter,
+        running: &mut Running,
+    ) -> Result<Reloaded, SettingError> {
+        let (config, log) = self.flags.settings(&self.environment)?;
+        let is_other = filter.replace(&log)?;
+        self.environment.keep_nodes_file();
+        let mut done = running.reload(config);
+        if is_other {
+            done.taken.push("log");
+        }
+        Ok(done)
+    }
 }

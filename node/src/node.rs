@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use rand::Rng;
 use service::access::Gate;
+use service::current::Current;
 use tokio::sync::Semaphore;
 use wire::content::Receipt;
 use wire::stats::{NodeStats, Space};
@@ -23,7 +24,7 @@ use crate::scrub::ScrubView;
 pub(crate) struct Node {
     pub(crate) name: NodeName,
     pub(crate) access: Gate,
-    pub(crate) cors_origins: Vec<String>,
+    pub(crate) cors_origins: Current<Vec<String>>,
     pub(crate) handle: Handle,
     pub(crate) links: Acceptor,
     pub(crate) scrubs: ScrubView,

@@ -6,12 +6,17 @@ use std::path::PathBuf;
 
 use crate::given::{Given, SettingError};
 
+/// The nodes file where none is named.
+pub const NODES_FILE: &str = "nodes.yml";
+
 /// The variables of a process and the folder that it runs in.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
     /// What relative paths are relative to.
     pub folder: PathBuf,
+    /// A `nodes.yml` was there before: without it, a service must not go on with defaults.
+    pub had_nodes_file: bool,
 }
 
 impl Environment {
@@ -26,6 +31,7 @@ impl Environment {
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
             folder: folder.into(),
+            had_nodes_file: false,
         }
     }
 
@@ -36,6 +42,11 @@ impl Environment {
             std::env::vars_os(),
             std::env::current_dir().unwrap_or_default(),
         )
+    }
+
+    /// From now on a `nodes.yml` that is there must stay there.
+    pub fn keep_nodes_file(&mut self) {
+        self.had_nodes_file |= self.folder.join(NODES_FILE).is_file();
     }
 
     /// A variable; one that is empty counts as not set, because that is how container engines pass

@@ -30,7 +30,8 @@ pub struct Flags {
     /// What clients are told [env: PUBLIC_URL] [default: of nodes.yml, or the address]
     #[arg(long, global = true, value_name = "URL")]
     pub public_url: Option<String>,
-    /// What to log: a level, or a filter of tracing [env: LOG] [default: info]
+    /// What to log: a level, or a filter of tracing [env: LOG] [default: of nodes.yml, or
+    /// info,actix_server=warn]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
     /// How the log looks: lines, or json [env: LOG_FORMAT] [default: lines]

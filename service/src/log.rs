@@ -3,7 +3,9 @@
 use std::io::IsTerminal;
 use std::str::FromStr;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, fmt, registry, reload};
 
 use crate::given::{Given, SettingError};
 
@@ -17,6 +19,12 @@ pub struct Log {
     pub filter: Given,
     /// How it looks.
     pub format: Format,
+}
+
+/// The filter of a log that was started.
+pub struct Filter {
+    given: Given,
+    handle: reload::Handle<EnvFilter, Registry>,
 }
 
 /// How a log looks.
@@ -60,22 +68,44 @@ impl Log {
         })
     }
 
-    /// Starts the log of this process, once.
+    /// Starts the log of this process, once. Its filter can be replaced later.
     ///
     /// # Errors
     /// When the filter cannot be read.
     ///
     /// # Panics
     /// When the process has a log already.
-    pub fn start(&self) -> Result<(), SettingError> {
-        let log = tracing_subscriber::fmt()
-            .with_env_filter(read(&self.filter)?)
-            .with_writer(std::io::stderr);
+    pub fn start(&self) -> Result<Filter, SettingError> {
+        let (filter, handle) = reload::Layer::new(read(&self.filter)?);
+        let log = registry().with(filter);
+        let lines = fmt::layer().with_writer(std::io::stderr);
         match self.format {
-            Format::Lines => log.with_ansi(std::io::stderr().is_terminal()).init(),
-            Format::Json => log.json().flatten_event(true).init(),
+            Format::Lines => {
+                let lines = lines.with_ansi(std::io::stderr().is_terminal());
+                log.with(lines).init();
+            }
+            Format::Json => log.with(lines.json().flatten_event(true)).init(),
         }
-        Ok(())
+        Ok(Filter {
+            given: self.filter.clone(),
+            handle,
+        })
+    }
+}
+
+impl Filter {
+    /// Logs from now on what `log` says; its format stays. Says whether that is another filter.
+    ///
+    /// # Errors
+    /// When the filter cannot be read; the old one stays.
+    pub fn replace(&mut self, log: &Log) -> Result<bool, SettingError> {
+        if self.given == log.filter {
+            return Ok(false);
+        }
+        let replaced = self.handle.reload(read(&log.filter)?);
+        replaced.map_err(|error| log.filter.refuse(format!("cannot be used ({error})")))?;
+        self.given = log.filter.clone();
+        Ok(true)
     }
 }
 

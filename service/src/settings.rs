@@ -1,18 +1,17 @@
 //! From flags, environment, nodes file and defaults, in this order, to what every service needs.
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 
 use wire::NodeName;
-use wire::nodes_file::{NodesFile, ServiceAddress};
+use wire::nodes_file::{NodesFile, ServiceEntry};
 
 use crate::access::{Access, Anonymous};
 use crate::address::look_up;
-use crate::environment::Environment;
+use crate::environment::{Environment, NODES_FILE};
 use crate::flags::{Defaults, Flags};
 use crate::given::{Given, SettingError};
 use crate::log::Log;
-
-const NODES_FILE: &str = "nodes.yml";
 
 /// What every service needs, checked one by one.
 #[derive(Clone, Debug)]
@@ -53,7 +52,7 @@ impl Settings {
         let own = nodes_file.as_ref().and_then(|file| file.nodes.get(&name));
         let host = pick("--host", &flags.host, "HOST")?;
         let host = host.unwrap_or_else(|| match own {
-            Some(own) => Given::new(format!("nodes file: {name}: host"), &own.host),
+            Some(own) => of_file(format_args!("{name}: host"), &own.host),
             None => Given::new("host", "127.0.0.1"),
         });
         let port = pick("--port", &flags.port, "PORT")?
@@ -62,8 +61,9 @@ impl Settings {
         let public_url = pick("--public-url", &flags.public_url, "PUBLIC_URL")?
             .map(|url| url.base_url())
             .transpose()?;
+        let filter = pick("--log", &flags.log, "LOG")?;
         let log = Log::read(
-            pick("--log", &flags.log, "LOG")?,
+            filter.or_else(|| Some(of_file("log", nodes_file.as_ref()?.log.as_deref()?))),
             pick("--log-format", &flags.log_format, "LOG_FORMAT")?,
         )?;
         let urls = Urls::of(own, port);
@@ -82,6 +82,11 @@ impl Settings {
     }
 }
 
+/// A value of the nodes file, and the key that it stands under.
+pub fn of_file(key: impl Display, value: &str) -> Given {
+    Given::new(format!("nodes file: {key}"), value)
+}
+
 /// What the nodes file says that others are told.
 struct Urls {
     internal: Option<String>,
@@ -91,12 +96,12 @@ struct Urls {
 impl Urls {
     /// `port` is one that was given elsewhere: then the service is not where the file says. A public
     /// URL in the file stands, because it may be a proxy's.
-    fn of(own: Option<&ServiceAddress>, port: Option<u16>) -> Self {
+    fn of(own: Option<&ServiceEntry>, port: Option<u16>) -> Self {
         let internal = match (own, port) {
             (None, _) | (_, Some(0)) => None,
             (Some(own), None) => Some(own.internal_url()),
             (Some(own), Some(port)) => {
-                let moved = ServiceAddress {
+                let moved = ServiceEntry {
                     port,
                     ..own.clone()
                 };
@@ -106,7 +111,7 @@ impl Urls {
         let public = own.filter(|own| own.public_url.is_some());
         Urls {
             public: public
-                .map(ServiceAddress::public_url)
+                .map(ServiceEntry::public_url)
                 .or_else(|| internal.clone()),
             internal,
         }
@@ -118,12 +123,14 @@ fn nodes_file(
     named: Option<Given>,
     environment: &Environment,
 ) -> Result<Option<NodesFile>, SettingError> {
-    let is_named = named.is_some();
+    let must_exist = named.is_some() || environment.had_nodes_file;
     let named = named.unwrap_or_else(|| Given::new(NODES_FILE, NODES_FILE));
     let path = environment.folder.join(&named.value);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if !is_named && error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if !must_exist && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
         Err(error) => {
             let message = format!("cannot read {}: {error}", path.display());
             return Err(SettingError::at(named.source, message));
@@ -162,5 +169,4 @@ fn access(environment: &Environment) -> Result<Access, SettingError> {
 }
 
 #[cfg(test)]
-#[path = "settings_tests.rs"]
 mod tests;

@@ -7,6 +7,7 @@ use std::process::Command;
 use trials::binaries::Binaries;
 use wire::Code;
 use wire::error::Retry;
+use wire::nodes_file::NodesFile;
 
 fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
@@ -72,27 +73,93 @@ fn every_code_is_one_that_a_service_sends() {
     }
 }
 
-/// The flags and environment variables that a program's `--help` names.
-fn settings(program: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+/// A setting: its flag, its variable and its default, as far as there are such.
+type Setting = (Option<String>, Option<String>, Option<String>);
+
+/// What stands between two marks.
+fn between<'a>(text: &'a str, before: &str, after: &[char]) -> Option<&'a str> {
+    text.split_once(before)?.1.split(after).next()
+}
+
+/// The settings that a program's `--help` names.
+fn told_by(program: &str) -> BTreeSet<Setting> {
     let binaries = Binaries::for_tests().expect("the services build");
     let path = binaries.path(program).expect("is built");
     let output = Command::new(path).arg("--help").output().expect("runs");
     let help = String::from_utf8(output.stdout).expect("text");
-    let words = || help.split([' ', '\n', ',', '=', ']', '[', '`']);
-    let is_flag = |word: &&str| word.starts_with("--") && word.len() > 2;
-    let flags = words().filter(is_flag).map(str::to_owned).collect();
-    let variables = help
-        .split("[env: ")
-        .skip(1)
-        .filter_map(|rest| rest.split(['=', ']', ',']).next());
-    (flags, variables.map(str::to_owned).collect())
+    // Each flag stands at the beginning of a line, perhaps after its letter.
+    let flags = help.lines().map(|line| match line.trim_start() {
+        short if short.starts_with("-q, ") => format!("\n{}", &short[4..]),
+        flag if flag.starts_with("--") => format!("\n{flag}"),
+        text => format!(" {text}"),
+    });
+    let (options, _) = help.split_once("Keys come").unwrap_or((&help, ""));
+    let flags: String = flags.take(options.lines().count()).collect();
+    let settings = flags.lines().filter(|line| line.starts_with("--"));
+    let setting = |line: &str| {
+        let flag = line.split([' ', '=']).next().unwrap_or_default().to_owned();
+        let variable = between(line, "[env: ", &['=', ']', ',']);
+        let default = between(line, "[default: ", &[']']);
+        (Some(flag), variable.map(str::to_owned), default.map(plain))
+    };
+    settings.map(setting).collect()
 }
 
-// If this fails, a setting cannot be found by those who need it, or does nothing.
+/// A default without its form.
+fn plain(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").replace('`', "")
+}
+
+/// The settings in the table of a program's part of the document.
+fn documented(section: &str, program: &str) -> BTreeSet<Setting> {
+    let rows = section.lines().filter(|line| line.starts_with("| "));
+    let named = rows.filter(|line| line.split('|').take(3).any(|cell| cell.contains('`')));
+    let setting = |row: &str| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [flag, variable, effect, default] = cells[..] else {
+            panic!("{program}: {row} has not four parts");
+        };
+        assert!(effect.len() > 5 && !default.is_empty(), "{program}: {row}");
+        let name = |cell: &str| Some(plain(cell)).filter(|name| !name.is_empty());
+        (name(flag), name(variable), Some(plain(default)))
+    };
+    named.map(setting).collect()
+}
+
+/// What looks a variable up by the name that follows.
+const LOOKS_UP: [&str; 5] = ["variable(\"", "key(\"", "var_os(\"", "var(\"", "env = \""];
+
+/// What takes a flag, its value, and the name of its variable.
+const TAKES: [&str; 2] = [".given(", "pick("];
+
+/// The variables that the sources of a program read.
+fn read_by(program: &str) -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let shared = ["dist", "node"].contains(&program).then_some("service");
+    let folders = std::iter::once(program).chain(shared);
+    let folders = folders.map(|folder| sources(&root.join(folder).join("src")));
+    let text: String = folders.collect();
+    let named = LOOKS_UP.iter().flat_map(|call| text.split(call).skip(1));
+    let named = named.filter_map(|rest| rest.split('"').next());
+    let calls = TAKES.iter().flat_map(|call| text.split(call).skip(1));
+    let calls = calls.filter_map(|rest| rest.split([';', '?']).next());
+    let taken = calls.flat_map(|call| call.split('"').skip(1).step_by(2));
+    let capital = |c: char| c.is_ascii_uppercase() || c == '_';
+    let is_name = |word: &&str| word.len() > 2 && word.chars().all(capital);
+    named
+        .chain(taken)
+        .filter(is_name)
+        .map(str::to_owned)
+        .collect()
+}
+
+// If this fails, a setting cannot be found by those who need it, does nothing, or is another one
+// where nobody set it than the document says.
 #[test]
 fn every_setting_stands_in_the_document_and_no_other() {
     let text = document("docs/configuration.md");
-    for program in ["dist", "node", "client"] {
+    for program in ["dist", "node", "client", "cluster"] {
         let heading = format!("## `{program}`");
         let (_, section) = text
             .split_once(&heading)
@@ -101,26 +168,58 @@ fn every_setting_stands_in_the_document_and_no_other() {
             .split("\n## ")
             .next()
             .expect("a split has a first part");
-        for row in section.lines().filter(|line| line.starts_with("| `-")) {
-            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-            let [_, _, effect, default] = cells[..] else {
-                panic!("{program}: {row} has not four parts");
-            };
-            assert!(effect.len() > 5 && !default.is_empty(), "{program}: {row}");
+        let documented = documented(section, program);
+        let told = told_by(program);
+        for (flag, variable, default) in &told {
+            let known = ["--help", "--version"].map(|name| Some(name.to_owned()));
+            if known.contains(flag) {
+                continue;
+            }
+            let row = documented.iter().find(|row| row.0 == *flag);
+            let row = row.unwrap_or_else(|| panic!("{program}: {flag:?} is missing"));
+            assert_eq!(row.1, *variable, "{program}: the variable of {flag:?}");
+            // Where the help names none, the document says what happens then.
+            if default.is_some() {
+                assert_eq!(row.2, *default, "{program}: the default of {flag:?}");
+            }
         }
-        let (flags, variables) = settings(program);
-        let keys = ["CLUSTER_KEY", "ACCESS_KEY", "ANONYMOUS"].map(str::to_owned);
-        let keys = keys.iter().filter(|_| program != "client");
-        for name in flags.iter().chain(&variables).chain(keys) {
-            let known = ["--help", "--version"].contains(&name.as_str());
-            assert!(
-                known || section.contains(&format!("`{name}`")),
-                "{program}: {name} is missing"
-            );
+        for (flag, ..) in documented.iter().filter(|row| row.0.is_some()) {
+            let is_told = told.iter().any(|row| row.0 == *flag);
+            assert!(is_told, "{program} has no {flag:?}");
         }
-        for word in section.split('`').skip(1).step_by(2) {
-            let is_flag = word.starts_with("--");
-            assert!(!is_flag || flags.contains(word), "{program} has no {word}");
-        }
+        let variables: BTreeSet<String> = documented.into_iter().filter_map(|row| row.1).collect();
+        assert_eq!(variables, read_by(program), "the variables of {program}");
     }
+}
+
+// If this fails, someone looks for a key of the nodes file that is not described, or writes one that
+// stops the start.
+#[test]
+fn every_key_of_the_nodes_file_stands_in_the_document() {
+    let text = document("docs/configuration.md");
+    let (_, section) = text.split_once("## `nodes.yml`").expect("has a part");
+    let section = section.split("\n##").next().expect("has a first part");
+    let described = documented_keys(section);
+    let example = "copies: 2\nlog: info\nnodes: {dist: {host: a, port: 1, public_url: 'http://b', \
+                   max_storage: 1k, catch_up_rate: 2k}}";
+    let file = NodesFile::read(example).expect("is a nodes file");
+    let json = serde_json::to_value(&file).expect("is JSON");
+    let mut keys: BTreeSet<String> = BTreeSet::new();
+    keys.extend(json.as_object().expect("has keys").keys().cloned());
+    keys.extend(
+        json["nodes"]["dist"]
+            .as_object()
+            .expect("has keys")
+            .keys()
+            .cloned(),
+    );
+    assert_eq!(described, keys);
+}
+
+/// The keys at the beginning of a table's rows, without what they stand under.
+fn documented_keys(section: &str) -> BTreeSet<String> {
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let keys = rows.filter_map(|row| row.split('`').next());
+    keys.map(|key| key.rsplit('.').next().unwrap_or(key).to_owned())
+        .collect()
 }

@@ -2,9 +2,10 @@
 //!
 //! ```yaml
 //! copies: 2
+//! log: info
 //! nodes:
 //!   dist:  {host: 127.0.0.1, port: 8000}
-//!   node1: {host: 127.0.0.1, port: 8001}
+//!   node1: {host: 127.0.0.1, port: 8001, max_storage: 2TiB, catch_up_rate: 50MiB}
 //!   node2: {host: node2, port: 8001, public_url: "http://files.example.com:8002"}
 //! ```
 
@@ -22,14 +23,17 @@ pub struct NodesFile {
     /// How many replicas each shard shall have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<Copies>,
+    /// What services log: a filter, as each reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
     /// Every service by name; names `dist`, `dist1`, `dist2`… are distributors.
-    pub nodes: BTreeMap<NodeName, ServiceAddress>,
+    pub nodes: BTreeMap<NodeName, ServiceEntry>,
 }
 
-/// Where one service is.
+/// One service: where it is, and for a node, what bounds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ServiceAddress {
+pub struct ServiceEntry {
     /// A host name or an address, as the other services reach it.
     pub host: String,
     /// Its port.
@@ -37,6 +41,12 @@ pub struct ServiceAddress {
     /// What clients are told, where that differs from `http://host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
+    /// The most that a node may store, like `2TiB`; as the node reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_storage: Option<String>,
+    /// How fast a node serves mirrors that catch up, a second, like `50MiB`; as the node reads it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catch_up_rate: Option<String>,
 }
 
 /// Why a nodes file is refused.
@@ -78,17 +88,17 @@ impl NodesFile {
     }
 
     /// The distributors.
-    pub fn distributors(&self) -> impl Iterator<Item = (&NodeName, &ServiceAddress)> {
+    pub fn distributors(&self) -> impl Iterator<Item = (&NodeName, &ServiceEntry)> {
         self.nodes.iter().filter(|(name, _)| name.is_distributor())
     }
 
     /// The storage nodes.
-    pub fn storage_nodes(&self) -> impl Iterator<Item = (&NodeName, &ServiceAddress)> {
+    pub fn storage_nodes(&self) -> impl Iterator<Item = (&NodeName, &ServiceEntry)> {
         self.nodes.iter().filter(|(name, _)| !name.is_distributor())
     }
 }
 
-impl ServiceAddress {
+impl ServiceEntry {
     /// The base URI for other services.
     pub fn internal_url(&self) -> String {
         if self.host.contains(':') {

@@ -4,13 +4,14 @@ use wire::nodes_file::{NodesFile, ReadNodesError};
 
 const FULL: &str = r#"
 # The cluster.
+log: info,node=debug
 nodes:
   dist:
     host: 10.0.0.1
     port: 8000
     public_url: "https://files.example.com/"
   dist2: {host: dist2.internal, port: 8000}
-  node1: {host: "::1", port: 8001}
+  node1: {host: "::1", port: 8001, max_storage: 2TiB, catch_up_rate: 0}
   node2: {host: node2, port: 65535, public_url: http://files.example.com:8002}
 "#;
 
@@ -23,7 +24,7 @@ fn read(text: &str) -> NodesFile {
 fn services_are_told_apart_and_have_their_addresses() {
     let file = read(FULL);
     let urls = |services: Vec<(String, String, String)>| services;
-    let described = |(name, service): (&wire::NodeName, &wire::nodes_file::ServiceAddress)| {
+    let described = |(name, service): (&wire::NodeName, &wire::nodes_file::ServiceEntry)| {
         (
             name.to_string(),
             service.internal_url(),
@@ -57,6 +58,20 @@ fn services_are_told_apart_and_have_their_addresses() {
             ],
         ])
     );
+}
+
+// If this fails, a bound that stands in the file does not bind, or a plain number is refused.
+#[test]
+fn bounds_and_the_log_are_texts() {
+    let file = read(FULL);
+    assert_eq!(file.log.as_deref(), Some("info,node=debug"));
+    let bounds = |name: &str| {
+        let entry = &file.nodes[&name.parse().expect("a name")];
+        let text = |value: &Option<String>| value.clone().unwrap_or_default();
+        (text(&entry.max_storage), text(&entry.catch_up_rate))
+    };
+    assert_eq!(bounds("node1"), ("2TiB".to_owned(), "0".to_owned()));
+    assert_eq!(bounds("node2"), (String::new(), String::new()));
 }
 
 // If this fails, a file that a program wrote cannot be read by another.

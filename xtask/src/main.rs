@@ -4,6 +4,7 @@
 //! services themselves lives in the crate `trials`, which it builds and runs.
 
 mod check;
+mod packages;
 mod pictures;
 mod tidy;
 mod trials;
@@ -34,6 +35,8 @@ enum Task {
     Torture(trials::Forwarded),
     /// Take the pictures of the web console in docs/pictures, with Chromium
     ConsolePictures,
+    /// Make Debian packages of the services and the client, in target/debian
+    Packages,
     /// Measure a cluster beside nginx; with a subcommand, one thing: `--help` lists them
     Bench(trials::Forwarded),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(&workspace::root()),
         Task::Torture(rest) => trials::run("torture", &rest),
         Task::ConsolePictures => pictures::take(),
+        Task::Packages => packages::make(),
         Task::Bench(rest) => trials::run("bench", &rest),
     };
     match outcome {
@@ -74,6 +78,7 @@ mod tests {
             read(&["console-pictures"]),
             Ok(Task::ConsolePictures)
         ));
+        assert!(matches!(read(&["packages"]), Ok(Task::Packages)));
         let Ok(Task::Torture(rest)) = read(&["torture", "--minutes", "100", "--postgres"]) else {
             panic!("`torture` takes the arguments of the trial");
         };

@@ -36,11 +36,12 @@ impl Shared {
     }
 
     fn sighting(&self) -> Sighting {
+        let url = self.public_url.get();
         Sighting {
             name: self.name.clone(),
             role: ServiceRole::Distributor,
-            internal_url: self.public_url.clone(),
-            public_url: self.public_url.clone(),
+            internal_url: (*url).clone(),
+            public_url: (*url).clone(),
             incarnation: self.controller.candidate(),
             heartbeat: None,
             age: Duration::ZERO,

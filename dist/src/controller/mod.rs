@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use service::current::Current;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 use wire::membership::Heartbeat;
@@ -32,7 +33,7 @@ pub(crate) struct Controller {
     members: Arc<Members>,
     candidate: Uuid,
     session: Duration,
-    policy: Policy,
+    policy: Current<Policy>,
     metrics: Arc<Metrics>,
     /// The catalog was empty when this process started: no node can hold anything of it yet.
     fresh: AtomicBool,
@@ -65,7 +66,7 @@ impl Controller {
             members,
             candidate: Uuid::new_v4(),
             session,
-            policy,
+            policy: Current::new(policy),
             metrics,
             fresh: AtomicBool::new(identity.new && !identity.adopted),
             in_office: AtomicBool::new(false),
@@ -78,6 +79,11 @@ impl Controller {
     /// This process, as a candidate for the office.
     pub(crate) fn candidate(&self) -> Uuid {
         self.candidate
+    }
+
+    /// What is wanted from the next decision on.
+    pub(crate) fn want(&self, policy: Policy) {
+        self.policy.set(policy);
     }
 
     /// Whether this distributor was in office when it last looked.
@@ -200,7 +206,7 @@ impl Controller {
             draining: &draining,
             may_make: false,
             may_judge: true,
-            policy: self.policy,
+            policy: *self.policy.get(),
         };
         for change in behind(situation, before, now, heard) {
             self.change(change).await?;
@@ -232,7 +238,7 @@ impl Controller {
                 draining: &draining,
                 may_make,
                 may_judge: waited,
-                policy: self.policy,
+                policy: *self.policy.get(),
             };
             let moves = self.moves(situation);
             let changes = if moves.is_empty() {

@@ -78,7 +78,7 @@ impl Controller {
             draining: &draining,
             may_make: false,
             may_judge: self.is_settled(),
-            policy: self.policy,
+            policy: *self.policy.get(),
         })
     }
 }

@@ -50,11 +50,12 @@ pub(crate) async fn envelope(
     };
     request.extensions_mut().insert(trail.clone());
     let _under_way = shared.metrics.requests.begin();
-    let cross_origin = allowed_origin(request.headers(), &shared.public_url);
+    let own_url = shared.public_url.get();
+    let cross_origin = allowed_origin(request.headers(), &own_url);
     let mut served = if request.method() == Method::OPTIONS && cross_origin.is_some() {
         let preflight = HttpResponse::NoContent().finish();
         request.into_response(preflight)
-    } else if cross_origin.is_none() && is_forged(&request, open_url(&shared)) {
+    } else if cross_origin.is_none() && is_forged(&request, open_url(&shared.gate, &own_url)) {
         refused(request, ApiError::forged().answer(&trail)).await?
     } else if admits(&shared.gate, request.request()) {
         answered(next.call(request).await?, &trail)
@@ -73,9 +74,9 @@ pub(crate) async fn envelope(
 }
 
 /// Where this service is, if everybody may change what it keeps.
-fn open_url(shared: &Shared) -> Option<&str> {
-    let is_open = shared.gate.allows(Need::Write, Presented::default());
-    is_open.then_some(shared.public_url.as_str())
+fn open_url<'a>(gate: &Gate, own_url: &'a str) -> Option<&'a str> {
+    let is_open = gate.allows(Need::Write, Presented::default());
+    is_open.then_some(own_url)
 }
 
 /// Whether a request has the key that its route needs.

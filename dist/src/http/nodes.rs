@@ -59,7 +59,7 @@ fn entries(shared: &Shared, view: View<'_>, now: Instant) -> BTreeMap<NodeName, 
     let mut nodes: BTreeMap<NodeName, NodeEntry> = others
         .map(|(name, address, health)| (name, distributor(&address.public_url, health)))
         .collect();
-    let own = distributor(&shared.public_url, Health::Up);
+    let own = distributor(&shared.public_url.get(), Health::Up);
     nodes.insert(shared.name.clone(), own);
     for node in shared.members.nodes(now) {
         let shards = view.replicas_on(&node.name);

@@ -1,5 +1,7 @@
 //! The program as people and containers run it.
 
+mod reload;
+
 use crate::support::{Fresh, Service};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;

@@ -12,7 +12,8 @@ const UPLOADS_MAX: u64 = 1024;
 
 /// Counts what is stored and what running uploads have announced.
 pub struct Admission {
-    max_storage: Option<u64>,
+    /// The most that may be stored, as far as the disk can hold it.
+    max_storage: AtomicU64,
     gauges: Gauges,
     used: AtomicU64,
     promised: AtomicU64,
@@ -55,7 +56,7 @@ impl Admission {
     /// Nothing stored or promised yet.
     pub fn new(max_storage: Option<u64>, gauges: Gauges) -> Self {
         Admission {
-            max_storage,
+            max_storage: AtomicU64::new(max_storage.unwrap_or(u64::MAX)),
             gauges,
             used: AtomicU64::new(0),
             promised: AtomicU64::new(0),
@@ -63,10 +64,16 @@ impl Admission {
         }
     }
 
+    /// Another bound from now on. What is promised already stays promised.
+    pub fn set_max_storage(&self, max_storage: Option<u64>) {
+        let bytes = max_storage.unwrap_or(u64::MAX);
+        self.max_storage.store(bytes, Ordering::Relaxed);
+    }
+
     /// The most that may be stored: `MAX_STORAGE`, or what the disk can hold if that is less.
     pub fn max_storage(&self) -> u64 {
         let disk = self.used().saturating_add(self.gauges.sample().disk.free);
-        self.max_storage.map_or(disk, |max| max.min(disk))
+        self.max_storage.load(Ordering::Relaxed).min(disk)
     }
 
     /// What the data takes, in bytes.
@@ -199,6 +206,21 @@ mod tests {
         assert_eq!(admission.room(), 450);
         admission.set_used(2000);
         assert_eq!(admission.room(), 0);
+    }
+
+    // If this fails, a full node must be restarted to be given more room.
+    #[test]
+    fn the_bound_can_be_moved() {
+        let (_sampler, _dir, admission) = admission(1000);
+        let promise = admission.promise(900).expect("fits");
+        assert!(admission.promise(100).is_err());
+        admission.set_max_storage(Some(2000));
+        admission.promise(1000).expect("fits now");
+        admission.set_max_storage(Some(100));
+        assert_eq!((admission.room(), admission.promised()), (95, 900));
+        drop(promise);
+        admission.set_max_storage(None);
+        assert!(admission.room() > 2000, "the disk alone bounds it");
     }
 
     // If this fails, a node runs into a full disk in the middle of uploads that it had accepted.

@@ -74,10 +74,10 @@ pub(super) async fn frame(
     let _under_way = node.metrics.requests.begin();
 
     let mut response = if cors::is_preflight(&request) {
-        let answer = cors::preflight(&node.cors_origins, request.headers());
+        let answer = cors::preflight(&node.cors_origins.get(), request.headers());
         request.into_response(answer)
     } else {
-        let origin = cors::origin(&node.cors_origins, request.headers());
+        let origin = cors::origin(&node.cors_origins.get(), request.headers());
         let mut response = run(request, next, &id).await?;
         cors::expose(&mut response, origin);
         response

@@ -1,12 +1,14 @@
 //! How fast followers that catch up may be served, so that requests keep the disk and the network.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One rate for a whole node.
 #[derive(Debug)]
 pub struct Pace {
-    bytes_per_s: Option<u64>,
+    /// 0 for no bound.
+    bytes_per_s: AtomicU64,
     /// When what was let through so far is through.
     free_at: Mutex<Instant>,
 }
@@ -15,17 +17,26 @@ impl Pace {
     /// A rate in bytes a second; none for no bound.
     pub fn new(bytes_per_s: Option<u64>) -> Pace {
         Pace {
-            bytes_per_s,
+            bytes_per_s: AtomicU64::new(bytes_per_s.unwrap_or(0)),
             free_at: Mutex::new(Instant::now()),
         }
     }
 
+    /// Another rate from the next bytes on; what was let through before holds nothing up any more.
+    pub fn set(&self, bytes_per_s: Option<u64>) {
+        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let rate = bytes_per_s.unwrap_or(0);
+        self.bytes_per_s.store(rate, Ordering::Relaxed);
+        *free_at = Instant::now();
+    }
+
     /// How long to wait after so many bytes, before the next are sent.
     pub(super) fn pause_after(&self, bytes: usize, now: Instant) -> Duration {
-        let Some(rate) = self.bytes_per_s else {
+        let rate = self.bytes_per_s.load(Ordering::Relaxed);
+        if rate == 0 {
             return Duration::ZERO;
-        };
-        let takes = Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / rate.max(1));
+        }
+        let takes = Duration::from_micros((bytes as u64).saturating_mul(1_000_000) / rate);
         let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
         *free_at = (*free_at).max(now) + takes;
         free_at.saturating_duration_since(now)
@@ -46,5 +57,18 @@ mod tests {
         let later = now + Duration::from_secs(10);
         assert_eq!(pace.pause_after(100, later), Duration::from_millis(100));
         assert_eq!(Pace::new(None).pause_after(1 << 30, now), Duration::ZERO);
+    }
+
+    // If this fails, a rate that was too low holds copies up for hours after it was raised.
+    #[test]
+    fn another_rate_counts_at_once() {
+        let pace = Pace::new(Some(1));
+        let now = Instant::now();
+        assert_eq!(pace.pause_after(3600, now), Duration::from_secs(3600));
+        pace.set(Some(1000));
+        let later = Instant::now();
+        assert_eq!(pace.pause_after(500, later), Duration::from_millis(500));
+        pace.set(None);
+        assert_eq!(pace.pause_after(1 << 30, later), Duration::ZERO);
     }
 }

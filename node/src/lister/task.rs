@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use rand::Rng;
+use service::current::Current;
 use tokio::sync::watch;
 use wire::listing::{ListingBatch, ListingOutcomes, ListingPart};
 use wire::{NodeName, ShardNo, routes};
@@ -50,7 +51,7 @@ pub struct Parts {
     /// Where committed changes come from.
     pub feed: Arc<Feed>,
     /// Base URIs of the distributors.
-    pub distributors: Vec<String>,
+    pub distributors: Current<Vec<String>>,
     /// The key between services.
     pub cluster_key: Option<String>,
     /// Where it measures itself.

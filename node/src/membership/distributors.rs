@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use service::current::Current;
 use wire::{Code, ErrorBody, routes};
 
 /// How long a connection to a distributor may take; another one is tried after it.
@@ -13,7 +14,7 @@ const CONNECT_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// The distributors that a node knows.
 pub struct Distributors {
-    urls: Vec<String>,
+    urls: Current<Vec<String>>,
     current: AtomicUsize,
     /// How long an answer may take, in milliseconds.
     deadline_ms: AtomicU64,
@@ -76,7 +77,7 @@ impl Distributors {
     /// # Errors
     /// When the key cannot be a header, or the client cannot be made.
     pub fn new(
-        urls: Vec<String>,
+        urls: Current<Vec<String>>,
         cluster_key: Option<&str>,
         deadline: Duration,
     ) -> Result<Self, NewError> {
@@ -139,7 +140,7 @@ impl Distributors {
         body: &Q,
     ) -> Result<(), CallError> {
         let body = bytes::Bytes::from(serde_json::to_vec(body).map_err(CallError::Request)?);
-        let urls: Vec<String> = self.urls.iter().map(|url| route(url)).collect();
+        let urls: Vec<String> = self.urls.get().iter().map(|url| route(url)).collect();
         let posts = urls.iter().map(|url| async {
             let posted = self.call_at::<serde_json::Value>(url, Some(body.clone()));
             if let Err(error) = posted.await {
@@ -167,9 +168,10 @@ impl Distributors {
         body: Option<bytes::Bytes>,
     ) -> Result<A, CallError> {
         let mut failure = CallError::None;
-        for _ in 0..self.urls.len() {
+        let urls = self.urls.get();
+        for _ in 0..urls.len() {
             let turn = self.current.load(Ordering::Relaxed);
-            let url = route(&self.urls[turn % self.urls.len()]);
+            let url = route(&urls[turn % urls.len()]);
             match self.call_at(&url, body.clone()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {

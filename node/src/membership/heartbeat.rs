@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use service::current::Current;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::watch;
 use wire::limits::{SESSION_DEFAULT, SESSION_MAX};
@@ -66,16 +67,23 @@ impl Map {
     }
 }
 
+/// Where a node is, as it tells others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Base URI for other services.
+    pub internal: String,
+    /// Base URI for clients.
+    pub public: String,
+}
+
 /// What heartbeats are built from.
 pub struct Parts {
     /// This node's name and process.
     pub me: Me,
-    /// Base URI for other services.
-    pub internal_url: String,
-    /// Base URI for clients.
-    pub public_url: String,
+    /// Where it is.
+    pub addresses: Current<Addresses>,
     /// Base URIs of the distributors.
-    pub distributors: Vec<String>,
+    pub distributors: Current<Vec<String>>,
     /// The key between services.
     pub cluster_key: Option<String>,
     /// The disk thread, which obeys the answers.
@@ -124,8 +132,7 @@ impl Heartbeats {
         );
         let pulse = Pulse {
             me: parts.me,
-            internal_url: parts.internal_url,
-            public_url: parts.public_url,
+            addresses: parts.addresses,
             handle: parts.handle,
             map: parts.map,
             distributors,
@@ -154,8 +161,7 @@ impl Heartbeats {
 
 struct Pulse {
     me: Me,
-    internal_url: String,
-    public_url: String,
+    addresses: Current<Addresses>,
     handle: Handle,
     map: Map,
     distributors: Arc<Distributors>,
@@ -227,12 +233,13 @@ impl Pulse {
         // is neither of the two.
         let offer = presence.offer();
         let replicas = self.handle.table().replicas();
+        let addresses = self.addresses.get();
         Heartbeat {
             cluster: presence.cluster(),
             incarnation: self.me.incarnation,
             offer,
-            internal_url: self.internal_url.clone(),
-            public_url: self.public_url.clone(),
+            internal_url: addresses.internal.clone(),
+            public_url: addresses.public.clone(),
             replicas: replicas
                 .values()
                 .map(|view| report(view, self.send_records))

@@ -131,7 +131,10 @@ pub(super) async fn sign_in(
     let value = utf8_percent_encode(&given.key, NON_ALPHANUMERIC).to_string();
     HttpResponse::SeeOther()
         .insert_header((LOCATION, given.next()))
-        .insert_header((SET_COOKIE, cookie(&value, AGE_MAX_S, &shared.public_url)))
+        .insert_header((
+            SET_COOKIE,
+            cookie(&value, AGE_MAX_S, &shared.public_url.get()),
+        ))
         .finish()
 }
 
@@ -140,7 +143,7 @@ pub(super) async fn sign_out(shared: Data<Shared>, payload: Payload) -> HttpResp
     body::drain(payload).await;
     HttpResponse::SeeOther()
         .insert_header((LOCATION, "/"))
-        .insert_header((SET_COOKIE, cookie("", 0, &shared.public_url)))
+        .insert_header((SET_COOKIE, cookie("", 0, &shared.public_url.get())))
         .finish()
 }
 

@@ -97,6 +97,34 @@ fn flags_come_before_the_environment_before_the_file() {
     assert_eq!(flags.log.format, Format::Json);
 }
 
+// If this fails, a cluster's log cannot be turned up from its file, or a service's own word about
+// its log does not count.
+#[test]
+fn the_log_may_stand_in_the_file() {
+    let place = Place::with_nodes("log: debug\nnodes: {dist: {host: 127.0.0.1, port: 1}}");
+    let filter = |variables| place.settings(variables).log.filter;
+    assert_eq!(filter(&[]), Given::new("nodes file: log", "debug"));
+    assert_eq!(filter(&[("LOG", "warn")]), Given::new("LOG", "warn"));
+}
+
+// If this fails, a service whose nodes file is deleted goes on with other distributors.
+#[test]
+fn a_nodes_file_that_was_there_must_be_there() {
+    let place = Place::with_nodes("nodes: {dist: {host: 127.0.0.1, port: 1}}");
+    let path = place.0.path().join(NODES_FILE);
+    let mut environment = Environment::new([("LOG", "")], place.0.path());
+    environment.keep_nodes_file();
+    let read = || Settings::read(&Flags::default(), &environment, &DEFAULTS);
+    assert!(read().is_ok());
+    std::fs::remove_file(&path).expect("removes");
+    let error = read().expect_err("is refused").to_string();
+    let expected = format!("nodes.yml: cannot read {}: ", path.display());
+    assert!(error.starts_with(&expected), "{error}");
+    let mut none = Environment::new([("LOG", "")], place.0.path());
+    none.keep_nodes_file();
+    assert!(Settings::read(&Flags::default(), &none, &DEFAULTS).is_ok());
+}
+
 // If this fails, others are told the port of the nodes file, where nobody listens; or a proxy is
 // no longer named.
 #[test]

@@ -1,7 +1,11 @@
-//! The program `node`: its start, its end, and what survives when it is killed.
+//! The program `node`: its start, its end, what it takes over meanwhile, and what survives when it
+//! is killed.
+
+mod reload;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
@@ -30,6 +34,7 @@ fn output(command: &mut Command) -> (Option<i32>, String) {
 struct Process {
     child: Child,
     url: String,
+    log: Receiver<String>,
 }
 
 impl Process {
@@ -40,9 +45,23 @@ impl Process {
         let url = lines
             .find_map(|line| Some(line.split_once("url=\"")?.1.split_once('"')?.0.to_owned()))
             .expect("the node says where it serves");
-        // Its log is read on, so that the pipe never fills up.
-        std::thread::spawn(move || lines.for_each(drop));
-        Process { child, url }
+        // Its log is read on, so that the pipe never fills up. Few listen to it.
+        let (said, log) = channel();
+        std::thread::spawn(move || lines.for_each(|line| drop(said.send(line))));
+        Process { child, url, log }
+    }
+
+    /// The next line of its log with these words.
+    fn says(&self, words: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let rest = deadline.checked_duration_since(Instant::now());
+            let line = rest.and_then(|rest| self.log.recv_timeout(rest).ok());
+            let line = line.unwrap_or_else(|| panic!("it does not say `{words}`"));
+            if line.contains(words) {
+                return line;
+            }
+        }
     }
 
     fn signal(&self, signal: Signal) {
@@ -279,6 +298,8 @@ async fn distributor(folder: &TempDir) -> dist::Running {
 }
 
 fn client() -> reqwest::Client {
+    // Another test of this process may have installed it before: that is as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder()
         .no_proxy()
         .build()

@@ -1,0 +1,127 @@
+//! Debian packages: of both services, of what they share, and of the client.
+//!
+//! What is in each stands in its crate's `Cargo.toml`, under `package.metadata.deb`.
+
+use anyhow::{Context, bail};
+
+use crate::workspace;
+
+/// The programs, each of a crate of its name.
+const PROGRAMS: [&str; 3] = ["dist", "node", "client"];
+
+/// The crate whose package both services need.
+const SHARED: &str = "service";
+
+/// Builds the programs as a release, and packages them.
+///
+/// # Errors
+/// When cargo cannot be run, or has no `cargo deb`. What does not build is `Ok(false)`.
+pub(crate) fn make() -> anyhow::Result<bool> {
+    let version = workspace::cargo().args(["deb", "--version"]).output();
+    if !version.context("cannot run cargo")?.status.success() {
+        bail!("`cargo deb` is missing: cargo install --locked cargo-deb");
+    }
+    let mut build = workspace::cargo();
+    build.args(["build", "--release", "--locked"]);
+    for program in PROGRAMS {
+        build.args(["--package", program]);
+    }
+    if !build.status().context("cannot run cargo")?.success() {
+        return Ok(false);
+    }
+    for package in PROGRAMS.iter().chain([&SHARED]) {
+        let packaged = workspace::cargo()
+            .args(["deb", "--no-build", "--strip", "--package", package])
+            .status();
+        if !packaged.context("cannot run cargo deb")?.success() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use toml::{Table, Value};
+
+    use super::*;
+
+    /// What a crate says of its package.
+    fn metadata(package: &str) -> Table {
+        let path = workspace::root().join(package).join("Cargo.toml");
+        let text = std::fs::read_to_string(path).expect("a manifest");
+        let manifest: Table = text.parse().expect("is TOML");
+        let deb = &manifest["package"]["metadata"]["deb"];
+        deb.as_table().expect("a table").clone()
+    }
+
+    /// Each file of a package: where it is from, and where it goes.
+    fn assets(deb: &Table) -> Vec<(String, String)> {
+        let assets = deb["assets"].as_array().expect("a list").iter();
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let pair = |asset: &Value| match asset {
+            Value::Array(parts) => Some((text(&parts[0]), text(&parts[1]))),
+            Value::Table(parts) => Some((text(parts.get("source")?), text(&parts["dest"]))),
+            _ => panic!("{asset:?} is no file"),
+        };
+        assets.filter_map(pair).collect()
+    }
+
+    fn is_there(folder: &Path, source: &str) -> bool {
+        let path = folder.join(source);
+        let Some((_, ending)) = source.split_once('*') else {
+            return path.is_file();
+        };
+        let files = std::fs::read_dir(path.parent().expect("a folder")).expect("is there");
+        files
+            .filter_map(Result::ok)
+            .any(|file| file.file_name().to_string_lossy().ends_with(ending))
+    }
+
+    // If this fails, packages cannot be made any more, or lack a file that was moved.
+    #[test]
+    fn every_file_of_a_package_is_there() {
+        for package in PROGRAMS.iter().chain([&SHARED]) {
+            let deb = metadata(package);
+            let folder = workspace::root().join(package);
+            for (source, dest) in assets(&deb) {
+                match source.strip_prefix("target/release/") {
+                    Some(program) => assert_eq!(program, *package, "{dest}"),
+                    None => assert!(is_there(&folder, &source), "{package}: {source}"),
+                }
+            }
+            let license = deb["license-file"][0].as_str().expect("text");
+            assert!(is_there(&folder, license), "{package}: {license}");
+            let scripts = deb.get("maintainer-scripts").and_then(Value::as_str);
+            assert!(scripts.is_none_or(|scripts| folder.join(scripts).is_dir()));
+        }
+    }
+
+    // If this fails, a package's service does not start, or finds none of its settings.
+    #[test]
+    fn a_unit_names_what_its_package_installs() {
+        let units = workspace::root().join("packaging/systemd");
+        let shared = assets(&metadata(SHARED));
+        for package in ["dist", "node"] {
+            let deb = metadata(package);
+            let name = deb["name"].as_str().expect("text");
+            let unit = std::fs::read_to_string(units.join(format!("{name}.service")));
+            let unit = unit.expect("a unit of the package's name");
+            for (source, dest) in assets(&deb).into_iter().chain(shared.clone()) {
+                let named = source.rsplit('/').next().expect("a name");
+                let installed = format!("/{dest}{named}");
+                let is_named = unit.contains(&installed);
+                assert!(is_named || !dest.starts_with("etc/"), "{installed}");
+                assert!(is_named || !source.starts_with("target/"), "{installed}");
+            }
+            assert!(
+                unit.contains("kill -HUP $MAINPID"),
+                "{name} is not reloaded"
+            );
+            let depends = deb["depends"].as_str().expect("text");
+            assert!(depends.contains("acequia-common"), "{depends}");
+        }
+    }
+}
