@@ -51,10 +51,14 @@ pub(crate) fn by_room<'a>(situation: Situation<'a>) -> Vec<(&'a NodeName, &'a Se
     nodes
 }
 
-/// What a node holds, in bytes; a replica counts for something even while it is empty.
+/// What a replica counts for, however little it holds, in bytes: those of a new cluster are spread by
+/// their number, and not by who wrote its first record first.
+const REPLICA_BYTES_MIN: u64 = 16 << 20;
+
+/// What a node holds, in bytes.
 pub(crate) fn load(heartbeat: &Heartbeat) -> u64 {
     let held = heartbeat.replicas.iter();
-    held.map(|report| report.bytes.max(1)).sum()
+    held.map(|report| report.bytes.max(REPLICA_BYTES_MIN)).sum()
 }
 
 /// A new shard for each living node that leads no open one, with all its copies at once if there are

@@ -295,8 +295,11 @@ impl Drop for Outgoing {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
     use std::time::Duration;
 
+    use futures_util::StreamExt;
     use store::stage::{Stage, body};
     use wire::replication::Message;
     use wire::{Epoch, Lsn};
@@ -329,6 +332,63 @@ mod tests {
         (bytes, last)
     }
 
+    fn outbox() -> Outbox {
+        let way = Way {
+            runtime: runtime::Handle::current(),
+            pace: Arc::new(Pace::new(None)),
+            metrics: Arc::default(),
+        };
+        Outbox::new("node2".parse().expect("a name"), 1, way)
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    // If this fails, each commit costs a turn of its own at both ends, or followers never hear of it.
+    #[tokio::test]
+    async fn what_is_said_later_goes_with_what_is_said_next() {
+        let outbox = outbox();
+        let (mut body, woken) = (outbox.body(), Arc::new(Woken::default()));
+        let waker = Arc::clone(&woken).into();
+        let mut context = Context::from_waker(&waker);
+        let said = |message| Envelope {
+            shard: ShardNo(1),
+            epoch: Epoch(1),
+            attempt: 1,
+            sent_ms: 1,
+            echo_ms: 0,
+            message,
+        };
+        let commit = || {
+            said(Message::Commit {
+                commit: Lsn(7),
+                lease_ms: 0,
+            })
+        };
+        let mut is_idle = || body.poll_next_unpin(&mut context).is_pending();
+        assert!(is_idle());
+        outbox.say_later(commit());
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        outbox.say(said(Message::Farewell));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(outbox.next(), Some(Packet::Said(commit())));
+        assert_eq!(outbox.next(), Some(Packet::Said(said(Message::Farewell))));
+
+        assert!(is_idle());
+        outbox.wake_to_say();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "there is nothing to say");
+        outbox.say_later(commit());
+        outbox.wake_to_say();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 2);
+        assert_eq!(outbox.next(), Some(Packet::Said(commit())));
+    }
+
     // If this fails, a copy that nobody slows down makes every upload wait for seconds, or one shard
     // that is stuck holds up the copies of all others.
     #[tokio::test]
@@ -338,12 +398,7 @@ mod tests {
             stage.put(number, &body(number, 100_000));
         }
         stage.settle();
-        let way = Way {
-            runtime: runtime::Handle::current(),
-            pace: Arc::new(Pace::new(None)),
-            metrics: Arc::default(),
-        };
-        let outbox = Outbox::new("node2".parse().expect("a name"), 1, way);
+        let outbox = outbox();
         let end = stage.store.positions().appended.lsn;
         for shard in (1..=SHARDS).map(ShardNo) {
             let source = Arc::new(Source::new(shard, stage.store.reader(), end));

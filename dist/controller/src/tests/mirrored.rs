@@ -121,14 +121,30 @@ fn a_silent_node_is_replaced_after_the_delay() {
 #[test]
 fn a_copy_goes_where_the_most_room_is() {
     let mut world = World::of(5, 2).with(1, &[1]).with(2, &[3]).with(3, &[4]);
-    world.replica(2, 3).bytes = 500;
-    world.replica(3, 4).bytes = 50;
+    world.replica(2, 3).bytes = 500 << 20;
+    world.replica(3, 4).bytes = 50 << 20;
     world.seen(2).alive = false;
     world.seen(5).heartbeat = world.seen(4).heartbeat.clone();
-    world.seen(5).heartbeat.replicas[0].bytes = 80;
+    world.seen(5).heartbeat.replicas[0].bytes = 80 << 20;
     world.seen(5).heartbeat.offer = Uuid::from_u128(55);
     let added = world.added();
     assert!(added.contains(&(1, node(4))), "{added:?}");
+}
+
+// If this fails, one node of a new cluster holds a copy of every shard, and another one of its own only.
+#[test]
+fn nearly_empty_copies_are_spread_by_their_number() {
+    let mut world = World::of(3, 2).with(1, &[1, 2]).with(2, &[3, 1]);
+    // Leaders have written their first records; the followers have not heard of them yet.
+    world.replica(1, 1).bytes = 0;
+    world.replica(2, 3).bytes = 4_096;
+    let made = world.of_kind(Reason::Made);
+    let holders = |change: &Change| -> Vec<NodeName> {
+        let replicas = change.record.replicas.iter();
+        replicas.map(|member| member.node.clone()).collect()
+    };
+    let made: Vec<Vec<NodeName>> = made.iter().map(holders).collect();
+    assert_eq!(made, [[node(2), node(3)]]);
 }
 
 // If this fails, a shard that is one loss from its end waits behind one that has two copies.

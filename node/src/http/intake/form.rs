@@ -410,3 +410,36 @@ fn broken(error: MultipartError) -> ApiError {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn commits(count: usize, size: u64) -> Commits {
+        let mut commits = Commits::default();
+        for _ in 0..count {
+            assert!(commits.have_room(size), "{}", commits.running.len());
+            let refused = || Err(ApiError::malformed("only for a test"));
+            commits.push(actix_web::rt::spawn(async move { refused() }), size);
+        }
+        commits
+    }
+
+    // If this fails, the files of a form wait for each other's syncs, or a form holds whatever is sent
+    // in memory.
+    #[actix_web::test]
+    async fn many_small_files_commit_at_once_and_few_large_ones() {
+        let mut small = commits(COMMITS_MAX, 1024);
+        assert!(!small.have_room(1));
+        assert!(small.oldest().await.is_some());
+        assert!(small.have_room(1024));
+
+        let mut large = commits(COMMITS_ALWAYS, COMMITTING_BYTES_MAX);
+        assert!(!large.have_room(1));
+        for _ in 0..COMMITS_ALWAYS {
+            assert!(large.oldest().await.is_some());
+        }
+        assert!(large.oldest().await.is_none());
+        assert_eq!(large.bytes, 0);
+    }
+}
