@@ -140,31 +140,44 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
-    if let Command::Bench(arguments) = cli.command {
+    match cli.command {
         // It makes its own light connections, on threads of its own.
-        return bench::run(arguments, &cli.global, ui);
+        Command::Bench(arguments) => bench::run(arguments, &cli.global, ui),
+        command => run_session(cli.global, command, ui),
     }
+}
+
+/// Runs a command that talks to the cluster.
+fn run_session(global: Global, command: Command, ui: &Ui) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Failure, format!("cannot start: {error}")))?;
-    let mut interruption = Failure::new(Kind::Interrupted, "interrupted");
-    if matches!(cli.command, Command::Get(_)) {
-        interruption = interruption.with_hint("the same command goes on from where it stopped");
-    }
-    if matches!(cli.command, Command::Drain(_)) {
-        interruption = interruption.with_hint("the node is emptied all the same; --undo stops it");
-    }
+    let interruption = interruption(&command, ui);
     let outcome = runtime.block_on(async {
-        let session = Session::open(cli.global, ui.clone())?;
+        let session = Session::open(global, ui.clone())?;
         tokio::select! {
-            outcome = dispatch(&session, cli.command) => outcome,
-            () = interrupted() => Err(interruption),
+            outcome = dispatch(&session, command) => outcome,
+            () = interrupted() => interruption,
         }
     });
     // A thread may wait for standard input: it is not waited for.
     runtime.shutdown_timeout(Duration::ZERO);
     outcome
+}
+
+/// How a command ends with Ctrl-C.
+fn interruption(command: &Command, ui: &Ui) -> Result<(), Failure> {
+    let interrupted = Failure::new(Kind::Interrupted, "interrupted");
+    Err(match command {
+        Command::Get(_) => interrupted.with_hint("the same command goes on from where it stopped"),
+        Command::Drain(_) => {
+            interrupted.with_hint("the node is emptied all the same; --undo stops it")
+        }
+        // That is how it is meant to end.
+        Command::Stats(arguments) if arguments.is_on_screen(ui) => return Ok(()),
+        _ => interrupted,
+    })
 }
 
 async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
