@@ -2,6 +2,7 @@
 
 mod bench;
 mod delete;
+mod doctor;
 pub mod failure;
 mod get;
 mod info;
@@ -111,6 +112,7 @@ enum Command {
     Recover(nodes::recover::Arguments),
     Verify(verify::Arguments),
     Stats(stats::Arguments),
+    Doctor(doctor::Arguments),
     Bench(bench::Arguments),
 }
 
@@ -197,6 +199,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Remove(arguments) => nodes::remove::run(session, arguments).await,
         Command::Verify(arguments) => verify::run(session, arguments).await,
         Command::Stats(arguments) => stats::run(session, arguments).await,
+        Command::Doctor(arguments) => doctor::run(session, arguments).await,
         Command::Bench(_) => unreachable!("`run` takes it before a session is opened"),
     }
 }
@@ -289,6 +292,7 @@ mod tests {
             &format!("verify {id} {id}"),
             "verify --all --jobs 8 --json",
             "stats --watch",
+            "doctor --nodes-file nodes.yml --json",
             "bench upload --size 1KiB --concurrency 16 --duration 10s --json",
             "bench upload --size 1KiB..64KiB --files-per-request 32 --wait committed",
             "bench get --count 1000 --hash-one-in 1",

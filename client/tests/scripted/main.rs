@@ -10,6 +10,7 @@ mod command;
 mod failover;
 mod fake;
 mod reads;
+mod terminal;
 mod updates;
 mod uploads;
 
