@@ -3,6 +3,7 @@
 mod bench;
 mod delete;
 mod doctor;
+mod explain;
 pub mod failure;
 mod get;
 mod info;
@@ -112,6 +113,7 @@ enum Command {
     Recover(nodes::recover::Arguments),
     Verify(verify::Arguments),
     Stats(stats::Arguments),
+    Explain(explain::Arguments),
     Doctor(doctor::Arguments),
     Bench(bench::Arguments),
 }
@@ -199,6 +201,7 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Remove(arguments) => nodes::remove::run(session, arguments).await,
         Command::Verify(arguments) => verify::run(session, arguments).await,
         Command::Stats(arguments) => stats::run(session, arguments).await,
+        Command::Explain(arguments) => explain::run(session, arguments).await,
         Command::Doctor(arguments) => doctor::run(session, arguments).await,
         Command::Bench(_) => unreachable!("`run` takes it before a session is opened"),
     }
@@ -293,6 +296,8 @@ mod tests {
             "verify --all --jobs 8 --json",
             "stats --watch",
             "doctor --nodes-file nodes.yml --json",
+            &format!("explain {id}"),
+            &format!("explain {id} --quick --json"),
             "bench upload --size 1KiB --concurrency 16 --duration 10s --json",
             "bench upload --size 1KiB..64KiB --files-per-request 32 --wait committed",
             "bench get --count 1000 --hash-one-in 1",
@@ -326,6 +331,8 @@ mod tests {
             "recover --from node2",
             "recover 3 --force",
             "recover 3",
+            "explain",
+            "explain 17",
             "--url 127.0.0.1 nodes",
             "x",
         ] {
