@@ -6,6 +6,7 @@ mod doctor;
 mod explain;
 pub mod failure;
 mod get;
+mod help;
 mod info;
 mod list;
 mod log;
@@ -116,6 +117,8 @@ enum Command {
     Explain(explain::Arguments),
     Doctor(doctor::Arguments),
     Bench(bench::Arguments),
+    Completions(help::completions::Arguments),
+    Man(help::man::Arguments),
 }
 
 /// What every subcommand works with.
@@ -147,6 +150,8 @@ fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
     match cli.command {
         // It makes its own light connections, on threads of its own.
         Command::Bench(arguments) => bench::run(arguments, &cli.global, ui),
+        Command::Completions(arguments) => help::completions::run(&arguments, ui),
+        Command::Man(arguments) => help::man::run(&arguments, ui),
         command => run_session(cli.global, command, ui),
     }
 }
@@ -203,7 +208,9 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Stats(arguments) => stats::run(session, arguments).await,
         Command::Explain(arguments) => explain::run(session, arguments).await,
         Command::Doctor(arguments) => doctor::run(session, arguments).await,
-        Command::Bench(_) => unreachable!("`run` takes it before a session is opened"),
+        Command::Bench(_) | Command::Completions(_) | Command::Man(_) => {
+            unreachable!("`run` takes them before a session is opened")
+        }
     }
 }
 
@@ -295,6 +302,10 @@ mod tests {
             &format!("verify {id} {id}"),
             "verify --all --jobs 8 --json",
             "stats --watch",
+            "completions bash",
+            "completions powershell",
+            "man",
+            "man --dir pages",
             "doctor --nodes-file nodes.yml --json",
             &format!("explain {id}"),
             &format!("explain {id} --quick --json"),
@@ -331,6 +342,8 @@ mod tests {
             "recover --from node2",
             "recover 3 --force",
             "recover 3",
+            "completions",
+            "completions tcsh",
             "explain",
             "explain 17",
             "--url 127.0.0.1 nodes",

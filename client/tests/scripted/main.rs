@@ -5,6 +5,7 @@ mod benchmarks;
 mod cli_answers;
 mod cli_files;
 mod cli_get;
+mod cli_help;
 mod cli_nodes;
 mod command;
 mod failover;
