@@ -1,5 +1,7 @@
 //! `client stats --watch` on a terminal: looks, keys and signals, and the picture after each.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, Stdin};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,6 +13,7 @@ use wire::stats::ClusterStats;
 use crate::api::{Client, RequestError};
 use crate::cli::Session;
 use crate::cli::failure::{Failure, Kind};
+use crate::ui::human;
 use crate::ui::screen::{Screen, frame};
 
 use super::past::{COLUMN_MS, KEPT_MS, Past};
@@ -19,6 +22,9 @@ use super::{EVERY, ask, now_ms};
 
 /// Histories that are asked for at once.
 const HISTORIES_MAX: usize = 8;
+
+/// Looks that may be late before it is told.
+const LOOKS_MISSED_MAX: u32 = 3;
 
 const HELP: &str = "every 2 s; q or Ctrl-C ends";
 const HELP_WITHOUT_KEYS: &str = "every 2 s; Ctrl-C ends";
@@ -56,16 +62,18 @@ pub(super) async fn run(session: &Session) -> Result<(), Failure> {
     let mut events = Events::listen().map_err(refused)?;
     let screen = Screen::open().map_err(refused)?;
     let (mut looks, _looking) = look(client.with_patience(EVERY));
-    let (mut trouble, keys) = (None, screen.has_keys());
+    let (mut trouble, keys, mut looked_ms) = (None, screen.has_keys(), now_ms());
+    let mut tick = tokio::time::interval(EVERY);
     events.keys = keys.then(tokio::io::stdin);
     let url = client.endpoint().to_string();
     loop {
+        let silent = silence(now_ms().saturating_sub(looked_ms));
         let view = View {
             url: &url,
             now_ms: now_ms(),
             stats: &stats,
             past: &past,
-            trouble: trouble.as_deref(),
+            trouble: trouble.as_deref().or(silent.as_deref()),
             help: if keys { HELP } else { HELP_WITHOUT_KEYS },
         };
         let size = screen.size();
@@ -74,11 +82,13 @@ pub(super) async fn run(session: &Session) -> Result<(), Failure> {
         tokio::select! {
             Some(looked) = looks.recv() => match looked {
                 Ok(now) => {
-                    past.look(now_ms(), &now);
+                    looked_ms = now_ms();
+                    past.look(looked_ms, &now);
                     (stats, trouble) = (now, None);
                 }
                 Err(error) => trouble = Some(told(&error)),
             },
+            _ = tick.tick() => {}
             event = events.next() => match event {
                 Event::Quit => return Ok(()),
                 Event::Resized => {}
@@ -89,6 +99,13 @@ pub(super) async fn run(session: &Session) -> Result<(), Failure> {
             },
         }
     }
+}
+
+/// What is said when no look ended for so long: its answer may still come.
+fn silence(ms: u64) -> Option<String> {
+    let silence = Duration::from_millis(ms);
+    (silence > EVERY * LOOKS_MISSED_MAX)
+        .then(|| format!("nothing newer: no answer for {}", human::duration(silence)))
 }
 
 fn told(error: &RequestError) -> String {
@@ -170,5 +187,18 @@ impl Events {
                 _ => self.keys = None,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, a cluster that hangs looks like one where nothing happens.
+    #[test]
+    fn a_long_silence_is_told() {
+        assert_eq!(silence(6_000), None);
+        let told = silence(7_000).expect("told");
+        assert_eq!(told, "nothing newer: no answer for 7 s");
     }
 }
