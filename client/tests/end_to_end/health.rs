@@ -165,6 +165,7 @@ pub(crate) fn a_content_is_explained_with_all_its_copies(bed: &mut Bed) {
     let gone = bed.run(&["explain", &id, "--json"]);
     assert_eq!(gone.code, Some(3), "{}", gone.err);
     let account: Value = serde_json::from_str(gone.out.trim_end()).expect("JSON");
+    assert_eq!(account["placement_now"].as_array().map(Vec::len), Some(0));
     assert_eq!(
         (&account["listing"], &account["copies"][0]["state"]),
         (&"deleted".into(), &"deleted".into())

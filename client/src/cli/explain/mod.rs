@@ -58,9 +58,11 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
         None => Vec::new(),
     };
     let last_change = last_change(&client, id, &copies).await;
-    let size = row.as_ref().map_or(0, |row| row.size);
-    // Whoever may not upload is told nothing of it.
-    let placement = client.placement(size).await.ok();
+    let placement = match &row {
+        // Whoever may not upload is told nothing of it.
+        Some(row) => client.placement(row.size).await.ok(),
+        None => None,
+    };
     let account = Account {
         id,
         shard: id.shard(),
