@@ -2,7 +2,11 @@
 //!
 //! What is in each stands in its crate's `Cargo.toml`, under `package.metadata.deb`.
 
-use anyhow::{Context, bail};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
 
 use crate::workspace;
 
@@ -11,6 +15,15 @@ const PROGRAMS: [&str; 3] = ["dist", "node", "client"];
 
 /// The crate whose package both services need.
 const SHARED: &str = "service";
+
+/// Where the client's manual pages and completions are made, in the workspace.
+const MADE: &str = "target/packages";
+
+/// What the client is called where it is installed; its pages and completions name it so.
+const CLIENT: &str = "acequia";
+
+/// The shells that Debian has a place for the completions of.
+const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 /// Builds the programs as a release, and packages them.
 ///
@@ -29,6 +42,7 @@ pub(crate) fn make() -> anyhow::Result<bool> {
     if !build.status().context("cannot run cargo")?.success() {
         return Ok(false);
     }
+    describe_client(&workspace::root())?;
     for package in PROGRAMS.iter().chain([&SHARED]) {
         let packaged = workspace::cargo()
             .args(["deb", "--no-build", "--strip", "--package", package])
@@ -38,6 +52,34 @@ pub(crate) fn make() -> anyhow::Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// Has the client write its manual pages and completions.
+fn describe_client(root: &Path) -> anyhow::Result<()> {
+    let made = root.join(MADE);
+    if made.exists() {
+        fs::remove_dir_all(&made).context("cannot remove what was made before")?;
+    }
+    fs::create_dir_all(&made).context("cannot make a folder")?;
+    // It tells what it is called by the name it was started with.
+    let client = made.join(CLIENT);
+    std::os::unix::fs::symlink(root.join("target/release/client"), &client)
+        .context("cannot link to the client")?;
+    let pages = made.join("man");
+    said(Command::new(&client).arg("man").arg("--dir").arg(&pages))?;
+    for shell in SHELLS {
+        let completions = said(Command::new(&client).args(["completions", shell]))?;
+        fs::write(made.join(format!("{CLIENT}.{shell}")), completions)?;
+    }
+    Ok(())
+}
+
+/// What a command prints.
+fn said(command: &mut Command) -> anyhow::Result<Vec<u8>> {
+    let output = command.output().context("cannot run the client")?;
+    let wrong = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the client failed: {wrong}");
+    Ok(output.stdout)
 }
 
 #[cfg(test)]
@@ -69,6 +111,17 @@ mod tests {
         assets.filter_map(pair).collect()
     }
 
+    /// What [`describe_client`] makes.
+    const MADE_FILES: [&str; 4] = ["man/*.1", "acequia.bash", "acequia.zsh", "acequia.fish"];
+
+    /// A file that is made for the package, below the folder for these.
+    fn is_made(source: &str) -> Option<&str> {
+        source
+            .strip_prefix("../")?
+            .strip_prefix(MADE)?
+            .strip_prefix('/')
+    }
+
     fn is_there(folder: &Path, source: &str) -> bool {
         let path = folder.join(source);
         let Some((_, ending)) = source.split_once('*') else {
@@ -87,9 +140,10 @@ mod tests {
             let deb = metadata(package);
             let folder = workspace::root().join(package);
             for (source, dest) in assets(&deb) {
-                match source.strip_prefix("target/release/") {
-                    Some(program) => assert_eq!(program, *package, "{dest}"),
-                    None => assert!(is_there(&folder, &source), "{package}: {source}"),
+                match (source.strip_prefix("target/release/"), is_made(&source)) {
+                    (Some(program), _) => assert_eq!(program, *package, "{dest}"),
+                    (None, Some(file)) => assert!(MADE_FILES.contains(&file), "{file}"),
+                    (None, None) => assert!(is_there(&folder, &source), "{package}: {source}"),
                 }
             }
             let license = deb["license-file"][0].as_str().expect("text");

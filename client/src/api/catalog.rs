@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use reqwest::Method;
 use reqwest::header::IF_MATCH;
 use wire::content::{ContentItem, ContentPage, Receipt};
+use wire::history::StatsHistory;
 use wire::limits::PAGE_ROWS_MAX;
 use wire::membership::NodesAnswer;
 use wire::stats::ClusterStats;
-use wire::{Checksum, ContentId, routes};
+use wire::{Checksum, ContentId, NodeName, Timestamp, routes};
 
 use super::error::RequestError;
 use super::exchange::read_json;
@@ -108,6 +109,22 @@ impl Client {
     /// When no distributor answers.
     pub async fn stats(&self) -> Result<ClusterStats, RequestError> {
         self.get_json(routes::STATS, &[]).await
+    }
+
+    /// What statistics were since `from`, of a node, or of the whole cluster, in steps of `step_s`
+    /// seconds, or longer ones where they are not kept so finely.
+    ///
+    /// # Errors
+    /// When no distributor answers, or the catalog is away, which keeps them.
+    pub async fn history(
+        &self,
+        node: Option<&NodeName>,
+        from: Timestamp,
+        step_s: u64,
+    ) -> Result<StatsHistory, RequestError> {
+        let mut query = vec![("from", from.to_string()), ("step", step_s.to_string())];
+        query.extend(node.map(|node| ("node", node.to_string())));
+        self.get_json(routes::STATS_HISTORY, &query).await
     }
 }
 

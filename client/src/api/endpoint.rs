@@ -45,6 +45,10 @@ impl Endpoints {
         Endpoints { all, turn }
     }
 
+    pub(super) fn all(&self) -> &[Endpoint] {
+        &self.all
+    }
+
     pub(super) fn count(&self) -> usize {
         self.all.len()
     }

@@ -11,6 +11,7 @@ mod error;
 mod exchange;
 mod meter;
 mod place;
+mod probe;
 mod read;
 pub mod retry;
 mod source;
@@ -30,6 +31,7 @@ pub use endpoint::{Endpoint, ParseEndpointError};
 pub use error::{RequestError, code_word};
 pub use meter::Meter;
 pub use place::{LeaderError, Log, leader_among};
+pub use probe::{Clock, Told};
 pub use read::{Prefix, ReadError, Reading};
 pub use source::{Source, SourceError};
 pub use update::{Condition, UpdateError};
@@ -115,6 +117,11 @@ impl Client {
             budget: Arc::new(Budget::default()),
             patience: options.patience,
         })
+    }
+
+    /// The base URIs of all distributors that were named.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        self.endpoints.all()
     }
 
     /// The base URI of the distributor that is asked at present.

@@ -2,8 +2,11 @@
 
 mod bench;
 mod delete;
+mod doctor;
+mod explain;
 pub mod failure;
 mod get;
+mod help;
 mod info;
 mod list;
 mod log;
@@ -111,7 +114,11 @@ enum Command {
     Recover(nodes::recover::Arguments),
     Verify(verify::Arguments),
     Stats(stats::Arguments),
+    Explain(explain::Arguments),
+    Doctor(doctor::Arguments),
     Bench(bench::Arguments),
+    Completions(help::completions::Arguments),
+    Man(help::man::Arguments),
 }
 
 /// What every subcommand works with.
@@ -140,31 +147,46 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
-    if let Command::Bench(arguments) = cli.command {
+    match cli.command {
         // It makes its own light connections, on threads of its own.
-        return bench::run(arguments, &cli.global, ui);
+        Command::Bench(arguments) => bench::run(arguments, &cli.global, ui),
+        Command::Completions(arguments) => help::completions::run(&arguments, ui),
+        Command::Man(arguments) => help::man::run(&arguments, ui),
+        command => run_session(cli.global, command, ui),
     }
+}
+
+/// Runs a command that talks to the cluster.
+fn run_session(global: Global, command: Command, ui: &Ui) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Failure, format!("cannot start: {error}")))?;
-    let mut interruption = Failure::new(Kind::Interrupted, "interrupted");
-    if matches!(cli.command, Command::Get(_)) {
-        interruption = interruption.with_hint("the same command goes on from where it stopped");
-    }
-    if matches!(cli.command, Command::Drain(_)) {
-        interruption = interruption.with_hint("the node is emptied all the same; --undo stops it");
-    }
+    let interruption = interruption(&command, ui);
     let outcome = runtime.block_on(async {
-        let session = Session::open(cli.global, ui.clone())?;
+        let session = Session::open(global, ui.clone())?;
         tokio::select! {
-            outcome = dispatch(&session, cli.command) => outcome,
-            () = interrupted() => Err(interruption),
+            outcome = dispatch(&session, command) => outcome,
+            () = interrupted() => interruption,
         }
     });
     // A thread may wait for standard input: it is not waited for.
     runtime.shutdown_timeout(Duration::ZERO);
     outcome
+}
+
+/// How a command ends with Ctrl-C.
+fn interruption(command: &Command, ui: &Ui) -> Result<(), Failure> {
+    let interrupted = Failure::new(Kind::Interrupted, "interrupted");
+    Err(match command {
+        Command::Get(_) => interrupted.with_hint("the same command goes on from where it stopped"),
+        Command::Drain(_) => {
+            interrupted.with_hint("the node is emptied all the same; --undo stops it")
+        }
+        // That is how it is meant to end.
+        Command::Stats(arguments) if arguments.is_on_screen(ui) => return Ok(()),
+        _ => interrupted,
+    })
 }
 
 async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
@@ -184,7 +206,11 @@ async fn dispatch(session: &Session, command: Command) -> Result<(), Failure> {
         Command::Remove(arguments) => nodes::remove::run(session, arguments).await,
         Command::Verify(arguments) => verify::run(session, arguments).await,
         Command::Stats(arguments) => stats::run(session, arguments).await,
-        Command::Bench(_) => unreachable!("`run` takes it before a session is opened"),
+        Command::Explain(arguments) => explain::run(session, arguments).await,
+        Command::Doctor(arguments) => doctor::run(session, arguments).await,
+        Command::Bench(_) | Command::Completions(_) | Command::Man(_) => {
+            unreachable!("`run` takes them before a session is opened")
+        }
     }
 }
 
@@ -276,6 +302,13 @@ mod tests {
             &format!("verify {id} {id}"),
             "verify --all --jobs 8 --json",
             "stats --watch",
+            "completions bash",
+            "completions powershell",
+            "man",
+            "man --dir pages",
+            "doctor --nodes-file nodes.yml --json",
+            &format!("explain {id}"),
+            &format!("explain {id} --quick --json"),
             "bench upload --size 1KiB --concurrency 16 --duration 10s --json",
             "bench upload --size 1KiB..64KiB --files-per-request 32 --wait committed",
             "bench get --count 1000 --hash-one-in 1",
@@ -309,6 +342,10 @@ mod tests {
             "recover --from node2",
             "recover 3 --force",
             "recover 3",
+            "completions",
+            "completions tcsh",
+            "explain",
+            "explain 17",
             "--url 127.0.0.1 nodes",
             "x",
         ] {

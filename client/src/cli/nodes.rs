@@ -14,6 +14,7 @@ use wire::NodeName;
 use wire::membership::{Health, NodeEntry, NodesAnswer, ReplicaRole, ServiceRole};
 
 use crate::ui::Format;
+use crate::ui::colour::{Hue, Palette};
 use crate::ui::table::Table;
 
 use super::Session;
@@ -41,7 +42,9 @@ pub(super) async fn run(session: &Session, _: Arguments) -> Result<(), Failure> 
     let asked = session.client.nodes().await;
     let answer = asked.map_err(|error| Failure::caused("cannot ask for the nodes", &error))?;
     if session.ui.format() == Format::Text {
-        session.ui.data(&answer, || text(&answer))?;
+        session
+            .ui
+            .data(&answer, || text(&answer, session.ui.palette()))?;
         return Ok(());
     }
     for (name, entry) in &answer.nodes {
@@ -50,7 +53,7 @@ pub(super) async fn run(session: &Session, _: Arguments) -> Result<(), Failure> 
     Ok(())
 }
 
-fn text(answer: &NodesAnswer) -> String {
+fn text(answer: &NodesAnswer, palette: Palette) -> String {
     let mut table = Table::new(&[
         "name", "role", "health", ">shards", ">led", ">short", ">behind", ">damaged", "url",
     ]);
@@ -68,15 +71,15 @@ fn text(answer: &NodesAnswer) -> String {
             ServiceRole::Distributor => "distributor",
             ServiceRole::Node => "node",
         };
-        let health = match (entry.health, entry.draining) {
-            (Health::Up, None) => "up",
-            (Health::Up, Some(_)) => "draining",
-            (Health::Down, _) => "down",
+        let (health, hue) = match (entry.health, entry.draining) {
+            (Health::Up, None) => ("up", Hue::Good),
+            (Health::Up, Some(_)) => ("draining", Hue::Warning),
+            (Health::Down, _) => ("down", Hue::Bad),
         };
         table.row(vec![
             name.to_string(),
             role.to_owned(),
-            health.to_owned(),
+            palette.paint(hue, health),
             entry.shards.len().to_string(),
             led.to_string(),
             short.to_string(),

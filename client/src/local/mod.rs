@@ -3,6 +3,7 @@
 //! It knows no network. All of it is synchronous; callers move it off their async threads.
 
 pub mod destination;
+pub mod folder;
 pub mod part;
 pub mod safe_name;
 pub mod walk;

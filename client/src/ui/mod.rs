@@ -4,7 +4,11 @@
 //! is told to the caller as [`Closed`], who ends quietly.
 
 pub mod board;
+pub mod chart;
+pub mod colour;
 pub mod human;
+pub mod line;
+pub mod screen;
 pub mod table;
 
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -12,6 +16,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use serde::Serialize;
 
 use board::Board;
+use colour::{Hue, Palette};
 
 /// How data is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,19 +46,24 @@ pub enum PrintError {
 pub struct Ui {
     format: Format,
     board: Board,
-    colours: bool,
+    /// Of standard output.
+    palette: Palette,
+    /// Of standard error.
+    told: Palette,
 }
 
 impl Ui {
     /// Bars appear if standard error is a terminal and `quiet` is not set.
     pub fn new(format: Format, quiet: bool) -> Self {
         let terminal = io::stderr().is_terminal();
-        // https://no-color.org: any value but the empty one.
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Ui {
             format,
             board: Board::new(terminal && !quiet),
-            colours: terminal && !refused,
+            palette: match format {
+                Format::Text => Palette::of_environment(io::stdout().is_terminal()),
+                Format::Json => Palette::PLAIN,
+            },
+            told: Palette::of_environment(terminal),
         }
     }
 
@@ -65,6 +75,11 @@ impl Ui {
     /// The progress bars.
     pub fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// The colours of data: those of standard output.
+    pub fn palette(&self) -> Palette {
+        self.palette
     }
 
     /// Whether standard output is a terminal.
@@ -135,11 +150,7 @@ impl Ui {
 
     /// Says what went wrong: `error: …`, the first word in red where colours are wanted.
     pub fn complain(&self, text: &str) {
-        let word = if self.colours {
-            "\u{1b}[1;31merror:\u{1b}[0m"
-        } else {
-            "error:"
-        };
+        let word = self.told.paint(Hue::Bad, "error:");
         self.board.suspend(|| {
             let _told = writeln!(io::stderr().lock(), "{word} {}", printable(text)).is_ok();
         });
@@ -147,7 +158,7 @@ impl Ui {
 }
 
 /// A text without the control characters that could command a terminal; lines stay lines.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_control() && c != '\n' {

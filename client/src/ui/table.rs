@@ -1,5 +1,7 @@
 //! Columns of text, as wide as they need to be.
 
+use super::colour::width;
+
 /// A table with a heading; cells that look like numbers or sizes are aligned to the right by the
 /// caller's choice of columns.
 #[derive(Clone, Debug)]
@@ -64,13 +66,10 @@ impl Table {
     }
 }
 
-fn width(cell: &str) -> usize {
-    cell.chars().count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ui::colour::{Hue, Palette};
 
     // If this fails, tables are hard to read.
     #[test]
@@ -82,5 +81,16 @@ mod tests {
             table.text(),
             "name       size\né           1 B\nnode1  10.0 MiB"
         );
+    }
+
+    // If this fails, a colour moves the columns beside it.
+    #[test]
+    fn painted_cells_line_up_with_plain_ones() {
+        let red = Palette::of_terminal().paint(Hue::Bad, "down");
+        let mut table = Table::new(&["health", ">led"]);
+        table.row(vec![red.clone(), "0".to_owned()]);
+        table.row(vec!["up".to_owned(), "10".to_owned()]);
+        let expected = format!("health  led\n{red}      0\nup       10");
+        assert_eq!(table.text(), expected);
     }
 }

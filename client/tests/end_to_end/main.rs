@@ -3,6 +3,7 @@
 
 mod bed;
 mod cutter;
+mod health;
 mod rough;
 mod services;
 mod stories;
@@ -35,6 +36,9 @@ on_both_databases! {
     stories::a_node_is_drained_before_it_is_removed,
     stories::failures_have_their_exit_codes,
     stories::benchmarks_measure_without_errors,
+    health::the_doctor_finds_what_is_wrong_and_nothing_else,
+    health::a_content_is_explained_with_all_its_copies,
+    health::a_content_is_explained_while_a_node_is_down,
     troubles::an_interrupted_get_is_resumed,
     troubles::a_node_that_stops_is_gone_around,
     troubles::a_download_outlives_its_node_s_restart,

@@ -121,6 +121,41 @@ fn watching_goes_on_until_its_reader_is_gone() {
     assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
 
+// If this fails, `stats --watch` in a pipe is a picture, or a script cannot cut its columns.
+#[test]
+fn watching_without_a_terminal_is_a_row_for_each_look() {
+    use std::io::{BufRead, BufReader};
+    let fake = Fake::start();
+    let mut child = binary(&fake, here(), &["stats", "--watch"])
+        .spawn()
+        .expect("starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut next = || {
+        let line = lines.next().expect("a line").expect("reads");
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let heading = next();
+    assert_eq!(
+        (heading[0].as_str(), heading[5].as_str()),
+        ("time", "in_MiB/s")
+    );
+    let rows = [next(), next()];
+    assert!(
+        rows.iter().all(|row| row.len() == heading.len()),
+        "{rows:?}"
+    );
+    assert_eq!(
+        (rows[0][1].as_str(), rows[0][2].as_str()),
+        ("1", "2"),
+        "one of two nodes is up"
+    );
+    assert_eq!((rows[0][5].as_str(), rows[1][5].as_str()), ("-", "0.00"));
+    crate::command::signal(&child, "-INT");
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+}
+
 // If this fails, deletes print nothing, or a deleted content looks like one that never was.
 #[test]
 fn contents_are_deleted() {

@@ -5,11 +5,13 @@ mod benchmarks;
 mod cli_answers;
 mod cli_files;
 mod cli_get;
+mod cli_help;
 mod cli_nodes;
 mod command;
 mod failover;
 mod fake;
 mod reads;
+mod terminal;
 mod updates;
 mod uploads;
 

@@ -382,7 +382,11 @@ mod tests {
 
         assert!(is_idle());
         outbox.wake_to_say();
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "there is nothing to say");
+        assert_eq!(
+            woken.0.load(Ordering::Relaxed),
+            1,
+            "there is nothing to say"
+        );
         outbox.say_later(commit());
         outbox.wake_to_say();
         assert_eq!(woken.0.load(Ordering::Relaxed), 2);

@@ -7,6 +7,7 @@ use crate::api::{
     UploadError,
 };
 use crate::bench::BenchError;
+use crate::local::folder::FolderError;
 use crate::local::part::PartError;
 use crate::local::walk::WalkError;
 use crate::ui::PrintError;
@@ -163,6 +164,12 @@ impl Caused for SourceError {
 }
 
 impl Caused for PartError {
+    fn kind(&self) -> Kind {
+        Kind::Local
+    }
+}
+
+impl Caused for FolderError {
     fn kind(&self) -> Kind {
         Kind::Local
     }

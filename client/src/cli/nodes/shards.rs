@@ -4,6 +4,7 @@ use wire::NodeName;
 use wire::membership::{ShardEntry, ShardReplica};
 use wire::shard::ShardState;
 
+use crate::ui::colour::{Hue, Palette};
 use crate::ui::table::Table;
 use crate::ui::{Format, human};
 
@@ -20,7 +21,10 @@ pub(in crate::cli) async fn run(session: &Session, _: Arguments) -> Result<(), F
     let asked = session.client.nodes().await;
     let answer = asked.map_err(|error| Failure::caused("cannot ask for the shards", &error))?;
     if session.ui.format() == Format::Text {
-        session.ui.data(&answer.shards, || text(&answer.shards))?;
+        let palette = session.ui.palette();
+        session
+            .ui
+            .data(&answer.shards, || text(&answer.shards, palette))?;
         if answer.shards.iter().any(|shard| shard.waits) {
             session.ui.note(WAITS);
         }
@@ -32,7 +36,7 @@ pub(in crate::cli) async fn run(session: &Session, _: Arguments) -> Result<(), F
     Ok(())
 }
 
-fn text(shards: &[ShardEntry]) -> String {
+fn text(shards: &[ShardEntry], palette: Palette) -> String {
     let headings = [
         ">shard",
         "state",
@@ -54,6 +58,12 @@ fn text(shards: &[ShardEntry]) -> String {
         };
         let others = shard.replicas.iter().filter(|replica| !replica.in_sync);
         let damaged: u64 = shard.replicas.iter().map(|r| r.progress.damaged).sum();
+        let health = health(shard);
+        let hue = match health {
+            "ok" => Hue::Good,
+            "copies" => Hue::Warning,
+            _ => Hue::Bad,
+        };
         table.row(vec![
             shard.shard.to_string(),
             state.to_owned(),
@@ -69,7 +79,7 @@ fn text(shards: &[ShardEntry]) -> String {
             shard.contents.to_string(),
             human::size(shard.bytes),
             damaged.to_string(),
-            health(shard).to_owned(),
+            palette.paint(hue, health),
         ]);
     }
     table.text()
@@ -152,7 +162,7 @@ mod tests {
             &["node1", "node2"],
             &[("node1", Some(0)), ("node2", Some(0)), ("node3", Some(41))],
         );
-        let text = text(&[shard]);
+        let text = text(&[shard], Palette::PLAIN);
         let row: Vec<&str> = text
             .lines()
             .nth(1)

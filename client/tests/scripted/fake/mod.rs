@@ -346,6 +346,7 @@ impl Fake {
             ("POST", "shards", _) if state.waits => recovered(&request.body),
             ("POST", "shards", _) => refuse(Code::NotWaiting),
             ("GET", "stats", _) => stats(),
+            ("GET", "health", _) => Reply::json(200, &json!({"status": "OK"})),
             ("GET", "log", _) => state.log(request),
             _ => refuse(Code::NoRoute),
         }

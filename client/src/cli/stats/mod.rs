@@ -1,20 +1,24 @@
 //! `client stats`: how full and how busy each node is.
 
-use std::time::Duration;
+mod past;
+mod picture;
+mod rows;
+mod watch;
+
+use std::time::{Duration, SystemTime};
 
 use wire::stats::{ClusterStats, NodeStats};
 
+use crate::ui::colour::{Hue, Palette};
 use crate::ui::table::Table;
-use crate::ui::{Format, human};
+use crate::ui::{Format, Ui, human};
 
 use super::Session;
 use super::failure::Failure;
+use past::Past;
 
-/// Between two looks with `--watch`: as often as the distributor itself looks.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
-
-/// Moves to the top left corner and clears what is below.
-const CLEAR: &[u8] = b"\x1b[H\x1b[J";
+/// Between two looks with `--watch`: distributors look every second, and one look may be late.
+const EVERY: Duration = Duration::from_secs(2);
 
 const COLUMNS: [&str; 11] = [
     "node",
@@ -31,34 +35,68 @@ const COLUMNS: [&str; 11] = [
 ];
 
 /// Show every node's statistics, and their sums.
+///
+/// With --watch on a terminal: charts of what is received, sent and done, of how long that takes, and
+/// of each node's load and storage; `q` or Ctrl-C ends. Elsewhere a row of numbers for each look, with
+/// --json all statistics.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Look again every second, until interrupted.
+    /// Look again every two seconds, until interrupted.
     #[arg(long, short)]
     watch: bool,
 }
 
-pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), Failure> {
-    let redraw =
-        arguments.watch && session.ui.format() == Format::Text && session.ui.is_stdout_terminal();
-    let mut look = tokio::time::interval(WATCH_EVERY);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        look.tick().await;
-        let asked = session.client.stats().await;
-        let stats =
-            asked.map_err(|error| Failure::caused("cannot ask for the statistics", &error))?;
-        if redraw {
-            session.ui.write(CLEAR)?;
-        }
-        session.ui.data(&stats, || text(&stats))?;
-        if !arguments.watch {
-            return Ok(());
-        }
+impl Arguments {
+    /// Whether the screen of a terminal is drawn on.
+    pub(super) fn is_on_screen(&self, ui: &Ui) -> bool {
+        self.watch && ui.format() == Format::Text && ui.is_stdout_terminal()
     }
 }
 
-fn text(stats: &ClusterStats) -> String {
+pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), Failure> {
+    if arguments.is_on_screen(&session.ui) {
+        return watch::run(session).await;
+    }
+    if !arguments.watch {
+        let stats = ask(session).await?;
+        return Ok(session
+            .ui
+            .data(&stats, || text(&stats, session.ui.palette()))?);
+    }
+    let mut look = tokio::time::interval(EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut past, mut headed) = (Past::default(), false);
+    loop {
+        look.tick().await;
+        let stats = ask(session).await?;
+        let now_ms = now_ms();
+        past.look(now_ms, &stats);
+        session.ui.data(&stats, || {
+            let row = rows::row(now_ms, &stats, &past);
+            if headed {
+                row
+            } else {
+                format!("{}\n{row}", rows::heading())
+            }
+        })?;
+        headed = true;
+    }
+}
+
+async fn ask(session: &Session) -> Result<ClusterStats, Failure> {
+    let asked = session.client.stats().await;
+    asked.map_err(|error| Failure::caused("cannot ask for the statistics", &error))
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+fn text(stats: &ClusterStats, palette: Palette) -> String {
     let mut table = Table::new(&COLUMNS);
     for (name, node) in &stats.nodes {
         match node {
@@ -66,7 +104,7 @@ fn text(stats: &ClusterStats) -> String {
             None => {
                 let mut row = vec!["-".to_owned(); COLUMNS.len()];
                 row[0] = name.to_string();
-                row[COLUMNS.len() - 1] = "down".to_owned();
+                row[COLUMNS.len() - 1] = palette.paint(Hue::Bad, "down");
                 table.row(row);
             }
         }
@@ -107,11 +145,12 @@ mod tests {
         };
         let name = |text: &str| text.parse().expect("a name");
         let nodes = [(name("node1"), Some(node.clone())), (name("node2"), None)].into();
-        let text = text(&ClusterStats {
+        let stats = ClusterStats {
             nodes,
             total: node,
             contents_led: 0,
-        });
+        };
+        let text = text(&stats, Palette::PLAIN);
         let lines: Vec<Vec<&str>> = text
             .lines()
             .map(|l| l.split_whitespace().collect())

@@ -1,0 +1,110 @@
+//! A cluster that is well, for tests to make ill.
+
+use wire::content::ContentPage;
+use wire::membership::{Health, NodesAnswer};
+use wire::placement::Place;
+use wire::stats::NodeStats;
+use wire::{Code, ContentId, ErrorBody, ShardNo};
+
+use super::examined::{Answers, DistributorAnswers, Examined, NodeAnswers, Service};
+use crate::api::RequestError;
+
+pub(super) fn refused(code: Code) -> RequestError {
+    RequestError::Refused {
+        url: "http://127.0.0.1:8001/x".to_owned(),
+        body: Box::new(ErrorBody::new(code, "no", "r-1")),
+        retry_after: None,
+    }
+}
+
+/// `dist`, `node1` and `node2`, with one shard on both nodes.
+pub(super) fn cluster() -> NodesAnswer {
+    let entry = |port: u16, role: &str| {
+        serde_json::json!({
+            "host": "127.0.0.1", "port": port, "public_url": format!("http://127.0.0.1:{port}"),
+            "role": role, "health": "up", "shards": [],
+        })
+    };
+    let replica = |node: &str, role: &str| serde_json::json!({"node": node, "role": role, "in_sync": true, "position": 7, "lag": 0});
+    let answer = serde_json::json!({
+        "cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633",
+        "nodes": {
+            "dist": entry(8000, "distributor"), "node1": entry(8001, "node"), "node2": entry(8002, "node"),
+        },
+        "shards": [{
+            "shard": 1, "state": "open", "epoch": 4, "leader": "node1", "in_sync": ["node1", "node2"],
+            "eligible": [], "min_in_sync": 2, "degraded": false, "bytes": 2048, "contents": 3,
+            "replicas": [replica("node1", "leader"), replica("node2", "follower")],
+        }],
+    });
+    serde_json::from_value(answer).expect("reads")
+}
+
+pub(super) fn answers<T: Default>(
+    change: impl FnOnce(&mut Answers<T>),
+    own: impl FnOnce(&mut T),
+) -> Result<Answers<T>, RequestError> {
+    let mut answers = Answers {
+        clock: None,
+        ready: Ok(()),
+        version: Ok(env!("CARGO_PKG_VERSION").to_owned()),
+        own: T::default(),
+    };
+    own(&mut answers.own);
+    change(&mut answers);
+    Ok(answers)
+}
+
+impl Default for DistributorAnswers {
+    fn default() -> Self {
+        let (items, next) = (Vec::new(), None);
+        DistributorAnswers {
+            nodes: Ok(cluster()),
+            catalog: Ok(ContentPage { items, next }),
+        }
+    }
+}
+
+impl Default for NodeAnswers {
+    fn default() -> Self {
+        let stats = NodeStats {
+            storagep: 10.0,
+            disk_free: 1 << 40,
+            ..NodeStats::default()
+        };
+        NodeAnswers { stats: Ok(stats) }
+    }
+}
+
+fn service<T: Default>(name: &str, port: u16, own: impl FnOnce(&mut T)) -> Service<T> {
+    Service {
+        name: name.to_owned(),
+        url: format!("http://127.0.0.1:{port}"),
+        heard: Some(Health::Up),
+        draining: false,
+        answers: answers(|_| {}, own),
+    }
+}
+
+pub(super) fn dist(own: impl FnOnce(&mut DistributorAnswers)) -> Service<DistributorAnswers> {
+    service("dist", 8000, own)
+}
+
+pub(super) fn node(name: &str, own: impl FnOnce(&mut NodeAnswers)) -> Service<NodeAnswers> {
+    service(name, 8001, own)
+}
+
+pub(super) fn examined() -> Examined {
+    let place = Place {
+        uri: "http://127.0.0.1:8001/store".to_owned(),
+        node: "node1".parse().expect("a name"),
+        id: ContentId::mint(ShardNo(1), 1, 1),
+        explain: None,
+    };
+    Examined {
+        distributors: vec![dist(|_| {})],
+        nodes: vec![node("node1", |_| {}), node("node2", |_| {})],
+        cluster: Some(cluster()),
+        placement: Some(Ok(place)),
+    }
+}

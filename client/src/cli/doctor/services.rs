@@ -1,0 +1,251 @@
+//! Whether services are reached, serve, and let this client in.
+
+use wire::Code;
+use wire::membership::Health;
+use wire::placement::Place;
+
+use crate::api::RequestError;
+
+use super::examined::{Answers, DistributorAnswers, Examined, NodeAnswers, Service};
+use super::finding::{Finding, reason};
+
+const CATALOG: &str = "start its database; uploads and reads by id go on meanwhile, and what is not \
+                       listed yet will be";
+const KEY: &str = "--access-key or ACCESS_KEY gives the cluster's access key";
+
+pub(super) fn findings(examined: &Examined) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for service in &examined.distributors {
+        match &service.answers {
+            Ok(answers) => findings.extend(distributor(service, answers)),
+            Err(error) => findings.push(away(service, error)),
+        }
+    }
+    for service in &examined.nodes {
+        match &service.answers {
+            Ok(answers) => findings.extend(node(service, answers)),
+            Err(error) => findings.push(away(service, error)),
+        }
+    }
+    findings.extend(examined.placement.as_ref().map(placement));
+    findings
+}
+
+fn away<T>(service: &Service<T>, error: &RequestError) -> Finding {
+    let name = &service.name;
+    let finding = Finding::ok("reach", name, reason(error));
+    match service.heard {
+        None => finding.demand("start it, or correct --url, ACEQUIA_URL or the nodes file"),
+        Some(Health::Up) => finding.demand(
+            "the cluster hears it, this machine does not reach it: look at networks and firewalls, \
+             and at its public_url, which is what clients are told",
+        ),
+        Some(Health::Down) => finding.demand(format!(
+            "start it; if its disk is lost, `client remove --force {name}` has its copies made anew"
+        )),
+    }
+}
+
+fn distributor(
+    service: &Service<DistributorAnswers>,
+    answers: &Answers<DistributorAnswers>,
+) -> Vec<Finding> {
+    let name = &service.name;
+    let mut findings = vec![Finding::ok(
+        "reach",
+        name,
+        format!("answers at {}", service.url),
+    )];
+    let DistributorAnswers { nodes, catalog } = &answers.own;
+    match nodes {
+        Ok(_) => findings.push(Finding::ok("access", name, "lets this client read")),
+        Err(error) => findings.push(refused(name, error)),
+    }
+    match (&answers.ready, catalog) {
+        (Ok(()), Ok(_)) => findings.push(Finding::ok("catalog", name, "answers")),
+        (Err(error), _) => findings.push(unready(name, error)),
+        // That it needs a key was said.
+        (Ok(()), Err(error)) if error.code() == Some(Code::Unauthorized) => {}
+        (Ok(()), Err(error)) => findings.push(unready(name, error)),
+    }
+    findings
+}
+
+fn unready(name: &str, error: &RequestError) -> Finding {
+    if error.code() == Some(Code::CatalogUnavailable) {
+        Finding::ok("catalog", name, "the catalog is away").demand(CATALOG)
+    } else {
+        let remedy = "its log says why";
+        Finding::ok("catalog", name, reason(error)).demand(remedy)
+    }
+}
+
+fn node(service: &Service<NodeAnswers>, answers: &Answers<NodeAnswers>) -> Vec<Finding> {
+    let name = &service.name;
+    let mut findings = vec![heard(service)];
+    if let Err(error) = &answers.ready {
+        let remedy = "its log says why; look after its disk, then start it again";
+        findings.push(Finding::ok("ready", name, reason(error)).demand(remedy));
+    }
+    match &answers.own.stats {
+        Ok(_) => findings.push(Finding::ok("access", name, "lets this client read")),
+        Err(error) => findings.push(refused(name, error)),
+    }
+    findings
+}
+
+/// A node that answers, and what the distributors say of it.
+fn heard(service: &Service<NodeAnswers>) -> Finding {
+    let finding = Finding::ok(
+        "reach",
+        &service.name,
+        format!("answers at {}", service.url),
+    );
+    match service.heard {
+        Some(Health::Up) if service.draining => finding.advise(format!(
+            "it is being emptied: `client drain {}` shows how far, --undo stops it",
+            service.name
+        )),
+        Some(Health::Up) => finding,
+        Some(Health::Down) => Finding::ok(
+            "reach",
+            &service.name,
+            "answers, but no distributor hears it",
+        )
+        .demand("its log says why: is its distributor's address right, and CLUSTER_KEY the same?"),
+        None => Finding::ok(
+            "reach",
+            &service.name,
+            "answers, but the cluster does not know it",
+        )
+        .demand("its log says why: does it belong to another cluster, or was it removed?"),
+    }
+}
+
+fn refused(name: &str, error: &RequestError) -> Finding {
+    let finding = Finding::ok("access", name, reason(error));
+    if error.code() == Some(Code::Unauthorized) {
+        finding.demand(format!("{KEY}; all services must be given the same"))
+    } else {
+        finding.demand("its log says why")
+    }
+}
+
+fn placement(placed: &Result<Place, RequestError>) -> Finding {
+    let about = |found: String| Finding::ok("placement", "an upload", found);
+    match placed {
+        Ok(place) => about(format!("would go to {} now", place.node)),
+        Err(error) => match error.code() {
+            Some(Code::Unauthorized) => about("is not allowed".to_owned()).advise(KEY),
+            Some(Code::NoNode | Code::StorageFull) => about(reason(error)).demand(
+                "start nodes that are down, or make room: `client stats` shows how full each is",
+            ),
+            _ => about(reason(error)).demand("see what is said of the distributors"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::bed::{answers, dist, examined, node, refused};
+    use crate::cli::doctor::finding::Level;
+
+    fn worst(examined: &Examined, check: &str) -> Option<(Level, String)> {
+        let findings = findings(examined).into_iter();
+        let of = findings.filter(|finding| finding.check == check);
+        let worst = of.max_by_key(|finding| finding.level)?;
+        Some((worst.level, worst.remedy.unwrap_or_default()))
+    }
+
+    // If this fails, a cluster that is well is called ill.
+    #[test]
+    fn a_cluster_that_is_well_has_no_findings() {
+        let all = findings(&examined());
+        assert!(
+            all.iter().all(|finding| finding.level == Level::Ok),
+            "{all:?}"
+        );
+        assert!(all.iter().any(|finding| finding.check == "placement"));
+    }
+
+    // If this fails, an operator looks at the wrong end of a connection that does not come about.
+    #[test]
+    fn whoever_is_not_reached_is_told_apart_by_who_hears_it() {
+        for (heard, part) in [
+            (Some(Health::Up), "firewalls"),
+            (Some(Health::Down), "client remove --force node1"),
+            (None, "ACEQUIA_URL"),
+        ] {
+            let mut ill = examined();
+            ill.nodes[0].heard = heard;
+            ill.nodes[0].answers = Err(refused(Code::Overloaded));
+            let (level, remedy) = worst(&ill, "reach").expect("told");
+            assert!(
+                level == Level::Problem && remedy.contains(part),
+                "{heard:?}: {remedy}"
+            );
+        }
+        for heard in [Some(Health::Down), None] {
+            let mut ill = examined();
+            ill.nodes[0].heard = heard;
+            assert_eq!(
+                worst(&ill, "reach").expect("told").0,
+                Level::Problem,
+                "{heard:?}"
+            );
+        }
+        let mut drained = examined();
+        drained.nodes[0].draining = true;
+        assert_eq!(worst(&drained, "reach").expect("told").0, Level::Advice);
+    }
+
+    // If this fails, a missing key looks like a broken service, or is not noticed.
+    #[test]
+    fn a_refused_key_is_told_as_that() {
+        let mut ill = examined();
+        ill.distributors = vec![dist(|own| {
+            own.nodes = Err(refused(Code::Unauthorized));
+            own.catalog = Err(refused(Code::Unauthorized));
+        })];
+        let (level, remedy) = worst(&ill, "access").expect("told");
+        assert!(
+            level == Level::Problem && remedy.contains("ACCESS_KEY"),
+            "{remedy}"
+        );
+        assert_eq!(worst(&ill, "catalog"), None);
+        let mut ill = examined();
+        ill.nodes = vec![node("node1", |own| {
+            own.stats = Err(refused(Code::Unauthorized))
+        })];
+        assert_eq!(worst(&ill, "access").expect("told").0, Level::Problem);
+        let mut reader = examined();
+        reader.placement = Some(Err(refused(Code::Unauthorized)));
+        assert_eq!(worst(&reader, "placement").expect("told").0, Level::Advice);
+    }
+
+    // If this fails, nobody is told that the catalog is away, or a node's disk does not work.
+    #[test]
+    fn a_service_that_cannot_serve_is_told() {
+        let mut ill = examined();
+        let ready = Err(refused(Code::CatalogUnavailable));
+        ill.distributors[0].answers = answers(|all| all.ready = ready, |_| {});
+        let (level, remedy) = worst(&ill, "catalog").expect("told");
+        assert!(
+            level == Level::Problem && remedy.contains("database"),
+            "{remedy}"
+        );
+        let mut ill = examined();
+        if let Ok(answers) = &mut ill.nodes[0].answers {
+            answers.ready = Err(refused(Code::Internal));
+        }
+        assert_eq!(worst(&ill, "ready").expect("told").0, Level::Problem);
+        let mut full = examined();
+        full.placement = Some(Err(refused(Code::NoNode)));
+        let (level, remedy) = worst(&full, "placement").expect("told");
+        assert!(
+            level == Level::Problem && remedy.contains("client stats"),
+            "{remedy}"
+        );
+    }
+}
