@@ -206,20 +206,23 @@ impl Pulse {
         }
         let heartbeat = self.heartbeat();
         let had_parted = std::mem::replace(&mut self.has_parted, heartbeat.parting);
-        let name = &self.me.name;
-        // Distributors tell each other too late that nobody should be sent here any more.
-        if heartbeat.parting && !had_parted {
+        let name = self.me.name.clone();
+        // Distributors tell each other too late that nobody should be sent here any more; and one that
+        // starts at this moment hears it only when it is said again.
+        if heartbeat.parting {
             let told = self
                 .distributors
-                .post_to_all(|base| routes::heartbeat(base, name), &heartbeat);
+                .post_to_all(|base| routes::heartbeat(base, &name), &heartbeat);
             if let Err(error) = told.await {
                 self.failed(&error);
             }
-            return;
+            if !had_parted {
+                return;
+            }
         }
         let result: Result<HeartbeatAnswer, CallError> = self
             .distributors
-            .post(|base| routes::heartbeat(base, name), &heartbeat)
+            .post(|base| routes::heartbeat(base, &name), &heartbeat)
             .await;
         match result {
             Ok(answer) => self.answered(answer),
