@@ -85,13 +85,30 @@ impl Turn {
             tokio::task::yield_now().await;
             let Some(questions) = self.next() else { return };
             let ids: Vec<ContentId> = questions.iter().map(|(id, _)| *id).collect();
-            let found = self.inner.catalog.contents(&ids).await;
-            answer(questions, found);
+            match self.inner.catalog.contents(&ids).await {
+                // Nobody else shall wait as long to be told the same.
+                Err(error @ QueryError::Unavailable(_)) => {
+                    let waiting = std::mem::take(&mut lock(&self.inner.queue).waiting);
+                    answer(questions.into_iter().chain(waiting), &Err(error));
+                }
+                Err(_) if questions.len() > 1 => self.ask_singly(questions).await,
+                found => answer(questions, &by_id(found)),
+            }
         }
     }
 
+    /// One row that cannot be read is no reason not to answer for the others.
+    async fn ask_singly(&self, questions: Vec<Question>) {
+        for question in questions {
+            let found = self.inner.catalog.contents(&[question.0]).await;
+            answer([question], &by_id(found));
+        }
+    }
+
+    /// The next questions; those are left out whose askers are gone.
     fn next(&mut self) -> Option<Vec<Question>> {
         let mut queue = lock(&self.inner.queue);
+        queue.waiting.retain(|(_, answer)| !answer.is_closed());
         let count = queue.waiting.len().min(IDS_MAX);
         if count == 0 {
             queue.turns -= 1;
@@ -117,11 +134,16 @@ impl Drop for Turn {
     }
 }
 
-fn answer(questions: Vec<Question>, found: Result<Vec<Listed>, QueryError>) {
+type Found = Result<HashMap<ContentId, Listed>, QueryError>;
+
+fn by_id(found: Result<Vec<Listed>, QueryError>) -> Found {
     let by_id = |listed: Listed| (listed.row.id, listed);
-    let found = found.map(|all| all.into_iter().map(by_id).collect::<HashMap<_, _>>());
+    found.map(|all| all.into_iter().map(by_id).collect())
+}
+
+fn answer(questions: impl IntoIterator<Item = Question>, found: &Found) {
     for (id, asker) in questions {
-        let answer = match &found {
+        let answer = match found {
             Ok(found) => Ok(found.get(&id).cloned()),
             Err(error) => Err(error.clone()),
         };

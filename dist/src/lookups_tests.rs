@@ -87,13 +87,40 @@ async fn all_hear_of_a_failure_and_the_next_are_asked_for() {
     for number in 0..5 {
         askings.push(ask(&lookups, number).await);
     }
-    catalog.permits.add_permits(3);
+    // One query fails, and whoever waits behind it need not wait for another.
+    catalog.permits.add_permits(1);
+    let last = askings.pop().expect("one of five");
+    assert_eq!(last.await.expect("no panic"), Err(away()));
+    catalog.permits.add_permits(1);
     for asking in askings {
         assert_eq!(asking.await.expect("no panic"), Err(away()));
     }
+    assert_eq!(catalog.queries().len(), 2);
     *catalog.failure.lock().expect("no panic") = None;
     catalog.permits.add_permits(1);
     assert_eq!(found(ask(&lookups, 2).await).await, Some(id(2)));
+}
+
+// If this fails, one row that cannot be read hides those that others ask for.
+#[tokio::test]
+async fn a_query_that_fails_is_asked_for_one_by_one() {
+    let catalog = Slow::new(0);
+    let lookups = lookups(&catalog);
+    let mut askings = Vec::new();
+    for number in [2, 4, 6, 8] {
+        askings.push(ask(&lookups, number).await);
+    }
+    catalog.permits.add_permits(1);
+    assert_eq!(found(askings.remove(0)).await, Some(id(2)));
+    let broken = || QueryError::Failed("a row".to_owned());
+    *catalog.failure.lock().expect("no panic") = Some(broken);
+    // The second of the first two fails alone, and then the two that waited, together and singly.
+    catalog.permits.add_permits(4);
+    for asking in askings {
+        assert_eq!(asking.await.expect("no panic"), Err(broken()));
+    }
+    let asked = catalog.queries();
+    assert_eq!(asked[2..], [vec![id(6), id(8)], vec![id(6)], vec![id(8)]]);
 }
 
 // If this fails, whoever asks at a thread that ends leaves all others without an answer.
@@ -101,17 +128,24 @@ async fn all_hear_of_a_failure_and_the_next_are_asked_for() {
 async fn a_turn_that_is_cut_short_leaves_room_for_the_next() {
     let catalog = Slow::new(0);
     let lookups = lookups(&catalog);
-    let other = lookups.clone();
-    std::thread::spawn(move || {
+    let (other, (asked, is_asked)) = (lookups.clone(), tokio::sync::oneshot::channel());
+    let (end, ends) = tokio::sync::oneshot::channel::<()>();
+    let doomed = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         runtime.expect("a runtime").block_on(async {
-            for number in 0..3 {
-                ask(&other, number).await.abort();
-            }
+            let askings = [ask(&other, 0).await, ask(&other, 1).await];
+            asked.send(()).expect("is awaited");
+            ends.await.expect("is told");
+            drop(askings);
         });
-    })
-    .join()
-    .expect("no panic");
+    });
+    is_asked.await.expect("asks");
+    // It waits behind both turns, which end with their thread.
+    let waiting = ask(&lookups, 2).await;
+    end.send(()).expect("waits for it");
+    doomed.join().expect("no panic");
+    let cut = waiting.await.expect("no panic");
+    assert!(matches!(cut, Err(QueryError::Unavailable(_))), "{cut:?}");
     catalog.permits.add_permits(1);
     assert_eq!(found(ask(&lookups, 2).await).await, Some(id(2)));
 }

@@ -22,9 +22,15 @@ pub struct ListenError {
 pub fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ListenError> {
     let fail = |reason| ListenError { address, reason };
     let listener = TcpListener::bind(address).map_err(fail)?;
+    // The standard library lets 128 wait; who listens again changes that.
+    rustix::net::listen(&listener, WAITING_MAX).map_err(|error| fail(error.into()))?;
     let bound = listener.local_addr().map_err(fail)?;
     Ok((listener, bound))
 }
+
+/// Connections that may wait to be accepted: the others of a crowd that comes at once would try again a
+/// second later. The system allows as many as `net.core.somaxconn`, by default 4,096.
+const WAITING_MAX: i32 = 4_096;
 
 /// Where a service that listens on `bound` is reached from its own machine: what listens on every
 /// address is also reached through loopback.
@@ -51,6 +57,8 @@ pub(crate) fn look_up(host: &Given, port: u16) -> Result<SocketAddr, SettingErro
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
 
     fn address(text: &str) -> SocketAddr {
@@ -81,6 +89,16 @@ mod tests {
             error.starts_with(&format!("cannot listen on {bound}: ")),
             "{error}"
         );
+    }
+
+    // If this fails, some of a crowd that comes at once wait for a second and more.
+    #[test]
+    fn a_crowd_may_wait() {
+        let (_listener, bound) = listen(address("127.0.0.1:0")).expect("listens");
+        let patience = std::time::Duration::from_millis(900);
+        let connect = |_| TcpStream::connect_timeout(&bound, patience).expect("may wait");
+        let crowd: Vec<TcpStream> = (0..400).map(connect).collect();
+        assert_eq!(crowd.len(), 400, "and nobody accepts any of them");
     }
 
     // If this fails, a host name cannot be listened on, or a typo in one is a riddle.

@@ -123,6 +123,26 @@ fn share(concurrency: usize, threads: usize, index: usize) -> usize {
 pub(super) struct Connections(Vec<Option<Connection>>);
 
 impl Connections {
+    /// Connects to a node, if there is no connection to it: that is no part of a request's latency.
+    pub(super) async fn connect(
+        &mut self,
+        nodes: &Nodes,
+        node: usize,
+    ) -> Result<(), ExchangeError> {
+        if self.place(node).is_none() {
+            let connection = Connection::open(&nodes.address(node)).await?;
+            *self.place(node) = Some(connection);
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, node: usize) -> &mut Option<Connection> {
+        if self.0.len() <= node {
+            self.0.resize_with(node + 1, || None);
+        }
+        &mut self.0[node]
+    }
+
     /// Sends a request to a node, over the connection that is there or a new one. A connection that
     /// the service closed while it was idle is not told from one that broke: both are errors.
     pub(super) async fn exchange(
@@ -132,16 +152,13 @@ impl Connections {
         request: (&[u8], &[u8]),
         into: &mut Body,
     ) -> Result<Head, ExchangeError> {
-        if self.0.len() <= node {
-            self.0.resize_with(node + 1, || None);
-        }
-        let mut connection = match self.0[node].take() {
+        let mut connection = match self.place(node).take() {
             Some(connection) => connection,
             None => Connection::open(&nodes.address(node)).await?,
         };
         let head = connection.exchange(request.0, request.1, into).await?;
         if !head.close {
-            self.0[node] = Some(connection);
+            *self.place(node) = Some(connection);
         }
         Ok(head)
     }

@@ -47,7 +47,7 @@ pub(crate) fn by_room<'a>(situation: Situation<'a>) -> Vec<(&'a NodeName, &'a Se
         seen.alive && !seen.heartbeat.parting && !situation.draining.contains(*name)
     });
     let mut nodes: Vec<(&NodeName, &Seen)> = usable.collect();
-    nodes.sort_by_key(|(name, seen)| (load(&seen.heartbeat), (*name).clone()));
+    nodes.sort_by_key(|(name, seen)| (taken(&seen.heartbeat), (*name).clone()));
     nodes
 }
 
@@ -55,10 +55,15 @@ pub(crate) fn by_room<'a>(situation: Situation<'a>) -> Vec<(&'a NodeName, &'a Se
 /// their number, and not by who wrote its first record first.
 const REPLICA_BYTES_MIN: u64 = 16 << 20;
 
-/// What a node holds, in bytes.
-pub(crate) fn load(heartbeat: &Heartbeat) -> u64 {
+/// What a node has taken on, in bytes.
+fn taken(heartbeat: &Heartbeat) -> u64 {
     let held = heartbeat.replicas.iter();
     held.map(|report| report.bytes.max(REPLICA_BYTES_MIN)).sum()
+}
+
+/// What a node holds, in bytes.
+pub(crate) fn load(heartbeat: &Heartbeat) -> u64 {
+    heartbeat.replicas.iter().map(|report| report.bytes).sum()
 }
 
 /// A new shard for each living node that leads no open one, with all its copies at once if there are

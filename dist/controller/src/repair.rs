@@ -151,9 +151,12 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
         (counts(situation, member), Reverse(load), (*member).clone())
     })?;
     let stays = record.in_sync.iter().filter(|member| *member != leaving);
-    let enough = stays.count() >= usize::from(record.min_in_sync);
+    // Fewer copies may be asked for than when the shard was made.
+    let least = record.min_in_sync.min(situation.policy.min_in_sync());
+    let enough = stays.count() >= usize::from(least);
     enough.then(|| {
         changed(record, Reason::Removed, |next| {
+            next.min_in_sync = least;
             next.replicas.retain(|member| member != leaving);
             next.in_sync.retain(|member| member != leaving);
             next.eligible.clear();

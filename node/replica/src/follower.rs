@@ -7,7 +7,7 @@ use wire::{Epoch, Lsn, NodeName, Position};
 use crate::around::{Around, Talk};
 use crate::bugs::Bug;
 use crate::event::{Effect, Halt};
-use crate::{RETRY_MS, SIGNS_OF_LIFE};
+use crate::{RETRY_MS, sign_every_ms};
 
 /// One leader's follower in one epoch.
 #[derive(Clone, Debug)]
@@ -19,10 +19,10 @@ pub(crate) struct Follower {
     commit: Lsn,
     /// What was last acknowledged in this attempt.
     acked: Lsn,
-    /// When.
-    acked_ms: u64,
     /// When the leader sent what was last heard in this attempt, by its clock.
     heard_sent_ms: u64,
+    /// When it sent what was last acknowledged in this attempt, by its clock.
+    echoed_ms: u64,
     /// Until when what is committed here may be served.
     readable_until_ms: u64,
 }
@@ -47,8 +47,8 @@ impl Follower {
             stage: Stage::Apart { until_ms: 0 },
             commit: Lsn::ZERO,
             acked: Lsn::ZERO,
-            acked_ms: 0,
             heard_sent_ms: 0,
+            echoed_ms: 0,
             readable_until_ms: 0,
         }
     }
@@ -128,7 +128,7 @@ impl Follower {
                 attempt: *attempts,
                 since_ms: around.now_ms,
             };
-            self.heard_sent_ms = 0;
+            (self.heard_sent_ms, self.echoed_ms) = (0, 0);
             let talk = Talk {
                 attempt: *attempts,
                 echo_ms: 0,
@@ -243,10 +243,10 @@ impl Follower {
         }
     }
 
-    /// Whether the leader hears too little of this replica, who says by itself what becomes durable.
-    /// It answers the leader's signs of life, and not every message of a busy one.
+    /// Whether what was just heard is to be answered: the leader's signs of life are, but not every
+    /// message of a busy one, who is told by itself what becomes durable.
     fn is_sign_due(&self, around: &Around<'_>) -> bool {
-        around.now_ms >= self.acked_ms + around.session_ms / SIGNS_OF_LIFE / 2
+        self.heard_sent_ms >= self.echoed_ms + sign_every_ms(around.session_ms) / 2
     }
 
     /// Says what is durable here: when that is news, or `always` as a sign of life.
@@ -263,7 +263,7 @@ impl Follower {
         };
         if always || synced > self.acked {
             self.acked = synced;
-            self.acked_ms = around.now_ms;
+            self.echoed_ms = self.heard_sent_ms;
             let ack = Message::Ack {
                 synced,
                 free_bytes: around.free_bytes,

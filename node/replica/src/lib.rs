@@ -38,3 +38,9 @@ pub const HANDOVER_MS_MAX: u64 = 2_000;
 
 /// How often in a session a leader gives a sign of life.
 pub const SIGNS_OF_LIFE: u64 = 6;
+
+/// How often a leader gives a sign of life, in milliseconds: also in a long session often enough that
+/// no follower seems silent between two.
+fn sign_every_ms(session_ms: u64) -> u64 {
+    (session_ms / SIGNS_OF_LIFE).min(ACK_AGE_MS_MAX / 4)
+}

@@ -8,7 +8,6 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -214,8 +213,7 @@ impl Outbox {
             let read = match read {
                 Ok(Ok(read)) => {
                     if is_paced {
-                        let pause = outbox.0.way.pace.pause_after(read.bytes, Instant::now());
-                        tokio::time::sleep(pause).await;
+                        outbox.0.way.pace.pause(read.bytes).await;
                     }
                     read
                 }

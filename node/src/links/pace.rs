@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 /// One rate for a whole node.
 #[derive(Debug)]
 pub struct Pace {
@@ -11,6 +13,8 @@ pub struct Pace {
     bytes_per_s: AtomicU64,
     /// When what was let through so far is through.
     free_at: Mutex<Instant>,
+    /// Wakes those who wait by an earlier rate.
+    set_again: Notify,
 }
 
 impl Pace {
@@ -19,6 +23,7 @@ impl Pace {
         Pace {
             bytes_per_s: AtomicU64::new(bytes_per_s.unwrap_or(0)),
             free_at: Mutex::new(Instant::now()),
+            set_again: Notify::new(),
         }
     }
 
@@ -28,10 +33,22 @@ impl Pace {
         let rate = bytes_per_s.unwrap_or(0);
         self.bytes_per_s.store(rate, Ordering::Relaxed);
         *free_at = Instant::now();
+        drop(free_at);
+        self.set_again.notify_waiters();
     }
 
-    /// How long to wait after so many bytes, before the next are sent.
-    pub(super) fn pause_after(&self, bytes: usize, now: Instant) -> Duration {
+    /// Waits as long as so many bytes take, before the next are sent; with another rate, no longer.
+    pub(super) async fn pause(&self, bytes: usize) {
+        let set_again = self.set_again.notified();
+        let pause = self.pause_after(bytes, Instant::now());
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = set_again => {}
+        }
+    }
+
+    /// How long to wait after so many bytes.
+    fn pause_after(&self, bytes: usize, now: Instant) -> Duration {
         let rate = self.bytes_per_s.load(Ordering::Relaxed);
         if rate == 0 {
             return Duration::ZERO;
@@ -70,5 +87,21 @@ mod tests {
         assert_eq!(pace.pause_after(500, later), Duration::from_millis(500));
         pace.set(None);
         assert_eq!(pace.pause_after(1 << 30, later), Duration::ZERO);
+    }
+
+    // If this fails, whoever waits already waits for hours all the same.
+    #[tokio::test(start_paused = true)]
+    async fn another_rate_ends_pauses() {
+        let pace = Pace::new(Some(1));
+        let begun = tokio::time::Instant::now();
+        let set_later = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            pace.set(Some(1000));
+        };
+        tokio::join!(pace.pause(3_600), pace.pause(3_600), set_later);
+        assert_eq!(begun.elapsed(), Duration::from_secs(1));
+        pace.pause(500).await;
+        let waited = begun.elapsed().as_millis();
+        assert!((1_490..=1_510).contains(&waited), "{waited}");
     }
 }

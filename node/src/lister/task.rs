@@ -1,6 +1,7 @@
 //! The task that sends batches, on a thread and a runtime of its own.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -87,6 +88,7 @@ impl Lister {
             feed: parts.feed,
             distributors: Arc::new(distributors),
             shards: BTreeMap::new(),
+            turn: ShardNo(0),
             terms: 0,
             retry: None,
             stopped,
@@ -113,6 +115,8 @@ struct Task {
     feed: Arc<Feed>,
     distributors: Arc<Distributors>,
     shards: BTreeMap<ShardNo, Led>,
+    /// The last shard that had its turn.
+    turn: ShardNo,
     /// Counts the listings that were begun.
     terms: u64,
     /// When the catalog is tried again, and how long the pause before that was.
@@ -209,10 +213,14 @@ impl Task {
         }
         let mut budget = Budget::default();
         let mut parts = Vec::new();
-        for (shard, Led { listing, .. }) in &mut self.shards {
+        for shard in self.in_turn() {
             if budget.is_spent() {
                 break;
             }
+            let Some(Led { listing, .. }) = self.shards.get_mut(&shard) else {
+                continue;
+            };
+            self.turn = shard;
             match listing.next_part(&mut budget) {
                 Ok(part) => parts.extend(part),
                 Err(error) => {
@@ -221,7 +229,17 @@ impl Task {
                 }
             }
         }
+        parts.sort_by_key(|part| part.shard);
         (!parts.is_empty()).then_some(parts)
+    }
+
+    /// All shards, those first that come after the last one that was in a batch: a shard of millions
+    /// that is shown anew fills batch after batch, and holds up no other for longer than one.
+    fn in_turn(&self) -> Vec<ShardNo> {
+        let after = (Bound::Excluded(self.turn), Bound::Unbounded);
+        let first = self.shards.range(after);
+        let rest = self.shards.range(..=self.turn);
+        first.chain(rest).map(|(shard, _)| *shard).collect()
     }
 
     fn send(

@@ -200,10 +200,9 @@ impl Client {
     ///
     /// # Errors
     /// When it could go nowhere, or no distributor answers.
-    pub async fn placement(&self, size: u64) -> Result<Place, RequestError> {
+    pub async fn placement(&self, base: &str, size: u64) -> Result<Place, RequestError> {
         let query = [("size", size.to_string()), ("explain", "true".to_owned())];
-        self.ask(self.endpoint().as_str(), routes::STORE, &query)
-            .await
+        self.ask(base, routes::STORE, &query).await
     }
 
     async fn ask<T: DeserializeOwned>(

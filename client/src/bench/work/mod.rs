@@ -264,6 +264,8 @@ impl Worker<'_> {
             Receiving::Counted => self.body.count(false),
             Receiving::Hashed => self.body.count(true),
         };
+        let connected = self.connections.connect(&self.thread.nodes, node).await;
+        connected.map_err(|error| Undone::from(error.word()))?;
         let begun = Instant::now();
         let sent = self
             .connections

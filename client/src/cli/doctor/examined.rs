@@ -77,10 +77,11 @@ impl Examined {
             add(&mut named, name, &service.public_url(), None);
         }
         let first = join_all(named.into_iter().map(|target| distributor(client, target))).await;
-        let cluster = first.iter().find_map(|asked| {
+        let told = first.iter().find_map(|asked| {
             let answers = asked.answers.as_ref().ok()?;
-            answers.own.nodes.as_ref().ok().cloned()
+            Some((asked.url.clone(), answers.own.nodes.as_ref().ok()?.clone()))
         });
+        let (teller, cluster) = told.unzip();
         let entries = cluster
             .as_ref()
             .map(|cluster| cluster.nodes.clone())
@@ -90,18 +91,17 @@ impl Examined {
         let others = join_all(others.into_iter().map(|target| distributor(client, target))).await;
         let nodes = storage_nodes(&entries, file);
         let nodes = join_all(nodes.into_iter().map(|target| node(client, target))).await;
-        let answering = cluster.is_some();
+        let placement = match teller {
+            Some(url) => Some(client.placement(&url, 0).await),
+            None => None,
+        };
         let mut distributors: Vec<_> = first.into_iter().chain(others).collect();
         name_by_url(&mut distributors, &entries);
         Examined {
             distributors,
             nodes,
             cluster,
-            placement: if answering {
-                Some(client.placement(0).await)
-            } else {
-                None
-            },
+            placement,
         }
     }
 }

@@ -18,20 +18,28 @@ pub(super) fn findings(examined: &Examined) -> Vec<Finding> {
     for service in &examined.distributors {
         match &service.answers {
             Ok(answers) => findings.extend(distributor(service, answers)),
-            Err(error) => findings.push(away(service, error)),
+            Err(error) => findings.push(away(service, error, "start it")),
         }
     }
     for service in &examined.nodes {
         match &service.answers {
             Ok(answers) => findings.extend(node(service, answers)),
-            Err(error) => findings.push(away(service, error)),
+            Err(error) => {
+                let name = &service.name;
+                let remedy = format!(
+                    "start it; if its disk is lost, `client remove --force {name}` has its copies \
+                     made anew"
+                );
+                findings.push(away(service, error, &remedy));
+            }
         }
     }
     findings.extend(examined.placement.as_ref().map(placement));
     findings
 }
 
-fn away<T>(service: &Service<T>, error: &RequestError) -> Finding {
+/// `down` is what to do when the cluster does not hear it either.
+fn away<T>(service: &Service<T>, error: &RequestError, down: &str) -> Finding {
     let name = &service.name;
     let finding = Finding::ok("reach", name, reason(error));
     match service.heard {
@@ -40,9 +48,7 @@ fn away<T>(service: &Service<T>, error: &RequestError) -> Finding {
             "the cluster hears it, this machine does not reach it: look at networks and firewalls, \
              and at its public_url, which is what clients are told",
         ),
-        Some(Health::Down) => finding.demand(format!(
-            "start it; if its disk is lost, `client remove --force {name}` has its copies made anew"
-        )),
+        Some(Health::Down) => finding.demand(down),
     }
 }
 
@@ -112,7 +118,10 @@ fn heard(service: &Service<NodeAnswers>) -> Finding {
             &service.name,
             "answers, but no distributor hears it",
         )
-        .demand("its log says why: is its distributor's address right, and CLUSTER_KEY the same?"),
+        .demand(
+            "it is being stopped, or its log says why: is its distributor's address right, and \
+             CLUSTER_KEY the same?",
+        ),
         None => Finding::ok(
             "reach",
             &service.name,

@@ -60,7 +60,10 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     let last_change = last_change(&client, id, &copies).await;
     let placement = match &row {
         // Whoever may not upload is told nothing of it.
-        Some(row) => client.placement(row.size).await.ok(),
+        Some(row) => client
+            .placement(client.endpoint().as_str(), row.size)
+            .await
+            .ok(),
         None => None,
     };
     let account = Account {

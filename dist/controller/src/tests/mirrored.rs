@@ -280,3 +280,17 @@ fn a_sole_halted_replica_is_not_lost() {
     world.replica(1, 1).halted = false;
     assert_eq!(world.apply(), [Reason::Elected]);
 }
+
+// If this fails, copies that nobody asks for any more stay, and with one of them lost the shard is called
+// short for ever.
+#[test]
+fn fewer_copies_may_be_asked_for_later() {
+    let mut world = World::of(2, 2).with(1, &[1, 2]);
+    assert_eq!(world.shard(1).min_in_sync, 2);
+    world.copies = 1;
+    let removed = world.of_kind(Reason::Removed);
+    assert_eq!(removed.len(), 1);
+    let record = &removed[0].record;
+    assert_eq!(record.in_sync, members(1, &[1]));
+    assert_eq!((record.min_in_sync, record.degraded), (1, false));
+}

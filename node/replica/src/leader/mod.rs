@@ -16,7 +16,7 @@ use crate::bugs::Bug;
 use crate::event::{Effect, Halt};
 use crate::log::LogState;
 use crate::record::can_commit;
-use crate::{HANDOVER_MS_MAX, SIGNS_OF_LIFE};
+use crate::{HANDOVER_MS_MAX, sign_every_ms};
 
 use peer::Peer;
 use proposal::Proposal;
@@ -208,7 +208,7 @@ impl Leader {
             return;
         }
         let committed = around.log.committed;
-        let due = around.now_ms >= self.told.1 + around.session_ms / SIGNS_OF_LIFE;
+        let due = around.now_ms >= self.told.1 + sign_every_ms(around.session_ms);
         if committed > self.told.0 || due {
             self.told = (committed, around.now_ms);
             let said = Message::Commit {

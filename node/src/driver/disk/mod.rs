@@ -301,6 +301,10 @@ impl DiskThread {
                 Err(poisoned) => self.poison(*shard, &poisoned),
             }
         }
+        // Whatever waits for company does not wait for a slow disk.
+        if !jobs.is_empty() && self.say_at.take().is_some() {
+            self.links.values().for_each(Outbox::wake_to_say);
+        }
         for (shard, done) in self.syncers.run(jobs) {
             self.synced(shard, done);
         }

@@ -31,9 +31,10 @@ use crate::http::error::ApiError;
 use crate::http::query::Query;
 use crate::node::Node;
 
-/// Commits of one request that run at once, of small files: so that all of them share a sync, a round
-/// to the followers and a transaction of the catalog.
-const COMMITS_MAX: usize = 128;
+/// Commits of one request that run at once, of small files: enough to share a sync, a round to the
+/// followers and a transaction of the catalog, few enough that some dozens of forms leave room for other
+/// uploads.
+const COMMITS_MAX: usize = 32;
 
 /// Bytes that these may hold; some commits run whatever they hold, as large files are on disk by then.
 const COMMITTING_BYTES_MAX: u64 = 4 << 20;
