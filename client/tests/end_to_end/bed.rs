@@ -259,6 +259,18 @@ impl Bed {
         lines
     }
 
+    /// Waits until every shard has both its copies: a cluster that has just started makes them.
+    pub(crate) fn until_mirrored(&self) {
+        self.until("every shard has two copies", || {
+            let shards = self.run(&["shards", "--json"]).json();
+            let whole = |shard: &Value| {
+                let set = shard["in_sync"].as_array();
+                set.is_some_and(|set| set.len() == 2)
+            };
+            !shards.is_empty() && shards.iter().all(whole)
+        });
+    }
+
     /// Waits until something is so.
     #[track_caller]
     pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {

@@ -35,19 +35,6 @@ fn write_nodes_file(bed: &Bed, more: &str) {
     bed.write("nodes.yml", text.as_bytes());
 }
 
-/// Waits until every shard has both its copies: a cluster that has just started makes them.
-fn until_mirrored(bed: &Bed) {
-    bed.until("every shard has two copies", || {
-        let shards = bed.run(&["shards", "--json"]).json();
-        let whole = |shard: &Value| {
-            shard["in_sync"]
-                .as_array()
-                .is_some_and(|set| set.len() == 2)
-        };
-        !shards.is_empty() && shards.iter().all(whole)
-    });
-}
-
 // If this fails, an operator is sent after troubles that are none, or not told of one.
 pub(crate) fn the_doctor_finds_what_is_wrong_and_nothing_else(bed: &mut Bed) {
     bed.write("a", &pattern(600_000, 1));
@@ -102,7 +89,7 @@ pub(crate) fn the_doctor_finds_what_is_wrong_and_nothing_else(bed: &mut Bed) {
 
 // If this fails, nobody can find out where a content is, and which of its copies is bad.
 pub(crate) fn a_content_is_explained_with_all_its_copies(bed: &mut Bed) {
-    until_mirrored(bed);
+    bed.until_mirrored();
     let bytes = pattern(600_000, 3);
     bed.write("a.bin", &bytes);
     let id = bed.upload("a.bin");
@@ -174,7 +161,7 @@ pub(crate) fn a_content_is_explained_with_all_its_copies(bed: &mut Bed) {
 
 // If this fails, a content whose node is down cannot be explained, which is when one asks.
 pub(crate) fn a_content_is_explained_while_a_node_is_down(bed: &mut Bed) {
-    until_mirrored(bed);
+    bed.until_mirrored();
     bed.write("a", &pattern(10, 1));
     let id = bed.upload("a");
     bed.until_listed(1);

@@ -277,6 +277,7 @@ pub(crate) fn copies_are_verified(bed: &mut Bed) {
     let bytes = pattern(600_000, 1);
     bed.write("a", &bytes);
     bed.write("b", &pattern(10, 2));
+    bed.until_mirrored();
     let ids = [bed.upload("a"), bed.upload("b")];
     bed.until_listed(2);
     let verified = bed.run(&["verify", &ids[0], &ids[1], "--json"]).json();
