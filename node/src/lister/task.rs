@@ -213,7 +213,7 @@ impl Task {
         }
         let mut budget = Budget::default();
         let mut parts = Vec::new();
-        for shard in self.in_turn() {
+        for shard in in_turn(&self.shards, self.turn) {
             if budget.is_spent() {
                 break;
             }
@@ -231,15 +231,6 @@ impl Task {
         }
         parts.sort_by_key(|part| part.shard);
         (!parts.is_empty()).then_some(parts)
-    }
-
-    /// All shards, those first that come after the last one that was in a batch: a shard of millions
-    /// that is shown anew fills batch after batch, and holds up no other for longer than one.
-    fn in_turn(&self) -> Vec<ShardNo> {
-        let after = (Bound::Excluded(self.turn), Bound::Unbounded);
-        let first = self.shards.range(after);
-        let rest = self.shards.range(..=self.turn);
-        first.chain(rest).map(|(shard, _)| *shard).collect()
     }
 
     fn send(
@@ -346,5 +337,36 @@ impl Task {
             .into_iter()
             .flatten()
             .fold(now + tick, Instant::min)
+    }
+}
+
+/// All shards, those first that come after the last one that had its turn: a shard of millions that is
+/// shown anew fills batch after batch, and holds up no other for longer than one.
+fn in_turn<T>(shards: &BTreeMap<ShardNo, T>, turn: ShardNo) -> Vec<ShardNo> {
+    let after = (Bound::Excluded(turn), Bound::Unbounded);
+    let first = shards.range(after);
+    let rest = shards.range(..=turn);
+    first.chain(rest).map(|(shard, _)| *shard).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, nothing of other shards is listed for as long as a large one is shown anew.
+    #[test]
+    fn shards_take_turns() {
+        let shards: BTreeMap<ShardNo, ()> = [1, 7, 12].map(|shard| (ShardNo(shard), ())).into();
+        let after = |turn| {
+            in_turn(&shards, ShardNo(turn))
+                .iter()
+                .map(|s| s.0)
+                .collect()
+        };
+        let orders: [Vec<u16>; 5] = [0, 1, 7, 9, 12].map(after);
+        assert_eq!(
+            orders,
+            [[1, 7, 12], [7, 12, 1], [12, 1, 7], [12, 1, 7], [1, 7, 12]]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! How a leader changes its set, one change at a time.
 
 use super::{Stage, at, member, members, node, process, proposed, record};
-use crate::{Effect, Event};
+use crate::{ACK_AGE_MS_MAX, Effect, Event};
 use wire::Lsn;
 use wire::replication::Message;
 use wire::shard::ShardRecord;
@@ -230,6 +230,24 @@ fn a_sign_of_life_comes_six_times_a_session() {
             }
         )]
     ));
+}
+
+// If this fails, a leader of a long session takes followers that have nothing to say for dead.
+#[test]
+fn a_long_session_has_signs_of_life_often_enough() {
+    let mut stage = Stage::confirmed(&[1, 2]);
+    stage.core.set_session_ms(60_000);
+    stage.pass(100);
+    stage.ack(2, 1, 11);
+    for _ in 0..10 {
+        let effects = stage.pass(ACK_AGE_MS_MAX / 4);
+        let said = stage.said(&effects);
+        assert!(
+            matches!(said[..], [(2, Message::Commit { .. })]),
+            "{said:?}"
+        );
+        stage.ack(2, 1, 11);
+    }
 }
 
 // If this fails, a node that was restarted leads nothing any more, and the others do its work.
