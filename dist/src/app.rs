@@ -14,6 +14,7 @@ use actix_web::{App, HttpServer, web};
 use service::access::{AccessError, Gate};
 use service::address::{ListenError, listen, reachable};
 use service::current::Current;
+use service::door::Door;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -91,6 +92,8 @@ pub(crate) struct Shared {
     pub(crate) peer: Arc<Peer>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) live: Live,
+    /// Whether it is about to end.
+    pub(crate) is_parting: AtomicBool,
     /// Whether the catalog answered, and was that of this cluster, when it was last asked.
     catalog_up: AtomicBool,
     /// Whether the coordinator answered when it was last asked.
@@ -107,6 +110,7 @@ pub struct Running {
     /// As it counts now.
     config: Config,
     shared: Arc<Shared>,
+    door: Door,
     server: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
     ticking: JoinHandle<()>,
@@ -153,11 +157,12 @@ pub(crate) async fn start_on(
     }
     let begun = shared.positions().await?;
     let ticking = tokio::spawn(tick(Arc::clone(&shared), begun));
-    let serve = serve(listener, workers, Arc::clone(&shared));
-    let server = serve.map_err(|reason| ListenError {
+    let unusable = |reason| ListenError {
         address: bound,
         reason,
-    })?;
+    };
+    let door = Door::of(&listener).map_err(unusable)?;
+    let server = serve(listener, workers, Arc::clone(&shared)).map_err(unusable)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
     tracing::info!(url, cluster = %identity.cluster, "the distributor serves");
@@ -165,6 +170,7 @@ pub(crate) async fn start_on(
         url,
         config,
         shared,
+        door,
         server: handle,
         serving,
         ticking,
@@ -267,10 +273,13 @@ impl Running {
         &self.shared
     }
 
-    /// Ends it: requests under way are answered within two seconds, the office is given back.
+    /// Ends it: who is connected is answered, and told to come on another connection the next time;
+    /// requests under way are answered within two seconds, the office is given back.
     pub async fn stop(self) {
         self.ticking.abort();
+        self.shared.is_parting.store(true, Ordering::Relaxed);
         self.shared.live.close();
+        self.door.close().await;
         self.server.stop(true).await;
         match self.serving.await {
             Ok(Ok(())) => {}
@@ -322,6 +331,7 @@ impl Shared {
             peer,
             metrics,
             live: Live::default(),
+            is_parting: AtomicBool::new(false),
             catalog_up: AtomicBool::new(true),
             coordinator_up: AtomicBool::new(true),
             exchanges_since: Mutex::default(),

@@ -13,6 +13,7 @@ use actix_web::{App, HttpServer, web};
 use service::access::{AccessError, Gate};
 use service::address::{ListenError, listen, reachable};
 use service::current::Reloaded;
+use service::door::Door;
 use store::disk::FileSystem;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
@@ -79,6 +80,7 @@ pub enum StartError {
 /// A running node. Dropping it ends it without care; [`Running::stop`] ends it properly.
 pub struct Running {
     url: String,
+    door: Door,
     server: ServerHandle,
     serving: JoinHandle<std::io::Result<()>>,
     parts: Parts,
@@ -120,15 +122,18 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     } = opened
         .map_err(|error| StartError::Open(error.into()))?
         .map_err(StartError::Open)?;
-    let server = serve(listener, workers, node).map_err(|reason| ListenError {
+    let unusable = |reason| ListenError {
         address: bound,
         reason,
-    })?;
+    };
+    let door = Door::of(&listener).map_err(unusable)?;
+    let server = serve(listener, workers, node).map_err(unusable)?;
     let handle = server.handle();
     let serving = tokio::spawn(server);
     tracing::info!(url, "serves");
     Ok(Running {
         url,
+        door,
         server: handle,
         serving,
         parts,
@@ -169,6 +174,7 @@ impl Running {
         if handle.table().has_others() {
             tokio::time::sleep_until(parted + PARTING_TIME).await;
         }
+        self.door.close().await;
         links.end();
         self.server.stop(true).await;
         match self.serving.await {

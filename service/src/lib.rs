@@ -1,5 +1,5 @@
 //! What every service does the same way at its start and at its door: settings, keys, the address
-//! that it listens on, its log, the signals that it listens to, the settings that may change while it
+//! that it listens on and how it leaves it, its log, the signals that it listens to, the settings that may change while it
 //! runs, the health check beside it, its measures, the description of its interface.
 //!
 //! It knows the vocabulary of `wire`, and neither the distributor, nor the node, nor any HTTP
@@ -8,6 +8,7 @@
 pub mod access;
 pub mod address;
 pub mod current;
+pub mod door;
 pub mod environment;
 pub mod flags;
 pub mod given;

@@ -2,6 +2,7 @@
 
 mod forgery;
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -69,6 +70,10 @@ pub(crate) async fn envelope(
         &trail.request_id,
         cross_origin.as_ref(),
     );
+    if shared.is_parting.load(Ordering::Relaxed) {
+        let head = served.response_mut().head_mut();
+        head.set_connection_type(actix_web::http::ConnectionType::Close);
+    }
     measure(&shared.metrics, served.request(), served.status(), started);
     Ok(served)
 }
