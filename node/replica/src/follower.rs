@@ -7,7 +7,7 @@ use wire::{Epoch, Lsn, NodeName, Position};
 use crate::around::{Around, Talk};
 use crate::bugs::Bug;
 use crate::event::{Effect, Halt};
-use crate::{RETRY_MS, sign_every_ms};
+use crate::{LEADER_SILENT_MS_MAX, RETRY_MS, sign_every_ms};
 
 /// One leader's follower in one epoch.
 #[derive(Clone, Debug)]
@@ -35,8 +35,8 @@ enum Stage {
     Asking { attempt: u64, since_ms: u64 },
     /// The own log is being cut, or begun anew.
     Cutting,
-    /// Let in.
-    In { attempt: u64 },
+    /// Let in; the leader was last heard in this attempt at this time.
+    In { attempt: u64, heard_ms: u64 },
 }
 
 impl Follower {
@@ -60,7 +60,7 @@ impl Follower {
     /// The attempt that was let in.
     pub(crate) fn attempt_in(&self) -> Option<u64> {
         match self.stage {
-            Stage::In { attempt } => Some(attempt),
+            Stage::In { attempt, .. } => Some(attempt),
             _ => None,
         }
     }
@@ -118,7 +118,8 @@ impl Follower {
         let due = match self.stage {
             Stage::Apart { until_ms } => around.now_ms >= until_ms,
             Stage::Asking { since_ms, .. } => around.now_ms >= since_ms + RETRY_MS,
-            Stage::Cutting | Stage::In { .. } => false,
+            Stage::In { heard_ms, .. } => around.now_ms >= heard_ms + LEADER_SILENT_MS_MAX,
+            Stage::Cutting => false,
         };
         let leader = &self.leader.member.node;
         if due && around.links.contains(leader) {
@@ -162,6 +163,8 @@ impl Follower {
                 }
                 | Message::Commit { commit, lease_ms },
             ) if self.accepts(from, attempt, around) => {
+                let heard_ms = around.now_ms;
+                self.stage = Stage::In { attempt, heard_ms };
                 self.commit = self.commit.max(commit);
                 self.heard_sent_ms = envelope.sent_ms;
                 let asked_ms = if around.bugs.has(Bug::LeaseFromAnswer) {
@@ -177,8 +180,8 @@ impl Follower {
                 Ok(Some(self.commit))
             }
             // The leader's stream ran into what it has dropped.
-            (Stage::In { attempt: present }, Message::StartOver { consistent_from })
-                if present == attempt =>
+            (Stage::In { .. }, Message::StartOver { consistent_from })
+                if self.attempt_in() == Some(attempt) =>
             {
                 self.start_over(consistent_from, out);
                 Ok(None)
@@ -196,7 +199,8 @@ impl Follower {
     ) -> Result<(), Halt> {
         match answer {
             Message::Follow => {
-                self.stage = Stage::In { attempt };
+                let heard_ms = around.now_ms;
+                self.stage = Stage::In { attempt, heard_ms };
                 self.acknowledge(around, true, out);
             }
             Message::Diverged(end) => self.step_back(end, around, out)?,
@@ -232,7 +236,7 @@ impl Follower {
 
     /// Asks to be taken out of the set, if it is in it.
     pub(crate) fn say_farewell(&self, around: &Around<'_>, out: &mut Vec<Effect>) {
-        if let Stage::In { attempt } = self.stage
+        if let Some(attempt) = self.attempt_in()
             && around.record.in_sync.contains(&around.me.member)
         {
             let talk = Talk {
@@ -258,7 +262,7 @@ impl Follower {
         };
         let attempt = match self.stage {
             Stage::Asking { attempt, .. } if around.bugs.has(Bug::AckUninvited) => attempt,
-            Stage::In { attempt } => attempt,
+            Stage::In { attempt, .. } => attempt,
             _ => return,
         };
         if always || synced > self.acked {

@@ -30,6 +30,11 @@ pub const LINK_GONE_MS: u64 = 500;
 /// than a slow sync takes.
 pub const ACK_AGE_MS_MAX: u64 = 2_000;
 
+/// A follower that was let in asks again when its leader was silent for so long in this attempt, in
+/// milliseconds: the leader may have heard an older hello after the last one, and talk to that. It
+/// has long gone on without the follower then.
+pub const LEADER_SILENT_MS_MAX: u64 = 2 * ACK_AGE_MS_MAX;
+
 /// A proposal without an answer, or a hello, is repeated after so long, in milliseconds.
 pub const RETRY_MS: u64 = 250;
 

@@ -1,7 +1,7 @@
 //! What a follower does with what its leader says.
 
 use super::{SESSION_MS, Stage, at, committed, hello, led_by, log, node, record};
-use crate::{Effect, Event, Halt, SIGNS_OF_LIFE, Standing};
+use crate::{Effect, Event, Halt, LEADER_SILENT_MS_MAX, SIGNS_OF_LIFE, Standing};
 use wire::Lsn;
 use wire::replication::Message;
 
@@ -34,6 +34,21 @@ fn it_asks_when_the_leader_can_be_reached_and_asks_again() {
     assert_eq!(stage.pass(1_000), []);
     let effects = stage.feed(Event::LinkUp(node(1)));
     assert_eq!(stage.said(&effects).len(), 1);
+}
+
+// If this fails, a follower whose older hello came last at a leader that woke up waits for ever.
+#[test]
+fn a_follower_asks_again_when_its_leader_talks_to_another_attempt() {
+    let mut stage = Stage::follower();
+    let (half, rest) = (LEADER_SILENT_MS_MAX / 2, LEADER_SILENT_MS_MAX - 1);
+    stage.pass(half);
+    stage.hear(1, 1, commit(8, 0));
+    stage.pass(half);
+    stage.hear(1, 0, commit(8, 0));
+    let effects = stage.pass(rest - half);
+    assert_eq!(stage.said(&effects), [], "it was heard");
+    let effects = stage.pass(1);
+    assert_eq!(stage.said(&effects), [(1, hello(2, at(1, 10)))]);
 }
 
 // If this fails, an answer to an earlier attempt lets in what does not fit any more.
