@@ -6,7 +6,7 @@ use uuid::Uuid;
 use wire::shard::{Leader, Member, ShardRecord, ShardState};
 
 use crate::bugs::Bug;
-use crate::{Change, Reason, Situation, changed, close};
+use crate::{Change, Making, Reason, Situation, changed, close};
 
 /// The next epoch, if the leader is dead or another process. If nobody can lead, the record stays
 /// as it is, and the shard waits.
@@ -70,7 +70,7 @@ fn unmade(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
 
 fn lost(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     let is_open = record.state == ShardState::Open;
-    (situation.may_make && is_open).then(|| changed(record, Reason::Lost, close))
+    (situation.making != Making::No && is_open).then(|| changed(record, Reason::Lost, close))
 }
 
 /// Elects the best candidate; none if there is nobody, or if someone better may only not have been

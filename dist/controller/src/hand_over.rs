@@ -34,7 +34,7 @@ mod tests {
     use wire::shard::{Leader, Member, ShardRecord, ShardState};
     use wire::{Epoch, Lsn, NodeName, Position, ShardNo};
 
-    use crate::{Policy, Reason, Seen, Situation, decide};
+    use crate::{Making, Policy, Reason, Seen, Situation, decide};
 
     fn member(number: u128) -> Member {
         Member {
@@ -90,7 +90,7 @@ mod tests {
                 records: &records,
                 nodes: &self.nodes,
                 draining: &self.draining,
-                may_make: false,
+                making: Making::No,
                 may_judge: true,
                 policy: Policy::of(self.copies),
             });

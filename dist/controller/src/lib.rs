@@ -15,6 +15,7 @@ mod repair;
 mod restore;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use wire::membership::{Heartbeat, ReplicaReport};
 use wire::shard::{Member, Revision, ShardRecord, ShardState};
@@ -68,6 +69,33 @@ impl Policy {
     }
 }
 
+/// Whether new shards may be made, and which nodes hold their other copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Making {
+    /// Not now: they may be numbered on a fresh catalog at once, otherwise after a session, when
+    /// every node that lives has said which shards it holds.
+    No,
+    /// Those with the most room: who has no offer is about to have one, in a new cluster where all
+    /// make their first replicas.
+    WithBest,
+    /// Whoever has an offer: nobody waits for ever for a node whose disk hangs.
+    WithAny,
+}
+
+impl Making {
+    /// When to make shards: if it may be done at all, with the best at first.
+    pub fn after(may_number: bool, in_office: Duration, session: Duration) -> Making {
+        match may_number {
+            false => Making::No,
+            true if in_office < session * PATIENCE_SESSIONS => Making::WithBest,
+            true => Making::WithAny,
+        }
+    }
+}
+
+/// For so many sessions in office new shards wait for the nodes with the most room.
+const PATIENCE_SESSIONS: u32 = 10;
+
 /// What the controller knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
@@ -77,9 +105,8 @@ pub struct Situation<'a> {
     pub nodes: &'a BTreeMap<NodeName, Seen>,
     /// The nodes that shall hold nothing.
     pub draining: &'a BTreeSet<NodeName>,
-    /// Whether new shards may be numbered: on a fresh catalog at once, otherwise after a session,
-    /// when every node that lives has said which shards it holds.
-    pub may_make: bool,
+    /// Whether new shards may be made, and with whom.
+    pub making: Making,
     /// Whether a silent node may be called dead: after a whole session in office with the register
     /// at hand.
     pub may_judge: bool,
@@ -152,7 +179,7 @@ pub fn decide(situation: Situation<'_>) -> Vec<Change> {
     let mut offers = make::Offers::new(situation);
     changes.extend(repair::repair(situation, &rest, &mut offers));
     changes.extend(restored);
-    if situation.may_make && rolled_back.is_empty() {
+    if situation.making != Making::No && rolled_back.is_empty() {
         changes.extend(make::make(situation, &mut offers));
     }
     changes

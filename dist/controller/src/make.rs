@@ -7,7 +7,7 @@ use wire::membership::Heartbeat;
 use wire::shard::{Leader, Member, Revision, ShardRecord, ShardState};
 use wire::{Epoch, NodeName, ShardNo};
 
-use crate::{Change, Reason, Seen, Situation, has};
+use crate::{Change, Making, Reason, Seen, Situation, has};
 
 /// Each living node offers one UUID at a time; it is taken once.
 pub(crate) struct Offers {
@@ -91,6 +91,16 @@ pub(crate) fn make(situation: Situation<'_>, offers: &mut Offers) -> Vec<Change>
             break;
         };
         if !offers.is_free(seen) || free < copies.min(nodes.len()) {
+            continue;
+        }
+        let mut best = nodes.iter().filter(|(other, _)| other != name);
+        let waits = situation.making == Making::WithBest;
+        if waits
+            && !best
+                .by_ref()
+                .take(copies - 1)
+                .all(|(_, seen)| offers.is_free(seen))
+        {
             continue;
         }
         if let Some(leader) = offers.take(name, seen) {

@@ -21,7 +21,7 @@ use crate::coordinator::{Coordinator, CoordinatorError};
 use crate::members::Members;
 use crate::metrics::Metrics;
 
-use controller::{Change, Situation, behind, decide, rebalance, wants_records};
+use controller::{Change, Making, Situation, behind, decide, rebalance, wants_records};
 pub(crate) use controller::{Listed, Policy, RecoverRefused, Recovery, Seen};
 
 /// Decisions can follow from each other: a full shard is closed, then another one is made.
@@ -204,7 +204,7 @@ impl Controller {
             records: &records,
             nodes: &nodes,
             draining: &draining,
-            may_make: false,
+            making: Making::No,
             may_judge: true,
             policy: *self.policy.get(),
         };
@@ -228,15 +228,16 @@ impl Controller {
         for _ in 0..ROUNDS_MAX {
             let now = Instant::now();
             let (records, nodes) = (self.members.records(), self.members.seen(now));
-            let waited = now.saturating_duration_since(office.since) >= self.session;
+            let in_office = now.saturating_duration_since(office.since);
+            let waited = in_office >= self.session;
             let fresh = self.fresh.fetch_and(!waited, Ordering::Relaxed);
-            let may_make = waited || fresh;
+            let making = Making::after(waited || fresh, in_office, self.session);
             let draining = self.members.draining();
             let situation = Situation {
                 records: &records,
                 nodes: &nodes,
                 draining: &draining,
-                may_make,
+                making,
                 may_judge: waited,
                 policy: *self.policy.get(),
             };

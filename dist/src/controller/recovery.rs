@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use controller::{Situation, recover, waiting, waits};
+use controller::{Making, Situation, recover, waiting, waits};
 use wire::ShardNo;
 use wire::recovery::{RecoverShard, WaitingShard};
 
@@ -76,7 +76,7 @@ impl Controller {
             records: &records,
             nodes: &nodes,
             draining: &draining,
-            may_make: false,
+            making: Making::No,
             may_judge: self.is_settled(),
             policy: *self.policy.get(),
         })

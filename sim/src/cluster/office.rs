@@ -1,8 +1,9 @@
 //! The distributor in office, and the register behind it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use controller::{Bugs, Policy, Situation, decide};
+use controller::{Bugs, Making, Policy, Situation, decide};
 use replica::Event;
 use wire::ShardNo;
 use wire::membership::Heartbeat;
@@ -183,7 +184,11 @@ impl Cluster {
             records,
             nodes: &self.office.seen,
             draining: &BTreeSet::new(),
-            may_make: waited && records.len() < SHARDS_MAX,
+            making: Making::after(
+                waited && records.len() < SHARDS_MAX,
+                Duration::from_millis(self.now_ms - self.office.since_ms),
+                Duration::from_millis(SESSION_MS),
+            ),
             may_judge: waited,
             policy: Policy {
                 copies: self.copies,

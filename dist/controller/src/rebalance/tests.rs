@@ -8,7 +8,7 @@ use wire::shard::{Leader, Member, ShardRecord, ShardState};
 use wire::{Epoch, Lsn, NodeName, Position, ShardNo};
 
 use super::rebalance;
-use crate::{Change, Policy, Reason, Seen, Situation, decide};
+use crate::{Change, Making, Policy, Reason, Seen, Situation, decide};
 
 fn node(number: u16) -> NodeName {
     format!("node{number}").parse().expect("a valid name")
@@ -119,7 +119,7 @@ impl World {
             records: &self.records,
             nodes: &self.nodes,
             draining: &self.draining,
-            may_make: false,
+            making: Making::No,
             may_judge: true,
             policy: Policy::of(self.copies),
         }

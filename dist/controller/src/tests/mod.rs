@@ -5,7 +5,7 @@ mod recover;
 mod repair;
 mod restore;
 
-use super::{Change, Policy, Reason, Seen, Situation, behind, decide};
+use super::{Change, Making, Policy, Reason, Seen, Situation, behind, decide};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use wire::limits::SHARD_BYTES_MAX;
@@ -95,7 +95,11 @@ impl World {
             records,
             nodes,
             draining,
-            may_make: *may_make,
+            making: match (may_make, self.early) {
+                (false, _) => Making::No,
+                (true, true) => Making::WithBest,
+                (true, false) => Making::WithAny,
+            },
             may_judge: *may_make && !self.early,
             policy: Policy::of(*copies),
         })
@@ -159,6 +163,43 @@ fn each_node_gets_one_open_shard_under_its_offer() {
     assert_eq!(leader.incarnation, Uuid::from_u128(2));
     assert_eq!(record.in_sync, record.replicas);
     assert!(record.log != 0 && record.log != world.records[&ShardNo(1)].log);
+}
+
+// If this fails, of three nodes of a new cluster one holds a copy of everything, and another one of a
+// third: the disks fill as unevenly.
+#[test]
+fn a_new_clusters_copies_are_spread_evenly() {
+    let mut world = World {
+        copies: 2,
+        early: true,
+        ..World::fresh()
+    };
+    for n in 1..=3 {
+        world.hear(&format!("node{n}"), heartbeat(n, 10 * n));
+    }
+    // In this order they have made their replicas, and offer anew.
+    let order = [1, 1, 2, 3, 1, 2, 3];
+    for (round, n) in (0..).zip(order) {
+        world.apply();
+        let (node, offer) = (name(&format!("node{n}")), 100 * n + round);
+        let mut fresh = heartbeat(n, offer);
+        let holds = |record: &&ShardRecord| record.replicas.iter().any(|held| held.node == node);
+        for record in world.records.values().filter(holds) {
+            let mut held = report(record);
+            let member = record.replicas.iter().find(|held| held.node == node);
+            held.replica = member.expect("a member").replica;
+            fresh.replicas.push(held);
+        }
+        world.hear(node.as_str(), fresh);
+    }
+    world.apply();
+    let held = |n: u128| {
+        let copies = world.records.values().flat_map(|record| &record.replicas);
+        copies
+            .filter(|held| held.node == name(&format!("node{n}")))
+            .count()
+    };
+    assert_eq!([held(1), held(2), held(3)], [2, 2, 2]);
 }
 
 // If this fails, a fresh mirrored cluster begins with shards of one copy, which take nothing.
@@ -296,7 +337,10 @@ fn a_catalog_that_stands_still_behind_a_silent_leader_is_asked_for_again() {
             records,
             nodes,
             draining: &BTreeSet::new(),
-            may_make: *may_make,
+            making: match may_make {
+                true => Making::WithAny,
+                false => Making::No,
+            },
             may_judge: *may_make,
             policy: Policy::of(1),
         };

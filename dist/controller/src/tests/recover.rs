@@ -3,7 +3,8 @@
 use super::mirrored::{member, node};
 use super::{World, heartbeat, name};
 use crate::{
-    Listed, Policy, Reason, RecoverRefused, Recovery, Situation, recover, waiting, wants_records,
+    Listed, Making, Policy, Reason, RecoverRefused, Recovery, Situation, recover, waiting,
+    wants_records,
 };
 use uuid::Uuid;
 use wire::recovery::{KnownCopy, Loss, Objection, Part, RecoverShard, WaitingShard};
@@ -23,7 +24,7 @@ impl World {
             records: &self.records,
             nodes: &self.nodes,
             draining: &self.draining,
-            may_make: false,
+            making: Making::No,
             may_judge: !self.early,
             policy: Policy::of(self.copies),
         }
