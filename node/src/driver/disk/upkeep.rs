@@ -14,6 +14,10 @@ use crate::driver::command::{Command, Look};
 /// the better part, and still rewrites a full 256 MiB segment in 8 s.
 const COMPACT_BYTES_PER_S: u64 = 32 << 20;
 
+/// How long a compaction works before it looks whether it is to pause, or to end: a pause after each
+/// small record would cost more than its copy.
+const PIECE_TIME: Duration = Duration::from_millis(8);
+
 /// The thread; it ends after its chore when this is dropped.
 pub(in crate::driver) struct Upkeep {
     chores: Option<Sender<(ShardNo, Chore)>>,
@@ -61,9 +65,13 @@ struct Worker {
 impl Worker {
     fn run(self) {
         while let Ok((shard, chore)) = self.queue.recv() {
-            let mut end = Instant::now();
+            let (mut end, mut looked) = (Instant::now(), Instant::now());
             let done = chore.run(&mut |bytes| {
                 end = end.max(Instant::now()) + pause_after(bytes);
+                if end < looked + PIECE_TIME {
+                    return true;
+                }
+                looked = end;
                 self.wait_until(end)
             });
             if !self.hand_back(shard, done, Look::Again) {

@@ -14,7 +14,7 @@ use crate::record::head::{
 use crate::record::layout::{ALIGN, Lengths};
 
 /// How much is read at a time: enough for the disk to stream, little enough to skip a payload.
-const WINDOW_BYTES: usize = 256 * 1024;
+pub(crate) const WINDOW_BYTES: usize = 256 * 1024;
 
 /// Walks over the records of a segment file.
 pub(crate) struct Scan<'a> {
@@ -273,8 +273,9 @@ impl<'a> Scan<'a> {
         Ok(Found::End)
     }
 
-    /// `length` bytes at `at`, which must lie within the file.
-    fn bytes(&mut self, at: u64, length: usize) -> io::Result<&[u8]> {
+    /// `length` bytes at `at`, which must lie within the file: from memory, if they follow closely on
+    /// what was asked for before.
+    pub(crate) fn bytes(&mut self, at: u64, length: usize) -> io::Result<&[u8]> {
         let inside =
             at >= self.window_at && at + length as u64 <= self.window_at + self.window.len() as u64;
         if !inside {

@@ -21,7 +21,7 @@ use crate::segment::entry::Entry;
 use crate::segment::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::segment::index_file::SegmentIndex;
 use crate::segment::name::SegmentName;
-use crate::segment::scan::{Found, Scan};
+use crate::segment::scan::{Found, Scan, WINDOW_BYTES};
 
 /// What a compaction comes to.
 #[derive(Debug)]
@@ -65,8 +65,7 @@ pub(super) struct DroppedDelete {
 /// The state of the work.
 struct Rewriting<'a> {
     plan: &'a Compaction,
-    file: Arc<dyn File>,
-    end: u64,
+    output: Output,
     kept: Vec<Kept>,
     dropped_deletes: Vec<DroppedDelete>,
     horizon: Lsn,
@@ -118,7 +117,7 @@ impl Compaction {
         };
         match self.rewrite(may_go_on) {
             Ok(Some(rewriting)) => {
-                rewritten.file = Some(rewriting.file);
+                rewritten.file = Some(rewriting.output.file);
                 rewritten.horizon = rewriting.horizon;
                 rewritten.kept = rewriting.kept;
                 rewritten.stuck = rewriting.stuck;
@@ -152,8 +151,9 @@ impl Compaction {
                 return Ok(None);
             }
         }
+        rewriting.output.flush()?;
         rewriting.write_header()?;
-        rewriting.file.sync_data()?;
+        rewriting.output.file.sync_data()?;
         // What was left out is dead by records up to here: a restart must know them committed.
         self.marker.raise(self.shared.committed())?;
         self.disk.rename(&temporary, &path)?;
@@ -179,8 +179,7 @@ impl<'a> Rewriting<'a> {
     fn new(plan: &'a Compaction, file: Arc<dyn File>) -> Rewriting<'a> {
         Rewriting {
             plan,
-            file,
-            end: SEGMENT_HEADER_BYTES,
+            output: Output::new(file),
             kept: Vec::new(),
             dropped_deletes: Vec::new(),
             horizon: plan.horizon,
@@ -198,8 +197,9 @@ impl<'a> Rewriting<'a> {
             last: self.plan.last,
             horizon: self.horizon,
         };
-        self.file.allocate(0, SEGMENT_HEADER_BYTES)?;
-        self.file.write_at(&header.encode(), 0)
+        let file = &self.output.file;
+        file.allocate(0, SEGMENT_HEADER_BYTES)?;
+        file.write_at(&header.encode(), 0)
     }
 
     /// Copies what is needed of a source; false when it was told to stop.
@@ -221,7 +221,7 @@ impl<'a> Rewriting<'a> {
                     if !may_go_on(entry.bytes()) {
                         return Ok(false);
                     }
-                    self.copy(source, entry, pin)?;
+                    self.copy((source, &mut scan), entry, pin)?;
                 }
                 Found::End => return Ok(true),
                 // A segment with a damaged record stays as it is, until it was repaired.
@@ -331,30 +331,89 @@ impl<'a> Rewriting<'a> {
     }
 
     /// Copies a record byte for byte; the padding changes with the place.
-    fn copy(&mut self, source: &Segment, entry: Entry, pin: Lsn) -> io::Result<()> {
+    fn copy(
+        &mut self,
+        (source, scan): (&Segment, &mut Scan<'_>),
+        entry: Entry,
+        pin: Lsn,
+    ) -> io::Result<()> {
         let moved = Entry {
-            start: self.end,
+            start: self.output.end(),
             ..entry
         };
+        let payload_from = entry.lengths.payload_start(entry.start);
         let payload = usize::try_from(entry.lengths.payload).map_err(io::Error::other)?;
-        let mut bytes = vec![0; entry.lengths.head() as usize];
-        read_exact_at(&*source.file, &mut bytes, entry.start)?;
-        let payload_at = moved.lengths.payload_start(moved.start);
-        bytes.resize((payload_at - moved.start) as usize, 0);
-        let head = bytes.len();
-        bytes.resize(head + payload, 0);
-        let from = entry.lengths.payload_start(entry.start);
-        read_exact_at(&*source.file, &mut bytes[head..], from)?;
-        bytes.resize(moved.bytes() as usize, 0);
-        self.file.allocate(moved.start, moved.bytes())?;
-        self.file.write_at(&bytes, moved.start)?;
-        self.end = moved.end();
+        let payload_to = moved.lengths.payload_start(moved.start);
+        let head = scan.bytes(entry.start, entry.lengths.head() as usize)?;
+        self.output.bytes.extend_from_slice(head);
+        self.output.pad(payload_to);
+        if payload <= WINDOW_BYTES {
+            let payload = scan.bytes(payload_from, payload)?;
+            self.output.bytes.extend_from_slice(payload);
+        } else {
+            let room = self.output.extend(payload);
+            read_exact_at(&*source.file, room, payload_from)?;
+        }
+        self.output.pad(moved.end());
         self.kept.push(Kept {
             entry: moved,
             source: source.number,
             start: entry.start,
             pin,
         });
+        match self.output.bytes.len() >= OUTPUT_BYTES {
+            true => self.output.flush(),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What is written at once: each call of the system costs more than the copy of a small record.
+const OUTPUT_BYTES: usize = 1 << 20;
+
+/// The new file, behind a buffer.
+struct Output {
+    file: Arc<dyn File>,
+    /// Where the buffer belongs.
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Output {
+    fn new(file: Arc<dyn File>) -> Output {
+        Output {
+            file,
+            at: SEGMENT_HEADER_BYTES,
+            bytes: Vec::new(),
+        }
+    }
+
+    fn end(&self) -> u64 {
+        self.at + self.bytes.len() as u64
+    }
+
+    /// Zeros up to a position.
+    fn pad(&mut self, end: u64) {
+        self.bytes.resize((end - self.at) as usize, 0);
+    }
+
+    /// Zeros to be overwritten.
+    fn extend(&mut self, bytes: usize) -> &mut [u8] {
+        let from = self.bytes.len();
+        self.bytes.resize(from + bytes, 0);
+        &mut self.bytes[from..]
+    }
+
+    /// Writes what there is, and has the disk begin with it: the sync at the end is a short one.
+    fn flush(&mut self) -> io::Result<()> {
+        let length = self.bytes.len() as u64;
+        if length > 0 {
+            self.file.allocate(self.at, length)?;
+            self.file.write_at(&self.bytes, self.at)?;
+            self.file.begin_write_back(self.at, length);
+        }
+        self.at += length;
+        self.bytes.clear();
         Ok(())
     }
 }
