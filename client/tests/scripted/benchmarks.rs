@@ -1,10 +1,13 @@
 //! The benchmark as a library.
 
+use std::sync::{Arc, Mutex};
+
 use client::bench::mix::{Mix, Operation};
 use client::bench::probe::commit_time;
 use client::bench::report::Report;
 use client::bench::sizes::Sizes;
 use client::bench::{self, BenchError, Bound, Keep, Load, Stored, Target, Wait};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wire::{Code, ContentId, ShardNo};
 
 use crate::fake::{Fake, Fault, hash};
@@ -302,4 +305,66 @@ fn a_probe_tells_commit_and_catalog() {
     fake.fail("PUT /store/", Fault::Refuse(Code::StorageFull));
     let failed = commit_time(&load(&fake, 1)).expect_err("one upload failed");
     assert_eq!(failed.to_string(), "an upload failed: storage_full");
+}
+
+/// A server that answers every request with `same`, and what each of its connections asked.
+fn counting_server() -> (String, Arc<Mutex<Vec<u64>>>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
+    let url = format!("http://{}", listener.local_addr().expect("is bound"));
+    let counts = Arc::<Mutex<Vec<u64>>>::default();
+    let counted = Arc::clone(&counts);
+    std::thread::spawn(move || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            listener.set_nonblocking(true).expect("does not block");
+            let listener = tokio::net::TcpListener::from_std(listener).expect("listens");
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let counts = Arc::clone(&counted);
+                tokio::spawn(async move {
+                    let place = {
+                        let mut counts = counts.lock().expect("no panic");
+                        counts.push(0);
+                        counts.len() - 1
+                    };
+                    let mut request = [0; 1024];
+                    while let Ok(1..) = stream.read(&mut request).await {
+                        counts.lock().expect("no panic")[place] += 1;
+                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nsame";
+                        stream.write_all(answer).await.expect("is read");
+                    }
+                });
+            }
+        });
+    });
+    (url, counts)
+}
+
+// If this fails, a benchmark with many connections uses a few of them, and calls the rest's waiting
+// the service's latency.
+#[test]
+fn all_connections_are_served_alike() {
+    const CONNECTIONS: usize = 400;
+    const EACH: u64 = 40;
+    let (url, counts) = counting_server();
+    let load = Load {
+        concurrency: CONNECTIONS,
+        threads: 1,
+        bound: Bound::Count(CONNECTIONS as u64 * EACH),
+        ..Load::on(Target::Plain(url.clone()))
+    };
+    let content = Stored {
+        id: ContentId::mint(ShardNo(1), 1, 1),
+        node: url,
+        expected: Some((4, hash(b"same"))),
+    };
+    let report = on(&load, Operation::Get, &[content]);
+    assert_eq!(report.all.operations, CONNECTIONS as u64 * EACH);
+    let mut counts = counts.lock().expect("no panic").clone();
+    counts.sort_unstable();
+    let few = counts[CONNECTIONS / 10];
+    assert!(
+        few >= EACH / 2,
+        "a tenth asked {few} times at most: {counts:?}"
+    );
 }

@@ -169,7 +169,9 @@ async fn thread(
         stored: RefCell::default(),
     };
     let running: FuturesUnordered<_> = (0..workers).map(|_| thread.worker().run()).collect();
-    running.for_each(|()| async {}).await;
+    // All workers are one task, and tokio gives a task only so much I/O at a time: who comes first
+    // would be served again and again while the others wait.
+    tokio::task::unconstrained(running.for_each(|()| async {})).await;
     Ok((thread.tallies.into_inner(), thread.stored.into_inner()))
 }
 
