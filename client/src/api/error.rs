@@ -18,7 +18,7 @@ pub enum RequestError {
         source: reqwest::Error,
     },
     /// The connection ended before the answer did: what was asked for may have happened.
-    #[error("the connection to {url} ended before its answer")]
+    #[error("{}", ended(url, source))]
     Lost {
         /// What was asked for.
         url: String,
@@ -53,6 +53,15 @@ pub enum RequestError {
         /// What was found instead.
         detail: String,
     },
+}
+
+/// How an exchange ended that was begun.
+fn ended(url: &str, source: &reqwest::Error) -> String {
+    if source.is_timeout() {
+        format!("{url} did not answer in time")
+    } else {
+        format!("the connection to {url} ended before its answer")
+    }
 }
 
 /// A code as the word that answers carry.

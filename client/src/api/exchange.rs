@@ -79,8 +79,7 @@ impl Client {
     ) -> Result<T, RequestError> {
         self.retrying(|base| async move {
             let url = format!("{base}{path}");
-            let prepare =
-                |request: RequestBuilder| request.query(query).timeout(SMALL_EXCHANGE_MAX);
+            let prepare = |request: RequestBuilder| request.query(query).timeout(self.answer_max);
             read_json(self.send_read(&url, prepare).await?, &url).await
         })
         .await

@@ -42,7 +42,7 @@ use retry::Budget;
 /// How long a connection may take to come about.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
-/// How long an exchange with a small answer may take.
+/// How long an exchange with a small answer may take, unless somebody is less patient.
 const SMALL_EXCHANGE_MAX: Duration = Duration::from_secs(30);
 
 /// How long a transfer may go without a byte in either direction: longer than a network needs to
@@ -58,6 +58,8 @@ pub struct Client {
     authorization: Option<HeaderValue>,
     budget: Arc<Budget>,
     patience: Duration,
+    /// How long an exchange with a small answer may take.
+    answer_max: Duration,
 }
 
 /// What a [`Client`] needs to know.
@@ -116,6 +118,7 @@ impl Client {
             authorization,
             budget: Arc::new(Budget::default()),
             patience: options.patience,
+            answer_max: SMALL_EXCHANGE_MAX,
         })
     }
 

@@ -1,6 +1,7 @@
 //! What the other commands print, and how failures end.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wire::Code;
@@ -10,6 +11,9 @@ use crate::fake::{Fake, Fault, hash};
 use crate::nobody;
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Well below the time that a small exchange may take.
+const SOON: Duration = Duration::from_secs(20);
 
 fn here() -> &'static Path {
     Path::new(HERE)
@@ -154,6 +158,53 @@ fn watching_without_a_terminal_is_a_row_for_each_look() {
     assert_eq!((rows[0][5].as_str(), rows[1][5].as_str()), ("-", "0.00"));
     crate::command::signal(&child, "-INT");
     assert_eq!(child.wait().expect("ends").code(), Some(130));
+}
+
+// If this fails, a script's log does not say why the numbers stopped.
+#[test]
+fn watching_tells_whose_answer_is_late() {
+    use std::io::{BufRead, BufReader};
+    let fake = Fake::start();
+    fake.fail("GET /stats", Fault::Silence);
+    let mut child = binary(&fake, here(), &["stats", "--watch"])
+        .spawn()
+        .expect("starts");
+    let mut told = String::new();
+    let mut lines = BufReader::new(child.stderr.take().expect("piped"));
+    lines.read_line(&mut told).expect("reads");
+    let expected = format!("nothing newer: {} did not answer within 5 s\n", fake.url);
+    assert_eq!(told, expected);
+    crate::command::signal(&child, "-INT");
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
+}
+
+// If this fails, a content on a node that hangs is not explained, or for minutes not.
+#[test]
+fn who_is_silent_is_named_and_not_waited_for() {
+    let fake = Fake::start();
+    let id = fake.put("a", b"xyz").to_string();
+    fake.fail("GET /info/", Fault::Silence);
+    fake.fail("GET /content/", Fault::Silence);
+    let begun = Instant::now();
+    let ran = run(&fake, here(), &["explain", &id]);
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    for path in ["content", "info"] {
+        let told = format!("({}/{path}/{id} did not answer in time", fake.url);
+        assert!(ran.out.contains(&told), "{told} in {}", ran.out);
+    }
+    assert_eq!(fake.seen("GET /verify/").len(), 0, "it would be silent too");
+}
+
+// If this fails, one look at a node's log stands for reading its disk.
+#[test]
+fn who_answers_reads_its_copy_again() {
+    let fake = Fake::start();
+    let id = fake.put("a", b"xyz").to_string();
+    run(&fake, here(), &["explain", &id]);
+    assert_eq!(fake.seen("GET /verify/").len(), 1);
+    run(&fake, here(), &["explain", &id, "--quick"]);
+    assert_eq!(fake.seen("GET /verify/").len(), 1);
 }
 
 // If this fails, deletes print nothing, or a deleted content looks like one that never was.

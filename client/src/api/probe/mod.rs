@@ -70,11 +70,14 @@ impl Clock {
 }
 
 impl Client {
-    /// The same client, whose calls give up sooner: for one who wants to know what is, now.
+    /// The same client, whose calls give up sooner, also on a service that takes them and then says
+    /// nothing: for one who wants to know what is, now. Calls with several services to ask may take
+    /// this long with each.
     #[must_use]
     pub fn with_patience(&self, patience: Duration) -> Client {
         Client {
             patience,
+            answer_max: patience,
             ..self.clone()
         }
     }
@@ -91,7 +94,7 @@ impl Client {
     pub async fn clock(&self, base: &str) -> Result<Option<Clock>, RequestError> {
         let url = format!("{base}{}", routes::HEALTH_LIVE);
         let sent = SystemTime::now();
-        let request = self.request(Method::GET, &url).timeout(ANSWER_MAX);
+        let request = self.request(Method::GET, &url).timeout(self.probe_max());
         let response = self.send(request, &url).await?;
         let received = SystemTime::now();
         let date = response
@@ -153,7 +156,7 @@ impl Client {
     /// When it has none, or nobody answers.
     pub async fn told_of(&self, base: &str, id: ContentId) -> Result<Told, RequestError> {
         let url = routes::info(base, id);
-        let request = self.request(Method::GET, &url).timeout(ANSWER_MAX);
+        let request = self.request(Method::GET, &url).timeout(self.probe_max());
         let response = self.send(request, &url).await?;
         match redirection(&response) {
             Some(elsewhere) => Ok(Told::Elsewhere(elsewhere)),
@@ -181,7 +184,7 @@ impl Client {
         let request = self
             .request(Method::GET, &url)
             .query(&query)
-            .timeout(ANSWER_MAX);
+            .timeout(self.probe_max());
         let response = self.send(request, &url).await?;
         let status = response.status().as_u16();
         let line = response
@@ -205,6 +208,11 @@ impl Client {
         self.ask(base, routes::STORE, &query).await
     }
 
+    /// How long one service may take.
+    fn probe_max(&self) -> Duration {
+        self.answer_max.min(ANSWER_MAX)
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         base: &str,
@@ -215,7 +223,7 @@ impl Client {
         let request = self
             .request(Method::GET, &url)
             .query(query)
-            .timeout(ANSWER_MAX);
+            .timeout(self.probe_max());
         read_json(self.send(request, &url).await?, &url).await
     }
 }

@@ -20,6 +20,9 @@ pub(super) struct Account {
     /// When the id was handed out, by the clock of whoever did.
     pub(super) minted: Timestamp,
     pub(super) listing: Listing,
+    /// Why nobody can tell what the catalog says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) listing_detail: Option<String>,
     /// Its metadata, where somebody told it.
     pub(super) content: Option<ContentRow>,
     /// Who holds its shard; none if the cluster knows no such shard.
@@ -100,6 +103,26 @@ pub(super) enum Asked {
     /// Its address is not known.
     NoAddress,
     Failed(RequestError),
+}
+
+impl Asked {
+    /// Whether the node itself said something.
+    pub(super) fn is_answer(&self) -> bool {
+        match self {
+            Asked::Read(_) | Asked::Told(_) => true,
+            Asked::NoAddress => false,
+            Asked::Failed(error) => error.kind() != Kind::Unreachable,
+        }
+    }
+
+    /// How many bytes it said that the content has.
+    pub(super) fn size(&self) -> u64 {
+        match self {
+            Asked::Read(verified) => verified.size,
+            Asked::Told(Told::Row(row)) => row.size,
+            Asked::Told(Told::Elsewhere(_)) | Asked::NoAddress | Asked::Failed(_) => 0,
+        }
+    }
 }
 
 impl Listing {
@@ -183,9 +206,14 @@ impl Copy {
             _ => State::Unknown,
         };
         if matches!(self.state, State::Unreachable | State::Unknown) {
-            self.detail = Some(Failure::caused("", error).causes.join(": "));
+            self.detail = Some(causes(error));
         }
     }
+}
+
+/// Why a question was not answered, on one line.
+pub(super) fn causes(error: &RequestError) -> String {
+    Failure::caused("", error).causes.join(": ")
 }
 
 #[cfg(test)]

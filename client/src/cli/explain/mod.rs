@@ -8,23 +8,24 @@ mod words;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use wire::content::ContentRow;
-use wire::membership::{NodesAnswer, ShardEntry, ShardReplica};
+use wire::content::ContentItem;
+use wire::membership::{NodesAnswer, ShardEntry};
 use wire::operation::Operation;
 use wire::{ContentId, Timestamp};
 
-use crate::api::Client;
+use crate::api::{Client, RequestError};
 
 use super::Session;
 use super::failure::{Failure, Kind};
-use account::{Account, Asked, Copy, Listing, State};
+use account::{Account, Asked, Copy, Listing, State, causes};
 
-/// How long a question is repeated: what is wrong now is what is asked for.
+/// How long each question is waited for, and repeated: what is wrong now is what is asked for.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Show where a content is, and why: its shard, who holds that, and what each copy is.
 ///
-/// Each node that holds the shard reads its copy again, as with `verify`. Ends with 3 when there is no
+/// Each node that holds the shard and answers reads its copy again, as with `verify`. Whoever does not
+/// answer within three seconds is named, and not waited for. Ends with 3 when there is no
 /// such content, after telling what its id says.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -41,44 +42,14 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     let client = session.client.with_patience(PATIENCE);
     let nodes = client.nodes().await;
     let nodes = nodes.map_err(|error| Failure::caused("cannot ask for the shards", &error))?;
-    let looked = client.info(id, None).await;
-    let listing = Listing::of(&looked);
-    let row = looked.ok().map(|item| item.row);
     let held = nodes.shards.iter().find(|entry| entry.shard == id.shard());
-    let copies = match held {
-        Some(held) => {
-            ask_all(
-                &client,
-                &nodes,
-                held,
-                Question::new(&arguments, row.as_ref()),
-            )
-            .await
-        }
-        None => Vec::new(),
-    };
-    let last_change = last_change(&client, id, &copies).await;
-    let placement = match &row {
-        // Whoever may not upload is told nothing of it.
-        Some(row) => client
-            .placement(client.endpoint().as_str(), row.size)
-            .await
-            .ok(),
-        None => None,
-    };
-    let account = Account {
-        id,
-        shard: id.shard(),
-        minted: Timestamp(id.time_ms()),
-        listing,
-        content: row,
-        held: held.cloned(),
-        copies,
-        last_change,
-        placement_now: placement
-            .and_then(|place| place.explain)
-            .unwrap_or_default(),
-    };
+    let held = held.map(|entry| Held {
+        nodes: &nodes,
+        entry,
+    });
+    let (looked, asked) = ask(&client, &arguments, held).await;
+    let account = account(&client, id, held, looked, asked).await;
+    let listing = account.listing;
     session
         .ui
         .data(&account, || words::text(&account, session.ui.palette()))?;
@@ -92,51 +63,107 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     }
 }
 
-/// What each node is asked.
+/// A shard, and where the nodes are that hold it.
 #[derive(Clone, Copy)]
-struct Question<'a> {
-    id: ContentId,
-    quick: bool,
-    row: Option<&'a ContentRow>,
+struct Held<'a> {
+    nodes: &'a NodesAnswer,
+    entry: &'a ShardEntry,
 }
 
-impl<'a> Question<'a> {
-    fn new(arguments: &Arguments, row: Option<&'a ContentRow>) -> Self {
-        let Arguments { id, quick } = *arguments;
-        Question { id, quick, row }
+impl<'a> Held<'a> {
+    /// For each replica its node's base URI, where that is known.
+    fn bases(self) -> impl Iterator<Item = Option<&'a str>> {
+        self.entry.replicas.iter().map(move |replica| {
+            let entry = self.nodes.nodes.get(&replica.node)?;
+            Some(entry.public_url.trim_end_matches('/'))
+        })
     }
 }
 
-async fn ask_all(
-    client: &Client,
-    nodes: &NodesAnswer,
-    held: &ShardEntry,
-    question: Question<'_>,
-) -> Vec<Copy> {
-    let each = held.replicas.iter().map(|replica| async {
-        let asked = ask(client, nodes, replica, question).await;
-        Copy::new(replica, nodes, asked, question.row)
-    });
-    join_all(each).await
-}
-
+/// What the catalog says, and each node that holds the shard. What costs little is asked first, of all
+/// at once: only who answered that is worth waiting for while it reads its disk.
 async fn ask(
     client: &Client,
-    nodes: &NodesAnswer,
-    replica: &ShardReplica,
-    Question { id, quick, row }: Question<'_>,
-) -> Asked {
-    let Some(entry) = nodes.nodes.get(&replica.node) else {
-        return Asked::NoAddress;
+    &Arguments { id, quick }: &Arguments,
+    held: Option<Held<'_>>,
+) -> (Result<ContentItem, RequestError>, Vec<Asked>) {
+    let bases = || held.into_iter().flat_map(Held::bases);
+    let told = join_all(bases().map(|base| tell(client, base, id)));
+    let (looked, told) = tokio::join!(client.info(id, None), told);
+    if quick {
+        return (looked, told);
+    }
+    let size = looked.as_ref().map_or(0, |item| item.row.size);
+    let read = bases().zip(told).map(|(base, told)| async move {
+        match base {
+            Some(base) if told.is_answer() => read(client, base, id, told.size().max(size)).await,
+            _ => told,
+        }
+    });
+    let read = join_all(read).await;
+    (looked, read)
+}
+
+/// What a node has in its log.
+async fn tell(client: &Client, base: Option<&str>, id: ContentId) -> Asked {
+    match base {
+        Some(base) => match client.told_of(base, id).await {
+            Ok(told) => Asked::Told(told),
+            Err(error) => Asked::Failed(error),
+        },
+        None => Asked::NoAddress,
+    }
+}
+
+/// What a node has on its disk, of so many bytes.
+async fn read(client: &Client, base: &str, id: ContentId, size: u64) -> Asked {
+    match client.verify(base, id, size).await {
+        Ok(verified) => Asked::Read(verified),
+        Err(error) => Asked::Failed(error),
+    }
+}
+
+/// What the answers say together, and what can be asked only now.
+async fn account(
+    client: &Client,
+    id: ContentId,
+    held: Option<Held<'_>>,
+    looked: Result<ContentItem, RequestError>,
+    asked: Vec<Asked>,
+) -> Account {
+    let listing = Listing::of(&looked);
+    let (row, unlooked) = match looked {
+        Ok(item) => (Some(item.row), None),
+        Err(error) => (None, Some(error)),
     };
-    let base = entry.public_url.trim_end_matches('/');
-    let asked = if quick {
-        client.told_of(base, id).await.map(Asked::Told)
-    } else {
-        let size = row.map_or(0, |row| row.size);
-        client.verify(base, id, size).await.map(Asked::Read)
+    let copies = held.map_or_else(Vec::new, |held| {
+        let replicas = held.entry.replicas.iter().zip(asked);
+        let copy = |(replica, asked)| Copy::new(replica, held.nodes, asked, row.as_ref());
+        replicas.map(copy).collect()
+    });
+    let placed = async {
+        // Whoever may not upload is told nothing of it.
+        let size = row.as_ref()?.size;
+        let base = client.endpoint().as_str();
+        client.placement(base, size).await.ok()
     };
-    asked.unwrap_or_else(Asked::Failed)
+    let (last_change, placement) = tokio::join!(last_change(client, id, &copies), placed);
+    Account {
+        id,
+        shard: id.shard(),
+        minted: Timestamp(id.time_ms()),
+        listing,
+        listing_detail: unlooked
+            .filter(|_| listing == Listing::Unknown)
+            .map(|error| causes(&error)),
+        content: row,
+        held: held.map(|held| held.entry.clone()),
+        copies,
+        last_change,
+        placement_now: placement
+            .and_then(|place| place.explain)
+            .unwrap_or_default(),
+    }
 }
 
 /// The last operation on it: that of its last record, at a node that has it.

@@ -40,7 +40,9 @@ fn facts(account: &Account) -> String {
         );
         lines.push(("content", what));
     }
-    lines.push(("catalog", listing(account.listing).to_owned()));
+    let detail = account.listing_detail.as_deref().map(in_brackets);
+    let listed = listing(account.listing).to_owned() + &detail.unwrap_or_default();
+    lines.push(("catalog", listed));
     if let Some(held) = &account.held {
         lines.push(("leader", leader(held)));
         lines.push(("in sync", names(&held.in_sync)));
@@ -259,14 +261,15 @@ fn trouble(copy: &Copy) -> Option<String> {
         State::Deleted => "is deleted",
         State::SentOn | State::Unreachable | State::Unknown => "is not known",
     };
-    let detail = copy
-        .detail
-        .as_ref()
-        .map(|detail| format!(" ({})", printable(detail)));
+    let detail = copy.detail.as_deref().map(in_brackets);
     Some(format!(
         "The copy on {node} {why}{}.",
         detail.unwrap_or_default()
     ))
+}
+
+fn in_brackets(detail: &str) -> String {
+    format!(" ({})", printable(detail))
 }
 
 #[cfg(test)]
@@ -317,6 +320,7 @@ mod tests {
             shard: row.id.shard(),
             minted: Timestamp(row.id.time_ms()),
             listing: Listing::Listed,
+            listing_detail: None,
             content: Some(row),
             held: Some(nodes.shards[0].clone()),
             copies,

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use wire::stats::{ClusterStats, NodeStats};
 
+use crate::api::Client;
 use crate::ui::colour::{Hue, Palette};
 use crate::ui::table::Table;
 use crate::ui::{Format, Ui, human};
@@ -19,6 +20,9 @@ use past::Past;
 
 /// Between two looks with `--watch`: distributors look every second, and one look may be late.
 const EVERY: Duration = Duration::from_secs(2);
+
+/// How long a look with `--watch` may take before somebody is told.
+const LATE: Duration = Duration::from_secs(5);
 
 const COLUMNS: [&str; 11] = [
     "node",
@@ -58,7 +62,7 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
         return watch::run(session).await;
     }
     if !arguments.watch {
-        let stats = ask(session).await?;
+        let stats = ask(&session.client).await?;
         return Ok(session
             .ui
             .data(&stats, || text(&stats, session.ui.palette()))?);
@@ -68,7 +72,7 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     let (mut past, mut headed) = (Past::default(), false);
     loop {
         look.tick().await;
-        let stats = ask(session).await?;
+        let stats = ask_aloud(session).await?;
         let now_ms = now_ms();
         past.look(now_ms, &stats);
         session.ui.data(&stats, || {
@@ -83,9 +87,25 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     }
 }
 
-async fn ask(session: &Session) -> Result<ClusterStats, Failure> {
-    let asked = session.client.stats().await;
+async fn ask(client: &Client) -> Result<ClusterStats, Failure> {
+    let asked = client.stats().await;
     asked.map_err(|error| Failure::caused("cannot ask for the statistics", &error))
+}
+
+/// As [`ask`]; a person is told when it takes long.
+async fn ask_aloud(session: &Session) -> Result<ClusterStats, Failure> {
+    let mut asked = std::pin::pin!(ask(&session.client));
+    if let Ok(answer) = tokio::time::timeout(LATE, &mut asked).await {
+        return answer;
+    }
+    session.ui.note(&no_answer(&session.client));
+    asked.await
+}
+
+/// That whoever is asked is silent.
+fn no_answer(client: &Client) -> String {
+    let (url, late) = (client.endpoint(), human::duration(LATE));
+    format!("nothing newer: {url} did not answer within {late}")
 }
 
 /// Milliseconds since 1970.

@@ -18,10 +18,13 @@ use crate::ui::screen::{Screen, frame};
 
 use super::past::{COLUMN_MS, KEPT_MS, Past};
 use super::picture::{View, draw};
-use super::{EVERY, ask, now_ms};
+use super::{EVERY, LATE, ask, now_ms};
 
 /// Histories that are asked for at once.
 const HISTORIES_MAX: usize = 8;
+
+/// How long the picture waits for histories: a person waits for it.
+const HISTORIES_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Looks that may be late before it is told.
 const LOOKS_MISSED_MAX: u32 = 3;
@@ -50,19 +53,16 @@ struct Events {
 }
 
 pub(super) async fn run(session: &Session) -> Result<(), Failure> {
-    let client = &session.client;
+    let client = session.client.with_patience(LATE);
     // Before the screen is borrowed: that nobody answers is told as by every other command.
-    let mut stats = ask(session).await?;
-    let mut past = Past::default();
-    for history in histories(client, &stats).await {
-        past.remember(&history);
-    }
+    let mut stats = ask(&client).await?;
+    let (mut past, mut trouble) = remembered(&client, &stats).await;
     past.look(now_ms(), &stats);
     let refused = |error| Failure::new(Kind::Local, format!("cannot use this terminal: {error}"));
     let mut events = Events::listen().map_err(refused)?;
     let screen = Screen::open().map_err(refused)?;
-    let (mut looks, _looking) = look(client.with_patience(EVERY));
-    let (mut trouble, keys, mut looked_ms) = (None, screen.has_keys(), now_ms());
+    let (mut looks, _looking) = look(client.clone());
+    let (keys, mut looked_ms) = (screen.has_keys(), now_ms());
     let mut tick = tokio::time::interval(EVERY);
     events.keys = keys.then(tokio::io::stdin);
     let url = client.endpoint().to_string();
@@ -115,18 +115,27 @@ fn told(error: &RequestError) -> String {
     )
 }
 
-/// What the cluster remembers; nothing where it cannot tell: charts then begin empty.
-async fn histories(client: &Client, stats: &ClusterStats) -> Vec<wire::history::StatsHistory> {
-    let client = client.with_patience(EVERY);
+/// What the cluster remembers; less where it cannot tell, or not soon: charts then begin empty. With
+/// it, what is to be said of that.
+async fn remembered(client: &Client, stats: &ClusterStats) -> (Past, Option<String>) {
+    let mut past = Past::default();
+    let asked = remember(client, stats, &mut past);
+    let all = tokio::time::timeout(HISTORIES_TIME_MAX, asked).await;
+    let silent = all.is_err().then(|| {
+        let (url, waited) = (client.endpoint(), human::duration(HISTORIES_TIME_MAX));
+        format!("not all of the past is shown: {url} did not tell it within {waited}")
+    });
+    (past, silent)
+}
+
+async fn remember(client: &Client, stats: &ClusterStats, past: &mut Past) {
     let from = Timestamp(now_ms().saturating_sub(KEPT_MS));
     let whose = std::iter::once(None).chain(stats.nodes.keys().map(Some));
     let asked = whose.map(|node| client.history(node, from, COLUMN_MS / 1000));
     let mut asked = futures_util::stream::iter(asked).buffer_unordered(HISTORIES_MAX);
-    let mut histories = Vec::new();
     while let Some(answer) = asked.next().await {
-        histories.extend(answer);
+        answer.iter().for_each(|history| past.remember(history));
     }
-    histories
 }
 
 /// Looks again and again, beside the picture: a slow answer keeps no key waiting. Ends with the set.

@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     Drop,
     /// The connection closes without an answer after this time, and nothing is done.
     DropAfter(Duration),
+    /// There is no answer, the connection stays, and nothing is done.
+    Silence,
     /// It is done, and the connection closes without an answer.
     DoAndDrop,
     /// An error answer.
@@ -259,6 +261,11 @@ impl Fake {
             Some(Fault::Drop) => closed(),
             Some(Fault::DropAfter(time)) => {
                 std::thread::sleep(time);
+                closed()
+            }
+            Some(Fault::Silence) => {
+                // Ends when the client closes the connection.
+                drop(stream.read(&mut [0; 1]));
                 closed()
             }
             Some(Fault::DoAndDrop) => {

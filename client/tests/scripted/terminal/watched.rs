@@ -14,6 +14,9 @@ use crate::fake::{Fake, Fault};
 const ENTERED: &str = "\u{1b}[?1049h";
 const LEFT: &str = "\u{1b}[?25h\u{1b}[?1049l";
 
+/// Well below the time that a small exchange may take.
+const SOON: Duration = Duration::from_secs(20);
+
 /// Tells this program's own binary to panic with a borrowed screen.
 const PANIC: &str = "PANIC_ON_THE_SCREEN";
 
@@ -125,6 +128,32 @@ fn a_cluster_that_is_away_is_told_as_by_every_command() {
     assert_eq!(child.wait().expect("ends").code(), Some(4));
     let shown = terminal.until_shown("ACEQUIA_URL", 1);
     assert!(!shown.contains(ENTERED), "{shown:?}");
+}
+
+// If this fails, the screen of a cluster that hangs stays empty, and nobody learns who is silent.
+#[test]
+fn a_silent_distributor_is_not_waited_for() {
+    let (mut terminal, fake) = (Terminal::open(), Fake::start());
+    for _ in ["the cluster", "node1", "node2"] {
+        fake.fail("GET /stats/history", Fault::Silence);
+    }
+    let begun = Instant::now();
+    let child = watching(&terminal, &fake);
+    let told = format!("not all of the past is shown: {}", fake.url);
+    terminal.until_shown(&told, 1);
+    fake.fail("GET /stats", Fault::Silence);
+    terminal.until_shown("did not answer in time", 1);
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+    terminal.press("q");
+    is_given_back(&terminal, child, 0);
+
+    let (terminal, begun) = (Terminal::open(), Instant::now());
+    fake.fail("GET /stats", Fault::Silence);
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut child = terminal.spawn(&mut binary(&fake, here, &["stats", "--watch"]));
+    assert_eq!(child.wait().expect("ends").code(), Some(4));
+    terminal.until_shown(&format!("{}/stats did not answer in time", fake.url), 1);
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
 }
 
 // If this fails, a fault of ours leaves a terminal without echo, and nobody sees what went wrong.
