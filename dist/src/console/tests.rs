@@ -92,6 +92,7 @@ fn cluster() -> Cluster {
     Cluster {
         nodes: NodesAnswer {
             cluster: Uuid::nil(),
+            copies: Some(2),
             nodes: names
                 .iter()
                 .map(|name| (name.clone(), entry(Health::Up)))
@@ -152,7 +153,7 @@ fn down(cluster: &mut Cluster, node: &str) {
 // If this fails, somebody sleeps on while data is at risk, or is woken for nothing.
 #[test]
 fn the_sentence_tells_the_worst() {
-    let cases: [(&str, Level, Change); 11] = [
+    let cases: [(&str, Level, Change); 12] = [
         ("All is well: 2 nodes are up", Level::Well, &|_| {}),
         ("node2 does not answer", Level::Warn, &|c| down(c, "node2")),
         ("No storage node answers (node1, node2)", Level::Bad, &|c| {
@@ -182,6 +183,9 @@ fn the_sentence_tells_the_worst() {
                 degraded: true,
                 ..shard()
             }];
+        }),
+        ("1 shard has fewer copies", Level::Warn, &|c| {
+            c.nodes.copies = Some(3)
         }),
         ("2 copies are damaged", Level::Warn, &|c| {
             c.stats.total.damaged = 2

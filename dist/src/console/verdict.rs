@@ -123,8 +123,10 @@ fn weakened(nodes: &NodesAnswer, stats: &ClusterStats, down: &[&str]) -> Option<
             "If this stays, look at the nodes' logs: a disk may be failing.",
         ));
     }
+    let wanted = nodes.copies.map_or(0, usize::from);
     let behind = |shard: &&wire::membership::ShardEntry| {
-        shard.degraded || shard.replicas.iter().any(|replica| !replica.in_sync)
+        let kept = shard.replicas.len();
+        shard.degraded || kept < wanted || shard.replicas.iter().any(|replica| !replica.in_sync)
     };
     let degraded = nodes.shards.iter().filter(behind).count() as u64;
     if degraded > 0 {

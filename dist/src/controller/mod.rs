@@ -86,6 +86,11 @@ impl Controller {
         self.policy.set(policy);
     }
 
+    /// How many replicas each shard shall have.
+    pub(crate) fn copies(&self) -> u8 {
+        self.policy.get().copies
+    }
+
     /// Whether this distributor was in office when it last looked.
     pub(crate) fn in_office(&self) -> bool {
         self.in_office.load(Ordering::Relaxed)

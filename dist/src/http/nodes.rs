@@ -37,6 +37,7 @@ pub(super) fn answer(shared: &Shared) -> NodesAnswer {
     let waiting = shared.waiting_shards();
     NodesAnswer {
         cluster: shared.identity.cluster,
+        copies: Some(shared.controller.copies()),
         nodes: entries(shared, view, now),
         shards: view.shards(&waiting),
         rebalancing: shared.members.is_rebalancing(),

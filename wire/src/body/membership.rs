@@ -124,6 +124,10 @@ pub struct NodeAddress {
 pub struct NodesAnswer {
     /// The cluster's UUID.
     pub cluster: Uuid,
+    /// How many replicas each shard shall have, as this distributor is told; none from one that does
+    /// not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<u8>,
     /// Distributors and storage nodes by name.
     pub nodes: BTreeMap<NodeName, NodeEntry>,
     /// Every shard, in ascending order.

@@ -28,6 +28,7 @@ pub(super) fn cluster() -> NodesAnswer {
     let replica = |node: &str, role: &str| serde_json::json!({"node": node, "role": role, "in_sync": true, "position": 7, "lag": 0});
     let answer = serde_json::json!({
         "cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633",
+        "copies": 2,
         "nodes": {
             "dist": entry(8000, "distributor"), "node1": entry(8001, "node"), "node2": entry(8002, "node"),
         },

@@ -7,16 +7,26 @@ use wire::nodes_file::NodesFile;
 use super::finding::Finding;
 
 pub(super) fn findings(cluster: &NodesAnswer) -> Vec<Finding> {
-    let ill: Vec<Finding> = cluster.shards.iter().flat_map(shard).collect();
+    let shards = &cluster.shards;
+    let ill: Vec<Finding> = shards
+        .iter()
+        .flat_map(|one| shard(one, cluster.copies))
+        .collect();
     if ill.is_empty() {
-        let found = format!("{} are led and have all their copies", cluster.shards.len());
+        let of = match cluster.copies {
+            Some(1) => "the one copy that is wanted of each".to_owned(),
+            Some(copies) => format!("the {copies} copies that are wanted of each"),
+            None => "each copy that they are said to have".to_owned(),
+        };
+        let found = format!("{} are led and have {of}", shards.len());
         return vec![Finding::ok("shards", "all", found)];
     }
     ill
 }
 
-fn shard(shard: &ShardEntry) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = standing(shard).into_iter().collect();
+/// `wanted`: how many copies it shall have, where that is known.
+fn shard(shard: &ShardEntry, wanted: Option<u8>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = standing(shard, wanted).into_iter().collect();
     for replica in &shard.replicas {
         let (node, progress) = (&replica.node, &replica.progress);
         let subject = format!("shard {} on {node}", shard.shard);
@@ -36,7 +46,7 @@ fn shard(shard: &ShardEntry) -> Vec<Finding> {
 }
 
 /// Who leads it, and with how many copies.
-fn standing(shard: &ShardEntry) -> Option<Finding> {
+fn standing(shard: &ShardEntry, wanted: Option<u8>) -> Option<Finding> {
     let about = |found: String| Finding::ok("shards", format!("shard {}", shard.shard), found);
     let (in_sync, fewest) = (shard.in_sync.len(), usize::from(shard.min_in_sync));
     if shard.waits {
@@ -59,7 +69,13 @@ fn standing(shard: &ShardEntry) -> Option<Finding> {
              where there are enough nodes with room",
         ));
     }
-    let behind = shard.replicas.len() - in_sync.min(shard.replicas.len());
+    let (kept, wanted) = (shard.replicas.len(), wanted.map_or(0, usize::from));
+    if kept < wanted {
+        return Some(about(format!("has {kept} of the {wanted} copies that are wanted")).advise(
+            "the others are made where there are enough nodes with room: look again, or start more nodes",
+        ));
+    }
+    let behind = kept - in_sync.min(kept);
     (behind > 0).then(|| {
         let found = format!("{behind} copies are being made, or catch up");
         about(found).advise("`client shards` shows how far behind they are")
@@ -153,6 +169,32 @@ mod tests {
             Level::Problem,
             "client verify --all",
         );
+    }
+
+    // If this fails, contents that have fewer copies than were ordered are said to have them all.
+    #[test]
+    fn copies_are_counted_against_those_that_are_wanted() {
+        let told = |copies| {
+            let cluster = NodesAnswer {
+                copies,
+                ..cluster()
+            };
+            let finding = findings(&cluster).remove(0);
+            (finding.level, finding.found)
+        };
+        let (level, found) = told(Some(3));
+        assert_eq!(level, Level::Advice);
+        assert_eq!(found, "has 2 of the 3 copies that are wanted");
+        let (level, found) = told(Some(2));
+        assert_eq!(level, Level::Ok);
+        assert_eq!(
+            found,
+            "1 are led and have the 2 copies that are wanted of each"
+        );
+        // An older distributor does not say how many are wanted.
+        let (level, found) = told(None);
+        assert_eq!(level, Level::Ok);
+        assert!(!found.contains("wanted"), "{found}");
     }
 
     // If this fails, a service that nobody started, or a wrong address in the file, is not noticed.

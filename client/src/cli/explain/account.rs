@@ -27,6 +27,8 @@ pub(super) struct Account {
     pub(super) content: Option<ContentRow>,
     /// Who holds its shard; none if the cluster knows no such shard.
     pub(super) held: Option<ShardEntry>,
+    /// How many copies it shall have, where the distributor tells that.
+    pub(super) copies_wanted: Option<u8>,
     pub(super) copies: Vec<Copy>,
     /// The last operation on it, if its record is still in the log.
     pub(super) last_change: Option<Operation>,

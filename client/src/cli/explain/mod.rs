@@ -158,6 +158,7 @@ async fn account(
             .map(|error| causes(&error)),
         content: row,
         held: held.map(|held| held.entry.clone()),
+        copies_wanted: held.and_then(|held| held.nodes.copies),
         copies,
         last_change,
         placement_now: placement

@@ -176,7 +176,7 @@ fn reasons(account: &Account) -> Vec<String> {
         None => reasons.push(format!("The cluster knows no shard {shard}: the id is of another one, or the shard map is not known yet.")),
         Some(held) => {
             reasons.push(chosen(account, held));
-            reasons.push(kept(held));
+            reasons.push(kept(held, account.copies_wanted));
         }
     }
     if !account.placement_now.is_empty() {
@@ -210,7 +210,7 @@ fn chosen(account: &Account, held: &ShardEntry) -> String {
     }
 }
 
-fn kept(held: &ShardEntry) -> String {
+fn kept(held: &ShardEntry, wanted: Option<u8>) -> String {
     let (in_sync, fewest) = (names(&held.in_sync), held.min_in_sync);
     if held.waits {
         let hint = "`client recover` shows what is left";
@@ -223,12 +223,24 @@ fn kept(held: &ShardEntry) -> String {
             " That is fewer than {fewest}: a copy is made anew when a node is back, or has room."
         )
     } else {
-        String::new()
+        wanting(held.replicas.len(), wanted)
     };
     format!(
         "Why these copies: the controller puts copies of whole shards on the nodes with the most room. \
          A change is acknowledged once all in sync have it: {in_sync}.{short}"
     )
+}
+
+/// What is said of copies that do not exist.
+fn wanting(kept: usize, wanted: Option<u8>) -> String {
+    match wanted {
+        Some(wanted) if kept < usize::from(wanted) => {
+            format!(
+                " There shall be {wanted}: others are made where there are enough nodes with room."
+            )
+        }
+        Some(_) | None => String::new(),
+    }
 }
 
 fn scores(candidates: &[Candidate]) -> String {
@@ -323,6 +335,7 @@ mod tests {
             listing_detail: None,
             content: Some(row),
             held: Some(nodes.shards[0].clone()),
+            copies_wanted: Some(2),
             copies,
             last_change: Some(uploaded(4)),
             placement_now: vec![
@@ -396,11 +409,15 @@ mod tests {
     #[test]
     fn a_shard_in_trouble_says_so() {
         let mut account = account(Asked::Read(verified(|_| {})));
+        let why = |account: &Account| reasons(account).join("\n");
+        assert!(!why(&account).contains("There shall be"));
+        account.copies_wanted = Some(3);
+        assert!(why(&account).contains("There shall be 3"));
         let held = account.held.as_mut().expect("held");
         held.in_sync.pop();
-        assert!(reasons(&account).join("\n").contains("fewer than 2"));
+        assert!(why(&account).contains("fewer than 2"));
         account.held.as_mut().expect("held").waits = true;
-        assert!(reasons(&account).join("\n").contains("client recover"));
+        assert!(why(&account).contains("client recover"));
         account.held = None;
         assert!(text(&account, Palette::PLAIN).contains("knows no shard 1"));
     }

@@ -46,6 +46,7 @@ pub(super) fn nodes(url: &str, left: Option<u64>, rebalancing: bool, waits: bool
         200,
         &json!({
             "cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633",
+            "copies": 1,
             "nodes": nodes,
             "shards": [shard],
             "rebalancing": rebalancing,

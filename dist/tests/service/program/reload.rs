@@ -148,8 +148,11 @@ async fn copies_change_while_it_runs() {
     };
     assert_eq!(copies().await, 1);
     process.write("copies: 2", "");
+    let wanted = async || service.json("/nodes").await["copies"].clone();
+    assert_eq!(wanted().await, 1);
     let line = process.reload(DONE);
     assert!(line.contains("changed=\"copies\""), "{line}");
+    assert_eq!(wanted().await, 2);
     service
         .until(async || {
             first.obey(&service).await;
