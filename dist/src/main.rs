@@ -4,49 +4,53 @@ mod cli;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use cli::{Order, Source, Task};
 use dist::{Config, Running};
 use service::current::{Reloaded, tell};
 use service::given::SettingError;
 use service::health;
-use service::log::{Filter, Log};
+use service::log::Filter;
 use service::program::{ended, misused, say};
-use service::signals::{Signals, StopSignals, Told};
-
-const LISTEN: &str = "cannot listen to signals";
+use service::signals::{Signals, Told};
+use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
-    let mut source = Source::of_process();
-    let order = match source.read() {
-        Ok(order) => order,
-        Err(error) => return misused("dist", &error),
-    };
-    let log = order.log.clone();
-    match order.task {
-        Task::Health => ended("dist", health::ask(order.config.bind)),
-        Task::Serve => run(&log, |filter| serve(order.config, filter, source)),
-        Task::Rebuild { adopt } => run(&log, |_| rebuild(order, adopt)),
+    let source = Source::of_process();
+    let runtime = Runtime::new().context("cannot start threads");
+    match runtime.and_then(|runtime| runtime.block_on(run(source))) {
+        Ok(code) => code,
+        Err(error) => ended("dist", Err(error)),
     }
 }
 
-fn run<T>(log: &Log, task: impl FnOnce(Filter) -> T) -> ExitCode
-where
-    T: Future<Output = anyhow::Result<()>>,
-{
-    let filter = match log.start() {
-        Ok(filter) => filter,
-        Err(error) => return misused("dist", &error),
+/// Listens to signals before all that takes time: reading settings may look names up.
+async fn run(mut source: Source) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let read = move || source.read().map(|order| (order, source));
+    let read = signals.unless_stopped(read).await;
+    let (order, source) = match read.context("cannot read the settings")? {
+        Some(Ok(read)) => read,
+        Some(Err(error)) => return Ok(misused("dist", &error)),
+        None => return Ok(ExitCode::SUCCESS),
     };
-    let runtime = tokio::runtime::Runtime::new().context("cannot start threads");
-    ended(
-        "dist",
-        runtime.and_then(|runtime| runtime.block_on(task(filter))),
-    )
+    let filter = match order.log.start() {
+        Ok(filter) => filter,
+        Err(error) => return Ok(misused("dist", &error)),
+    };
+    match order.task {
+        Task::Health => return Ok(ended("dist", health::ask(order.config.bind))),
+        Task::Rebuild { adopt } => rebuild(order, adopt, signals).await?,
+        Task::Serve => serve(order.config, (filter, source), signals).await?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: Config, mut filter: Filter, mut source: Source) -> anyhow::Result<()> {
-    let mut signals = Signals::listen().context(LISTEN)?;
+async fn serve(
+    config: Config,
+    (mut filter, mut source): (Filter, Source),
+    mut signals: Signals,
+) -> anyhow::Result<()> {
     let mut running = tokio::select! {
         // Its message is a whole line already; its sources would say the same again.
         started = dist::start(config) => started.map_err(|error| anyhow!("{error}"))?,
@@ -74,8 +78,7 @@ fn reload(
     Ok(done)
 }
 
-async fn rebuild(order: Order, adopt: uuid::Uuid) -> anyhow::Result<()> {
-    let mut stop = StopSignals::listen().context(LISTEN)?;
+async fn rebuild(order: Order, adopt: uuid::Uuid, mut signals: Signals) -> anyhow::Result<()> {
     let plan = dist::Rebuild {
         adopt,
         nodes: order.nodes,
@@ -85,8 +88,6 @@ async fn rebuild(order: Order, adopt: uuid::Uuid) -> anyhow::Result<()> {
         outcome = dist::rebuild(order.config, plan, |progress| say(progress)) => {
             outcome.map_err(|error| anyhow!("{error}"))
         }
-        () = stop.received() => {
-            anyhow::bail!("interrupted; run it again, it goes on where it was")
-        }
+        () = signals.stopped() => bail!("interrupted; run it again, it goes on where it was"),
     }
 }

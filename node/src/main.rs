@@ -18,37 +18,54 @@ fn main() -> ExitCode {
         flags: flags::read(&DEFAULTS),
         environment: Environment::of_process(),
     };
-    let (config, log) = match source.flags.settings(&source.environment) {
-        Ok(settings) => settings,
-        Err(error) => return misused("node", &error),
-    };
-    if let Some(Task::Health) = source.flags.command {
-        return ended("node", health::ask(config.bind));
-    }
-    match log.start() {
-        Ok(filter) => ended("node", run(config, filter, source)),
-        Err(error) => misused("node", &error),
-    }
-}
-
-fn run(config: Config, mut filter: Filter, mut source: Source) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
-        .context("cannot start threads")?;
-    runtime.block_on(async {
-        let mut signals = Signals::listen().context("cannot listen to signals")?;
+        .context("cannot start threads");
+    match runtime.and_then(|runtime| runtime.block_on(run(source))) {
+        Ok(code) => code,
+        Err(error) => ended("node", Err(error)),
+    }
+}
+
+/// Listens to signals before all that takes time: reading settings may look names up.
+async fn run(mut source: Source) -> Result<ExitCode> {
+    let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let read = move || {
+        let read = source.flags.settings(&source.environment)?;
         source.environment.keep_nodes_file();
-        let started = node::start(config).await;
-        // Its message is a whole line already; its sources would say the same again.
-        let mut running = started.map_err(|error| anyhow!("{error}"))?;
-        while signals.next().await == Told::Reload {
-            tell(&source.reload(&mut filter, &mut running));
-        }
-        running.stop().await;
-        Ok(())
-    })
+        Ok::<_, SettingError>((read, source))
+    };
+    let read = signals.unless_stopped(read).await;
+    let ((config, log), source) = match read.context("cannot read the settings")? {
+        Some(Ok(read)) => read,
+        Some(Err(error)) => return Ok(misused("node", &error)),
+        None => return Ok(ExitCode::SUCCESS),
+    };
+    if let Some(Task::Health) = source.flags.command {
+        return Ok(ended("node", health::ask(config.bind)));
+    }
+    match log.start() {
+        Ok(filter) => serve(config, (filter, source), signals).await?,
+        Err(error) => return Ok(misused("node", &error)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(
+    config: Config,
+    (mut filter, mut source): (Filter, Source),
+    mut signals: Signals,
+) -> Result<()> {
+    let started = node::start(config).await;
+    // Its message is a whole line already; its sources would say the same again.
+    let mut running = started.map_err(|error| anyhow!("{error}"))?;
+    while signals.next().await == Told::Reload {
+        tell(&source.reload(&mut filter, &mut running));
+    }
+    running.stop().await;
+    Ok(())
 }
 
 /// Where the settings are from.

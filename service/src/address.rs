@@ -43,7 +43,7 @@ pub fn reachable(bound: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, bound.port())
 }
 
-/// The first address of a host, which is looked up if it is a name.
+/// The first address of a host, which is looked up if it is a name. Blocks meanwhile.
 pub(crate) fn look_up(host: &Given, port: u16) -> Result<SocketAddr, SettingError> {
     let refuse = |detail: &str| {
         host.refuse(format!(

@@ -1,9 +1,12 @@
 //! Where settings are looked up that are not flags.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::address::look_up;
 use crate::given::{Given, SettingError};
 
 /// The nodes file where none is named.
@@ -17,6 +20,9 @@ pub struct Environment {
     pub folder: PathBuf,
     /// A `nodes.yml` was there before: without it, a service must not go on with defaults.
     pub had_nodes_file: bool,
+    /// Hosts that were looked up. An address cannot change while the service runs, so a reload asks
+    /// nobody again.
+    hosts: RefCell<BTreeMap<String, IpAddr>>,
 }
 
 impl Environment {
@@ -32,6 +38,7 @@ impl Environment {
                 .collect(),
             folder: folder.into(),
             had_nodes_file: false,
+            hosts: RefCell::default(),
         }
     }
 
@@ -62,6 +69,22 @@ impl Environment {
         let value = value.to_str();
         let value = value.ok_or_else(|| SettingError::at(name, "is not UTF-8"))?;
         Ok(Some(Given::new(name, value)))
+    }
+
+    /// The first address of a host, which is looked up once if it is a name. Blocks meanwhile.
+    ///
+    /// # Errors
+    /// When it is no address, and no name that is known.
+    pub(crate) fn address(&self, host: &Given, port: u16) -> Result<SocketAddr, SettingError> {
+        let known = self.hosts.borrow().get(&host.value).copied();
+        if let Some(known) = known {
+            return Ok(SocketAddr::new(known, port));
+        }
+        let found = look_up(host, port)?;
+        self.hosts
+            .borrow_mut()
+            .insert(host.value.clone(), found.ip());
+        Ok(found)
     }
 
     /// What the flag says, else what the variable says.
@@ -100,6 +123,25 @@ mod tests {
         assert_eq!(given(None, "HOST"), Ok(None));
         assert_eq!(given(None, "LOG"), Ok(None));
         assert_eq!(given(Some(""), "HOST"), Ok(Some(Given::new("--flag", ""))));
+    }
+
+    // If this fails, a reload is refused, or takes long, because names cannot be looked up now.
+    #[test]
+    fn a_host_is_looked_up_once() {
+        let environment = Environment::new([("HOST", "")], "");
+        let address = |host: &str, port| environment.address(&Given::new("HOST", host), port);
+        let local = address("localhost", 7).expect("is known everywhere");
+        assert!(environment.hosts.borrow().contains_key("localhost"));
+        // A name that nobody knows any more.
+        let name = "node1.invalid";
+        assert!(address(name, 7).is_err());
+        environment
+            .hosts
+            .borrow_mut()
+            .insert(name.to_owned(), local.ip());
+        assert_eq!(address(name, 7), Ok(local));
+        assert_eq!(address(name, 8).map(|known| known.port()), Ok(8));
+        assert!(address("node2.invalid", 7).is_err(), "another name is");
     }
 
     // If this fails, a service with an unreadable key runs open instead of not at all.

@@ -7,7 +7,6 @@ use wire::NodeName;
 use wire::nodes_file::{NodesFile, ServiceEntry};
 
 use crate::access::{Access, Anonymous};
-use crate::address::look_up;
 use crate::environment::{Environment, NODES_FILE};
 use crate::flags::{Defaults, Flags};
 use crate::given::{Given, SettingError};
@@ -68,7 +67,7 @@ impl Settings {
         )?;
         let urls = Urls::of(own, port);
         Ok(Settings {
-            bind: look_up(
+            bind: environment.address(
                 &host,
                 port.or(own.map(|own| own.port)).unwrap_or(defaults.port),
             )?,

@@ -3,6 +3,7 @@
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 /// SIGINT and SIGTERM, which no longer end the process at once.
 #[derive(Debug)]
@@ -66,6 +67,29 @@ impl Signals {
         })
     }
 
+    /// What a task gives that may block: it runs on a thread of its own. None when the service shall
+    /// end first, which then waits for the task no longer.
+    ///
+    /// # Errors
+    /// When there is no thread for it, or it panics.
+    pub async fn unless_stopped<T: Send + 'static>(
+        &mut self,
+        task: impl FnOnce() -> T + Send + 'static,
+    ) -> io::Result<Option<T>> {
+        let (give, given) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("settings".to_owned());
+        // Nobody takes it any more when the service ends.
+        thread.spawn(move || drop(give.send(task())))?;
+        tokio::select! {
+            biased;
+            () = self.stop.received() => Ok(None),
+            given = given => match given {
+                Ok(given) => Ok(Some(given)),
+                Err(_) => Err(io::Error::other("the thread that reads the settings panicked")),
+            },
+        }
+    }
+
     /// Returns when the service shall end; one that still starts reads its settings anyway.
     pub async fn stopped(&mut self) {
         self.stop.received().await;
@@ -83,6 +107,8 @@ impl Signals {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use rustix::process::{Signal, getpid, kill_process};
 
     use super::*;
@@ -100,5 +126,14 @@ mod tests {
         }
         send(Signal::TERM);
         signals.stopped().await;
+
+        // A service that is told to end does not wait for what blocks.
+        let done = signals.unless_stopped(|| 7).await.expect("a thread");
+        assert_eq!(done, Some(7));
+        let (release, released) = mpsc::channel::<()>();
+        send(Signal::TERM);
+        let blocked = signals.unless_stopped(move || released.recv().is_ok());
+        assert_eq!(blocked.await.expect("a thread"), None);
+        drop(release);
     }
 }

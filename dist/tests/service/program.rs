@@ -1,5 +1,6 @@
 //! The program as people and containers run it.
 
+mod early;
 mod reload;
 
 use crate::support::{Fresh, Service};

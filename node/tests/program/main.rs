@@ -163,6 +163,27 @@ fn a_node_tells_its_health_and_ends_when_it_is_told_to() {
     assert!(folder.path().join("data/node1/node.json").is_file());
 }
 
+// If this fails, a container that is stopped while it starts counts as crashed, or is killed after its
+// time of grace.
+#[test]
+fn a_start_can_be_ended() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("slow.yml");
+    let made = Command::new("mkfifo").arg(&file).status();
+    assert!(made.expect("mkfifo runs").success());
+    let mut child = program(&folder)
+        .arg("--nodes-file")
+        .arg(&file)
+        .spawn()
+        .expect("starts");
+    // Opens as soon as the node reads, which waits for what is never written.
+    let settings = std::fs::OpenOptions::new().write(true).open(&file);
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a process"), Signal::TERM).expect("is signalled");
+    assert_eq!(child.wait().expect("ends").code(), Some(0));
+    drop(settings.expect("the node reads"));
+}
+
 /// What is known of a content after the node was killed.
 #[derive(Clone, Debug, PartialEq)]
 enum Known {
