@@ -1,13 +1,15 @@
 //! What the documents say is what the programs do.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::path::Path;
 use std::process::Command;
 
+use serde::de::DeserializeOwned;
 use trials::binaries::Binaries;
 use wire::Code;
 use wire::error::Retry;
-use wire::nodes_file::NodesFile;
+use wire::nodes_file::{NodesFile, ServiceEntry};
 
 fn document(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
@@ -200,20 +202,24 @@ fn every_key_of_the_nodes_file_stands_in_the_document() {
     let (_, section) = text.split_once("## `nodes.yml`").expect("has a part");
     let section = section.split("\n##").next().expect("has a first part");
     let described = documented_keys(section);
-    let example = "copies: 2\nlog: info\nnodes: {dist: {host: a, port: 1, public_url: 'http://b', \
-                   max_storage: 1k, catch_up_rate: 2k}}";
-    let file = NodesFile::read(example).expect("is a nodes file");
-    let json = serde_json::to_value(&file).expect("is JSON");
-    let mut keys: BTreeSet<String> = BTreeSet::new();
-    keys.extend(json.as_object().expect("has keys").keys().cloned());
-    keys.extend(
-        json["nodes"]["dist"]
-            .as_object()
-            .expect("has keys")
-            .keys()
-            .cloned(),
-    );
+    let keys = &keys_of::<NodesFile>() | &keys_of::<ServiceEntry>();
     assert_eq!(described, keys);
+}
+
+/// The keys that a part of the nodes file may have, those too that nobody must give: who refuses
+/// another one names them.
+fn keys_of<T: DeserializeOwned + Debug>() -> BTreeSet<String> {
+    let other = serde_json::json!({"another": 1});
+    let refused = serde_json::from_value::<T>(other).expect_err("there is no such key");
+    let refused = refused.to_string();
+    let (_, keys) = refused
+        .split_once("`another`, expected")
+        .expect("it is refused for its key");
+    keys.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The keys at the beginning of a table's rows, without what they stand under.
