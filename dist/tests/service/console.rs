@@ -7,6 +7,8 @@ use dist::{Access, Anonymous};
 use pgtest::Postgres;
 use reqwest::{Response, StatusCode};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
@@ -246,6 +248,58 @@ async fn files_pass_through_to_the_node() {
     );
     let (status, _) = put("/console/store").await;
     assert_eq!(status, 400);
+    dist.stop().await;
+}
+
+/// Begins to upload as a browser whose user lost the network, and gives the answer.
+async fn upload_a_part(dist: &Service) -> String {
+    let address = dist.url().trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let head = format!(
+        "PUT /console/store?filename=a&size=100 HTTP/1.1\r\nHost: {address}\r\n\
+         {}: {}\r\nContent-Length: 100\r\n\r\nabc",
+        OWN.0, OWN.1
+    );
+    stream.write_all(head.as_bytes()).await.expect("is sent");
+    let (mut answer, mut piece) = (String::new(), [0; 1024]);
+    while !answer.contains('}') {
+        let read = stream.read(&mut piece).await.expect("an answer");
+        assert!(read > 0, "it ended after {answer:?}");
+        answer += &String::from_utf8_lossy(&piece[..read]);
+    }
+    answer
+}
+
+// If this fails, browsers that fell silent hold uploads for ever, or do not say why one failed.
+#[tokio::test]
+async fn an_upload_that_stalls_ends() {
+    let dist = Service::start(Fresh::sqlite().config()).await;
+    let mut node = FakeNode::start("node1").await;
+    node.join(&dist).await;
+    node.answer("PUT /store/", 408, r#"{"message":"too slow for the node"}"#);
+    let (begun, nodes) = (Instant::now(), Duration::from_secs(10));
+    node.is_hasty("PUT /store/");
+    let refused = upload_a_part(&dist).await;
+    assert!(refused.starts_with("HTTP/1.1 408 "), "{refused}");
+    assert!(refused.contains("too slow for the node"), "{refused}");
+    assert!(begun.elapsed() < nodes, "{:?}", begun.elapsed());
+
+    // A node that waits for ever, too.
+    node.is_hasty("nothing");
+    let silent = tokio::time::timeout(Duration::from_secs(30), upload_a_part(&dist));
+    let (silent, ()) = tokio::join!(silent, async {
+        // It stays a node that is heard meanwhile.
+        for _ in 0..30 {
+            node.beat(&dist).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    });
+    let silent = silent.expect("it ends");
+    assert!(silent.starts_with("HTTP/1.1 408 "), "{silent}");
+    assert!(
+        silent.contains("too_slow") && silent.contains("nothing of the file came for 15 s"),
+        "{silent}"
+    );
     dist.stop().await;
 }
 

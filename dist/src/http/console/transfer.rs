@@ -4,6 +4,8 @@
 //! browser, another origin would need exceptions from the policies of both, and the key would have
 //! to be given to a script. At most a few pieces are in memory.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::web::{Bytes, Data, Path, Payload};
@@ -13,6 +15,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde::Deserialize;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use wire::{Code, ContentId, routes};
 
 use crate::app::Shared;
@@ -28,6 +31,10 @@ use crate::peer::{CallError, Passed};
 
 /// Pieces of a body that wait to be sent on.
 const PIECES_MAX: usize = 4;
+
+/// How long a browser may send nothing: as long as clients wait for a node that is silent. One that
+/// sends too slowly is refused by the node.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// A read may be sent on from a damaged copy to each other one.
 const REDIRECTS_MAX: usize = 5;
@@ -88,11 +95,11 @@ fn named(url: &str, filename: &str) -> String {
     )
 }
 
-/// Sends a body on, and gives the node's answer back.
+/// Sends a body on, and gives the node's answer back: also one that comes before the body's end.
 async fn send(
     shared: &Shared,
     request: &HttpRequest,
-    payload: Payload,
+    mut payload: Payload,
     target: Result<String, ApiError>,
 ) -> Result<HttpResponse, ApiError> {
     let url = match target {
@@ -114,33 +121,58 @@ async fn send(
         trail: trail(request),
         body: Some(reqwest::Body::wrap_stream(pieces)),
     };
-    let (rest, answer) = tokio::join!(pump(payload, sender), shared.peer.pass(passed));
-    body::drain(rest).await;
-    let answer = answer?;
-    let status = status(answer.status());
-    let body = answer.bytes().await.map_err(|error| CallError::Lost {
-        url: "the node".to_owned(),
-        detail: error.to_string(),
-    })?;
+    let answered = exchange(shared, passed, &mut payload, sender).await;
+    body::drain(payload).await;
+    let (status, body) = answered?;
     Ok(HttpResponse::build(status)
         .content_type("application/json")
         .body(body))
 }
 
-/// Hands the pieces of a body over, until it ends or nobody takes them; gives back what is left.
-async fn pump(
-    mut payload: Payload,
-    sender: mpsc::Sender<Result<Bytes, std::io::Error>>,
-) -> Payload {
-    while let Some(piece) = payload.next().await {
+/// The pieces of a body, or that it broke off.
+type Pieces = mpsc::Sender<Result<Bytes, std::io::Error>>;
+
+/// Hands a body over, and takes the answer: it may come before the body's end. As long as a body has
+/// not ended, `pieces` stays: otherwise it would look as if it had.
+async fn exchange(
+    shared: &Shared,
+    passed: Passed,
+    payload: &mut Payload,
+    pieces: Pieces,
+) -> Result<(StatusCode, Bytes), ApiError> {
+    let mut passing = std::pin::pin!(shared.peer.pass(passed));
+    let answer = tokio::select! {
+        answer = &mut passing => answer?,
+        pumped = pump(payload, &pieces) => {
+            pumped?;
+            drop(pieces);
+            passing.await?
+        }
+    };
+    let status = status(answer.status());
+    let body = answer.bytes().await.map_err(|error| CallError::Lost {
+        url: "the node".to_owned(),
+        detail: error.to_string(),
+    })?;
+    Ok((status, body))
+}
+
+/// Hands the pieces of a body over, until it ends or nobody takes them.
+async fn pump(payload: &mut Payload, pieces: &Pieces) -> Result<(), ApiError> {
+    let silent = |_| {
+        let seconds = SILENCE_MAX.as_secs();
+        let message = format!("nothing of the file came for {seconds} s");
+        ApiError::new(Code::TooSlow, message)
+    };
+    while let Some(piece) = timeout(SILENCE_MAX, payload.next()).await.map_err(silent)? {
         let broken = piece.is_err();
         // A body that breaks off must not look like one that ended.
         let piece = piece.map_err(|error| std::io::Error::other(error.to_string()));
-        if sender.send(piece).await.is_err() || broken {
+        if pieces.send(piece).await.is_err() || broken {
             break;
         }
     }
-    payload
+    Ok(())
 }
 
 fn copied(headers: &HeaderMap, names: &[&'static str]) -> Vec<(&'static str, String)> {

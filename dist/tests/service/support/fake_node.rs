@@ -24,6 +24,8 @@ pub(crate) struct Call {
 #[derive(Default)]
 struct Script {
     answers: HashMap<String, (u16, String)>,
+    /// Requests that begin so are answered before their body has come.
+    hasty: Option<String>,
     calls: Vec<Call>,
 }
 
@@ -104,6 +106,12 @@ impl FakeNode {
         script
             .answers
             .insert(request.to_owned(), (status, body.to_owned()));
+    }
+
+    /// Answers requests that begin so before their body has come, and closes their connections.
+    pub(crate) fn is_hasty(&self, request: &str) {
+        let mut script = self.script.lock().expect("no panic");
+        script.hasty = Some(request.to_owned());
     }
 
     /// The requests that began so.
@@ -204,7 +212,15 @@ impl FakeNode {
 
 async fn serve(stream: TcpStream, script: Arc<Mutex<Script>>) {
     let mut stream = BufReader::new(stream);
-    while let Some(call) = read(&mut stream).await {
+    while let Some(mut call) = read_head(&mut stream).await {
+        let is_hasty = {
+            let script = script.lock().expect("no panic");
+            let hasty = script.hasty.as_ref();
+            hasty.is_some_and(|request| call.line.starts_with(request))
+        };
+        if !is_hasty && read_body(&mut stream, &mut call).await.is_none() {
+            return;
+        }
         let (status, body) = {
             let mut script = script.lock().expect("no panic");
             let answer = script
@@ -224,6 +240,7 @@ async fn serve(stream: TcpStream, script: Arc<Mutex<Script>>) {
             .write_all(format!("{head}{body}").as_bytes())
             .await
             .is_err()
+            || is_hasty
         {
             return;
         }
@@ -232,7 +249,7 @@ async fn serve(stream: TcpStream, script: Arc<Mutex<Script>>) {
 
 const NOT_FOUND: &str = r#"{"status":"error","code":"not_found","message":"no","request_id":"x"}"#;
 
-async fn read(stream: &mut BufReader<TcpStream>) -> Option<Call> {
+async fn read_head(stream: &mut BufReader<TcpStream>) -> Option<Call> {
     let mut line = String::new();
     if stream.read_line(&mut line).await.ok()? == 0 {
         return None;
@@ -246,14 +263,18 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Option<Call> {
         };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    let length = headers
-        .get("content-length")
-        .map_or(Some(0), |value| value.parse().ok())?;
-    let mut body = vec![0; length];
-    stream.read_exact(&mut body).await.ok()?;
     Some(Call {
         line: line.trim_end().to_owned(),
         headers,
-        body: String::from_utf8(body).ok()?,
+        body: String::new(),
     })
+}
+
+async fn read_body(stream: &mut BufReader<TcpStream>, call: &mut Call) -> Option<()> {
+    let length = call.headers.get("content-length");
+    let length = length.map_or(Some(0), |value| value.parse().ok())?;
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.ok()?;
+    call.body = String::from_utf8(body).ok()?;
+    Some(())
 }
