@@ -1,7 +1,7 @@
 //! Statistics over time: taken from every node's answers, kept in the catalog.
 //!
-//! Every distributor takes samples, so that whoever becomes the controller knows what was before;
-//! only the controller writes them. This module must not know SQL or HTTP.
+//! Every distributor takes samples and keeps those of the last minutes; only the controller writes them.
+//! Whoever becomes the controller writes what its predecessor did not. This module must not know SQL or HTTP.
 
 mod recorder;
 mod sampler;

@@ -1,16 +1,20 @@
 //! Takes a sample every five seconds; in office, brings it to the catalog.
+//!
+//! Who is not in office keeps the last ones. So whoever comes into office has those that nobody wrote
+//! while nobody was.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wire::Timestamp;
 
-use super::sampler::Sampler;
-use crate::catalog::{Catalog, LEVELS, QueryError, Sample};
+use super::sampler::{Said, Sampler};
+use crate::catalog::{Catalog, HistoryQuery, LEVELS, QueryError, Sample};
 use crate::members::Members;
 
-/// Samples that wait for a catalog which is away: ten minutes of them.
+/// Samples that wait for a catalog which is away, or for this distributor's office: ten minutes of them.
+/// Of a hundred nodes they take two megabytes.
 const WAITING_MAX: usize = 120;
 
 /// Samples that one round brings to a catalog that is back: listings are waiting, too.
@@ -25,6 +29,8 @@ pub(crate) struct Recorder {
     catalog: Arc<dyn Catalog>,
     sampler: Sampler,
     waiting: VecDeque<Sample>,
+    /// Whether what others wrote has been left out of what waits, in this time in office.
+    is_in_turn: bool,
     forgot: Option<Instant>,
 }
 
@@ -35,6 +41,7 @@ impl Recorder {
             catalog,
             sampler: Sampler::default(),
             waiting: VecDeque::new(),
+            is_in_turn: false,
             forgot: None,
         }
     }
@@ -45,7 +52,7 @@ impl Recorder {
             tokio::time::sleep(until_next(now())).await;
             self.take(now());
             if !in_office() {
-                self.waiting.clear();
+                self.is_in_turn = false;
             } else if let Err(error) = self.bring().await {
                 tracing::debug!(%error, waiting = self.waiting.len(), "history is written later");
             }
@@ -53,17 +60,44 @@ impl Recorder {
     }
 
     fn take(&mut self, now: Timestamp) {
-        let views = self.members.nodes(Instant::now()).into_iter();
-        let said = views.filter_map(|view| Some((view.name, view.stats?)));
-        let sample = self.sampler.sample(now.0 / 1000, said);
-        self.waiting.push_back(sample);
+        let said = self.members.said(Instant::now(), age_max());
+        let said = said.into_iter().map(|(node, stats, age)| {
+            let age_ms = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+            let at = Timestamp(now.0.saturating_sub(age_ms));
+            Said { node, at, stats }
+        });
+        self.waiting.extend(self.sampler.sample(now, said));
         if self.waiting.len() > WAITING_MAX {
             self.waiting.pop_front();
         }
     }
 
+    /// Leaves out what waits and was written by who was in office before.
+    async fn leave_out_written(&mut self) -> Result<(), QueryError> {
+        let Some(oldest) = self.waiting.front() else {
+            return Ok(());
+        };
+        let [shortest, ..] = LEVELS;
+        let query = HistoryQuery {
+            node: None,
+            from_s: step_of(oldest),
+            to_s: now().0 / 1000 + 1,
+            step_s: shortest.step_s,
+            stored_s: shortest.step_s,
+        };
+        let points = self.catalog.history(&query).await?;
+        let written: BTreeSet<u64> = points.iter().map(|point| point.at.0 / 1000).collect();
+        self.waiting
+            .retain(|sample| !written.contains(&step_of(sample)));
+        Ok(())
+    }
+
     /// Brings what waits, the oldest first, and has forgotten what is too old.
     async fn bring(&mut self) -> Result<(), QueryError> {
+        if !self.is_in_turn {
+            self.leave_out_written().await?;
+            self.is_in_turn = true;
+        }
         for _ in 0..BROUGHT_MAX {
             let Some(sample) = self.waiting.front() else {
                 break;
@@ -82,6 +116,18 @@ impl Recorder {
 fn now() -> Timestamp {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     Timestamp(u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The beginning of the shortest step that a sample falls into, in seconds since 1970.
+fn step_of(sample: &Sample) -> u64 {
+    let [shortest, ..] = LEVELS;
+    sample.at_s / shortest.step_s * shortest.step_s
+}
+
+/// An answer that is older is of another step.
+fn age_max() -> Duration {
+    let [shortest, ..] = LEVELS;
+    Duration::from_secs(shortest.step_s)
 }
 
 /// Until the middle of the next of the shortest steps: a timer that is a little early or late still

@@ -2,51 +2,61 @@
 
 use std::collections::BTreeMap;
 
-use wire::NodeName;
 use wire::history::Measures;
 use wire::stats::{NodeStats, Traffic};
+use wire::{NodeName, Timestamp};
 
 use crate::catalog::Sample;
 
-/// What each node's counters were at the last sample.
+/// A node that was silent for longer is a new one: its counters tell too little of this moment.
+const SILENCE_MS_MAX: u64 = 10 * 60 * 1000;
+
+/// What a node said of itself, and when.
+pub(super) struct Said {
+    pub(super) node: NodeName,
+    pub(super) at: Timestamp,
+    pub(super) stats: NodeStats,
+}
+
+/// What each node's counters were when it was last heard.
 #[derive(Debug, Default)]
 pub(super) struct Sampler {
-    before: BTreeMap<NodeName, (u64, Traffic)>,
+    before: BTreeMap<NodeName, (Timestamp, Traffic)>,
 }
 
 impl Sampler {
-    /// What nodes did since the last sample, and how they are.
+    /// What nodes did since they were last heard, and how they are. Who is heard for the first time is
+    /// left out: what it did is not known, and nothing is something else. None when that is everyone.
     pub(super) fn sample(
         &mut self,
-        at_s: u64,
-        said: impl IntoIterator<Item = (NodeName, NodeStats)>,
-    ) -> Sample {
-        let before = std::mem::take(&mut self.before);
+        now: Timestamp,
+        said: impl IntoIterator<Item = Said>,
+    ) -> Option<Sample> {
+        let is_near = |at: Timestamp| at.0 + SILENCE_MS_MAX >= now.0;
+        self.before.retain(|_, (at, _)| is_near(*at));
         let mut nodes = Vec::new();
-        for (name, stats) in said {
-            let last = before.get(&name);
-            let since = last.map(|(then_s, traffic)| (at_s.saturating_sub(*then_s), *traffic));
-            nodes.push((name.clone(), measures(&stats, since)));
-            self.before.insert(name, (at_s, stats.traffic));
+        for Said { node, at, stats } in said {
+            let heard = (at, stats.traffic);
+            let Some((then, traffic)) = self.before.insert(node.clone(), heard) else {
+                continue;
+            };
+            if let Some(ms @ 1..) = at.0.checked_sub(then.0) {
+                nodes.push((node, measures(&stats, ms as f64 / 1000.0, traffic)));
+            }
         }
-        Sample {
-            at_s,
+        (!nodes.is_empty()).then(|| Sample {
+            at_s: now.0 / 1000,
             cluster: together(nodes.iter().map(|(_, measures)| measures)),
             nodes,
-        }
+        })
     }
 }
 
 /// Counters that went back are those of another process: what it did is all that it did since.
-fn measures(stats: &NodeStats, since: Option<(u64, Traffic)>) -> Measures {
+fn measures(stats: &NodeStats, seconds: f64, then: Traffic) -> Measures {
     let now = &stats.traffic;
-    let (seconds, then) = match since {
-        Some((seconds @ 1.., then)) if then.uploads <= now.uploads && then.reads <= now.reads => {
-            (seconds as f64, then)
-        }
-        Some((seconds @ 1.., _)) => (seconds as f64, Traffic::default()),
-        _ => (1.0, *now),
-    };
+    let is_same = then.uploads <= now.uploads && then.reads <= now.reads;
+    let then = if is_same { then } else { Traffic::default() };
     let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
     Measures {
         nodes: 1.0,
@@ -93,7 +103,8 @@ fn together<'a>(all: impl Iterator<Item = &'a Measures>) -> Measures {
 mod tests {
     use super::*;
 
-    fn said(name: &str, cpu: f64, uploads: u64) -> (NodeName, NodeStats) {
+    /// A node that says this so many seconds after some moment.
+    fn said(node: &str, at_s: u64, cpu: f64, uploads: u64) -> Said {
         let stats = NodeStats {
             cpu,
             storage: 100,
@@ -104,16 +115,32 @@ mod tests {
             },
             ..NodeStats::default()
         };
-        (name.parse().expect("a name"), stats)
+        Said {
+            node: node.parse().expect("a name"),
+            at: seconds(at_s),
+            stats,
+        }
+    }
+
+    fn seconds(seconds: u64) -> Timestamp {
+        Timestamp(1_769_860_800_000 + seconds * 1000)
+    }
+
+    /// The uploads in a second of the whole cluster; none where nothing is known.
+    fn uploads(sampler: &mut Sampler, at_s: u64, said: Vec<Said>) -> Option<f64> {
+        let sample = sampler.sample(seconds(at_s), said);
+        sample.map(|sample| sample.cluster.uploads_per_s)
     }
 
     // If this fails, charts show what happened since each node's start as load of this moment.
     #[test]
     fn rates_are_what_counters_grew_by() {
         let mut sampler = Sampler::default();
-        let first = sampler.sample(100, [said("node1", 10.0, 50), said("node2", 30.0, 0)]);
-        assert_eq!(first.cluster.uploads_per_s, 0.0);
-        let next = sampler.sample(105, [said("node1", 10.0, 60), said("node2", 30.0, 5)]);
+        let first = [said("node1", 100, 10.0, 50), said("node2", 100, 30.0, 0)];
+        assert_eq!(sampler.sample(seconds(100), first), None);
+        // The answer of the second one is a second old.
+        let next = [said("node1", 105, 10.0, 60), said("node2", 104, 30.0, 4)];
+        let next = sampler.sample(seconds(105), next).expect("a sample");
         let [(_, one), (_, two)] = &next.nodes[..] else {
             panic!("two nodes: {next:?}");
         };
@@ -124,15 +151,32 @@ mod tests {
         assert_eq!(all.uploads_per_s, 3.0);
     }
 
-    // If this fails, a restart of a node is a spike of millions, and a node that was away too.
+    // If this fails, a restart of a node is a spike of millions.
     #[test]
-    fn a_node_that_starts_anew_or_comes_back_is_no_spike() {
+    fn a_node_that_starts_anew_is_no_spike() {
         let mut sampler = Sampler::default();
-        sampler.sample(100, [said("node1", 0.0, 5000)]);
-        let restarted = sampler.sample(105, [said("node1", 0.0, 10)]);
-        assert_eq!(restarted.cluster.uploads_per_s, 2.0);
-        sampler.sample(110, []);
-        let back = sampler.sample(115, [said("node1", 0.0, 9000)]);
-        assert_eq!(back.cluster.uploads_per_s, 0.0);
+        let mut node =
+            |at_s, count| uploads(&mut sampler, at_s, vec![said("node1", at_s, 0.0, count)]);
+        assert_eq!(node(100, 5000), None);
+        assert_eq!(node(105, 10), Some(2.0));
+    }
+
+    // If this fails, a moment of which nothing is known is drawn as one without any traffic.
+    #[test]
+    fn a_gap_is_a_gap_and_no_silence() {
+        let mut sampler = Sampler::default();
+        let mut node =
+            |at_s, count| uploads(&mut sampler, at_s, vec![said("node1", at_s, 0.0, count)]);
+        assert_eq!(node(100, 0), None);
+        assert_eq!(node(105, 50), Some(10.0));
+        // It is heard again later, and has gone on meanwhile.
+        assert_eq!(node(115, 150), Some(10.0));
+        // So much later that the mean tells nothing of this moment.
+        assert_eq!(node(115 + 3600, 9000), None);
+        assert_eq!(node(120 + 3600, 9050), Some(10.0));
+        assert_eq!(uploads(&mut sampler, 125 + 3600, Vec::new()), None);
+        // The same answer twice says nothing of the time between.
+        let again = vec![said("node1", 120 + 3600, 0.0, 9050)];
+        assert_eq!(uploads(&mut sampler, 130 + 3600, again), None);
     }
 }

@@ -2,6 +2,7 @@
 
 mod orders;
 mod outlook;
+mod sayings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -236,10 +237,7 @@ impl Members {
                 node.promises.sampled();
                 node.stats = Some((stats, now));
             }
-            None => {
-                node.poll = Poll::Failed;
-                node.stats = None;
-            }
+            None => node.poll = Poll::Failed,
         }
         match (before, node.poll) {
             (Poll::Failed, Poll::Answered) => tracing::info!(node = %name, "answers again"),
@@ -290,7 +288,7 @@ impl Members {
                 up: self.health(node, now) == Health::Up,
                 draining: state.draining.contains(name),
                 open: state.open_shards(name, &node.heartbeat),
-                stats: node.stats.as_ref().map(age),
+                stats: node.answer().map(age),
                 promises: node.promises,
             };
             (place, load)
@@ -309,8 +307,7 @@ impl Members {
                 health,
                 draining: state.draining.contains(name),
                 stats: node
-                    .stats
-                    .as_ref()
+                    .answer()
                     .filter(|_| health == Health::Up)
                     .map(|(stats, _)| stats.clone()),
                 clock_ahead_s: node.clock_ahead_s.filter(|_| health == Health::Up),

@@ -365,6 +365,11 @@ fn statistics_are_shown_of_nodes_that_answer() {
     members.sampled(&name("node2"), None, now);
     assert_eq!(shown(now), [true, false]);
     assert_eq!(shown(now + SESSION), [false, false]);
+
+    // What a node said before one lost answer is still what it last said.
+    let second = Duration::from_secs(1);
+    let said = |age_max| members.said(now + second, age_max).len();
+    assert_eq!((said(2 * second), said(second)), (2, 0));
 }
 
 // If this fails, the board grows with every record of every shard, twice a second.

@@ -8,8 +8,8 @@ use pgtest::Postgres;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wire::NodeName;
 use wire::history::{HistoryPoint, Measures};
+use wire::{NodeName, Timestamp};
 
 crate::on_both_databases!(
     samples_become_averages,
@@ -147,7 +147,7 @@ async fn the_history_is_answered_over_http(fresh: Fresh) {
     let dist = Service::start(fresh.config()).await;
     let mut node = FakeNode::start("node1").await;
     node.join(&dist).await;
-    let found = points(&dist, &[&node], 2).await;
+    let found = points(&dist, &[&node], 1).await;
     assert_eq!(found[0]["max_storage"], f64::from(1 << 30));
     assert_eq!(found[0]["upload_ms"], Value::Null);
     let of_node = dist.json("/stats/history?node=node1&step=600").await;
@@ -243,4 +243,44 @@ async fn the_next_controller_goes_on() {
         .collect();
     assert!(at.is_sorted_by(|a, b| a < b), "{at:?}");
     second.stop().await;
+}
+
+// If this fails, charts have a hole just when a controller is lost and somebody looks for the reason.
+#[tokio::test]
+async fn what_nobody_wrote_is_written_by_the_next_controller() {
+    let fresh = Fresh::postgres();
+    let mut proxy = ChaosProxy::before(Postgres::shared().port()).await;
+    // Longer than three steps: nobody is in office for as long.
+    let session = Duration::from_secs(16);
+    let patient = |url: &str, name: &str| dist::Config {
+        name: name.parse().expect("a name"),
+        session,
+        ..config(url)
+    };
+    let first = Service::start(patient(&proxy.through(&fresh.url), "dist")).await;
+    let second = Service::start(patient(&fresh.url, "dist2")).await;
+    let mut node = FakeNode::start("node1").await;
+    node.obey(&first).await;
+    node.obey(&second).await;
+    let before = points(&second, &[&node], 2).await.len();
+    proxy.cut().await;
+    let cut = Instant::now();
+    second
+        .until(async || {
+            node.beat(&second).await;
+            cut.elapsed() > session
+        })
+        .await;
+    let after = points(&second, &[&node], before + 3).await;
+    let at_ms = after.iter().map(|point| {
+        let at: Timestamp = serde_json::from_value(point["at"].clone()).expect("a time");
+        at.0
+    });
+    let at_ms: Vec<u64> = at_ms.collect();
+    let longest = at_ms.windows(2).map(|pair| pair[1] - pair[0]).max();
+    assert!(longest <= Some(10_000), "{at_ms:?}");
+    assert!(after.iter().all(|point| point["samples"] == 1), "{after:?}");
+    second.stop().await;
+    proxy.restore().await;
+    first.stop().await;
 }

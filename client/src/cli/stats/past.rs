@@ -1,6 +1,6 @@
 //! What was seen so far, and what a chart shows of it: pure.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use wire::NodeName;
 use wire::history::{Measures, StatsHistory};
@@ -27,7 +27,10 @@ pub(super) struct Course {
 pub(super) struct Past {
     pub(super) cluster: Course,
     pub(super) nodes: BTreeMap<NodeName, Course>,
-    last: Option<(u64, ClusterStats)>,
+    /// What each node last said, and when.
+    last: BTreeMap<NodeName, (u64, NodeStats)>,
+    /// Who answered the last look.
+    heard: BTreeSet<NodeName>,
 }
 
 impl Course {
@@ -81,29 +84,32 @@ impl Past {
         }
     }
 
-    /// One look. How fast things are follows from the difference to the look before.
+    /// One look. How fast things are follows from the difference to what each node said before. What the
+    /// cluster does is not known at the look that one node does not answer for the first time.
     pub(super) fn look(&mut self, at_ms: u64, stats: &ClusterStats) {
-        let before = self.last.replace((at_ms, stats.clone()));
-        let Some((before_ms, before)) = before.filter(|(before_ms, _)| *before_ms < at_ms) else {
-            return;
-        };
-        let seconds = (at_ms - before_ms) as f64 / 1000.0;
         let mut sum = Measures {
             cpu: stats.total.cpu,
             ..Measures::default()
         };
+        let mut heard = BTreeSet::new();
         for (name, now) in &stats.nodes {
-            let (Some(now), Some(Some(before))) = (now, before.nodes.get(name)) else {
+            let Some(now) = now else { continue };
+            heard.insert(name.clone());
+            let before = self.last.insert(name.clone(), (at_ms, now.clone()));
+            let Some((before_ms, before)) = before.filter(|(ms, _)| *ms < at_ms) else {
                 continue;
             };
-            let measures = between(before, now, seconds);
+            let measures = between(&before, now, (at_ms - before_ms) as f64 / 1000.0);
             add_rates(&mut sum, &measures);
             self.nodes
                 .entry(name.clone())
                 .or_default()
                 .add(at_ms, measures);
         }
-        self.cluster.add(at_ms, sum);
+        if sum.nodes > 0.0 && self.heard.is_subset(&heard) {
+            self.cluster.add(at_ms, sum);
+        }
+        self.heard = heard;
     }
 }
 
@@ -213,16 +219,38 @@ mod tests {
         assert_eq!(now.upload_ms(), Some(1.0));
         let restarted = past.nodes[&name("node2")].now().expect("two looks");
         assert_eq!(restarted.bytes_in_per_s, 0.0);
-        past.look(14_000, &look(&[("node1", None), ("node2", Some(2_010))]));
+        let both = look(&[("node1", Some(1_006_000)), ("node2", Some(2_010))]);
+        past.look(14_000, &both);
         let now = past.cluster.now().expect("another look");
-        assert_eq!((now.nodes, now.bytes_in_per_s), (1.0, 1000.0));
-        past.look(14_000, &look(&[]));
-        past.look(13_000, &look(&[]));
+        assert_eq!((now.nodes, now.bytes_in_per_s), (2.0, 2000.0));
+        past.look(14_000, &both);
+        past.look(13_000, &both);
         assert_eq!(
             past.cluster.points.len(),
             2,
             "the clock stood still, or was set back"
         );
+    }
+
+    // If this fails, one lost answer is drawn as a moment without traffic.
+    #[test]
+    fn what_is_not_known_is_not_drawn() {
+        let mut past = Past::default();
+        let mut looked = |at_ms, one, two| {
+            past.look(at_ms, &look(&[("node1", one), ("node2", two)]));
+            let now = past.cluster.points.back();
+            now.filter(|(at, _)| *at == at_ms)
+                .map(|(_, now)| (now.nodes, now.bytes_in_per_s))
+        };
+        assert_eq!(looked(0, Some(0), Some(0)), None);
+        assert_eq!(looked(2_000, Some(2_000), Some(2_000)), Some((2.0, 2000.0)));
+        // What the first one does is not known; once it stays silent, it is taken for down.
+        assert_eq!(looked(4_000, None, Some(4_000)), None);
+        assert_eq!(looked(6_000, None, Some(6_000)), Some((1.0, 1000.0)));
+        // It was only not heard, and did as much as ever.
+        assert_eq!(looked(8_000, Some(8_000), Some(8_000)), Some((2.0, 2000.0)));
+        assert_eq!(looked(10_000, None, None), None);
+        assert_eq!(looked(12_000, None, None), None);
     }
 
     // If this fails, a curve is shifted, or a gap in it is filled.
