@@ -1,5 +1,7 @@
 //! The command line: one file for each subcommand, and what they have in common.
 
+#[cfg(test)]
+mod bed;
 mod bench;
 mod delete;
 mod doctor;

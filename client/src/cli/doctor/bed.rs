@@ -4,18 +4,10 @@ use wire::content::ContentPage;
 use wire::membership::{Health, NodesAnswer};
 use wire::placement::Place;
 use wire::stats::NodeStats;
-use wire::{Code, ContentId, ErrorBody, ShardNo};
+use wire::{ContentId, ShardNo};
 
 use super::examined::{Answers, DistributorAnswers, Examined, NodeAnswers, Service};
 use crate::api::RequestError;
-
-pub(super) fn refused(code: Code) -> RequestError {
-    RequestError::Refused {
-        url: "http://127.0.0.1:8001/x".to_owned(),
-        body: Box::new(ErrorBody::new(code, "no", "r-1")),
-        retry_after: None,
-    }
-}
 
 /// `dist`, `node1` and `node2`, with one shard on both nodes.
 pub(super) fn cluster() -> NodesAnswer {

@@ -91,6 +91,7 @@ fn show(session: &Session, findings: &[Finding]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::bed::refused;
 
     // If this fails, a healthy cluster makes a monitoring script cry, or an ill one does not.
     #[test]
@@ -124,7 +125,7 @@ mod tests {
     #[test]
     fn a_cluster_that_is_away_is_judged_too() {
         let mut away = bed::examined();
-        away.distributors[0].answers = Err(bed::refused(wire::Code::Overloaded));
+        away.distributors[0].answers = Err(refused(wire::Code::Overloaded));
         (away.nodes, away.cluster, away.placement) = (Vec::new(), None, None);
         let found = judge(&away, None);
         assert_eq!(found.len(), 1);

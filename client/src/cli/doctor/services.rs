@@ -157,7 +157,8 @@ fn placement(placed: &Result<Place, RequestError>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::bed::{answers, dist, examined, node, refused};
+    use crate::cli::bed::refused;
+    use crate::cli::doctor::bed::{answers, dist, examined, node};
     use crate::cli::doctor::finding::Level;
 
     fn worst(examined: &Examined, check: &str) -> Option<(Level, String)> {

@@ -221,7 +221,8 @@ pub(super) fn causes(error: &RequestError) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::explain::bed::{nodes, refused, row, verified};
+    use crate::cli::bed::{refused, row, verified};
+    use crate::cli::explain::bed::nodes;
 
     fn state(asked: Asked) -> State {
         let nodes = nodes();

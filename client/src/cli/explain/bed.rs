@@ -1,48 +1,6 @@
-//! A content and its shard, for tests.
+//! A shard and its nodes, for tests.
 
-use wire::content::ContentRow;
-use wire::integrity::Verified;
 use wire::membership::NodesAnswer;
-use wire::{Checksum, Code, ContentId, ErrorBody, Lsn, ShardNo, Timestamp};
-
-use crate::api::RequestError;
-
-pub(super) fn refused(code: Code) -> RequestError {
-    RequestError::Refused {
-        url: String::new(),
-        body: Box::new(ErrorBody::new(code, "no", "r-1")),
-        retry_after: None,
-    }
-}
-
-pub(super) fn row() -> ContentRow {
-    ContentRow {
-        id: ContentId::mint(ShardNo(1), 1_769_860_800_000, 1),
-        filename: "a.txt".to_owned(),
-        size: 5,
-        content_type: "text/plain".to_owned(),
-        checksum: Checksum([7; 32]),
-        version: 2,
-        collection: None,
-        attributes: None,
-        created_date: Timestamp(1_769_860_800_100),
-        updated_date: Timestamp(1_769_860_900_000),
-    }
-}
-
-pub(super) fn verified(change: impl FnOnce(&mut Verified)) -> Verified {
-    let row = row();
-    let mut verified = Verified {
-        id: row.id,
-        version: row.version,
-        size: row.size,
-        checksum: row.checksum,
-        lsn: Lsn(9),
-        ok: true,
-    };
-    change(&mut verified);
-    verified
-}
 
 /// Shard 1 is led by `node1` in epoch 4, and on `node2`.
 pub(super) fn nodes() -> NodesAnswer {

@@ -287,8 +287,9 @@ fn in_brackets(detail: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::bed::{refused, row, verified};
     use crate::cli::explain::account::Asked;
-    use crate::cli::explain::bed::{nodes, refused, row, verified};
+    use crate::cli::explain::bed::nodes;
     use wire::{Code, Epoch, Lsn, Timestamp};
 
     fn uploaded(epoch: u64) -> Operation {

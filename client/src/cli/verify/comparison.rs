@@ -153,45 +153,14 @@ impl Comparison {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::{Lsn, ShardNo, Timestamp};
-
-    fn row() -> ContentRow {
-        ContentRow {
-            id: ContentId::mint(ShardNo(1), 1, 1),
-            filename: "a".to_owned(),
-            size: 5,
-            content_type: "text/plain".to_owned(),
-            checksum: Checksum([7; 32]),
-            version: 2,
-            collection: None,
-            attributes: None,
-            created_date: Timestamp(1),
-            updated_date: Timestamp(1),
-        }
-    }
+    use crate::cli::bed::{self, row, verified};
 
     fn copy(node: &str, change: impl FnOnce(&mut Verified)) -> Copy {
-        let row = row();
-        let mut verified = Verified {
-            id: row.id,
-            version: row.version,
-            size: row.size,
-            checksum: row.checksum,
-            lsn: Lsn(9),
-            ok: true,
-        };
-        change(&mut verified);
-        Copy::new(node.parse().expect("a name"), Ok(Some(verified)))
+        Copy::new(node.parse().expect("a name"), Ok(Some(verified(change))))
     }
 
     fn refused(code: Code) -> Copy {
-        let body = wire::ErrorBody::new(code, "no", "r");
-        let error = RequestError::Refused {
-            url: String::new(),
-            body: Box::new(body),
-            retry_after: None,
-        };
-        Copy::new("node3".parse().expect("a name"), Err(error))
+        Copy::new("node3".parse().expect("a name"), Err(bed::refused(code)))
     }
 
     // If this fails, copies that differ are said to agree, or the other way round.
