@@ -18,6 +18,7 @@ mod store;
 
 use actix_web::guard::{Any, Get, Head};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route, web};
+use service::openapi::page;
 use wire::routes;
 
 pub(crate) use envelope::envelope;
@@ -67,9 +68,9 @@ pub(crate) fn routes(app: &mut web::ServiceConfig) {
         .service(only("GET", routes::HEALTH_READY).route(reading().to(health::ready)))
         .configure(console::routes)
         .service(only("GET", routes::OPENAPI).route(reading().to(docs::openapi)))
-        .service(only("GET", routes::DOCS).route(reading().to(docs::page)))
-        .service(only("GET", routes::DOCS_SCRIPT).route(reading().to(docs::script)))
-        .service(only("GET", routes::DOCS_STYLE).route(reading().to(docs::style)))
+        .service(only("GET", routes::DOCS).route(reading().to(|| docs::part(page::PAGE))))
+        .service(only("GET", routes::DOCS_SCRIPT).route(reading().to(|| docs::part(page::SCRIPT))))
+        .service(only("GET", routes::DOCS_STYLE).route(reading().to(|| docs::part(page::STYLE))))
         .default_service(web::to(no_route));
 }
 

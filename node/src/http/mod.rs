@@ -21,6 +21,7 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::middleware::from_fn;
 use actix_web::{HttpRequest, web};
 use service::access::{Need, Presented};
+use service::openapi::page;
 use wire::{Code, ContentId, routes};
 
 use crate::node::Node;
@@ -71,9 +72,21 @@ pub(crate) fn service() -> impl HttpServiceFactory + 'static {
         resource(routes::HEALTH_LIVE, "GET", web::get().to(observe::live)),
         resource(routes::HEALTH_READY, "GET", web::get().to(observe::ready)),
         resource(routes::OPENAPI, "GET", web::get().to(docs::openapi)),
-        resource(routes::DOCS, "GET", web::get().to(docs::page)),
-        resource(routes::DOCS_SCRIPT, "GET", web::get().to(docs::script)),
-        resource(routes::DOCS_STYLE, "GET", web::get().to(docs::style)),
+        resource(
+            routes::DOCS,
+            "GET",
+            web::get().to(|| docs::part(page::PAGE)),
+        ),
+        resource(
+            routes::DOCS_SCRIPT,
+            "GET",
+            web::get().to(|| docs::part(page::SCRIPT)),
+        ),
+        resource(
+            routes::DOCS_STYLE,
+            "GET",
+            web::get().to(|| docs::part(page::STYLE)),
+        ),
     ];
     let mut scope = web::scope("");
     for resource in changes.into_iter().chain(reads) {

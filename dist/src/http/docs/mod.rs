@@ -1,12 +1,12 @@
-//! `/openapi.json`, and `/docs`, the page that shows it.
+//! `/openapi.json`, and `/docs`, the page that shows it: what `service` has of them, as answers.
 
 mod operations;
 
 use std::sync::LazyLock;
 
 use actix_web::HttpResponse;
-use actix_web::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use service::openapi::{Document, page};
+use service::openapi::Document;
+use service::openapi::page::{HEADERS, Part};
 
 /// Made once: it says the same at any time.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
@@ -25,24 +25,11 @@ pub(super) async fn openapi() -> HttpResponse {
         .body(DOCUMENT.as_str())
 }
 
-/// The same for people.
-pub(super) async fn page() -> HttpResponse {
-    embedded("text/html; charset=utf-8", page::PAGE)
-}
-
-pub(super) async fn script() -> HttpResponse {
-    embedded("text/javascript; charset=utf-8", page::SCRIPT)
-}
-
-pub(super) async fn style() -> HttpResponse {
-    embedded("text/css; charset=utf-8", page::STYLE)
-}
-
-fn embedded(kind: &'static str, text: &'static str) -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type(kind)
-        .insert_header((CONTENT_SECURITY_POLICY, page::POLICY))
-        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((REFERRER_POLICY, "no-referrer"))
-        .body(text)
+/// A part of the page that shows the same to people.
+pub(super) async fn part(Part { kind, text }: Part) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    for header in HEADERS {
+        answer.insert_header(header);
+    }
+    answer.content_type(kind).body(text)
 }
