@@ -1,7 +1,8 @@
 //! Which larger undertaking a request belongs to: `traceparent` of the W3C's Trace Context.
 //!
 //! Services keep nothing of traces. They name them in their logs, and pass them on with the requests
-//! that a request causes, so that a program's own tracing finds what became of its requests.
+//! that a request causes, so that a program's own tracing finds what became of its requests. Where a
+//! collector of traces is set, they tell it of their part.
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,19 +23,43 @@ pub struct TraceParent {
 #[error("a traceparent is like 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")]
 pub struct ParseTraceError;
 
+/// The flag of a trace that is to be recorded.
+const SAMPLED: u8 = 1;
+
 impl TraceParent {
-    /// A trace that begins here, of random numbers; one of 0 is taken for 1, since 0 means none.
-    pub fn begin(trace: u128, parent: u64) -> Self {
+    /// A part of a trace; a number of 0 is taken for 1, since 0 means none.
+    pub fn new(trace: u128, parent: u64, flags: u8) -> Self {
         TraceParent {
             trace: trace.max(1),
             parent: parent.max(1),
-            flags: 0,
+            flags,
         }
+    }
+
+    /// A trace that begins here, of random numbers. It is to be recorded: otherwise services that
+    /// record traces would leave it out.
+    pub fn begin(trace: u128, parent: u64) -> Self {
+        Self::new(trace, parent, SAMPLED)
     }
 
     /// The trace's id, as tracing programs show it.
     pub fn trace_id(&self) -> String {
         format!("{:032x}", self.trace)
+    }
+
+    /// The trace.
+    pub fn trace(&self) -> u128 {
+        self.trace
+    }
+
+    /// The part of it that caused the request.
+    pub fn parent(&self) -> u64 {
+        self.parent
+    }
+
+    /// Bits that go with it: the lowest one says that it is recorded.
+    pub fn flags(&self) -> u8 {
+        self.flags
     }
 }
 
@@ -94,6 +119,9 @@ mod tests {
         assert_eq!(later.parse(), Ok(parsed));
         let begun = TraceParent::begin(0, 7);
         assert_eq!(begun.to_string().parse(), Ok(begun));
+        assert!(begun.to_string().ends_with("-01"), "is left out: {begun}");
+        let parts = TraceParent::new(parsed.trace(), parsed.parent(), parsed.flags());
+        assert_eq!(parts, parsed);
     }
 
     // If this fails, anyone writes what he likes into our logs and requests.
