@@ -4,16 +4,20 @@ use crate::tidy::finding::Finding;
 use crate::tidy::tree::{Document, Tree};
 
 /// What a crate's product code may use of the workspace. A crate that is not here may use nothing.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 15] = [
     ("wire", &[]),
     ("store", &["wire"]),
     ("replica", &["wire"]),
     ("service", &["wire"]),
-    ("node", &["wire", "service", "store", "replica"]),
+    ("telemetry", &["wire", "service"]),
+    (
+        "node",
+        &["wire", "service", "telemetry", "store", "replica"],
+    ),
     ("controller", &["wire"]),
-    ("dist", &["wire", "service", "controller"]),
+    ("dist", &["wire", "service", "telemetry", "controller"]),
     ("client", &["wire"]),
-    ("cluster", &["wire", "service", "node", "dist"]),
+    ("cluster", &["wire", "service", "telemetry", "node", "dist"]),
     ("sim", &["wire", "store", "replica", "controller"]),
     ("trials", &["wire", "client", "cluster", "pgtest", "zktest"]),
     ("pgtest", &[]),
