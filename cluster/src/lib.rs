@@ -34,6 +34,8 @@ pub struct Options {
     pub max_storage: Option<u64>,
     /// How long a node may be silent before it counts as dead.
     pub session: Duration,
+    /// Where spans of requests are exported to; none makes none.
+    pub traces: Option<telemetry::Settings>,
 }
 
 impl Default for Options {
@@ -46,6 +48,7 @@ impl Default for Options {
             database_url: None,
             max_storage: None,
             session: SESSION_DEFAULT,
+            traces: None,
         }
     }
 }

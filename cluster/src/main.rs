@@ -8,10 +8,12 @@ use anyhow::Context;
 use bytesize::ByteSize;
 use clap::Parser;
 use cluster::{Options, Running};
+use service::environment::Environment;
 use service::given::Given;
 use service::log::Log;
 use service::program::{ended, misused};
 use service::signals::StopSignals;
+use telemetry::Settings;
 use wire::Copies;
 
 /// Acequia on one machine: a distributor and storage nodes in one process
@@ -43,13 +45,17 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let traces = match Settings::read(&Environment::of_process()) {
+        Ok(traces) => traces,
+        Err(error) => return misused("cluster", &error),
+    };
     match Log::lines(Given::new("--log", arguments.log.as_str())).start() {
-        Ok(_) => ended("cluster", run(arguments)),
+        Ok(_) => ended("cluster", run(arguments, traces)),
         Err(error) => misused("cluster", &error),
     }
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
+fn run(arguments: Arguments, traces: Option<Settings>) -> anyhow::Result<()> {
     let options = Options {
         data: arguments.data,
         port: arguments.port,
@@ -57,6 +63,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         copies: arguments.copies,
         database_url: arguments.database_url,
         max_storage: arguments.max_storage.map(|size| size.as_u64()),
+        traces,
         ..Options::default()
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start threads")?;

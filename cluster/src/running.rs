@@ -141,6 +141,7 @@ impl Running {
             access: node::Access::default(),
             cors_origins: vec![self.dist.url().to_owned()],
             workers: self.options.workers(),
+            traces: self.options.traces.clone(),
         };
         let started = node::start(config).await;
         started.map_err(|source| StartError::Node {
@@ -162,5 +163,6 @@ fn distributor(options: &Options) -> Result<dist::Config, StartError> {
         session: options.session,
         poll: dist::POLL_DEFAULT,
         workers: options.workers(),
+        traces: options.traces.clone(),
     })
 }

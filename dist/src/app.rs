@@ -15,6 +15,7 @@ use service::access::{AccessError, Gate};
 use service::address::{ListenError, listen, reachable};
 use service::current::Current;
 use service::door::Door;
+use telemetry::Traces;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -72,6 +73,9 @@ pub enum StartError {
     /// The client for calls to nodes cannot be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(String),
+    /// Traces cannot be exported.
+    #[error(transparent)]
+    Traces(#[from] telemetry::StartError),
 }
 
 /// What every request and every task shares.
@@ -91,6 +95,7 @@ pub(crate) struct Shared {
     pub(crate) poller: Poller,
     pub(crate) peer: Arc<Peer>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traces: Traces,
     pub(crate) live: Live,
     /// Whether it is about to end.
     pub(crate) is_parting: AtomicBool,
@@ -274,7 +279,8 @@ impl Running {
     }
 
     /// Ends it: who is connected is answered, and told to come on another connection the next time;
-    /// requests under way are answered within two seconds, the office is given back.
+    /// requests under way are answered within two seconds, the office is given back, and a collector
+    /// of traces is given what it does not have.
     pub async fn stop(self) {
         self.ticking.abort();
         self.shared.is_parting.store(true, Ordering::Relaxed);
@@ -288,6 +294,7 @@ impl Running {
         }
         self.shared.controller.resign().await;
         self.shared.catalog.close().await;
+        self.shared.traces.stop().await;
     }
 }
 
@@ -330,6 +337,7 @@ impl Shared {
             members,
             peer,
             metrics,
+            traces: Traces::start(config.traces.as_ref(), "acequia-dist", &config.name)?,
             live: Live::default(),
             is_parting: AtomicBool::new(false),
             catalog_up: AtomicBool::new(true),

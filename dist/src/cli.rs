@@ -162,6 +162,7 @@ fn order(flags: &Flags, environment: &Environment) -> Result<Order, SettingError
             session: session.as_ref().map_or(Ok(SESSION_DEFAULT), read_session)?,
             poll: POLL_DEFAULT,
             workers: cores(),
+            traces: telemetry::Settings::read(environment)?,
         },
         log: settings.log,
     })
@@ -215,6 +216,7 @@ nodes:
         assert_eq!(file.config.copies.get(), 3);
         assert_eq!(file.config.session, SESSION_DEFAULT);
         assert_eq!(file.nodes.len(), 1);
+        assert!(file.config.traces.is_none());
         assert_eq!(file.other_distributors, ["http://127.0.0.1:7001"]);
 
         let variables = [
@@ -226,6 +228,7 @@ nodes:
             ("CLUSTER_KEY", "c"),
             ("LOG", "debug"),
             ("LOG_FORMAT", "json"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
         ];
         let environment = read(&[], &variables).expect("is read");
         assert_eq!(environment.config.name.as_str(), "dist2");
@@ -237,6 +240,7 @@ nodes:
         assert_eq!(environment.config.session, Duration::from_millis(1500));
         assert_eq!(environment.config.access.cluster_key.as_deref(), Some("c"));
         assert_eq!(environment.log.filter.value, "debug");
+        assert!(environment.config.traces.is_some());
         assert_eq!(environment.log.format, service::log::Format::Json);
         assert_eq!(environment.other_distributors, ["http://127.0.0.1:7000"]);
 

@@ -36,6 +36,8 @@ pub struct Config {
     pub poll: Duration,
     /// Threads that serve HTTP.
     pub workers: usize,
+    /// Where spans of requests are exported to; none makes none.
+    pub traces: Option<telemetry::Settings>,
 }
 
 impl Config {

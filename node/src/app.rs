@@ -15,6 +15,7 @@ use service::address::{ListenError, listen, reachable};
 use service::current::Reloaded;
 use service::door::Door;
 use store::disk::FileSystem;
+use telemetry::Traces;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
@@ -72,6 +73,9 @@ pub enum StartError {
     /// Nobody could be told where this node is.
     #[error("{0} is no address that others could be told: an internal or public URL is needed")]
     NoUrl(SocketAddr),
+    /// Traces cannot be exported.
+    #[error(transparent)]
+    Traces(#[from] telemetry::StartError),
     /// The data directory, or what is in it.
     #[error("{}", line(.0.as_ref()))]
     Open(#[source] Box<dyn Error + Send + Sync>),
@@ -95,6 +99,7 @@ struct Parts {
     driver: Driver,
     lister: Lister,
     sampler: Sampler,
+    traces: Traces,
 }
 
 /// Looks after what is stored.
@@ -114,7 +119,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     let url = format!("http://{}", reachable(bound));
     let changeable = Changeable::new(&config, bound)?;
     let workers = config.workers;
-    let opened = tokio::task::spawn_blocking(move || open(config, gate, changeable)).await;
+    let traces = Traces::start(config.traces.as_ref(), "acequia-node", &config.name)?;
+    let opened = tokio::task::spawn_blocking(move || open(config, gate, changeable, traces)).await;
     let Opened {
         node,
         parts,
@@ -155,8 +161,8 @@ impl Running {
     }
 
     /// Lays leaderships down, lets the leaders that it follows go on without it, serves those who
-    /// are on their way here, stops accepting, lets running requests end within seconds, syncs and
-    /// ends.
+    /// are on their way here, stops accepting, lets running requests end within seconds, syncs, gives
+    /// a collector of traces what it does not have, and ends.
     pub async fn stop(self) {
         let Parts {
             heartbeats,
@@ -165,6 +171,7 @@ impl Running {
             driver,
             lister,
             sampler,
+            traces,
         } = self.parts;
         let handle = driver.handle();
         handle.presence().part();
@@ -194,6 +201,7 @@ impl Running {
         if rest.await.is_err() {
             tracing::error!("the node did not end properly");
         }
+        traces.stop().await;
         tracing::info!("ended");
     }
 }
@@ -222,6 +230,7 @@ fn open(
     config: Config,
     gate: Gate,
     changeable: Changeable,
+    traces: Traces,
 ) -> Result<Opened, Box<dyn Error + Send + Sync>> {
     let dir = DataDir::open(&config.data_dir, &config.name)?;
     let me = Me {
@@ -264,6 +273,7 @@ fn open(
         verifications: Semaphore::new(VERIFICATIONS_MAX),
         map: shared.map,
         metrics: shared.metrics,
+        traces: traces.clone(),
         gauges: shared.gauges,
         started: Instant::now(),
     };
@@ -276,6 +286,7 @@ fn open(
             driver,
             lister,
             sampler,
+            traces,
         },
         changeable,
     })
@@ -408,6 +419,7 @@ mod tests {
             access: Access::default(),
             cors_origins: Vec::new(),
             workers: 1,
+            traces: None,
         }
     }
 

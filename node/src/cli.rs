@@ -90,6 +90,7 @@ impl Flags {
             public_url: settings.public_url,
             access: settings.access,
             workers: cores(),
+            traces: telemetry::Settings::read(environment)?,
             name: settings.name,
         };
         Ok((config, settings.log))

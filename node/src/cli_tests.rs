@@ -46,6 +46,7 @@ fn without_any_setting_there_are_defaults() {
     assert_eq!(config.data_dir, place.0.path().join("data/node1"));
     assert_eq!(config.distributors, ["http://127.0.0.1:8000"]);
     assert_eq!((config.max_storage, config.public_url), (None, None));
+    assert!(config.traces.is_none());
 }
 
 // If this fails, what is set closer to the program does not win.
@@ -68,11 +69,13 @@ fn flags_come_before_the_environment_before_the_file() {
         ("MAX_STORAGE", "1k"),
         ("CLUSTER_KEY", "c"),
         ("DIST_URL", "http://a/, http://b"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"),
     ];
     let environment = place.config(&[], &variables).expect("reads");
     assert_eq!(environment.name.as_str(), "node2");
     assert_eq!(environment.data_dir, place.0.path().join("d"));
     assert_eq!(environment.max_storage, Some(1000));
+    assert!(environment.traces.is_some());
     assert_eq!(environment.access.cluster_key.as_deref(), Some("c"));
     assert_eq!(environment.distributors, ["http://a", "http://b"]);
 

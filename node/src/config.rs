@@ -31,4 +31,6 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Threads that serve HTTP.
     pub workers: usize,
+    /// Where spans of requests are exported to; none makes none.
+    pub traces: Option<telemetry::Settings>,
 }

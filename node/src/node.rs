@@ -34,6 +34,7 @@ pub(crate) struct Node {
     pub(crate) verifications: Semaphore,
     pub(crate) map: Map,
     pub(crate) metrics: std::sync::Arc<Metrics>,
+    pub(crate) traces: telemetry::Traces,
     pub(crate) gauges: Gauges,
     pub(crate) started: Instant,
 }

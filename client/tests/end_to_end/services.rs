@@ -114,6 +114,7 @@ fn distributor(database_url: String, access_key: Option<String>) -> dist::Config
         session: Duration::from_secs(2),
         poll: dist::POLL_DEFAULT,
         workers: 1,
+        traces: None,
     }
 }
 
@@ -134,6 +135,7 @@ fn storage_node(folder: &Path, dist: &str, access_key: Option<String>) -> node::
         },
         cors_origins: Vec::new(),
         workers: 1,
+        traces: None,
     }
 }
 

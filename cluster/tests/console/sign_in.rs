@@ -24,6 +24,7 @@ async fn locked(folder: &std::path::Path) -> dist::Running {
         session: SESSION_DEFAULT,
         poll: Duration::from_secs(1),
         workers: 1,
+        traces: None,
     };
     dist::start(config).await.expect("the distributor starts")
 }

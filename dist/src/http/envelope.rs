@@ -1,33 +1,28 @@
 //! What surrounds every request: its id, its access, its metrics, and the JSON of its error.
 
+mod entry;
 mod forgery;
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::web::{self, Data};
 use actix_web::{Error, FromRequest, HttpMessage, HttpRequest, HttpResponse};
 use service::access::{Gate, Need, Presented};
-use uuid::Uuid;
-use wire::routes::{self, CLUSTER_KEY_HEADER, REQUEST_ID_HEADER, TRACE_HEADER};
-use wire::trace::TraceParent;
+use wire::routes::{CLUSTER_KEY_HEADER, REQUEST_ID_HEADER};
 
 use super::body;
 use super::console;
 use super::error::{ApiError, foreign};
 use super::policy::{need, origin};
 use crate::app::Shared;
-use crate::metrics::Metrics;
 use crate::peer::Trail;
+use entry::Entry;
 use forgery::is_forged;
-
-/// A longer request id is replaced by one of ours.
-const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// The names of this request.
 pub(super) fn trail(request: &HttpRequest) -> Trail {
@@ -43,13 +38,9 @@ pub(crate) async fn envelope(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let started = Instant::now();
     let shared = Data::<Shared>::extract(request.request()).await?;
-    let trail = Trail {
-        request_id: request_id(request.headers()),
-        trace: trace(request.headers()),
-    };
-    request.extensions_mut().insert(trail.clone());
+    let entry = Entry::of(&request, &shared);
+    let trail = &entry.trail;
     let _under_way = shared.metrics.requests.begin();
     let own_url = shared.public_url.get();
     let cross_origin = allowed_origin(request.headers(), &own_url);
@@ -57,12 +48,12 @@ pub(crate) async fn envelope(
         let preflight = HttpResponse::NoContent().finish();
         request.into_response(preflight)
     } else if cross_origin.is_none() && is_forged(&request, open_url(&shared.gate, &own_url)) {
-        refused(request, ApiError::forged().answer(&trail)).await?
+        refused(request, ApiError::forged().answer(trail)).await?
     } else if admits(&shared.gate, request.request()) {
-        answered(next.call(request).await?, &trail)
+        answered(next.call(request).await?, trail)
     } else {
         let answer = console::sign_in_instead(request.request())
-            .unwrap_or_else(|| ApiError::unauthorized().answer(&trail));
+            .unwrap_or_else(|| ApiError::unauthorized().answer(trail));
         refused(request, answer).await?
     };
     finish(
@@ -74,7 +65,7 @@ pub(crate) async fn envelope(
         let head = served.response_mut().head_mut();
         head.set_connection_type(actix_web::http::ConnectionType::Close);
     }
-    measure(&shared.metrics, served.request(), served.status(), started);
+    entry.end(&served, &shared);
     Ok(served)
 }
 
@@ -119,27 +110,6 @@ fn answered<B: MessageBody + 'static>(
     )
 }
 
-fn request_id(headers: &HeaderMap) -> String {
-    let sent = headers
-        .get(REQUEST_ID_HEADER)
-        .and_then(|value| value.to_str().ok());
-    match sent {
-        Some(id)
-            if (1..=REQUEST_ID_BYTES_MAX).contains(&id.len())
-                && id.bytes().all(|byte| byte.is_ascii_graphic()) =>
-        {
-            id.to_owned()
-        }
-        _ => Uuid::new_v4().simple().to_string(),
-    }
-}
-
-/// The trace that the request belongs to; what is none is ignored, as the specification wants.
-fn trace(headers: &HeaderMap) -> Option<TraceParent> {
-    let sent = headers.get(TRACE_HEADER)?;
-    sent.to_str().ok()?.parse().ok()
-}
-
 pub(super) fn presented(headers: &HeaderMap) -> Presented<'_> {
     let header = |name| headers.get(name).map(HeaderValue::as_bytes);
     Presented::of(
@@ -180,14 +150,4 @@ fn finish(headers: &mut HeaderMap, id: &str, cross_origin: Option<&HeaderValue>)
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }
-}
-
-fn measure(metrics: &Metrics, request: &HttpRequest, status: StatusCode, started: Instant) {
-    let route = request.match_pattern();
-    let route = route.and_then(|pattern| routes::ALL.into_iter().find(|known| *known == pattern));
-    let (route, method) = (route.unwrap_or("other"), request.method().as_str());
-    let took = started.elapsed();
-    metrics
-        .requests
-        .answered(route, method, status.as_u16(), took);
 }

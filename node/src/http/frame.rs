@@ -1,4 +1,4 @@
-//! The frame around every route: request ids, JSON errors, cross-origin rules, measures.
+//! The frame around every route: request ids, spans, JSON errors, cross-origin rules, measures.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,6 +9,7 @@ use actix_web::http::header::{CONTENT_LENGTH, HeaderMap, HeaderValue, TRANSFER_E
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use rand::Rng;
+use telemetry::Span;
 use wire::trace::TraceParent;
 use wire::{Code, routes};
 
@@ -18,6 +19,9 @@ use crate::node::Node;
 
 /// The longest request id that is taken from a client.
 const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// What measures call the path of no route.
+const OTHER: &str = "other";
 
 /// Names a request in the log and in its errors.
 #[derive(Clone)]
@@ -71,6 +75,7 @@ pub(super) async fn frame(
     let node = node.ok_or_else(|| ApiError::new(Code::Internal, "the service is not set up"))?;
     let node = node.into_inner();
     let (route, method) = (route_of(request.path()), request.method().clone());
+    let span = begin(&request, route, &node);
     let _under_way = node.metrics.requests.begin();
 
     let mut response = if cors::is_preflight(&request) {
@@ -92,7 +97,26 @@ pub(super) async fn frame(
     let status = response.status().as_u16();
     let (metrics, took) = (&node.metrics, start.elapsed());
     metrics.answered(route, method.as_str(), status, took);
+    if let Some(span) = span {
+        span.end(status);
+    }
     Ok(response)
+}
+
+/// Begins the request's span, if traces are exported; gives the request its trace.
+fn begin(request: &ServiceRequest, route: &'static str, node: &Node) -> Option<Span> {
+    let given = trace(request.headers());
+    let span = node.traces.begin(&telemetry::Request {
+        method: request.method().as_str(),
+        path: request.path(),
+        route: (route != OTHER).then_some(route),
+        trace: given,
+    });
+    let trace = span.as_ref().map_or(given, |span| Some(span.trace()));
+    if let Some(trace) = trace {
+        request.extensions_mut().insert(trace);
+    }
+    span
 }
 
 async fn run(
@@ -125,7 +149,7 @@ async fn run(
 fn log(error: &ApiError, id: &RequestId, request: &HttpRequest) {
     let Some(detail) = error.detail() else { return };
     let (method, path, request_id) = (request.method(), request.path(), id.text());
-    let trace = trace_id(request.headers());
+    let trace = request.extensions().get().map(TraceParent::trace_id);
     match error.code {
         Code::Internal | Code::Damaged | Code::Uncertain => {
             tracing::error!(%method, path, request_id, trace, code = ?error.code, detail, "failed");
@@ -137,10 +161,9 @@ fn log(error: &ApiError, id: &RequestId, request: &HttpRequest) {
 }
 
 /// The trace that the request belongs to; what is none is ignored, as the specification wants.
-fn trace_id(headers: &HeaderMap) -> Option<String> {
+fn trace(headers: &HeaderMap) -> Option<TraceParent> {
     let sent = headers.get(routes::TRACE_HEADER)?;
-    let trace: TraceParent = sent.to_str().ok()?.parse().ok()?;
-    Some(trace.trace_id())
+    sent.to_str().ok()?.parse().ok()
 }
 
 fn has_body(headers: &HeaderMap) -> bool {
@@ -185,7 +208,7 @@ fn route_of(path: &str) -> &'static str {
         (Some("docs"), Some("page.css")) => routes::DOCS_STYLE,
         (Some("health"), Some("live")) => routes::HEALTH_LIVE,
         (Some("health"), Some("ready")) => routes::HEALTH_READY,
-        _ => "other",
+        _ => OTHER,
     }
 }
 

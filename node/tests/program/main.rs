@@ -313,6 +313,7 @@ async fn distributor(folder: &TempDir) -> dist::Running {
         session: Duration::from_millis(600),
         poll: Duration::from_millis(50),
         workers: 1,
+        traces: None,
     })
     .await
     .expect("the distributor starts")

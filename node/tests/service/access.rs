@@ -89,6 +89,7 @@ async fn without_a_rule_for_strangers_reads_are_guarded_too() {
         },
         cors_origins: Vec::new(),
         workers: 1,
+        traces: None,
     })
     .await
     .expect("starts");

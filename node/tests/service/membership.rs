@@ -115,6 +115,7 @@ async fn a_data_directory_is_one_nodes_and_one_process_s() {
         access: node::Access::default(),
         cors_origins: Vec::new(),
         workers: 1,
+        traces: None,
     };
     let refused = |config| async {
         node::start(config)

@@ -112,6 +112,7 @@ impl Cluster {
             access: Access::default(),
             cors_origins: vec!["http://page.example".to_owned()],
             workers: 2,
+            traces: None,
         }
     }
 
@@ -132,6 +133,7 @@ impl Cluster {
             session: Duration::from_millis(600),
             poll: Duration::from_millis(100),
             workers: 1,
+            traces: None,
         })
         .await
         .expect("the distributor starts");

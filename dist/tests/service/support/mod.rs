@@ -233,6 +233,7 @@ pub(crate) fn config(database_url: &str) -> dist::Config {
         session: SESSION,
         poll: Duration::from_millis(50),
         workers: 2,
+        traces: None,
     }
 }
 
