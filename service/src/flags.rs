@@ -44,7 +44,11 @@ pub const ENVIRONMENT: &str =
     "Keys come from the environment alone, so that no list of processes shows them:
   CLUSTER_KEY  guards calls between services; needed beyond loopback
   ACCESS_KEY   guards the routes of clients
-  ANONYMOUS    what works without a key: none, read or write";
+  ANONYMOUS    what works without a key: none, read or write
+
+So does where traces are exported to:
+  OTEL_EXPORTER_OTLP_ENDPOINT  a collector of OpenTelemetry; OTEL_EXPORTER_OTLP_HEADERS,
+                               OTEL_TRACES_SAMPLER and others are understood as well";
 
 /// Reads the command line of this process. `--help` and a mistake in its form end the process.
 pub fn read<P: Parser>(defaults: &Defaults) -> P {

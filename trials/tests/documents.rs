@@ -194,6 +194,29 @@ fn every_setting_stands_in_the_document_and_no_other() {
     }
 }
 
+/// The names of OpenTelemetry's variables in a text.
+fn of_opentelemetry(text: &str) -> BTreeSet<String> {
+    let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
+    let words = text.split(|c| !is_name(c));
+    let names = words.filter(|word| word.starts_with("OTEL_"));
+    names.map(str::to_owned).collect()
+}
+
+// If this fails, an operator sets a variable that does nothing, or cannot find the one that he needs.
+#[test]
+fn the_variables_of_traces_stand_in_the_document_and_no_others() {
+    let text = document("docs/configuration.md");
+    let (_, section) = text.split_once("## Traces").expect("has a part");
+    let section = section.split("\n## ").next().expect("has a first part");
+    let rows: String = section
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let source = document("telemetry/src/settings.rs");
+    let (product, _) = source.split_once("#[cfg(test)]").expect("has tests");
+    assert_eq!(of_opentelemetry(&rows), of_opentelemetry(product));
+}
+
 // If this fails, someone looks for a key of the nodes file that is not described, or writes one that
 // stops the start.
 #[test]
