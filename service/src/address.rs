@@ -1,9 +1,13 @@
-//! The address that a service listens on.
+//! The address that a service listens on, and how it leaves it.
+
+mod door;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 
 use crate::given::{Given, SettingError};
+
+pub use door::Door;
 
 /// Why an address cannot be listened on. Displays as one line.
 #[derive(Debug, thiserror::Error)]

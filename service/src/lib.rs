@@ -8,7 +8,6 @@
 pub mod access;
 pub mod address;
 pub mod current;
-pub mod door;
 pub mod environment;
 pub mod flags;
 pub mod given;

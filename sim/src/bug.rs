@@ -30,7 +30,7 @@ pub enum Shell {
 }
 
 /// All of them, by name.
-pub const BUGS: [(&str, SeededBug); 30] = [
+pub const BUGS: [(&str, SeededBug); 29] = [
     (
         "acknowledge before sync",
         SeededBug::Core(Core::AckBeforeSync),
@@ -43,7 +43,6 @@ pub const BUGS: [(&str, SeededBug); 30] = [
         "truncate to the commit",
         SeededBug::Core(Core::TruncateToCommit),
     ),
-    ("other epochs heard", SeededBug::Core(Core::OtherEpochHeard)),
     (
         "epoch reused after a restart",
         SeededBug::Core(Core::EpochReused),

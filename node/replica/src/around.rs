@@ -6,7 +6,7 @@ use wire::replication::{Envelope, Hello, Message};
 use wire::shard::ShardRecord;
 use wire::{Epoch, NodeName};
 
-use crate::bugs::{Bug, Bugs};
+use crate::bugs::Bugs;
 use crate::core::Identity;
 use crate::event::Effect;
 use crate::log::LogState;
@@ -62,6 +62,6 @@ impl Around<'_> {
 
     /// Whether a message of this epoch is heard.
     pub(crate) fn hears(&self, epoch: Epoch) -> bool {
-        epoch == self.record.epoch || self.bugs.has(Bug::OtherEpochHeard)
+        epoch == self.record.epoch
     }
 }

@@ -1,7 +1,7 @@
 //! Deliberate protocol bugs: the simulator switches one on and must notice. Without the feature
 //! `bugs` none can be switched on, and the compiler removes every trace of them.
 //!
-//! Three are not here, because other rules make them harmless:
+//! Four are not here, because other rules make them harmless:
 //! * An acknowledgement of an earlier attempt is counted. On one ordered link none comes after the
 //!   next attempt's hello; and in one epoch a replica's log never ends before what it acknowledged,
 //!   for its leader's log goes on from there. (A replaced disk is another member.)
@@ -9,6 +9,9 @@
 //!   leads next comes from the set, or from those eligible, and each of them has what the whole set
 //!   has acknowledged in this epoch. Nobody wins by the length of his log, as in Raft, where this
 //!   loses records. What may be *told* needs the rule; see `ElectedAnswers`.
+//! * Messages of other epochs and attempts are heard. They come from the leader's node alone, and its
+//!   log in one epoch goes on from the one before; who is let in by an answer of another epoch is not
+//!   heard by its leader, and asks again when that stays silent.
 //! * A copy joins before it is complete. It is complete from the leader's commit on, as that was when
 //!   the copy began, and only what reached the present commit may join.
 
@@ -21,8 +24,6 @@ pub enum Bug {
     QuorumWithoutOld,
     /// A follower cuts its log to its commit at each new epoch.
     TruncateToCommit,
-    /// Messages of other epochs are heard.
-    OtherEpochHeard,
     /// A restarted leader leads on in its old epoch.
     EpochReused,
     /// A follower is let into the set when it says hello.

@@ -70,10 +70,8 @@ impl Follower {
         self.attempt_in().map(|_| self.commit)
     }
 
-    pub(crate) fn accepts(&self, from: &NodeName, attempt: u64, around: &Around<'_>) -> bool {
-        *from == self.leader.member.node
-            && (self.attempt_in() == Some(attempt)
-                || (around.bugs.has(Bug::OtherEpochHeard) && self.attempt_in().is_some()))
+    pub(crate) fn accepts(&self, from: &NodeName, attempt: u64) -> bool {
+        *from == self.leader.member.node && self.attempt_in() == Some(attempt)
     }
 
     /// For how long what is committed here may be served.
@@ -162,7 +160,7 @@ impl Follower {
                     commit, lease_ms, ..
                 }
                 | Message::Commit { commit, lease_ms },
-            ) if self.accepts(from, attempt, around) => {
+            ) if self.accepts(from, attempt) => {
                 let heard_ms = around.now_ms;
                 self.stage = Stage::In { attempt, heard_ms };
                 self.commit = self.commit.max(commit);

@@ -72,7 +72,7 @@ impl Core {
         let (Role::Following(follower), Some(around)) = (&self.role, self.around()) else {
             return false;
         };
-        around.hears(envelope.epoch) && follower.accepts(from, envelope.attempt, &around)
+        around.hears(envelope.epoch) && follower.accepts(from, envelope.attempt)
     }
 
     /// Whether the log may be compacted: not while a follower copies it from the beginning.
