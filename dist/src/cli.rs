@@ -67,8 +67,6 @@ enum Command {
 pub(crate) enum Task {
     /// Serve until it is told to stop.
     Serve,
-    /// Ask the one that serves.
-    Health,
     /// Fill an empty catalog.
     Rebuild {
         /// Of this cluster.
@@ -107,6 +105,16 @@ impl Source {
         }
     }
 
+    /// Whether the one that serves is only to be asked how it is.
+    pub(crate) fn is_question(&self) -> bool {
+        matches!(self.flags.command, Some(Command::Health))
+    }
+
+    /// Whether it shall serve, and not do something once.
+    pub(crate) fn is_service(&self) -> bool {
+        self.flags.command.is_none()
+    }
+
     /// Reads them, again if need be: then a nodes file that was there must be there still.
     ///
     /// # Errors
@@ -120,8 +128,8 @@ impl Source {
 
 fn order(flags: &Flags, environment: &Environment) -> Result<Order, SettingError> {
     let task = match &flags.command {
-        None => Task::Serve,
-        Some(Command::Health) => Task::Health,
+        // Who asks the one that serves has its settings.
+        None | Some(Command::Health) => Task::Serve,
         Some(Command::Rebuild { adopt }) => Task::Rebuild {
             adopt: Given::new("--adopt", adopt).parse("a UUID")?,
         },
@@ -309,7 +317,7 @@ nodes:
     fn tasks_are_read() {
         Flags::command().debug_assert();
         let health = read(&["health", "--port", "9"], &[]).expect("is read");
-        assert_eq!((health.task, health.config.bind.port()), (Task::Health, 9));
+        assert_eq!(health.config.bind.port(), 9);
         let uuid = "4f1c6b0e-9d0a-4c47-8a53-0d9b5f5c2a10";
         let rebuild = read(&["rebuild", "--adopt", uuid], &[]).expect("is read");
         let adopt = uuid.parse().expect("a UUID");

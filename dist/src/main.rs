@@ -15,8 +15,16 @@ use service::program::{ended, misused, say};
 use service::signals::{Signals, Told};
 use tokio::runtime::Runtime;
 
+const INTERRUPTED: &str = "interrupted; run it again, it goes on where it was";
+
 fn main() -> ExitCode {
-    let source = Source::of_process();
+    let mut source = Source::of_process();
+    if source.is_question() {
+        return match source.read() {
+            Ok(order) => ended("dist", health::ask(order.config.bind)),
+            Err(error) => misused("dist", &error),
+        };
+    }
     let runtime = Runtime::new().context("cannot start threads");
     match runtime.and_then(|runtime| runtime.block_on(run(source))) {
         Ok(code) => code,
@@ -27,19 +35,20 @@ fn main() -> ExitCode {
 /// Listens to signals before all that takes time: reading settings may look names up.
 async fn run(mut source: Source) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
+    let is_service = source.is_service();
     let read = move || source.read().map(|order| (order, source));
     let read = signals.unless_stopped(read).await;
     let (order, source) = match read.context("cannot read the settings")? {
         Some(Ok(read)) => read,
         Some(Err(error)) => return Ok(misused("dist", &error)),
-        None => return Ok(ExitCode::SUCCESS),
+        None if is_service => return Ok(ExitCode::SUCCESS),
+        None => bail!(INTERRUPTED),
     };
     let filter = match order.log.start() {
         Ok(filter) => filter,
         Err(error) => return Ok(misused("dist", &error)),
     };
     match order.task {
-        Task::Health => return Ok(ended("dist", health::ask(order.config.bind))),
         Task::Rebuild { adopt } => rebuild(order, adopt, signals).await?,
         Task::Serve => serve(order.config, (filter, source), signals).await?,
     }
@@ -88,6 +97,6 @@ async fn rebuild(order: Order, adopt: uuid::Uuid, mut signals: Signals) -> anyho
         outcome = dist::rebuild(order.config, plan, |progress| say(progress)) => {
             outcome.map_err(|error| anyhow!("{error}"))
         }
-        () = signals.stopped() => bail!("interrupted; run it again, it goes on where it was"),
+        () = signals.stopped() => bail!(INTERRUPTED),
     }
 }

@@ -18,6 +18,12 @@ fn main() -> ExitCode {
         flags: flags::read(&DEFAULTS),
         environment: Environment::of_process(),
     };
+    if let Some(Task::Health) = source.flags.command {
+        return match source.flags.settings(&source.environment) {
+            Ok((config, _)) => ended("node", health::ask(config.bind)),
+            Err(error) => misused("node", &error),
+        };
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -43,9 +49,6 @@ async fn run(mut source: Source) -> Result<ExitCode> {
         Some(Err(error)) => return Ok(misused("node", &error)),
         None => return Ok(ExitCode::SUCCESS),
     };
-    if let Some(Task::Health) = source.flags.command {
-        return Ok(ended("node", health::ask(config.bind)));
-    }
     match log.start() {
         Ok(filter) => serve(config, (filter, source), signals).await?,
         Err(error) => return Ok(misused("node", &error)),

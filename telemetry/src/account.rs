@@ -26,6 +26,8 @@ struct Told {
     at: Option<Instant>,
     /// Why the last call failed, as the network has it.
     cause: Option<String>,
+    /// Why the last of those was lost that the log does not know of; none when there was no room.
+    reason: Option<String>,
 }
 
 /// What is to be said of losses: how many, and why.
@@ -73,7 +75,10 @@ impl Account {
     fn due(&self, now: Instant, error: Option<String>) -> Option<Loss> {
         let lost = self.lost.load(Ordering::Relaxed);
         let mut told = self.lock();
-        let cause = told.cause.take().filter(|_| error.is_some()).or(error);
+        let cause = told.cause.take();
+        if let Some(error) = error {
+            told.reason = Some(cause.unwrap_or(error));
+        }
         let is_early = told
             .at
             .is_some_and(|at| now.saturating_duration_since(at) < TELLING_PAUSE);
@@ -82,7 +87,8 @@ impl Account {
         }
         told.at = Some(now);
         let untold = lost - mem::replace(&mut told.lost, lost);
-        Some((untold, cause.unwrap_or_else(|| "too many".to_owned())))
+        let reason = told.reason.take();
+        Some((untold, reason.unwrap_or_else(|| "too many".to_owned())))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Told> {
@@ -138,5 +144,10 @@ mod tests {
         account.lost.store(8, Ordering::Relaxed);
         let third = (1, "too many".to_owned());
         assert_eq!(account.due(begun + TELLING_PAUSE * 2, None), Some(third));
+        // Lost while the log says nothing: when it speaks again, the collector is back.
+        account.lost.store(9, Ordering::Relaxed);
+        assert_eq!(account.due(begun + TELLING_PAUSE * 2, refused()), None);
+        let fourth = (1, "network error".to_owned());
+        assert_eq!(account.due(begun + TELLING_PAUSE * 3, None), Some(fourth));
     }
 }

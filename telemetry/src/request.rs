@@ -15,12 +15,13 @@ const METHODS: [&str; 9] = [
     "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE",
 ];
 
-/// What services and monitors ask all day long.
-const ROUTINE: [&str; 8] = [
+/// What services and monitors ask all day long. A log is asked for as long as somebody looks at it.
+const ROUTINE: [&str; 9] = [
     routes::HEARTBEAT,
     routes::SHARDS,
     routes::SHARD,
     routes::LINK,
+    routes::LOG,
     routes::STATS,
     routes::METRICS,
     routes::HEALTH_LIVE,
@@ -161,7 +162,17 @@ mod tests {
     // missing in its trace.
     #[test]
     fn routine_begins_no_trace_and_takes_part_in_one() {
-        let routine = [("POST", routes::HEARTBEAT), ("GET", routes::HEALTH_LIVE)];
+        let routine = [
+            ("POST", routes::HEARTBEAT),
+            ("POST", routes::SHARD),
+            ("POST", routes::LINK),
+            ("GET", routes::SHARDS),
+            ("GET", routes::LOG),
+            ("GET", routes::STATS),
+            ("GET", routes::METRICS),
+            ("GET", routes::HEALTH_LIVE),
+            ("GET", routes::HEALTH_READY),
+        ];
         for (method, route) in routine.into_iter().chain([("POST", routes::CONTENT)]) {
             let route = Some(route);
             let request = Request {

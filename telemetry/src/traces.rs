@@ -76,6 +76,11 @@ impl Traces {
         }))))
     }
 
+    /// Whether there are any.
+    pub fn are_made(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Begins a request's span; none where none is to be made.
     pub fn begin(&self, request: &Request<'_>) -> Option<Span> {
         let on = self.0.as_ref().filter(|_| !request.is_routine())?;
@@ -102,7 +107,8 @@ impl Traces {
     }
 }
 
-/// Who exports. What the environment says of its name and more goes first.
+/// Who exports. Of its kind the environment may say something else, and more beside it; which one of
+/// them it is, and its version, it says itself.
 fn resource(kind: &'static str, name: &NodeName) -> Resource {
     let told = Resource::builder();
     let key = Key::from_static_str("service.name");

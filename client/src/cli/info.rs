@@ -56,22 +56,19 @@ fn text(item: &ContentItem) -> String {
 mod tests {
     use super::*;
     use wire::content::ContentRow;
-    use wire::{Checksum, ShardNo, Timestamp};
+    use wire::{ShardNo, Timestamp};
+
+    use crate::cli::bed::row;
 
     // If this fails, `info` hides what it was asked for.
     #[test]
     fn every_field_that_is_there_is_shown() {
         let row = ContentRow {
             id: ContentId::mint(ShardNo(1), 1, 1),
-            filename: "a.txt".to_owned(),
-            size: 5,
-            content_type: "text/plain".to_owned(),
-            checksum: Checksum([7; 32]),
-            version: 2,
-            collection: None,
             attributes: serde_json::from_str(r#"{"a":1}"#).expect("an object"),
             created_date: Timestamp(1_769_860_800_123),
             updated_date: Timestamp(1_769_860_800_124),
+            ..row()
         };
         let (uri, url) = ("http://n".to_owned(), "http://n/retrieve/1".to_owned());
         let item = ContentItem {

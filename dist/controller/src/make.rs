@@ -93,14 +93,9 @@ pub(crate) fn make(situation: Situation<'_>, offers: &mut Offers) -> Vec<Change>
         if !offers.is_free(seen) || free < copies.min(nodes.len()) {
             continue;
         }
-        let mut best = nodes.iter().filter(|(other, _)| other != name);
-        let waits = situation.making == Making::WithBest;
-        if waits
-            && !best
-                .by_ref()
-                .take(copies - 1)
-                .all(|(_, seen)| offers.is_free(seen))
-        {
+        let others = nodes.iter().filter(|(other, _)| other != name);
+        let mut best = others.take(copies - 1);
+        if situation.making == Making::WithBest && !best.all(|(_, seen)| offers.is_free(seen)) {
             continue;
         }
         if let Some(leader) = offers.take(name, seen) {

@@ -17,6 +17,10 @@ use crate::members::Members;
 /// Of a hundred nodes they take two megabytes.
 const WAITING_MAX: usize = 120;
 
+/// As long as they may wait, in seconds: what was written of that time is still there in the shortest
+/// steps, so that it is known.
+const WAITING_S_MAX: u64 = 600;
+
 /// Samples that one round brings to a catalog that is back: listings are waiting, too.
 const BROUGHT_MAX: usize = 12;
 
@@ -54,6 +58,8 @@ impl Recorder {
             if !in_office() {
                 self.is_in_turn = false;
             } else if let Err(error) = self.bring().await {
+                // It may have been written all the same.
+                self.is_in_turn = false;
                 tracing::debug!(%error, waiting = self.waiting.len(), "history is written later");
             }
         }
@@ -67,7 +73,8 @@ impl Recorder {
             Said { node, at, stats }
         });
         self.waiting.extend(self.sampler.sample(now, said));
-        if self.waiting.len() > WAITING_MAX {
+        let is_old = |sample: &Sample| sample.at_s + WAITING_S_MAX < now.0 / 1000;
+        while self.waiting.len() > WAITING_MAX || self.waiting.front().is_some_and(is_old) {
             self.waiting.pop_front();
         }
     }

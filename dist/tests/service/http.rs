@@ -1,8 +1,12 @@
 //! The HTTP interface, on both databases.
 
+use std::time::Duration;
+
 use crate::support::fake_node::FakeNode;
 use crate::support::{Fresh, Service, answer, ask, at, config, follow, row, upserts};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use uuid::Uuid;
 use wire::listing::ListedOperation;
 use wire::shard::{ChangeShard, ShardRecord};
@@ -21,6 +25,7 @@ crate::on_both_databases!(
     everything_is_there_after_a_restart,
     many_places_are_spread,
     a_forward_waits_for_the_next_leader,
+    who_is_connected_is_told_that_it_stops,
 );
 
 fn start() -> Position {
@@ -519,4 +524,30 @@ async fn a_forward_waits_for_the_next_leader(fresh: Fresh) {
     assert_eq!(deleted, (200, json!({"version": 3})));
     assert_eq!((looked.0, &looked.1["version"]), (200, &json!(3)));
     dist.stop().await;
+}
+
+// If this fails, a client's next request goes to a distributor that has ended meanwhile, and is lost.
+async fn who_is_connected_is_told_that_it_stops(fresh: Fresh) {
+    let mut dist = Service::start(config(&fresh.url)).await;
+    let address = dist.url().trim_start_matches("http://").to_owned();
+    let mut connection = TcpStream::connect(&address).await.expect("connects");
+    let mut ask = async || {
+        let request = b"GET /health/live HTTP/1.1\r\nhost: dist\r\n\r\n";
+        connection.write_all(request).await.expect("is sent");
+        let mut answer = vec![0; 4096];
+        let length = connection.read(&mut answer).await.expect("is answered");
+        String::from_utf8_lossy(&answer[..length]).to_lowercase()
+    };
+    let before = ask().await;
+    assert!(before.starts_with("http/1.1 200") && !before.contains("connection: close"));
+    let running = dist.running.take().expect("it runs");
+    let stopping = tokio::spawn(running.stop());
+    // For a tenth of a second it takes those who were in time.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let last = ask().await;
+    assert!(last.starts_with("http/1.1 200"), "{last}");
+    assert!(last.contains("connection: close"), "{last}");
+    stopping.await.expect("it ends");
+    let refused = TcpStream::connect(&address).await.expect_err("is gone");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }

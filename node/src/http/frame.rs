@@ -105,6 +105,9 @@ pub(super) async fn frame(
 
 /// Begins the request's span, if traces are exported; gives the request its trace.
 fn begin(request: &ServiceRequest, route: &'static str, node: &Node) -> Option<Span> {
+    if !node.traces.are_made() {
+        return None;
+    }
     let given = trace(request.headers());
     let span = node.traces.begin(&telemetry::Request {
         method: request.method().as_str(),
@@ -149,7 +152,9 @@ async fn run(
 fn log(error: &ApiError, id: &RequestId, request: &HttpRequest) {
     let Some(detail) = error.detail() else { return };
     let (method, path, request_id) = (request.method(), request.path(), id.text());
-    let trace = request.extensions().get().map(TraceParent::trace_id);
+    let own = request.extensions().get::<TraceParent>().copied();
+    let trace = own.or_else(|| trace(request.headers()));
+    let trace = trace.as_ref().map(TraceParent::trace_id);
     match error.code {
         Code::Internal | Code::Damaged | Code::Uncertain => {
             tracing::error!(%method, path, request_id, trace, code = ?error.code, detail, "failed");

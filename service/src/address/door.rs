@@ -18,7 +18,7 @@ const RETURN: u16 = 0x06;
 /// A server that just stops drops the connections that wait for it, and the requests that were sent
 /// on them. With the door closed first, there are none: packets to the listener go unanswered, so
 /// that who comes now repeats his first one, and is refused when nobody listens any more; he has
-/// sent no request, and can go elsewhere.
+/// sent no request, and can go elsewhere. Only whose handshake was half done at that moment may have.
 pub struct Door(TcpListener);
 
 impl Door {

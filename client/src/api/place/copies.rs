@@ -6,10 +6,10 @@ use reqwest::Method;
 use wire::integrity::Verified;
 use wire::{ContentId, routes};
 
-use crate::api::Client;
 use crate::api::error::RequestError;
 use crate::api::exchange::read_json;
 use crate::api::retry::Remedy;
+use crate::api::{Client, SMALL_EXCHANGE_MAX};
 
 /// The slowest disk that is waited for, with others' verifications before this one.
 const BYTES_PER_S_MIN: u64 = 4 << 20;
@@ -27,7 +27,7 @@ impl Client {
         size: u64,
     ) -> Result<Verified, RequestError> {
         let url = routes::verify(base, id);
-        let time_max = self.answer_max + Duration::from_secs(size / BYTES_PER_S_MIN);
+        let time_max = SMALL_EXCHANGE_MAX + Duration::from_secs(size / BYTES_PER_S_MIN);
         let mut attempts = self.attempts();
         loop {
             let request = self.request(Method::GET, &url).timeout(time_max);

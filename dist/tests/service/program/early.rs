@@ -34,11 +34,12 @@ impl Slow {
     }
 
     /// The program, which waits for its settings, and what they are written to.
-    fn start(&self) -> (Child, std::fs::File) {
+    fn start(&self, task: &[&str]) -> (Child, std::fs::File) {
         let mut command = dist();
         command
             .arg("--nodes-file")
             .arg(&self.path)
+            .args(task)
             .env("DATABASE_URL", &self.database.url)
             .stderr(Stdio::piped());
         let child = command.spawn().expect("it starts");
@@ -64,16 +65,28 @@ fn signal(child: &Child, name: &str) {
 #[test]
 fn a_start_can_be_ended() {
     let slow = Slow::new();
-    let (mut child, _settings) = slow.start();
+    let (mut child, _settings) = slow.start(&[]);
     signal(&child, "-TERM");
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+// If this fails, a rebuild that was interrupted before it began looks as if it were complete.
+#[test]
+fn a_task_that_is_ended_early_has_failed() {
+    let slow = Slow::new();
+    let adopt = uuid::Uuid::new_v4().to_string();
+    let (mut child, _settings) = slow.start(&["rebuild", "--adopt", &adopt]);
+    signal(&child, "-TERM");
+    assert_eq!(child.wait().expect("it ends").code(), Some(1));
+    let said = std::io::read_to_string(child.stderr.take().expect("its log"));
+    assert!(said.expect("text").contains("interrupted"));
 }
 
 // If this fails, a reload that comes early kills the service, or leaves it with settings of before.
 #[test]
 fn a_reload_that_comes_early_is_made_later() {
     let slow = Slow::new();
-    let (mut child, mut settings) = slow.start();
+    let (mut child, mut settings) = slow.start(&[]);
     signal(&child, "-HUP");
     let write = |settings: &mut std::fs::File, top: &str| {
         let text = format!("{top}\n{}", slow.text);

@@ -65,14 +65,10 @@ struct Worker {
 impl Worker {
     fn run(self) {
         while let Ok((shard, chore)) = self.queue.recv() {
-            let (mut end, mut looked) = (Instant::now(), Instant::now());
+            let mut pace = Pace::from(Instant::now());
             let done = chore.run(&mut |bytes| {
-                end = end.max(Instant::now()) + pause_after(bytes);
-                if end < looked + PIECE_TIME {
-                    return true;
-                }
-                looked = end;
-                self.wait_until(end)
+                let due = pace.after(bytes, Instant::now());
+                due.is_none_or(|until| self.wait_until(until))
             });
             if !self.hand_back(shard, done, Look::Again) {
                 return;
@@ -112,6 +108,33 @@ impl Worker {
     }
 }
 
+/// What a compaction has done, and how long that should have taken.
+struct Pace {
+    /// When the disk is free again.
+    free_at: Instant,
+    /// Until when it was waited.
+    waited: Instant,
+}
+
+impl Pace {
+    fn from(now: Instant) -> Pace {
+        Pace {
+            free_at: now,
+            waited: now,
+        }
+    }
+
+    /// After a piece of so many bytes: until when to wait, if it is time to.
+    fn after(&mut self, bytes: u64, now: Instant) -> Option<Instant> {
+        self.free_at = self.free_at.max(now) + pause_after(bytes);
+        let is_due = self.free_at >= self.waited + PIECE_TIME;
+        is_due.then(|| {
+            self.waited = self.free_at;
+            self.free_at
+        })
+    }
+}
+
 /// How long the disk is left alone after a piece of so many bytes.
 fn pause_after(bytes: u64) -> Duration {
     Duration::from_micros(bytes.saturating_mul(1_000_000) / COMPACT_BYTES_PER_S)
@@ -120,6 +143,34 @@ fn pause_after(bytes: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // If this fails, each small record costs a pause, or many of them together none, or a slow disk
+    // keeps a node from stopping.
+    #[test]
+    fn pauses_are_taken_in_pieces() {
+        let begun = Instant::now();
+        let (mut pace, mut now, mut waits) = (Pace::from(begun), begun, 0);
+        let records = 10_000;
+        for _ in 0..records {
+            if let Some(until) = pace.after(1 << 10, now) {
+                waits += 1;
+                now = now.max(until);
+            }
+        }
+        let due = pause_after(records << 10);
+        assert!(
+            now.duration_since(begun) + PIECE_TIME * 2 > due,
+            "keeps to its rate"
+        );
+        assert!((10..50).contains(&waits), "{waits} waits in {due:?}");
+        // A disk that is slower than the rate: there is nothing to wait for, and it looks all the same.
+        let mut looks = 0;
+        for _ in 0..100 {
+            now += Duration::from_millis(1);
+            looks += u32::from(pace.after(1 << 10, now).is_some());
+        }
+        assert!((10..=13).contains(&looks), "{looks}");
+    }
 
     // If this fails, compaction takes the disk from uploads, or never ends.
     #[test]

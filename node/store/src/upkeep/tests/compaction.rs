@@ -4,6 +4,7 @@ use wire::Lsn;
 
 use super::{carry_out, due, generations, in_first, rest, sealed};
 use crate::disk::simulated::{Failure, Operation};
+use crate::geometry::Geometry;
 use crate::segment::header::SegmentHeader;
 use crate::stage::{GEOMETRY, LOG, Stage, body, dir, id, names};
 use crate::{How, ReadError};
@@ -46,6 +47,41 @@ fn a_segment_is_rewritten_when_over_30_percent_of_it_are_dead() {
     above.upkeep();
     assert_eq!(generations(&above), [1, 0, 0]);
     assert_live(&above, (0..contents).filter(|n| !deleted.contains(n)));
+}
+
+// If this fails, what lies behind the first megabyte of a rewritten segment, or is longer than what is
+// read at a time, is another content's bytes.
+#[test]
+fn a_large_segment_keeps_all_its_bytes() {
+    let geometry = Geometry {
+        segment_bytes: 8 << 20,
+        ..GEOMETRY
+    };
+    let mut stage = Stage::of(LOG, geometry);
+    // Small ones, some that are punched when they die, and some above the window.
+    let length = |n: u64| [700, 40_000, 300_000, 70_001][n as usize % 4];
+    let mut contents = 0;
+    while stage.store.log.segments.len() < 2 {
+        stage.put(contents, &body(contents, length(contents)));
+        stage.settle();
+        contents += 1;
+    }
+    for n in (0..contents).filter(|n| n % 8 > 4) {
+        stage.delete(n);
+    }
+    stage.settle_durably();
+    stage.upkeep();
+    assert_eq!(generations(&stage)[0], 1, "is rewritten");
+    let rewritten = stage.store.log.segments[0].end;
+    assert!(rewritten > 3 << 20, "in several pieces: {rewritten}");
+    for restarted in [false, true] {
+        if restarted {
+            stage.restart();
+        }
+        for n in (0..contents).filter(|n| n % 8 <= 4) {
+            assert_eq!(stage.read(n).expect("live"), body(n, length(n)), "{n}");
+        }
+    }
 }
 
 // If this fails, the order of records, and with it every position, changes.
