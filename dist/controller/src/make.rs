@@ -68,7 +68,10 @@ pub(crate) fn load(heartbeat: &Heartbeat) -> u64 {
 
 /// A new shard for each living node that leads no open one, with all its copies at once if there are
 /// nodes for them. Who finds no offer left has its turn when the nodes have made theirs, and offer
-/// anew. On a fresh catalog the nodes that are to hold copies may only be about to register.
+/// anew.
+///
+/// On a fresh catalog the nodes that are to hold copies may only be about to register: until a session
+/// has passed there is one shard, for whoever cannot wait.
 pub(crate) fn make(situation: Situation<'_>, offers: &mut Offers) -> Vec<Change> {
     let mut number = highest_number(situation);
     let mut changes = Vec::new();
@@ -90,11 +93,14 @@ pub(crate) fn make(situation: Situation<'_>, offers: &mut Offers) -> Vec<Change>
         let Some(next) = number.checked_add(1) else {
             break;
         };
+        if number > 0 && !situation.may_judge {
+            break;
+        }
         if !offers.is_free(seen) || free < copies.min(nodes.len()) {
             continue;
         }
         let others = nodes.iter().filter(|(other, _)| other != name);
-        let mut best = others.take(copies - 1);
+        let mut best = others.take(copies.saturating_sub(1));
         if situation.making == Making::WithBest && !best.all(|(_, seen)| offers.is_free(seen)) {
             continue;
         }

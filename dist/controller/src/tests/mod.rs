@@ -57,6 +57,8 @@ struct World {
     may_make: bool,
     /// No session has passed yet.
     early: bool,
+    /// Not ten of them either.
+    patient: bool,
     /// More than one, for the rules of mirrored shards.
     copies: u8,
     draining: BTreeSet<NodeName>,
@@ -95,7 +97,7 @@ impl World {
             records,
             nodes,
             draining,
-            making: match (may_make, self.early) {
+            making: match (may_make, self.early || self.patient) {
                 (false, _) => Making::No,
                 (true, true) => Making::WithBest,
                 (true, false) => Making::WithAny,
@@ -135,6 +137,21 @@ impl World {
         world
     }
 
+    /// A node that has made all its replicas, and makes an offer.
+    fn offer(&mut self, n: u128, offer: u128) {
+        let node = name(&format!("node{n}"));
+        let mut fresh = heartbeat(n, offer);
+        for record in self.records.values() {
+            let mut members = record.replicas.iter();
+            if let Some(member) = members.find(|member| member.node == node) {
+                let mut held = report(record);
+                held.replica = member.replica;
+                fresh.replicas.push(held);
+            }
+        }
+        self.hear(node.as_str(), fresh);
+    }
+
     fn heartbeat(&mut self, node: &str) -> &mut Heartbeat {
         &mut self
             .nodes
@@ -172,25 +189,22 @@ fn a_new_clusters_copies_are_spread_evenly() {
     let mut world = World {
         copies: 2,
         early: true,
+        patient: true,
         ..World::fresh()
     };
-    for n in 1..=3 {
-        world.hear(&format!("node{n}"), heartbeat(n, 10 * n));
-    }
+    world.hear("node1", heartbeat(1, 10));
+    world.hear("node2", heartbeat(2, 20));
+    assert_eq!(world.apply(), [Reason::Made]);
+    world.offer(1, 11);
+    world.offer(2, 21);
+    assert_eq!(world.apply(), [], "the third one may be about to register");
+    world.hear("node3", heartbeat(3, 30));
+    world.early = false;
     // In this order they have made their replicas, and offer anew.
     let order = [1, 1, 2, 3, 1, 2, 3];
     for (round, n) in (0..).zip(order) {
         world.apply();
-        let (node, offer) = (name(&format!("node{n}")), 100 * n + round);
-        let mut fresh = heartbeat(n, offer);
-        let holds = |record: &&ShardRecord| record.replicas.iter().any(|held| held.node == node);
-        for record in world.records.values().filter(holds) {
-            let mut held = report(record);
-            let member = record.replicas.iter().find(|held| held.node == node);
-            held.replica = member.expect("a member").replica;
-            fresh.replicas.push(held);
-        }
-        world.hear(node.as_str(), fresh);
+        world.offer(n, 100 * n + round);
     }
     world.apply();
     let held = |n: u128| {
@@ -219,6 +233,7 @@ fn a_mirrored_shard_is_made_with_all_its_copies() {
     assert_eq!((first.replicas.len(), first.min_in_sync), (2, 2));
     world.hear("node1", heartbeat(1, 11));
     world.hear("node2", heartbeat(2, 21));
+    world.early = false;
     assert!(world.apply().contains(&Reason::Made));
     let mut alone = World {
         copies: 2,
