@@ -78,6 +78,22 @@ impl Running {
     /// # Errors
     /// As [`start`].
     pub async fn start_node(&mut self, place: usize) -> Result<(), StartError> {
+        self.spawn_again(place).await?;
+        self.wait().await
+    }
+
+    /// Starts every node that is stopped: copies of one may be needed before another takes uploads.
+    ///
+    /// # Errors
+    /// As [`start`].
+    pub async fn start_stopped(&mut self) -> Result<(), StartError> {
+        for place in 0..self.nodes.len() {
+            self.spawn_again(place).await?;
+        }
+        self.wait().await
+    }
+
+    async fn spawn_again(&mut self, place: usize) -> Result<(), StartError> {
         if let Some(slot) = self.nodes.get(place).filter(|slot| slot.running.is_none()) {
             let name = slot.name.clone();
             let port = slot
@@ -89,7 +105,7 @@ impl Running {
             let running = self.spawn(&name, port).await?;
             self.nodes[place].running = Some(running);
         }
-        self.wait().await
+        Ok(())
     }
 
     /// Stops everything: the nodes at the same time, then the distributor, so that they can list

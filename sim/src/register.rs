@@ -69,13 +69,17 @@ pub(crate) struct Office {
     pub(crate) seen: BTreeMap<NodeName, Seen>,
     /// When it came.
     heard_ms: BTreeMap<NodeName, u64>,
+    /// When it first came.
+    first_ms: BTreeMap<NodeName, u64>,
 }
 
 impl Office {
     pub(crate) fn hear(&mut self, node: NodeName, heartbeat: Heartbeat, now_ms: u64) {
         self.heard_ms.insert(node.clone(), now_ms);
+        self.first_ms.entry(node.clone()).or_insert(now_ms);
         let seen = Seen {
             heartbeat,
+            known_ms: 0,
             alive: true,
             silent_ms: 0,
         };
@@ -86,6 +90,8 @@ impl Office {
     pub(crate) fn listen(&mut self, now_ms: u64) {
         for (node, seen) in &mut self.seen {
             let at_ms = self.heard_ms.get(node).copied().unwrap_or(0);
+            let since_ms = self.first_ms.get(node).copied().unwrap_or(now_ms);
+            seen.known_ms = now_ms.saturating_sub(since_ms);
             seen.silent_ms = now_ms.saturating_sub(at_ms);
             seen.alive = seen.silent_ms < SESSION_MS;
         }

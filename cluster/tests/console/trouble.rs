@@ -77,9 +77,7 @@ async fn a_failed_upload_says_why_and_can_be_tried_again() {
             "Not stored: no storage node can take an upload",
         )
         .await;
-    for place in 0..3 {
-        stage.cluster.start_node(place).await.expect("starts again");
-    }
+    stage.cluster.start_stopped().await.expect("start again");
     stage.click(".transfer button").await;
     stage.says(".transfer.done", "stored on").await;
     stage.open("/console/contents/no-id").await;

@@ -151,6 +151,7 @@ mod tests {
                 map_version: 0,
                 parting: false,
             },
+            known_ms: 5_000,
             alive: true,
             silent_ms: 0,
         }

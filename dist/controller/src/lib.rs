@@ -36,6 +36,8 @@ pub const REPAIR_DELAY_MS: u64 = 10 * 60 * 1000;
 pub struct Seen {
     /// What it last said.
     pub heartbeat: Heartbeat,
+    /// For how long it has been known, in milliseconds.
+    pub known_ms: u64,
     /// Whether it was heard within a session.
     pub alive: bool,
     /// How long ago it was heard, in milliseconds.

@@ -55,6 +55,9 @@ pub(crate) fn by_room<'a>(situation: Situation<'a>) -> Vec<(&'a NodeName, &'a Se
 /// their number, and not by who wrote its first record first.
 const REPLICA_BYTES_MIN: u64 = 16 << 20;
 
+/// When so long nobody new has registered, in milliseconds, those that start together have.
+const GATHER_MS: u64 = 500;
+
 /// What a node has taken on, in bytes.
 fn taken(heartbeat: &Heartbeat) -> u64 {
     let held = heartbeat.replicas.iter();
@@ -70,8 +73,8 @@ pub(crate) fn load(heartbeat: &Heartbeat) -> u64 {
 /// nodes for them. Who finds no offer left has its turn when the nodes have made theirs, and offer
 /// anew.
 ///
-/// On a fresh catalog the nodes that are to hold copies may only be about to register: until a session
-/// has passed there is one shard, for whoever cannot wait.
+/// While nodes register one after the other, who is to hold the other copies may come next: there is
+/// one mirrored shard meanwhile, for whoever cannot wait.
 pub(crate) fn make(situation: Situation<'_>, offers: &mut Offers) -> Vec<Change> {
     let mut number = highest_number(situation);
     let mut changes = Vec::new();
@@ -85,6 +88,7 @@ pub(crate) fn make(situation: Situation<'_>, offers: &mut Offers) -> Vec<Change>
         .filter(|(name, seen)| !has_open(situation, name, &seen.heartbeat))
         .collect();
     needy.sort_by_key(|(name, _)| *name);
+    let gathers = nodes.iter().any(|(_, seen)| seen.known_ms < GATHER_MS);
     for (name, seen) in needy {
         let free = nodes
             .iter()
@@ -93,7 +97,7 @@ pub(crate) fn make(situation: Situation<'_>, offers: &mut Offers) -> Vec<Change>
         let Some(next) = number.checked_add(1) else {
             break;
         };
-        if number > 0 && !situation.may_judge {
+        if copies > 1 && number > 0 && gathers {
             break;
         }
         if !offers.is_free(seen) || free < copies.min(nodes.len()) {

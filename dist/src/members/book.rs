@@ -53,6 +53,7 @@ struct Distributor {
 
 struct Node {
     heartbeat: Heartbeat,
+    known_since: Instant,
     heard: Instant,
     /// Whether it spoke to this distributor, and not to another one.
     here: bool,
@@ -195,13 +196,15 @@ impl Members {
     pub(crate) fn seen(&self, now: Instant) -> BTreeMap<NodeName, Seen> {
         let state = self.read();
         let seen = state.nodes.iter().map(|(name, node)| {
+            let known = now.saturating_duration_since(node.known_since);
             let silent = now.saturating_duration_since(node.heard);
             (
                 name.clone(),
                 Seen {
                     heartbeat: node.heartbeat.clone(),
+                    known_ms: in_ms(known),
                     alive: silent < self.session,
-                    silent_ms: u64::try_from(silent.as_millis()).unwrap_or(u64::MAX),
+                    silent_ms: in_ms(silent),
                 },
             )
         });
@@ -422,10 +425,12 @@ impl State {
                 }
             }
             known => {
-                let known_before = known.is_some();
+                let known_since = known.map(|node| node.known_since);
+                let known_before = known_since.is_some();
                 tracing::info!(node = %name, url = heartbeat.internal_url, known_before, "registered");
                 let node = Node {
                     heartbeat: heartbeat.clone(),
+                    known_since: known_since.unwrap_or(heard),
                     heard,
                     here,
                     poll: Poll::Unasked,
@@ -492,4 +497,8 @@ fn without_records(heartbeat: &Heartbeat) -> Heartbeat {
         report.record = None;
     }
     heartbeat
+}
+
+fn in_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -283,6 +283,25 @@ fn the_map_has_another_version_exactly_when_it_differs() {
     assert_ne!(members.snapshot().version, before.version);
 }
 
+// If this fails, every restart of a node holds up new shards, or nothing does, and the copies of a new
+// cluster pile up on whoever registers first.
+#[test]
+fn a_node_is_known_since_its_first_heartbeat() {
+    let begun = Instant::now();
+    let members = Members::new(SESSION);
+    members.hear(&name("node1"), &heartbeat(1), begun);
+    let later = begun + Duration::from_millis(300);
+    members.hear(&name("node1"), &heartbeat(1), later);
+    let restarted = Heartbeat {
+        incarnation: Uuid::from_u128(99),
+        ..heartbeat(1)
+    };
+    members.hear(&name("node1"), &restarted, later);
+    let seen = members.seen(later + Duration::from_millis(50));
+    let seen = &seen[&name("node1")];
+    assert_eq!((seen.known_ms, seen.silent_ms), (350, 50));
+}
+
 // If this fails, a distributor forgets nodes that speak to another one, or prefers old news.
 #[test]
 fn what_others_heard_counts_unless_it_is_older() {

@@ -65,6 +65,7 @@ fn seen(committed: u64) -> Seen {
     };
     Seen {
         heartbeat,
+        known_ms: 5_000,
         alive: true,
         silent_ms: 0,
     }

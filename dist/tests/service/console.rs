@@ -286,6 +286,7 @@ async fn an_upload_that_stalls_ends() {
 
     // A node that waits for ever, too.
     node.is_hasty("nothing");
+    node.beat(&dist).await;
     let silent = tokio::time::timeout(Duration::from_secs(30), upload_a_part(&dist));
     let (silent, ()) = tokio::join!(silent, async {
         // It stays a node that is heard meanwhile.

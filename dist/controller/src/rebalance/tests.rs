@@ -46,6 +46,7 @@ impl World {
             };
             let seen = Seen {
                 heartbeat,
+                known_ms: 5_000,
                 alive: true,
                 silent_ms: 0,
             };

@@ -57,8 +57,6 @@ struct World {
     may_make: bool,
     /// No session has passed yet.
     early: bool,
-    /// Not ten of them either.
-    patient: bool,
     /// More than one, for the rules of mirrored shards.
     copies: u8,
     draining: BTreeSet<NodeName>,
@@ -78,6 +76,7 @@ impl World {
             name(node),
             Seen {
                 heartbeat,
+                known_ms: 5_000,
                 alive: true,
                 silent_ms: 0,
             },
@@ -97,7 +96,7 @@ impl World {
             records,
             nodes,
             draining,
-            making: match (may_make, self.early || self.patient) {
+            making: match (may_make, self.early) {
                 (false, _) => Making::No,
                 (true, true) => Making::WithBest,
                 (true, false) => Making::WithAny,
@@ -189,17 +188,18 @@ fn a_new_clusters_copies_are_spread_evenly() {
     let mut world = World {
         copies: 2,
         early: true,
-        patient: true,
         ..World::fresh()
     };
     world.hear("node1", heartbeat(1, 10));
     world.hear("node2", heartbeat(2, 20));
+    world.nodes.get_mut(&name("node2")).expect("known").known_ms = 0;
     assert_eq!(world.apply(), [Reason::Made]);
     world.offer(1, 11);
     world.offer(2, 21);
+    world.nodes.get_mut(&name("node2")).expect("known").known_ms = 400;
     assert_eq!(world.apply(), [], "the third one may be about to register");
     world.hear("node3", heartbeat(3, 30));
-    world.early = false;
+    world.nodes.get_mut(&name("node2")).expect("known").known_ms = 600;
     // In this order they have made their replicas, and offer anew.
     let order = [1, 1, 2, 3, 1, 2, 3];
     for (round, n) in (0..).zip(order) {
@@ -233,7 +233,6 @@ fn a_mirrored_shard_is_made_with_all_its_copies() {
     assert_eq!((first.replicas.len(), first.min_in_sync), (2, 2));
     world.hear("node1", heartbeat(1, 11));
     world.hear("node2", heartbeat(2, 21));
-    world.early = false;
     assert!(world.apply().contains(&Reason::Made));
     let mut alone = World {
         copies: 2,
