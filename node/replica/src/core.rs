@@ -169,7 +169,7 @@ impl Core {
             return;
         };
         match event {
-            Event::NeedsCommit => leader.need_commit(),
+            Event::NeedsCommit => leader.need_commit(&around),
             Event::HandOver => leader.hand_over(&around),
             Event::Unanswered => leader.unanswered(&around),
             _ => {}

@@ -131,8 +131,10 @@ impl Leader {
         out.extend(attached.map(|(node, _)| Effect::StopStream(node.clone())));
     }
 
-    pub(crate) fn need_commit(&mut self) {
-        self.commit_needed = true;
+    /// Somebody waits for a commit. While the set can make it nothing is needed: whoever waits still
+    /// when it cannot says so again.
+    pub(crate) fn need_commit(&mut self, around: &Around<'_>) {
+        self.commit_needed |= !can_commit(around.record);
     }
 
     pub(crate) fn hand_over(&mut self, around: &Around<'_>) {

@@ -9,9 +9,10 @@ use crate::ACK_AGE_MS_MAX;
 pub(super) struct Waiting(Option<(Lsn, u64)>);
 
 impl Waiting {
-    /// Waits for all up to `end`, whatever was waited for.
+    /// Waits for all up to `end`, unless something is waited for already: who begins again and again
+    /// is late all the same.
     pub(super) fn begin(&mut self, end: Lsn, now_ms: u64) {
-        self.0 = Some((end, now_ms));
+        self.0.get_or_insert((end, now_ms));
     }
 
     /// The log ends at `end`, and is durable up to `durable`.

@@ -17,6 +17,22 @@ fn a_member_whose_link_is_gone_leaves_after_half_a_second() {
     assert_eq!(changes[0].version, 6);
 }
 
+// If this fails, a follower that cannot append, and begins again and again, stops its shard for ever.
+#[test]
+fn a_member_that_begins_again_and_again_leaves() {
+    let mut stage = Stage::confirmed(&[1, 2, 3]);
+    stage.append(12);
+    stage.ack(2, 1, 12);
+    for attempt in 2..9 {
+        assert_eq!(proposed(&stage.pass(250)), []);
+        stage.let_in(3, attempt);
+        stage.ack(3, attempt, 11);
+        stage.ack(2, 1, 12);
+    }
+    let changes = proposed(&stage.pass(250));
+    assert_eq!(changes[0].in_sync, members(&[1, 2]));
+}
+
 // If this fails, a follower with a slow disk slows all uploads.
 #[test]
 fn a_member_that_does_not_acknowledge_leaves() {
@@ -150,6 +166,21 @@ fn it_degrades_only_when_someone_needs_a_commit() {
     let decided = stage.feed(Event::Record(changes[0].clone()));
     assert!(decided.contains(&Effect::CommitTo(Lsn(11))));
     assert!(stage.core.may_write());
+}
+
+// If this fails, an upload of this morning gives up the second copy when its node restarts, and the shard
+// is lost with the first one although the second has everything.
+#[test]
+fn a_need_that_was_met_degrades_nothing_later() {
+    let mut stage = Stage::confirmed(&[1, 2]);
+    assert_eq!(proposed(&stage.feed(Event::NeedsCommit)), []);
+    stage.feed(Event::LinkDown(node(2)));
+    let changes = proposed(&stage.pass(500));
+    assert_eq!(changes[0].eligible, members(&[2]));
+    assert_eq!(proposed(&stage.feed(Event::Record(changes[0].clone()))), []);
+    assert_eq!(proposed(&stage.pass(1_000)), []);
+    let changes = proposed(&stage.feed(Event::NeedsCommit));
+    assert!(changes[0].degraded);
 }
 
 // If this fails, a shard is degraded although a second copy is there.
