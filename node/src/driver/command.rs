@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use store::{ChangeError, ChoreDone, Describe, How, NewContent, Outcome, Payload};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wire::content::Status;
 use wire::membership::HeartbeatAnswer;
 use wire::replication::Envelope;
@@ -20,6 +20,7 @@ pub(super) enum Command {
         id: ContentId,
         how: How,
         payload: Payload,
+        permit: ChunkPermit,
         reply: ChunkReply,
     },
     /// Append a later chunk.
@@ -28,6 +29,7 @@ pub(super) enum Command {
         upload: Lsn,
         offset: u64,
         payload: Payload,
+        permit: ChunkPermit,
         reply: ChunkReply,
     },
     /// Change a content; answered when the change is committed, or listed.
@@ -44,8 +46,8 @@ pub(super) enum Command {
     Farewell,
     /// There is mail.
     Wake,
-    /// A chore of a shard's log is done.
-    Finished(ShardNo, ChoreDone, Look),
+    /// A chore of a log is done.
+    Finished(Opened, ChoreDone, Look),
     /// Write a damaged record again.
     Repair(Box<RepairRequest>),
     /// Give up a damaged record that nothing needs.
@@ -53,6 +55,17 @@ pub(super) enum Command {
     /// Sync everything and end.
     Stop,
 }
+
+/// A log, since it was opened or begun anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Opened {
+    pub(super) shard: ShardNo,
+    /// No two have the same.
+    pub(super) serial: u64,
+}
+
+/// A chunk's part of the room that chunks have until they are appended.
+pub(super) type ChunkPermit = OwnedSemaphorePermit;
 
 /// What came over a link.
 pub(super) struct Heard {

@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use store::{How, Payload};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use wire::membership::HeartbeatAnswer;
 use wire::replication::Envelope;
 use wire::shard::ShardRecord;
 use wire::{ContentId, Lsn, ShardNo};
 
 use super::admission::Admission;
-use super::command::{Ack, ChangeFailure, ChangeRequest, Command, Heard, Mail, Wait, What};
+use super::command::{
+    Ack, ChangeFailure, ChangeRequest, ChunkPermit, Command, Heard, Mail, Wait, What,
+};
 use super::disk::Surroundings;
 use super::presence::Presence;
 use super::table::{ReplicaView, Standing, Table};
@@ -107,12 +109,13 @@ impl Handle {
         how: How,
         payload: Payload,
     ) -> Result<Lsn, ChangeFailure> {
-        let _permit = self.0.chunk_permits.acquire().await;
+        let permit = self.chunk_permit().await?;
         let (reply, answer) = oneshot::channel();
         self.send(Command::FirstChunk {
             id,
             how,
             payload,
+            permit,
             reply,
         })?;
         answer.await.unwrap_or(Err(ChangeFailure::Lost))
@@ -127,19 +130,25 @@ impl Handle {
         offset: u64,
         payload: Payload,
     ) -> Result<Sending, ChangeFailure> {
-        let permit = Arc::clone(&self.0.chunk_permits).acquire_owned().await.ok();
+        let permit = self.chunk_permit().await?;
         let (reply, answer) = oneshot::channel();
         self.send(Command::Chunk {
             shard,
             upload,
             offset,
             payload,
+            permit,
             reply,
         })?;
-        Ok(Sending {
-            answer,
-            _permit: permit,
-        })
+        Ok(Sending(answer))
+    }
+
+    /// Waits for room for a chunk. It is given back when the chunk is appended: not only when the
+    /// uploader asks for the answer, which a slow one does minutes later.
+    async fn chunk_permit(&self) -> Result<ChunkPermit, ChangeFailure> {
+        let permits = Arc::clone(&self.0.chunk_permits);
+        let permit = permits.acquire_owned().await;
+        permit.map_err(|_| ChangeFailure::NotLed)
     }
 
     /// Has an upload ended that will not be committed; at the latest within a second.
@@ -151,12 +160,14 @@ impl Handle {
             .push((shard, upload));
     }
 
-    /// Has the disk thread obey an answer. A full queue drops it: the next heartbeat brings it
-    /// again.
-    pub(crate) fn follow(&self, answer: HeartbeatAnswer) {
-        if self.send(Command::Follow(Box::new(answer))).is_err() {
+    /// Has the disk thread obey an answer. A full queue drops it, and it must be given again: then it
+    /// is false.
+    pub(crate) fn follow(&self, answer: HeartbeatAnswer) -> bool {
+        let sent = self.send(Command::Follow(Box::new(answer)));
+        if sent.is_err() {
             tracing::debug!("an answer of the distributor waits for the next heartbeat");
         }
+        sent.is_ok()
     }
 
     /// A link was made.
@@ -292,17 +303,11 @@ impl Handle {
 }
 
 /// A chunk on its way to the disk thread.
-pub(super) struct Sending {
-    answer: oneshot::Receiver<Result<Lsn, ChangeFailure>>,
-    _permit: Option<OwnedSemaphorePermit>,
-}
+pub(super) struct Sending(oneshot::Receiver<Result<Lsn, ChangeFailure>>);
 
 impl Sending {
     /// Waits until the chunk is appended.
     pub(super) async fn appended(self) -> Result<(), ChangeFailure> {
-        self.answer
-            .await
-            .unwrap_or(Err(ChangeFailure::Lost))
-            .map(drop)
+        self.0.await.unwrap_or(Err(ChangeFailure::Lost)).map(drop)
     }
 }

@@ -183,6 +183,11 @@ impl ReplicaGauge {
         self.pending().retain(|_, lsn| *lsn > committed);
     }
 
+    /// The log was cut behind `lsn`: what came after it is not pending any more.
+    pub(super) fn cut_pending(&self, end: Lsn) {
+        self.pending().retain(|_, lsn| *lsn <= end);
+    }
+
     /// Whether only the leader knows the present state of this content.
     pub fn is_pending(&self, id: ContentId) -> bool {
         self.pending().contains_key(&id)

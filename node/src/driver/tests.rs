@@ -201,6 +201,42 @@ async fn changes_that_wait_together_share_a_sync() {
     rig.stop();
 }
 
+// If this fails, the leader of a quiet shard looks as if its disk was slow, hands over in the middle of
+// every slow upload, and ends it.
+#[tokio::test]
+async fn chunks_are_synced_although_nobody_waits() {
+    let (rig, _) = leading().await;
+    let before = rig.faults.syncs.load(Ordering::SeqCst);
+    let payload = Payload::new(vec![7; 1000].into());
+    let first = rig.handle().first_chunk(mint(1), How::Create, payload);
+    first.await.expect("is appended");
+    let begun = Instant::now();
+    while rig.faults.syncs.load(Ordering::SeqCst) == before {
+        assert!(begun.elapsed() < Duration::from_secs(10), "in vain");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    rig.stop();
+}
+
+// If this fails, a few slow clients take all the room for chunks, and every other large upload waits
+// until they are done.
+#[tokio::test]
+async fn uploads_that_pause_take_no_room_from_others() {
+    let (rig, _) = leading().await;
+    let piece = vec![7; (3 << 20) + 1];
+    let mut paused = Vec::new();
+    for number in 0..40 {
+        let expected = Expected::default();
+        let mut upload =
+            Upload::begin(rig.handle(), mint(number), How::Create, &expected).expect("begins");
+        let pushed = tokio::time::timeout(Duration::from_secs(10), upload.push(&piece)).await;
+        pushed.expect("has room").expect("is taken");
+        paused.push(upload);
+    }
+    drop(paused);
+    rig.stop();
+}
+
 // If this fails, a leader whose disk hangs keeps its office, and its shards are closed for as long.
 #[tokio::test]
 async fn a_node_whose_disk_hangs_is_stuck_until_it_answers() {

@@ -179,11 +179,14 @@ impl LinkGuard {
     /// A link begins; an earlier one to the same peer ends.
     fn begin(exchange: &Arc<Exchange>, outbox: &Outbox) -> LinkGuard {
         let peer = outbox.peer().clone();
-        let earlier = exchange.lock().insert(peer, outbox.clone());
+        let mut links = exchange.lock();
+        let earlier = links.insert(peer, outbox.clone());
+        // Under the lock: the disk thread hears of links in the order in which they are kept here.
+        exchange.handle.link_up(outbox);
+        drop(links);
         if let Some(earlier) = earlier {
             earlier.end();
         }
-        exchange.handle.link_up(outbox);
         let beating = outbox.clone();
         exchange.runtime.spawn(async move {
             while !beating.has_ended() {
@@ -206,7 +209,6 @@ impl Drop for LinkGuard {
         if present == Some(self.outbox.number()) {
             links.remove(self.outbox.peer());
         }
-        drop(links);
         self.exchange.handle.link_down(&self.outbox);
     }
 }

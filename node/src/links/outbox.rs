@@ -26,9 +26,10 @@ use crate::metrics::Metrics;
 /// none of them is of no use.
 const SAID_MAX: usize = 65_536;
 
-/// Bytes that a follower may have before it acknowledges them, of all shards that catch up: without a
-/// rate, its disk would owe so many that every other sync waits for seconds.
-const COPYING_BYTES_MAX: usize = 16 << 20;
+/// Bytes that a follower may have before it acknowledges them, of all shards that catch up. Every
+/// sync of its disk waits for what the disk owes: see "Copies are synced beside the rounds" in
+/// ARCHITECTURE.md for what more of it costs.
+const COPYING_BYTES_MAX: usize = 1 << 20;
 
 /// The sending end of one link. Clones are the same.
 #[derive(Clone)]
@@ -117,10 +118,17 @@ impl Outbox {
         }
     }
 
-    /// Sends a replica's records after `after`, until it is told otherwise.
-    pub fn stream(&self, source: Arc<Source>, after: Lsn, epoch: Epoch, attempt: u64) {
+    /// Sends a replica's records after `after`, until it is told otherwise. Who catches up is held to
+    /// the rate and the bound of copies until it has been at the log's end; changes wait for the others.
+    pub fn stream(
+        &self,
+        source: Arc<Source>,
+        after: Lsn,
+        (epoch, attempt): (Epoch, u64),
+        catches_up: bool,
+    ) {
         let shard = source.shard;
-        let stream = Stream::new(source, after, epoch, attempt);
+        let stream = Stream::new(source, after, (epoch, attempt), catches_up);
         self.lock().streams.insert(shard, stream);
         self.wake();
     }
@@ -404,7 +412,7 @@ mod tests {
         let end = stage.store.positions().appended.lsn;
         for shard in (1..=SHARDS).map(ShardNo) {
             let source = Arc::new(Source::new(shard, stage.store.reader(), end));
-            outbox.stream(source, Lsn::ZERO, Epoch(1), 1);
+            outbox.stream(source, Lsn::ZERO, (Epoch(1), 1), true);
         }
         let (bytes, last) = sent(&outbox).await;
         let packet = PACKET_BYTES + 100_000;

@@ -35,7 +35,7 @@ pub(super) struct Stream {
     reading: Reading,
     /// Where the last reading ended.
     cursor: Option<Cursor>,
-    /// It has not been at the log's end yet.
+    /// Its follower is not in the set, and has not been at the log's end yet.
     catches_up: bool,
 }
 
@@ -64,7 +64,12 @@ pub(super) enum Due {
 }
 
 impl Stream {
-    pub(super) fn new(source: Arc<Source>, after: Lsn, epoch: Epoch, attempt: u64) -> Stream {
+    pub(super) fn new(
+        source: Arc<Source>,
+        after: Lsn,
+        (epoch, attempt): (Epoch, u64),
+        catches_up: bool,
+    ) -> Stream {
         Stream {
             source,
             epoch,
@@ -74,7 +79,7 @@ impl Stream {
             unacknowledged_bytes: 0,
             reading: Reading::No,
             cursor: None,
-            catches_up: true,
+            catches_up,
         }
     }
 
@@ -256,7 +261,7 @@ mod tests {
         let flip = |stage: &Stage| stage.disk.flip_bit(&path, at + 24, 3).expect("was synced");
         flip(&stage);
         let source = Arc::new(Source::new(ShardNo(1), stage.store.reader(), Lsn(7)));
-        let mut stream = Stream::new(source, Lsn::ZERO, Epoch(1), 1);
+        let mut stream = Stream::new(source, Lsn::ZERO, (Epoch(1), 1), true);
         let read = |stream: &mut Stream, now_ms| match stream.due(now_ms) {
             Due::Read(job) => job.run(),
             other => panic!("{other:?}"),

@@ -137,6 +137,7 @@ impl Heartbeats {
             map: parts.map,
             distributors,
             pause: SESSION_DEFAULT / PER_SESSION,
+            session_ms: None,
             send_records: true,
             trouble: None,
             has_parted: false,
@@ -166,6 +167,8 @@ struct Pulse {
     map: Map,
     distributors: Arc<Distributors>,
     pause: Duration,
+    /// How long a node may be silent, as the disk thread was told.
+    session_ms: Option<u64>,
     /// The next heartbeat carries the shard records.
     send_records: bool,
     /// What the log was last told of: once for each kind of trouble is enough.
@@ -267,8 +270,10 @@ impl Pulse {
             .set_deadline((session / DEADLINES_PER_SESSION).max(DEADLINE_MIN));
         self.send_records = answer.want_records;
         self.map.confirm(answer.map.as_ref());
-        if cluster.is_none() || answer.map.is_some() {
-            self.handle.follow(answer);
+        let session_ms = Some(answer.session_ms);
+        let is_news = answer.map.is_some() || self.session_ms != session_ms;
+        if (cluster.is_none() || is_news) && self.handle.follow(answer) {
+            self.session_ms = session_ms;
         }
     }
 

@@ -59,8 +59,11 @@ impl DiskThread {
                 epoch,
                 attempt,
             } => {
-                let source = Arc::clone(&self.replicas.get(&shard)?.source);
-                self.links.get(&to)?.stream(source, after, epoch, attempt);
+                let replica = self.replicas.get(&shard)?;
+                let (source, catches_up) =
+                    (Arc::clone(&replica.source), !replica.commits_with(&to));
+                let link = self.links.get(&to)?;
+                link.stream(source, after, (epoch, attempt), catches_up);
             }
             Effect::StopStream(to) => self.links.get(&to)?.stop_stream(shard),
             Effect::TruncateAfter(lsn) => return self.truncate_after(shard, lsn),
@@ -135,6 +138,7 @@ impl DiskThread {
         Some(match replica.store.truncate_after(lsn) {
             Ok(()) => {
                 replica.forget_news();
+                replica.gauge.cut_pending(lsn);
                 Event::Cut(replica.log_state())
             }
             Err(error) => Event::Failed(error.to_string()),

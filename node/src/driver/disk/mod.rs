@@ -27,7 +27,7 @@ use wire::limits::SESSION_MIN;
 use wire::{Lsn, NodeName, ShardNo};
 
 use super::admission::Admission;
-use super::command::{Command, Look};
+use super::command::{Command, Look, Opened};
 use super::handle::Mailbox;
 use super::presence::Presence;
 use super::table::{Standing, Table};
@@ -198,18 +198,21 @@ impl DiskThread {
                 self.feed_all(&Event::Tick);
             }
             Command::Wake => {}
-            Command::Finished(shard, done, look) => self.finish_chore(shard, done, look),
+            Command::Finished(opened, done, look) => self.finish_chore(opened, done, look),
             Command::Repair(request) => self.repair(*request),
             Command::Settle(shard, lsn) => self.settle(shard, lsn),
             Command::Stop => self.stopping = true,
         }
     }
 
-    fn finish_chore(&mut self, shard: ShardNo, done: ChoreDone, look: Look) {
+    /// Takes a chore's outcome; none of a log that has begun anew meanwhile.
+    fn finish_chore(&mut self, opened: Opened, done: ChoreDone, look: Look) {
         if done.is_repair() {
-            return self.finish_repair(shard, done);
+            return self.finish_repair(opened, done);
         }
-        let Some(replica) = self.replicas.get_mut(&shard) else {
+        let shard = opened.shard;
+        let replica = self.replicas.get_mut(&shard);
+        let Some(replica) = replica.filter(|replica| replica.opened() == opened) else {
             return;
         };
         let before = replica.store.positions().horizon;
@@ -363,7 +366,7 @@ impl DiskThread {
             return;
         }
         for chore in replica.store.chores(clock::now_ms()) {
-            self.upkeep.add(shard, chore);
+            self.upkeep.add(replica.opened(), chore);
         }
     }
 
@@ -401,6 +404,11 @@ impl DiskThread {
         self.feed_all(&Event::Space(room));
         self.feed_all(&Event::Tick);
         self.ask_for_commits();
+        let unsynced = self
+            .replicas
+            .iter()
+            .filter(|(_, replica)| replica.has_unsynced());
+        self.touched.extend(unsynced.map(|(shard, _)| *shard));
         self.wake_links();
         if now < self.next_chores {
             return;

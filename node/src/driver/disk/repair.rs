@@ -6,11 +6,12 @@ use store::{ChoreDone, RepairError};
 use wire::{Lsn, ShardNo};
 
 use super::DiskThread;
+use crate::driver::command::Opened;
 use crate::driver::repair::{RepairFailure, RepairReply, RepairRequest};
 
 /// Who waits for the repairs that are under way.
 #[derive(Default)]
-pub(super) struct Repairs(BTreeMap<ShardNo, RepairReply>);
+pub(super) struct Repairs(BTreeMap<Opened, RepairReply>);
 
 impl DiskThread {
     pub(super) fn repair(&mut self, request: RepairRequest) {
@@ -24,8 +25,8 @@ impl DiskThread {
         };
         match replica.store.repair(record) {
             Ok(chore) => {
-                self.repairs.0.insert(shard, reply);
-                self.upkeep.add(shard, chore);
+                self.repairs.0.insert(replica.opened(), reply);
+                self.upkeep.add(replica.opened(), chore);
             }
             Err(RepairError::Busy) => answer(reply, Err(RepairFailure::Busy)),
             Err(error) => answer(reply, Err(RepairFailure::Refused(error))),
@@ -40,9 +41,13 @@ impl DiskThread {
         }
     }
 
-    pub(super) fn finish_repair(&mut self, shard: ShardNo, done: ChoreDone) {
-        let reply = self.repairs.0.remove(&shard);
-        let Some(replica) = self.replicas.get_mut(&shard) else {
+    pub(super) fn finish_repair(&mut self, opened: Opened, done: ChoreDone) {
+        let (shard, reply) = (opened.shard, self.repairs.0.remove(&opened));
+        let replica = self.replicas.get_mut(&shard);
+        let Some(replica) = replica.filter(|replica| replica.opened() == opened) else {
+            if let Some(reply) = reply {
+                answer(reply, Err(RepairFailure::Gone));
+            }
             return;
         };
         let finished = replica.store.finish(done);

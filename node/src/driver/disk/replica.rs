@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use replica::{Bugs, Core, EpochStart, Identity, LogState};
@@ -10,10 +11,10 @@ use uuid::Uuid;
 use wire::content::Status;
 use wire::position::{Lsn, Position, ShardNo};
 use wire::shard::{Member, ShardRecord, ShardState};
-use wire::{ContentId, stats::Space};
+use wire::{ContentId, NodeName, stats::Space};
 
 use super::lag::Lag;
-use crate::driver::command::{ChangeFailure, ChangeRequest, Command, Unlisted, Wait, What};
+use crate::driver::command::{ChangeFailure, ChangeRequest, Command, Opened, Unlisted, Wait, What};
 use crate::driver::table::{ReplicaGauge, ReplicaView, Standing};
 use crate::links::Source;
 use crate::lister::Feed;
@@ -22,6 +23,10 @@ use crate::membership::duty::Me;
 /// Appended bytes that may wait for a sync that nobody asked for. Above this a round syncs, so
 /// that a small upload never waits for someone's gigabyte.
 const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
+
+/// How long appended bytes may wait for such a sync: the chunks of a slow upload must not look like a
+/// slow disk, for which a leader hands over after two seconds.
+const UNSYNCED_TIME_MAX: Duration = Duration::from_millis(300);
 
 /// A replica that came back is in the set for so long before it leads again: one that comes and
 /// goes does not move the leadership each time.
@@ -49,6 +54,9 @@ pub(super) struct Replica {
     /// What the core knows of the log's end.
     told: Position,
     log: u64,
+    serial: u64,
+    /// Since when something is appended that no sync was begun for.
+    unsynced_since: Option<Instant>,
     reader: Reader,
     /// In the order of their lsns, but for repeated requests, which wait no longer for it.
     waiting: VecDeque<Unlisted>,
@@ -108,6 +116,8 @@ impl Replica {
             stands_in_since: None,
             told: Position::default(),
             log,
+            serial: next_serial(),
+            unsynced_since: None,
             reader,
             waiting: VecDeque::new(),
             committed: Vec::new(),
@@ -119,6 +129,7 @@ impl Replica {
     /// The log began anew: everything that looks at it does, too.
     pub(super) fn begin_anew(&mut self, store: Store, consistent_from: Lsn) {
         self.store = store;
+        self.serial = next_serial();
         self.consistent_from = Some(consistent_from);
         self.reader = self.store.reader();
         self.source = Arc::new(Source::new(self.shard, self.reader.clone(), Lsn::ZERO));
@@ -340,17 +351,42 @@ impl Replica {
         !(self.waiting.is_empty() && self.parked.is_empty())
     }
 
-    /// Whether it is a copy that is not in the set yet: nobody's change waits for what it has.
+    /// Its log as it is open now.
+    pub(super) fn opened(&self) -> Opened {
+        Opened {
+            shard: self.shard,
+            serial: self.serial,
+        }
+    }
+
+    /// Whether it is a copy that is not in the set: nobody's change waits for what it has.
     pub(super) fn is_copying(&self) -> bool {
-        matches!(
-            self.core.standing(),
-            replica::Standing::Following { is_in: false }
-        )
+        let is_this = |member: &Member| member.replica == self.replica;
+        self.standing == Standing::Following && !self.set_has(is_this)
+    }
+
+    /// Whether the set has a member on this node, for whom changes wait.
+    pub(super) fn commits_with(&self, node: &NodeName) -> bool {
+        self.set_has(|member| member.node == *node)
+    }
+
+    fn set_has(&self, is: impl Fn(&Member) -> bool) -> bool {
+        let record = self.record.as_ref();
+        record.is_some_and(|record| record.in_sync.iter().any(is))
+    }
+
+    /// Whether something is appended that is not durable yet.
+    pub(super) fn has_unsynced(&self) -> bool {
+        let positions = self.store.positions();
+        positions.appended.lsn > positions.synced
     }
 
     /// Whether the next round must sync this log.
-    pub(super) fn wants_sync(&self) -> bool {
-        let positions = self.store.positions();
+    pub(super) fn wants_sync(&mut self) -> bool {
+        if !self.has_unsynced() {
+            self.unsynced_since = None;
+            return false;
+        }
         let awaited = match self.standing {
             // The leader waits for what a follower has.
             Standing::Following | Standing::Elected => true,
@@ -358,9 +394,14 @@ impl Replica {
             Standing::Leading => !self.waiting.is_empty() || !self.core.may_write(),
             Standing::Idle | Standing::Poisoned => !self.waiting.is_empty(),
         };
-        let unsynced = positions.appended.lsn > positions.synced;
-        let due = awaited || self.store.unsynced_bytes() > UNSYNCED_BYTES_MAX;
-        unsynced && due
+        let since = *self.unsynced_since.get_or_insert_with(Instant::now);
+        let due = awaited
+            || self.store.unsynced_bytes() > UNSYNCED_BYTES_MAX
+            || since.elapsed() > UNSYNCED_TIME_MAX;
+        if due {
+            self.unsynced_since = None;
+        }
+        due
     }
 
     /// Writes out what is buffered.
@@ -431,6 +472,12 @@ impl Replica {
     }
 }
 
+/// Tells logs apart, since they were opened.
+fn next_serial() -> u64 {
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
+    SERIAL.fetch_add(1, Ordering::Relaxed)
+}
+
 fn log_state(store: &Store, consistent_from: Option<Lsn>) -> LogState {
     let positions = store.positions();
     let start = |start: &store::EpochStart| EpochStart {
@@ -450,4 +497,73 @@ fn log_state(store: &Store, consistent_from: Option<Lsn>) -> LogState {
 /// What a log takes on the disk, in bytes.
 fn stored_bytes(space: &Space) -> u64 {
     (space.log + space.index + space.quarantine).saturating_sub(space.holes)
+}
+
+#[cfg(test)]
+mod tests {
+    use store::disk::FileSystem;
+    use wire::Epoch;
+
+    use super::*;
+
+    const SHARD: ShardNo = ShardNo(1);
+
+    fn member(node: &str, number: u128) -> Member {
+        Member {
+            node: node.parse().expect("a name"),
+            replica: Uuid::from_u128(number),
+        }
+    }
+
+    fn record(in_sync: Vec<Member>) -> ShardRecord {
+        ShardRecord {
+            shard: SHARD,
+            log: 7,
+            epoch: Epoch(1),
+            leader: None,
+            in_sync,
+            eligible: Vec::new(),
+            replicas: vec![member("node1", 1), member("node2", 2)],
+            min_in_sync: 2,
+            degraded: false,
+            state: ShardState::Open,
+            lineage: 0,
+            version: 1,
+        }
+    }
+
+    // If this fails, every upload waits for the syncs of copies that are being made, or a member of the
+    // set is held to the rate of those.
+    #[test]
+    fn who_is_outside_of_the_set_copies() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::create(Arc::new(FileSystem), folder.path(), 7).expect("makes a log");
+        let nature = Nature {
+            shard: SHARD,
+            replica: Uuid::from_u128(1),
+            log: 7,
+            consistent_from: None,
+        };
+        let me = Me {
+            name: "node1".parse().expect("a name"),
+            incarnation: Uuid::from_u128(9),
+        };
+        let mut replica = Replica::new(&nature, store, &me, 1000);
+        replica.standing = Standing::Following;
+        assert!(replica.is_copying(), "nothing is known of the set");
+        replica.record = Some(record(vec![member("node2", 2)]));
+        assert!(replica.is_copying());
+        assert!(replica.commits_with(&"node2".parse().expect("a name")));
+        replica.record = Some(record(vec![member("node2", 2), member("node1", 5)]));
+        assert!(
+            replica.is_copying(),
+            "an earlier replica of this node was in"
+        );
+        replica.record = Some(record(vec![member("node2", 2), member("node1", 1)]));
+        assert!(!replica.is_copying());
+        replica.standing = Standing::Leading;
+        replica.record = Some(record(vec![member("node1", 1)]));
+        assert!(!replica.is_copying());
+        assert!(!replica.commits_with(&"node2".parse().expect("a name")));
+    }
 }

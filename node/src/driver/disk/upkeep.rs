@@ -6,9 +6,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use store::{Chore, ChoreDone};
-use wire::ShardNo;
 
-use crate::driver::command::{Command, Look};
+use crate::driver::command::{Command, Look, Opened};
 
 /// How fast compaction may rewrite. A slow disk writes 100 MB/s; a third of that leaves requests
 /// the better part, and still rewrites a full 256 MiB segment in 8 s.
@@ -20,7 +19,7 @@ const PIECE_TIME: Duration = Duration::from_millis(8);
 
 /// The thread; it ends after its chore when this is dropped.
 pub(in crate::driver) struct Upkeep {
-    chores: Option<Sender<(ShardNo, Chore)>>,
+    chores: Option<Sender<(Opened, Chore)>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,10 +36,10 @@ impl Upkeep {
         })
     }
 
-    pub(super) fn add(&self, shard: ShardNo, chore: Chore) {
+    pub(super) fn add(&self, opened: Opened, chore: Chore) {
         let Some(chores) = &self.chores else { return };
-        if chores.send((shard, chore)).is_err() {
-            tracing::error!(%shard, "upkeep has ended: space is not given back any more");
+        if chores.send((opened, chore)).is_err() {
+            tracing::error!(shard = %opened.shard, "upkeep has ended: space is not given back any more");
         }
     }
 
@@ -58,19 +57,19 @@ impl Upkeep {
 }
 
 struct Worker {
-    queue: Receiver<(ShardNo, Chore)>,
+    queue: Receiver<(Opened, Chore)>,
     commands: SyncSender<Command>,
 }
 
 impl Worker {
     fn run(self) {
-        while let Ok((shard, chore)) = self.queue.recv() {
+        while let Ok((opened, chore)) = self.queue.recv() {
             let mut pace = Pace::from(Instant::now());
             let done = chore.run(&mut |bytes| {
                 let due = pace.after(bytes, Instant::now());
                 due.is_none_or(|until| self.wait_until(until))
             });
-            if !self.hand_back(shard, done, Look::Again) {
+            if !self.hand_back(opened, done, Look::Again) {
                 return;
             }
         }
@@ -84,14 +83,14 @@ impl Worker {
                 .queue
                 .recv_timeout(end.saturating_duration_since(Instant::now()))
             {
-                Ok((shard, chore)) => {
+                Ok((opened, chore)) => {
                     let mut look = Look::Again;
                     // A second compaction is turned away here, and comes again.
                     let done = chore.run(&mut |_| {
                         look = Look::Later;
                         false
                     });
-                    if !self.hand_back(shard, done, look) {
+                    if !self.hand_back(opened, done, look) {
                         return false;
                     }
                 }
@@ -101,9 +100,9 @@ impl Worker {
         }
     }
 
-    fn hand_back(&self, shard: ShardNo, done: ChoreDone, look: Look) -> bool {
+    fn hand_back(&self, opened: Opened, done: ChoreDone, look: Look) -> bool {
         self.commands
-            .send(Command::Finished(shard, done, look))
+            .send(Command::Finished(opened, done, look))
             .is_ok()
     }
 }

@@ -74,24 +74,28 @@ impl DiskThread {
         let shards: Vec<ShardNo> = parked.map(|(shard, _)| *shard).collect();
         for shard in shards {
             let now_ms = clock::now_ms();
-            while let Some(command) = self.next_released(shard) {
-                match command {
-                    Ok(command) => self.make(command, now_ms),
-                    Err(command) => self.refuse(command, ChangeFailure::NotLed),
+            while let Some((command, is_made)) = self.next_released(shard) {
+                if is_made {
+                    self.make(command, now_ms);
+                } else {
+                    self.refuse(command, ChangeFailure::NotLed);
                 }
             }
         }
     }
 
-    fn next_released(&mut self, shard: ShardNo) -> Option<Result<Command, Command>> {
+    /// The next one that waits no longer, and whether it is to be made.
+    fn next_released(&mut self, shard: ShardNo) -> Option<(Command, bool)> {
         let verdict = self.verdict(shard);
         let parked = &mut self.replicas.get_mut(&shard)?.parked;
         let is_late = parked.front()?.since.elapsed() > PARKED_TIME_MAX;
-        match verdict {
-            Verdict::Now => parked.pop_front().map(|parked| Ok(parked.command)),
-            Verdict::Wait if !is_late => None,
-            Verdict::Wait | Verdict::Never => parked.pop_front().map(|parked| Err(parked.command)),
-        }
+        let is_made = match verdict {
+            Verdict::Now => true,
+            Verdict::Wait if !is_late => return None,
+            Verdict::Wait | Verdict::Never => false,
+        };
+        let parked = parked.pop_front()?;
+        Some((parked.command, is_made))
     }
 
     fn make(&mut self, command: Command, now_ms: u64) {
@@ -106,9 +110,11 @@ impl DiskThread {
                 id,
                 how,
                 payload,
+                permit,
                 reply,
             } => {
                 let lsn = replica.first_chunk(id, how, payload, now_ms);
+                drop(permit);
                 // The requester went away between its request and this answer: nobody else knows
                 // of the upload, so nobody else would end it.
                 if let Err(Ok(upload)) = reply.send(lsn) {
@@ -119,12 +125,17 @@ impl DiskThread {
                 upload,
                 offset,
                 payload,
+                permit,
                 reply,
                 ..
-            } => match replica.chunk(upload, offset, payload, now_ms) {
-                Ok(lsn) => replica.lag.answer(lsn, reply),
-                Err(failure) => lag::send(reply, Err(failure)),
-            },
+            } => {
+                let appended = replica.chunk(upload, offset, payload, now_ms);
+                drop(permit);
+                match appended {
+                    Ok(lsn) => replica.lag.answer(lsn, reply),
+                    Err(failure) => lag::send(reply, Err(failure)),
+                }
+            }
             Command::Change(request) => replica.change(*request, now_ms),
             _ => return,
         }
