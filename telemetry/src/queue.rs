@@ -20,10 +20,16 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// A queue and its thread.
-    pub(crate) fn start(exporter: opentelemetry_otlp::SpanExporter, account: Arc<Account>) -> Self {
+    /// A queue and its thread, which sends what has been collected for so long.
+    pub(crate) fn start(
+        exporter: opentelemetry_otlp::SpanExporter,
+        account: Arc<Account>,
+        pause: Duration,
+    ) -> Self {
         let waiting_max = usize::try_from(WAITING_MAX).expect("is a small number");
-        let config = BatchConfigBuilder::default().with_max_queue_size(waiting_max);
+        let config = BatchConfigBuilder::default()
+            .with_max_queue_size(waiting_max)
+            .with_scheduled_delay(pause);
         let exporter = Counted {
             exporter,
             account: Arc::clone(&account),

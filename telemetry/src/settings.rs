@@ -2,9 +2,10 @@
 //! names.
 //!
 //! Its library itself reads `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_EXPORTER_OTLP_TRACES_HEADERS`,
-//! `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_BSP_SCHEDULE_DELAY`.
+//! `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`.
 
 use std::fmt;
+use std::time::Duration;
 
 use opentelemetry_sdk::trace::Sampler;
 use reqwest::Url;
@@ -24,6 +25,8 @@ pub struct Settings {
     pub(crate) endpoint: Url,
     /// Of which requests.
     pub(crate) sampler: Sampler,
+    /// How long they are collected before they are sent.
+    pub(crate) pause: Duration,
 }
 
 impl fmt::Debug for Settings {
@@ -34,6 +37,7 @@ impl fmt::Debug for Settings {
             .debug_struct("Settings")
             .field("host", &host)
             .field("sampler", &self.sampler)
+            .field("pause", &self.pause)
             .finish_non_exhaustive()
     }
 }
@@ -49,6 +53,13 @@ impl Settings {
         let endpoint = match (of_traces, of_all) {
             (Some(given), _) => address(&given, &given.value)?,
             (None, Some(given)) => {
+                if given.value.contains(['?', '#']) {
+                    // It is not repeated in the error: it may hold a key.
+                    return Err(SettingError::at(
+                        given.source.as_str(),
+                        "is more than a base: OTEL_EXPORTER_OTLP_TRACES_ENDPOINT takes all of it",
+                    ));
+                }
                 let base = given.value.trim_end_matches('/');
                 address(&given, &format!("{base}{TRACES_PATH}"))?
             }
@@ -65,7 +76,19 @@ impl Settings {
         Ok(Some(Settings {
             endpoint,
             sampler: sampler(environment)?,
+            pause: pause(environment)?,
         }))
+    }
+}
+
+/// By the specification's default five seconds.
+fn pause(environment: &Environment) -> Result<Duration, SettingError> {
+    let given = environment.variable("OTEL_BSP_SCHEDULE_DELAY")?;
+    let given = given.unwrap_or_else(|| Given::new("the default delay", "5000"));
+    let expected = "a number of milliseconds from 1 to 3600000";
+    match given.parse(expected)? {
+        ms @ 1..=3_600_000 => Ok(Duration::from_millis(ms)),
+        _ => Err(given.refuse(format!("is not {expected}"))),
     }
 }
 
@@ -151,6 +174,9 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
             ("OTEL_TRACES_SAMPLER", "sometimes"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector?key=secret"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "0"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "5s"),
         ];
         for (name, value) in cases {
             let error = read(&[ENDPOINT, (name, value)]).expect_err(value);

@@ -63,7 +63,7 @@ impl Traces {
             .build()
             .map_err(|error| StartError::new(&error))?;
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(Queue::start(exporter, Arc::clone(&account)))
+            .with_span_processor(Queue::start(exporter, Arc::clone(&account), settings.pause))
             .with_sampler(settings.sampler.clone())
             .with_resource(resource(kind, name))
             .build();
