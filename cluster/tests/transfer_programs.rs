@@ -186,6 +186,26 @@ async fn curl_sends_forms_and_resumes() {
     stage.cluster.stop().await;
 }
 
+// If this fails, who uploads over a thin line to a cluster where nothing else happens loses the upload to a
+// leader that takes itself for slow.
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_uploads_slowly() {
+    let stage = Stage::set().await;
+    let slow = &stage.bytes[..5 << 20];
+    std::fs::write(stage.path().join("slow.bin"), slow).expect("writes the file");
+    let place = format!("{}/store", stage.cluster.url());
+    let place = stage.json("curl", &["-sS", &place]).await;
+    let to = format!("{}/{}", text(&place, "uri"), text(&place, "id"));
+    let begun = Instant::now();
+    let arguments = ["-sS", "--limit-rate", "1M", "-T", "slow.bin", &to];
+    let receipt = stage.json("curl", &arguments).await;
+    let checksum = Checksum(*blake3::hash(slow).as_bytes()).to_string();
+    assert_eq!(receipt["checksum"], Value::String(checksum), "{receipt}");
+    let took = begun.elapsed();
+    assert!(took > Duration::from_secs(3), "was not slow: {took:?}");
+    stage.cluster.stop().await;
+}
+
 // If this fails, wget starts from the beginning after an interruption, or spoils the file.
 #[tokio::test(flavor = "multi_thread")]
 async fn wget_continues() {

@@ -132,6 +132,9 @@ async fn re_mirror(fleet: &mut Fleet) -> anyhow::Result<Vec<Figure>> {
     sleep(QUIET).await;
     foreground.next_period();
     fleet.kill(VICTIM).await?;
+    is_replaced(fleet, VICTIM).await?;
+    // What could not be sent meanwhile is late, and not for the copies.
+    sleep(SETTLE).await;
     remove(fleet, VICTIM).await?;
     foreground.next_period();
     let before = all_link_bytes(fleet).await?;
@@ -214,10 +217,9 @@ async fn shards_on(fleet: &Fleet, place: usize) -> anyhow::Result<Vec<wire::Shar
     Ok(entry.shards.iter().map(|shard| shard.shard).collect())
 }
 
-/// Waits until a node is taken for dead, and has the cluster forget it.
-async fn remove(fleet: &Fleet, place: usize) -> anyhow::Result<()> {
+/// Waits until a node is taken for dead, and others lead.
+async fn is_replaced(fleet: &Fleet, place: usize) -> anyhow::Result<()> {
     let name: NodeName = fleet.name(place).parse()?;
-    let client = http::client()?;
     let begun = Instant::now();
     loop {
         let answer = nodes(fleet).await?;
@@ -227,7 +229,7 @@ async fn remove(fleet: &Fleet, place: usize) -> anyhow::Result<()> {
         });
         let health = answer.nodes.get(&name).map(|entry| entry.health);
         if health == Some(Health::Down) && is_led {
-            break;
+            return Ok(());
         }
         ensure!(
             begun.elapsed() < Duration::from_secs(30),
@@ -235,8 +237,13 @@ async fn remove(fleet: &Fleet, place: usize) -> anyhow::Result<()> {
         );
         sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Has the cluster forget a node.
+async fn remove(fleet: &Fleet, place: usize) -> anyhow::Result<()> {
+    let name: NodeName = fleet.name(place).parse()?;
     let url = format!("{}?force=true", routes::node(fleet.url(), &name));
-    let _: NodeRemoved = http::json(client.delete(url)).await?;
+    let _: NodeRemoved = http::json(http::client()?.delete(url)).await?;
     Ok(())
 }
 
