@@ -17,7 +17,7 @@ use wire::position::Epoch;
 use wire::shard::{Leader, Member, ShardRecord, ShardState};
 use wire::{Checksum, ContentId, NodeName, ShardNo};
 
-use super::admission::Admission;
+use super::admission::{Admission, AdmissionError};
 use super::command::{Ack, ChangeFailure, Wait, What};
 use super::faulty_disk::{Faults, FaultyDisk};
 use super::table::Standing;
@@ -215,6 +215,35 @@ async fn chunks_are_synced_although_nobody_waits() {
         assert!(begun.elapsed() < Duration::from_secs(10), "in vain");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    rig.stop();
+}
+
+// If this fails, uploads without a length, or many at once, fill a follower's disk up to where not even a
+// delete fits.
+#[tokio::test]
+async fn an_upload_ends_where_a_copy_has_no_room() {
+    let (rig, _) = leading().await;
+    rig.faults.hold();
+    let held = rig.put(mint(1), How::Create);
+    let rest = async {
+        while rig.faults.waiting() == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let replica = rig.handle().table().replica(SHARD).expect("is led here");
+        replica.gauge.set_copies_free_bytes(1 << 19);
+        let expected = Expected::default();
+        let begun = Upload::begin(rig.handle(), mint(2), How::Create, &expected);
+        let refused = begun.expect("begins").push(&vec![7; (1 << 20) + 1]).await;
+        rig.faults.release();
+        refused.expect_err("half of it fits")
+    };
+    let (held, refused) = tokio::join!(held, rest);
+    held.expect("is committed");
+    let full = matches!(
+        refused,
+        UploadError::NotAdmitted(AdmissionError::CopyFull { .. })
+    );
+    assert!(full, "{refused:?}");
     rig.stop();
 }
 

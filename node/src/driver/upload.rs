@@ -170,9 +170,16 @@ impl Upload {
             sending.appended().await?;
         }
         if self.upload.is_none() {
-            self.promise.stored(self.filling.len() as u64)?;
+            self.take_room(self.filling.len() as u64)?;
         }
         Ok(checksum)
+    }
+
+    /// Bytes are about to be stored. Of what was promised there is room here; the copies may have become
+    /// full, and of a body without a length nobody had heard.
+    fn take_room(&mut self, bytes: u64) -> Result<(), UploadError> {
+        self.promise.stored(bytes)?;
+        Ok(check_copies(&self.handle, self.id, bytes)?)
     }
 
     /// Makes the content visible; on return it is durable.
@@ -219,7 +226,7 @@ impl Upload {
     async fn send_filled(&mut self) -> Result<(), UploadError> {
         let bytes = std::mem::take(&mut self.filling).freeze();
         let length = bytes.len() as u64;
-        self.promise.stored(length)?;
+        self.take_room(length)?;
         let payload = Payload::new(bytes);
         match self.upload {
             None => {
