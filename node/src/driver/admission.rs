@@ -70,10 +70,13 @@ impl Admission {
         self.max_storage.store(bytes, Ordering::Relaxed);
     }
 
-    /// The most that may be stored: `MAX_STORAGE`, or what the disk can hold if that is less.
+    /// The most that may be stored: `MAX_STORAGE`, or what the disk can hold beside what else is on it,
+    /// if that is less. By this figure others tell whether an upload would be taken.
     pub fn max_storage(&self) -> u64 {
-        let disk = self.used().saturating_add(self.gauges.sample().disk.free);
-        self.max_storage.load(Ordering::Relaxed).min(disk)
+        let disk = self.gauges.sample().disk;
+        let left = disk.free.saturating_sub(disk.total - share(disk.total));
+        let holds = whole(self.used().saturating_add(left));
+        self.max_storage.load(Ordering::Relaxed).min(holds)
     }
 
     /// What the data takes, in bytes.
@@ -150,6 +153,17 @@ fn share(bytes: u64) -> u64 {
     (bytes as f64 * (STORAGE_PERCENT_STORED_MAX / 100.0)) as u64
 }
 
+/// The space of which this is such a share.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "as above"
+)]
+fn whole(bytes: u64) -> u64 {
+    (bytes as f64 / (STORAGE_PERCENT_STORED_MAX / 100.0)) as u64
+}
+
 impl Promise {
     /// Keeps room for `bytes` more.
     ///
@@ -206,6 +220,18 @@ mod tests {
         assert_eq!(admission.room(), 450);
         admission.set_used(2000);
         assert_eq!(admission.room(), 0);
+    }
+
+    // If this fails, a node on a disk that is full of other things looks empty: all uploads go there, and
+    // are refused.
+    #[test]
+    fn what_others_are_told_is_what_would_be_stored() {
+        let (_sampler, _dir, admission) = admission(1 << 60);
+        for used in [0, 1 << 30] {
+            admission.set_used(used);
+            let told = share(admission.max_storage()).saturating_sub(used);
+            assert!(told.abs_diff(admission.room()) < 16, "{told}");
+        }
     }
 
     // If this fails, a full node must be restarted to be given more room.
