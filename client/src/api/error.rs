@@ -106,14 +106,18 @@ impl RequestError {
         }
     }
 
-    /// Whether nothing of the service itself was heard.
-    pub(super) fn is_away(&self) -> bool {
+    /// Whether another distributor may do at once what this one could not: nothing of it was heard,
+    /// it is cut off, or it has too much to do.
+    pub(super) fn is_of_one_distributor(&self) -> bool {
         match self {
             RequestError::Unreachable { .. }
             | RequestError::Lost { .. }
             | RequestError::Stalled { .. } => true,
             RequestError::Foreign { status, .. } => matches!(status, 502..=504),
-            RequestError::Refused { .. } => false,
+            RequestError::Refused { body, .. } => matches!(
+                body.code,
+                Code::CatalogUnavailable | Code::Overloaded | Code::NoNode
+            ),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, LOCATION, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use wire::ErrorBody;
 
@@ -86,7 +86,8 @@ impl Client {
     }
 
     /// Repeats what is asked of a distributor, given its base URI, and is safe to repeat, while that
-    /// can help. Where there are several, each that is away is followed by the next at once.
+    /// can help. Where there are several, each that is away, or cannot do it, is followed by the next
+    /// at once.
     pub(super) async fn retrying<T, F>(
         &self,
         operation: impl Fn(String) -> F,
@@ -95,21 +96,21 @@ impl Client {
         F: Future<Output = Result<T, RequestError>>,
     {
         let mut attempts = self.attempts();
-        let mut away = 0;
+        let mut left = 0;
         loop {
             let (turn, base) = self.endpoints.current();
             let error = match operation(base.to_string()).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            if error.is_away() {
-                away += 1;
+            if error.is_of_one_distributor() {
+                left += 1;
                 self.endpoints.leave(turn);
-                if away < self.endpoints.count() {
+                if left < self.endpoints.count() {
                     continue;
                 }
             }
-            away = 0;
+            left = 0;
             if error.remedy() == Remedy::GiveUp || !attempts.again(&error).await {
                 return Err(error);
             }
@@ -127,13 +128,20 @@ pub(super) async fn read_json<T: DeserializeOwned>(
     serde_json::from_slice(&bytes).map_err(|error| foreign(url, status, &bytes, Some(error)))
 }
 
-/// Where an answer redirects to.
+/// Where an answer redirects to, as this service does it: with 307. What else redirects is another
+/// program, a sign-on page for instance, and outside of TLS everybody reads the access key.
 pub(super) fn redirection(response: &Response) -> Option<String> {
-    if !response.status().is_redirection() {
+    if response.status() != StatusCode::TEMPORARY_REDIRECT {
         return None;
     }
-    let location = response.headers().get(LOCATION)?.to_str().ok()?;
-    response.url().join(location).ok().map(String::from)
+    let from = response.url();
+    let to = from.join(location(response)?).ok()?;
+    let leaves_tls = from.scheme() == "https" && to.scheme() != "https";
+    (!leaves_tls).then(|| to.into())
+}
+
+fn location(response: &Response) -> Option<&str> {
+    response.headers().get(LOCATION)?.to_str().ok()
 }
 
 /// An error of the HTTP library, told apart by whether anything was sent.
@@ -152,6 +160,12 @@ fn is_accepted(response: &Response) -> bool {
 
 async fn refusal(response: Response, url: &str) -> RequestError {
     let status = response.status().as_u16();
+    if response.status().is_redirection()
+        && let Some(to) = location(&response)
+    {
+        let to = format!("a redirect to {to}");
+        return foreign(url, status, to.as_bytes(), None);
+    }
     let retry_after = response
         .headers()
         .get(RETRY_AFTER)

@@ -30,7 +30,7 @@ use endpoint::Endpoints;
 pub use endpoint::{Endpoint, ParseEndpointError};
 pub use error::{RequestError, code_word};
 pub use meter::Meter;
-pub use place::{LeaderError, Log, leader_among};
+pub use place::{LeaderError, Leaderless, Log, LogError, leader_among};
 pub use probe::{Clock, Told};
 pub use read::{Prefix, ReadError, Reading};
 pub use source::{Source, SourceError};

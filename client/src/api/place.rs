@@ -8,7 +8,7 @@ use wire::membership::{NodesAnswer, ReplicaRole};
 use wire::placement::{Place, Places};
 use wire::{Code, ErrorBody, ShardNo, routes};
 
-pub use log::Log;
+pub use log::{Leaderless, Log, LogError};
 
 use super::Client;
 use super::error::RequestError;

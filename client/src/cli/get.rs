@@ -4,6 +4,7 @@
 //! file under its own name is always whole. An interrupted download leaves its part; the next one
 //! of the same content into the same folder goes on from there.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -15,7 +16,8 @@ use wire::content::{ContentItem, ContentRow};
 use crate::api::{Prefix, ReadError, Reading};
 use crate::local::destination::Destination;
 use crate::local::part::{Existing, Part, PartError, folder_of};
-use crate::ui::human;
+use crate::local::special::Special;
+use crate::ui::{Ui, human};
 
 use super::Session;
 use super::failure::{Failure, Kind};
@@ -37,8 +39,8 @@ pub(super) struct Arguments {
     /// The contents.
     #[arg(required = true, value_name = "ID")]
     ids: Vec<ContentId>,
-    /// A file, a folder (one that exists, or with a slash at the end), or `-` for standard output;
-    /// the current folder if not given.
+    /// A file, a folder (one that exists, or with a slash at the end), a device or a pipe, or `-` for
+    /// standard output; the current folder if not given.
     #[arg(long, short, value_name = "PATH")]
     output: Option<PathBuf>,
     /// Replace files that exist (one named with -o is always replaced).
@@ -52,7 +54,8 @@ pub(super) struct Arguments {
 /// What one line of the command's output says.
 #[derive(Serialize)]
 struct Downloaded<'a> {
-    path: &'a Path,
+    /// Names of files need not be UTF-8, JSON must.
+    path: Cow<'a, str>,
     #[serde(flatten)]
     row: &'a ContentRow,
     resumed_at: u64,
@@ -96,6 +99,25 @@ struct Get<'a> {
     progress: Progress,
 }
 
+/// What bytes go to as they come, and cannot be taken back from.
+#[derive(Clone)]
+enum Stream {
+    Stdout(Ui),
+    Special(Special),
+}
+
+impl Stream {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        match self {
+            Stream::Stdout(ui) => ui.write(bytes).map_err(Failure::from),
+            Stream::Special(special) => {
+                let written = special.write(bytes);
+                written.map_err(|error| Failure::caused("", &error))
+            }
+        }
+    }
+}
+
 /// How a reading ended.
 type Read = Result<(), ReadError>;
 
@@ -114,6 +136,7 @@ impl From<Failure> for Ended {
 impl Get<'_> {
     async fn run(&self) -> Result<(), Failure> {
         let mut item = self.look(None).await?;
+        let stream = self.stream().await?;
         for _ in 0..CHANGES_MAX {
             self.progress.begin(&item.row.filename, Some(item.row.size));
             let newer = item.row.version + 1;
@@ -122,7 +145,7 @@ impl Get<'_> {
                 .target(&item.row.filename, &self.id.to_string());
             let ended = match &target {
                 Some(target) => self.to_file(item, target).await,
-                None => self.to_stdout(item).await,
+                None => self.to_stream(item, stream.clone()).await,
             };
             match ended {
                 Ok(()) => return Ok(()),
@@ -156,14 +179,23 @@ impl Get<'_> {
         looked.map_err(|error| Failure::caused("", &error))
     }
 
-    async fn to_stdout(&self, item: ContentItem) -> Result<(), Ended> {
+    /// Where the bytes go if not into a file, opened once: a pipe's reader takes its closing for the
+    /// end.
+    async fn stream(&self) -> Result<Stream, Failure> {
+        match self.destination.clone() {
+            Destination::Special(path) => {
+                let open = move || Special::open(&path).map_err(|e| Failure::caused("", &e));
+                Ok(Stream::Special(blocking(open).await?))
+            }
+            Destination::Stdout | Destination::File(_) | Destination::Folder(_) => {
+                Ok(Stream::Stdout(self.session.ui.clone()))
+            }
+        }
+    }
+
+    async fn to_stream(&self, item: ContentItem, stream: Stream) -> Result<(), Ended> {
         let reading = self.session.client.read(item, Prefix::default());
-        let ui = self.session.ui.clone();
-        let (_, read) = self
-            .copy(reading, ui, |ui, bytes| {
-                ui.write(bytes).map_err(Failure::from)
-            })
-            .await?;
+        let (_, read) = self.copy(reading, stream, Stream::write).await?;
         match read {
             Ok(()) => Ok(()),
             // What was printed cannot be taken back; nothing printed yet can begin anew.
@@ -176,9 +208,15 @@ impl Get<'_> {
         if self.existing == Existing::Keep && target.symlink_metadata().is_ok() {
             return Err(local(&PartError::Exists(target.to_owned())).into());
         }
+        // Whoever stored the name does not decide that a device goes.
+        if Special::is_at(target) {
+            return Err(local(&PartError::Special(target.to_owned())).into());
+        }
         let row = item.row.clone();
-        let part = Part::open(folder_of(target), self.id, row.checksum).map_err(|e| local(&e))?;
-        let (mut part, prefix) = blocking(move || resumable(part, row.size)).await?;
+        let file = self.destination.replaced(target);
+        let part = Part::open(folder_of(&file), self.id, row.checksum).map_err(|e| local(&e))?;
+        let resumed = move || resumable(part, row.size).map_err(|e| local(&e));
+        let (mut part, prefix) = blocking(resumed).await?;
         let mut resumed_at = prefix.bytes;
         let mut read;
         (part, read) = self
@@ -202,7 +240,9 @@ impl Get<'_> {
             }
             Err(error) => return Err(given_up(part, &error).into()),
         }
-        self.finish(part, target, &item.row, resumed_at).await?;
+        let existing = self.existing;
+        blocking(move || part.finish(&file, existing).map_err(|e| local(&e))).await?;
+        self.tell(target, &item.row, resumed_at)?;
         Ok(())
     }
 
@@ -252,19 +292,11 @@ impl Get<'_> {
         Ok((written?, read))
     }
 
-    async fn finish(
-        &self,
-        part: Part,
-        target: &Path,
-        row: &ContentRow,
-        resumed_at: u64,
-    ) -> Result<(), Failure> {
-        let (path, existing) = (target.to_owned(), self.existing);
-        blocking(move || part.finish(&path, existing)).await?;
+    fn tell(&self, target: &Path, row: &ContentRow, resumed_at: u64) -> Result<(), Failure> {
         let text = || format!("{}\t{}", row.id, target.display());
         self.session.ui.data(
             &Downloaded {
-                path: target,
+                path: target.to_string_lossy(),
                 row,
                 resumed_at,
             },
@@ -305,15 +337,16 @@ fn local(error: &PartError) -> Failure {
     let failure = Failure::caused("", error);
     match error {
         PartError::Exists(_) => failure.with_hint("--force replaces it; -o names another place"),
+        PartError::Special(_) => failure.with_hint("-o names another place"),
         PartError::Busy(_) | PartError::File { .. } => failure,
     }
 }
 
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, PartError> + Send + 'static,
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done.map_err(|error| local(&error)),
+        Ok(done) => done,
         Err(error) => Err(Failure::new(
             Kind::Failure,
             format!("a thread failed: {error}"),

@@ -6,6 +6,7 @@ use wire::ShardNo;
 
 use super::Session;
 use super::failure::Failure;
+use crate::api::Leaderless;
 
 /// Between two looks with `--follow`.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -25,7 +26,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), Failure> {
-    let mut log = session.client.log(arguments.shard.map(ShardNo));
+    let leaderless = if arguments.follow {
+        Leaderless::PassOver
+    } else {
+        Leaderless::Await
+    };
+    let only = arguments.shard.map(ShardNo);
+    let mut log = session.client.log(only, leaderless);
     let failed = |error| Failure::caused("cannot read the log", &error);
     loop {
         while let Some(operation) = log.next().await.map_err(failed)? {

@@ -34,7 +34,7 @@ impl Progress {
 }
 
 /// Runs `work` on every input, at most `jobs` at once. A failure is told at once and does not stop
-/// the others; the end of standard output does.
+/// the others; the end of standard output does, and is a failure itself if anything was left to do.
 pub(super) async fn run_all<T, F>(
     session: &Session,
     jobs: u16,
@@ -61,7 +61,11 @@ where
             next = running.next() => match next {
                 None => break,
                 Some((key, Ok(()))) => shown.end(key),
-                Some((_, Err(failure))) if failure.kind == Kind::OutputClosed => return Err(failure),
+                Some((_, Err(failure))) if failure.kind == Kind::OutputClosed => {
+                    // It was done, and could not be told.
+                    let done = shown.ended - failures.len() + 1;
+                    return closed(files - done, files);
+                }
                 Some((key, Err(failure))) => {
                     shown.end(key);
                     report(&session.ui, &failure);
@@ -72,6 +76,15 @@ where
         }
     }
     Failure::several(&failures, files).map_or(Ok(()), Err)
+}
+
+/// Standard output was closed, which nobody sees if nothing is left to do.
+fn closed(left: usize, of: usize) -> Result<(), Failure> {
+    if left == 0 {
+        return Ok(());
+    }
+    let message = format!("standard output was closed; {left} of {of} were not done");
+    Err(Failure::new(Kind::Local, message))
 }
 
 /// The transfers under way, and their bars.
@@ -206,18 +219,38 @@ mod tests {
         assert_eq!(failure.message, "3 of 9 failed");
     }
 
-    // If this fails, `client upload … | head -1` goes on for hours after its reader is gone.
+    // If this fails, `client upload … | head -1` goes on for hours after its reader is gone, or a
+    // script takes for done what was not.
     #[tokio::test]
-    async fn the_end_of_standard_output_stops_all() {
+    async fn the_end_of_standard_output_stops_all_and_is_a_failure() {
         let done = Cell::new(0);
         let done = &done;
-        let work = |_: u32, _| async move {
+        let work = |input: u32, _| async move {
             done.set(done.get() + 1);
-            Err(Failure::new(Kind::OutputClosed, "closed"))
+            match input {
+                0 => Ok(()),
+                1 => Err(Failure::new(Kind::NotFound, "it is not there")),
+                _ => Err(Failure::new(Kind::OutputClosed, "closed")),
+            }
         };
         let failure = run_all(&session(), 1, (0..9).collect(), work)
             .await
             .expect_err("closed");
-        assert_eq!((failure.kind, done.get()), (Kind::OutputClosed, 1));
+        assert_eq!((failure.kind, done.get()), (Kind::Local, 3));
+        let told = "standard output was closed; 7 of 9 were not done";
+        assert_eq!(failure.message, told);
+    }
+
+    // If this fails, `client get ID -o - | head` fails, or a command that did all that it should.
+    #[tokio::test]
+    async fn the_end_of_standard_output_after_the_last_is_none() {
+        let work = |input: u32, _| async move {
+            match input {
+                0 => Ok(()),
+                _ => Err(Failure::new(Kind::OutputClosed, "closed")),
+            }
+        };
+        let ended = run_all(&session(), 1, vec![0, 1], work).await;
+        assert_eq!(ended, Ok(()));
     }
 }

@@ -4,6 +4,7 @@
 //! [`STDIN_KEPT_BYTES`] are kept in memory and retried like a file; a longer one is streamed, as a
 //! form without a length, and a failure ends it. Nothing is spooled to the disk.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use wire::content::Receipt;
 use wire::name::{check_attributes, check_collection, check_content_type, check_file_name};
 
 use crate::api::{Metadata, Source, Upload};
-use crate::local::walk::{Folders, Found, walk};
+use crate::local::walk::{Folders, Found, WalkError, walk};
 
 use super::failure::{Caused, Failure, Kind};
 use super::transfers::{JOBS_DEFAULT, Progress, run_all};
@@ -84,7 +85,8 @@ impl Described {
 /// What one line of the command's output says.
 #[derive(Serialize)]
 struct Uploaded<'a> {
-    path: &'a Path,
+    /// Names of files need not be UTF-8, JSON must.
+    path: Cow<'a, str>,
     #[serde(flatten)]
     receipt: &'a Receipt,
 }
@@ -143,6 +145,10 @@ fn inputs(session: &Session, arguments: &Arguments) -> Result<(Vec<Input>, Vec<F
                     }));
                 }
                 (Ok(found), None) => inputs.push(Input::File(found)),
+                (Err(WalkError::Name { path, .. } | WalkError::NotUtf8(path)), Some(name)) => {
+                    let name = name.clone();
+                    inputs.push(Input::File(Found { path, name }));
+                }
                 (Err(error), _) => {
                     let failure = refusal(&error);
                     report(&session.ui, &failure);
@@ -154,8 +160,7 @@ fn inputs(session: &Session, arguments: &Arguments) -> Result<(Vec<Input>, Vec<F
     Ok((inputs, refused))
 }
 
-fn refusal(error: &crate::local::walk::WalkError) -> Failure {
-    use crate::local::walk::WalkError;
+fn refusal(error: &WalkError) -> Failure {
     let failure = Failure::caused("cannot upload", error);
     match error {
         WalkError::Folder(_) => failure.with_hint("-r uploads all that is in it"),
@@ -199,7 +204,7 @@ async fn upload_one(
     let text = || format!("{}\t{}", receipt.id, receipt.filename);
     session.ui.data(
         &Uploaded {
-            path: &path,
+            path: path.to_string_lossy(),
             receipt: &receipt,
         },
         text,

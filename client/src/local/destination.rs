@@ -1,15 +1,18 @@
-//! Where a download goes: to standard output, to a named file, or into a folder.
+//! Where a download goes: to standard output, to a device, to a named file, or into a folder.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::safe_name::safe_file_name;
+use super::special::Special;
 
 /// Where downloads go, as the user said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// Standard output.
     Stdout,
+    /// This device or pipe.
+    Special(PathBuf),
     /// This file, replacing one that is there: it was named outright.
     File(PathBuf),
     /// A file of the content's own name in this folder.
@@ -17,8 +20,8 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// Reads the value of `-o`: `-`, an existing folder or a path that ends in a slash, or a file;
-    /// the current folder without any.
+    /// Reads the value of `-o`: `-`, an existing folder or a path that ends in a slash, a device or a
+    /// pipe, or a file, at which a link may point; the current folder without any.
     pub fn from_argument(argument: Option<&Path>) -> Self {
         match argument {
             None => Destination::Folder(PathBuf::from(".")),
@@ -26,17 +29,26 @@ impl Destination {
             Some(path) if path.is_dir() || ends_in_slash(path) => {
                 Destination::Folder(path.to_owned())
             }
+            Some(path) if Special::is_at(path) => Destination::Special(path.to_owned()),
             Some(path) => Destination::File(path.to_owned()),
         }
     }
 
-    /// The file to write for a content; none for standard output.
+    /// The file to write for a content; none for what is no file.
     pub fn target(&self, stored: &str, id: &str) -> Option<PathBuf> {
         match self {
-            Destination::Stdout => None,
+            Destination::Stdout | Destination::Special(_) => None,
             Destination::File(path) => Some(path.clone()),
             Destination::Folder(folder) => Some(folder.join(safe_file_name(stored, id))),
         }
+    }
+
+    /// The file that is replaced at a target: what was named outright may be a link to it, and stays
+    /// one.
+    pub fn replaced(&self, target: &Path) -> PathBuf {
+        let linked = matches!(self, Destination::File(_)) && target.is_symlink();
+        let file = linked.then(|| target.canonicalize().ok()).flatten();
+        file.unwrap_or_else(|| target.to_owned())
     }
 
     /// Makes the folder that the file will lie in, if the user named a folder that is not there.
@@ -46,7 +58,7 @@ impl Destination {
     pub fn prepare(&self) -> io::Result<()> {
         match self {
             Destination::Folder(folder) => std::fs::create_dir_all(folder),
-            Destination::Stdout | Destination::File(_) => Ok(()),
+            Destination::Stdout | Destination::Special(_) | Destination::File(_) => Ok(()),
         }
     }
 }
@@ -75,6 +87,8 @@ mod tests {
         assert_eq!(at(folder.path()), Destination::Folder(folder.path().into()));
         assert_eq!(at(Path::new("new/")), Destination::Folder("new/".into()));
         assert_eq!(at(Path::new("new")), Destination::File("new".into()));
+        let null = Path::new("/dev/null");
+        assert_eq!(at(null), Destination::Special(null.into()));
     }
 
     // If this fails, a stored name leads out of the folder that the user chose.

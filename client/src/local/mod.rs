@@ -6,4 +6,5 @@ pub mod destination;
 pub mod folder;
 pub mod part;
 pub mod safe_name;
+pub mod special;
 pub mod walk;

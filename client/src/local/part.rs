@@ -48,6 +48,9 @@ pub enum PartError {
     /// A file is where the download should go.
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),
+    /// A device or a pipe is where the download should go.
+    #[error("{} is no file", .0.display())]
+    Special(PathBuf),
 }
 
 impl Part {

@@ -1,7 +1,7 @@
 //! All that is printed: data on standard output, everything else on standard error.
 //!
 //! This is the only place that prints. A reader that closes standard output is no error here: it
-//! is told to the caller as [`Closed`], who ends quietly.
+//! is told to the caller as [`PrintError::Closed`], who ends quietly if nothing else is left to do.
 
 pub mod board;
 pub mod chart;

@@ -227,6 +227,37 @@ fn contents_are_deleted() {
     assert!(ran.err.contains("deleted"), "{}", ran.err);
 }
 
+// If this fails, one content that cannot be looked up keeps the others from being verified, or hides
+// that one of them is damaged.
+#[test]
+fn all_contents_are_verified_whatever_becomes_of_one() {
+    let fake = Fake::start();
+    let [damaged, missing, good] = ["a", "b", "c"].map(|name| fake.put(name, b"xyz").to_string());
+    run(&fake, here(), &["delete", &missing]);
+    fake.fail("GET /verify/", Fault::Refuse(Code::Damaged));
+    let ran = run(&fake, here(), &["verify", &damaged, &missing, &good]);
+    assert_eq!(ran.code, Some(1), "in several ways: {}", ran.err);
+    assert!(
+        ran.out.contains(&damaged) && ran.out.contains(&good),
+        "{}",
+        ran.out
+    );
+    let told = format!("cannot look up {missing}");
+    assert!(
+        ran.err.contains(&told) && ran.err.contains("2 of 3 failed"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(run(&fake, here(), &["verify", &good]).code, Some(0));
+    let ran = run(&fake, here(), &["verify", &missing]);
+    assert_eq!(
+        (ran.code, ran.err.matches("error:").count()),
+        (Some(3), 1),
+        "{}",
+        ran.err
+    );
+}
+
 // If this fails, scripts cannot tell failures apart.
 #[test]
 fn every_kind_of_refusal_has_its_exit_code() {
@@ -401,4 +432,14 @@ fn https_works_with_a_trusted_certificate_only() {
     let ran = run(&fake, folder.path(), &["nodes"]);
     assert_eq!(ran.code, Some(4), "{}", ran.out);
     assert!(ran.err.contains("certificate"), "{}", ran.err);
+    let plain = Fake::start();
+    fake.fail(
+        "GET /nodes",
+        Fault::Redirect(307, format!("{}/nodes", plain.url)),
+    );
+    assert_eq!(trusting(&["nodes"]).status.code(), Some(4));
+    assert!(
+        plain.seen("").is_empty(),
+        "everybody could read the key there"
+    );
 }

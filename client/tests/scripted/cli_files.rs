@@ -1,8 +1,11 @@
 //! `client upload` and `client update`: files, folders, standard input.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use serde_json::Value;
 
-use crate::command::{binary, run, run_with_input};
+use crate::command::{Ran, binary, run, run_unread, run_with_input};
 use crate::fake::{Fake, Fault, hash};
 use crate::pattern;
 
@@ -94,6 +97,50 @@ fn files_fail_one_by_one() {
     fake.fail("PUT /store/", Fault::Refuse(wire::Code::TooLarge));
     let ran = run(&fake, folder.path(), &["upload", "good", "missing"]);
     assert_eq!(ran.code, Some(1), "different kinds of failure: {}", ran.err);
+}
+
+// If this fails, a script whose reader is gone takes for stored, or deleted, what is not.
+#[test]
+fn a_closed_standard_output_fails_what_is_left_to_do() {
+    let (fake, folder) = (Fake::start(), folder());
+    for name in ["a", "b", "c"] {
+        std::fs::write(folder.path().join(name), "x").expect("writes");
+    }
+    let upload = ["upload", "a", "b", "c", "--jobs", "1"];
+    let ran = run_unread(&fake, folder.path(), &upload);
+    let told = "standard output was closed; 2 of 3 were not done";
+    assert_eq!((ran.code, fake.count()), (Some(9), 1), "{}", ran.err);
+    assert!(ran.err.contains(told), "{}", ran.err);
+    let ids = ["d", "e"].map(|name| fake.put(name, b"x").to_string());
+    let delete = ["delete", &ids[0], &ids[1], "--jobs", "1"];
+    let ran = run_unread(&fake, folder.path(), &delete);
+    assert_eq!((ran.code, fake.count()), (Some(9), 2), "{}", ran.err);
+    for all_done in [
+        &["upload", "a"][..],
+        &["list"],
+        &["get", &ids[1], "-o", "-"],
+    ] {
+        let ran = run_unread(&fake, folder.path(), all_done);
+        assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{all_done:?}");
+    }
+}
+
+// If this fails, a stored file counts as failed because its name on this disk is no text.
+#[test]
+fn a_path_that_is_no_utf8_is_told_in_json() {
+    let (fake, folder) = (Fake::start(), folder());
+    let name = OsStr::from_bytes(b"a\xff");
+    std::fs::write(folder.path().join(name), "x").expect("writes");
+    let arguments = ["upload", "--json", "--name", "a"];
+    let mut upload = binary(&fake, folder.path(), &arguments);
+    let ran = Ran::from(upload.arg(name).output().expect("runs"));
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let line: Value = serde_json::from_str(&ran.out).expect("a line of JSON");
+    assert_eq!(line["path"], "a\u{fffd}");
+    let arguments = ["get", "--json", line["id"].as_str().expect("an id"), "-o"];
+    let mut get = binary(&fake, folder.path(), &arguments);
+    let ran = Ran::from(get.arg(name).output().expect("runs"));
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
 }
 
 // If this fails, pipes into `upload -` lose bytes, or need memory without end.

@@ -1,8 +1,9 @@
 //! `client get`: files, parts, resumption, standard output.
 
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::command::{binary, names, run, signal};
@@ -92,6 +93,52 @@ fn existing_files_stay_unless_named_or_forced() {
         Some(0)
     );
     assert_eq!(read(&mine), b"theirs");
+}
+
+// If this fails, `get -o` replaces a device or a pipe by a file, which breaks the machine.
+#[test]
+fn what_is_no_file_is_written_as_it_is() {
+    let (fake, folder) = (Fake::start(), folder());
+    let bytes = pattern(300_000);
+    let id = fake.put("a", &bytes).to_string();
+    let pipe = folder.path().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo runs").success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || read(pipe)
+    });
+    let ran = run(&fake, folder.path(), &["get", &id, "-o", "pipe"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), ""), "{}", ran.err);
+    assert_eq!(reader.join().expect("ends"), bytes);
+    let still = pipe.symlink_metadata().expect("there").file_type();
+    assert!(still.is_fifo());
+    let id = fake.put("pipe", &bytes).to_string();
+    let ran = run(&fake, folder.path(), &["get", &id, "--force"]);
+    assert_eq!(ran.code, Some(9), "a stored name chose it: {}", ran.err);
+    assert_eq!(names(folder.path()), ["pipe"]);
+}
+
+// If this fails, `get -o` puts a file where a link was, and what it points at stays old.
+#[test]
+fn a_link_stays_one_and_its_file_is_replaced() {
+    let (fake, folder) = (Fake::start(), folder());
+    let id = fake.put("a", b"new").to_string();
+    let file = folder.path().join("far/file");
+    std::fs::create_dir(folder.path().join("far")).expect("makes");
+    std::fs::write(&file, b"old").expect("writes");
+    let link = folder.path().join("link");
+    std::os::unix::fs::symlink("far/file", &link).expect("links");
+    let ran = run(&fake, folder.path(), &["get", &id, "-o", "link"]);
+    assert_eq!(
+        (ran.code, ran.out),
+        (Some(0), format!("{id}\tlink\n")),
+        "{}",
+        ran.err
+    );
+    assert!(link.is_symlink());
+    assert_eq!(read(&file), b"new");
+    assert_eq!(names(&folder.path().join("far")), ["file"]);
 }
 
 // If this fails, Ctrl-C in a long download loses all that had come.

@@ -2,12 +2,16 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::time::Duration;
 
+use client::api::{LeaderError, Leaderless, LogError};
+use client::cli::failure::{Caused, Kind};
 use serde_json::Value;
-use wire::Code;
+use wire::{Code, Lsn, ShardNo};
 
 use crate::command::{binary, run, signal};
 use crate::fake::{Fake, Fault};
+use crate::patient_client;
 
 fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -93,6 +97,29 @@ fn a_node_is_removed_unless_it_is_in_use() {
     );
     let seen = fake.seen("DELETE /nodes/node1");
     assert_eq!((seen.len(), seen[1].query.as_str()), (2, "force=true"));
+}
+
+// If this fails, an operator is told that a node is not there, which he has just removed.
+#[test]
+fn a_removal_whose_answer_was_lost_is_done() {
+    let fake = Fake::start();
+    fake.fail("DELETE /nodes/node1", Fault::DoAndDrop);
+    fake.fail("DELETE /nodes/node1", Fault::Refuse(Code::NotFound));
+    let ran = run(&fake, here(), &["remove", "node1"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "node1\n"),
+        "{}",
+        ran.err
+    );
+    // Nothing was removed before that.
+    fake.fail(
+        "DELETE /nodes/node1",
+        Fault::Refuse(Code::CatalogUnavailable),
+    );
+    fake.fail("DELETE /nodes/node1", Fault::Refuse(Code::NotFound));
+    let ran = run(&fake, here(), &["remove", "node1", "--force"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{}", ran.err);
 }
 
 // If this fails, an operator does not see when all is moved, or cannot stop it.
@@ -212,11 +239,53 @@ fn the_log_is_told_once_and_whole() {
     assert_eq!(lsns, (1..=2500).collect::<Vec<u64>>(), "{}", ran.err);
     assert_eq!(ran.code, Some(0));
     let ran = run(&fake, here(), &["log", "--shard", "7"]);
+    let told = "there is no shard 7";
+    assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{}", ran.err);
+    assert!(ran.err.contains(told), "{}", ran.err);
+}
+
+/// Shard 1 without a leader.
+const LEADERLESS: &str = r#"{
+    "cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633", "nodes": {},
+    "shards": [{
+        "shard": 1, "state": "open", "epoch": 4, "leader": null, "in_sync": ["node1"],
+        "eligible": [], "min_in_sync": 1, "degraded": false, "bytes": 0, "contents": 0,
+        "replicas": []
+    }]
+}"#;
+
+// If this fails, a log is told without a shard that had no leader for a moment, as if it were whole.
+#[tokio::test]
+async fn a_shard_that_nobody_leads_is_waited_for() {
+    let fake = Fake::start();
+    fake.logs(3);
+    for _ in 0..3 {
+        fake.fail("GET /nodes", Fault::Foreign(200, LEADERLESS));
+    }
+    let ran = run(&fake, here(), &["log"]);
     assert_eq!(
-        (ran.code, ran.out.as_str()),
-        (Some(0), ""),
-        "nobody leads it"
+        (ran.code, ran.out.lines().count()),
+        (Some(0), 3),
+        "{}",
+        ran.err
     );
+    for _ in 0..100 {
+        fake.fail("GET /nodes", Fault::Foreign(200, LEADERLESS));
+    }
+    let client = patient_client(&fake, None, Duration::from_millis(500));
+    let error = client
+        .log(None, Leaderless::Await)
+        .next()
+        .await
+        .expect_err("nobody leads");
+    let none = |error: &LogError| matches!(error, LogError::Leader(LeaderError::None(ShardNo(1))));
+    assert!(none(&error), "{error}");
+    assert_eq!(error.kind(), Kind::Unavailable);
+    let mut followed = client.log(None, Leaderless::PassOver);
+    assert_eq!(followed.next().await.expect("goes on"), None);
+    fake.heal();
+    let first = followed.next().await.expect("goes on").expect("a line");
+    assert_eq!(first.lsn, Lsn(1));
 }
 
 // If this fails, whoever follows the log misses what is done from now on, or sees the old again.

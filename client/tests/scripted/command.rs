@@ -62,6 +62,14 @@ pub(crate) fn run_with_input(fake: &Fake, folder: &Path, arguments: &[&str], inp
     ran
 }
 
+/// Runs with a standard output that nobody reads.
+pub(crate) fn run_unread(fake: &Fake, folder: &Path, arguments: &[&str]) -> Ran {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = binary(fake, folder, arguments);
+    command.stdout(writer).output().expect("runs").into()
+}
+
 /// Sends a signal, as Ctrl-C or `kill` would.
 pub(crate) fn signal(child: &Child, name: &str) {
     let sent = Command::new("kill")

@@ -192,6 +192,40 @@ async fn another_distributor_is_asked_at_once() {
     assert_eq!(client.endpoint().as_str(), fake.url);
 }
 
+// If this fails, a distributor that lost its catalog keeps a client from the one that has it.
+#[tokio::test]
+async fn another_distributor_is_asked_when_one_is_unable() {
+    for code in [Code::CatalogUnavailable, Code::Overloaded, Code::NoNode] {
+        let (unable, able) = (Fake::start(), Fake::start());
+        let id = able.put("x", b"hello");
+        for _ in 0..50 {
+            unable.fail("", Fault::Refuse(code));
+        }
+        let mut options = Options::new(unable.url.parse().expect("a base URL"));
+        options.others = vec![able.url.parse().expect("a base URL")];
+        let client = Client::new(options).expect("a client");
+        assert_eq!(client.info(id, None).await.expect("answers").row.id, id);
+        client.nodes().await.expect("answers");
+        assert_eq!(unable.seen("").len(), 1, "{code:?}");
+    }
+}
+
+// If this fails, distributors that are all unable for a moment are given up after one round.
+#[tokio::test]
+async fn all_distributors_are_asked_again_when_all_were_unable() {
+    let (first, second) = (Fake::start(), Fake::start());
+    let id = first.put("x", b"hello");
+    second.mirror(&first, id);
+    for fake in [&first, &second] {
+        fake.fail("GET /content/", Fault::Refuse(Code::CatalogUnavailable));
+    }
+    let mut options = Options::new(first.url.parse().expect("a base URL"));
+    options.others = vec![second.url.parse().expect("a base URL")];
+    let client = Client::new(options).expect("a client");
+    assert_eq!(client.info(id, None).await.expect("answers").row.id, id);
+    assert_eq!(first.seen("").len() + second.seen("").len(), 3);
+}
+
 // If this fails, a user whose distributors are all restarting gets an error after one round.
 #[tokio::test]
 async fn all_distributors_are_asked_again_when_all_were_away() {

@@ -158,7 +158,7 @@ async fn redirects_are_followed_with_the_key_up_to_a_bound() {
     let there = leader.put("x", b"hello");
     fake.fail(
         "GET /retrieve/",
-        Fault::Redirect(format!("{}/retrieve/{there}", leader.url)),
+        Fault::Redirect(307, format!("{}/retrieve/{there}", leader.url)),
     );
     assert_eq!(read(&client, id).await.expect("reads"), b"hello");
     assert_eq!(
@@ -166,10 +166,38 @@ async fn redirects_are_followed_with_the_key_up_to_a_bound() {
         "Bearer secret"
     );
     for _ in 0..20 {
-        fake.fail("GET /retrieve/", Fault::Redirect(format!("/retrieve/{id}")));
+        fake.fail(
+            "GET /retrieve/",
+            Fault::Redirect(307, format!("/retrieve/{id}")),
+        );
     }
     let error = read(&client, id).await.expect_err("circles");
     assert!(error.to_string().contains("redirects"), "{error}");
+}
+
+// If this fails, whoever signs users on in front of the cluster gets its access key.
+#[tokio::test]
+async fn a_redirect_of_another_program_is_not_followed() {
+    let (fake, other) = (Fake::start(), Fake::start());
+    let id = fake.put("x", b"hello");
+    other.mirror(&fake, id);
+    let client = client_with(&fake, Some("secret"));
+    for status in [301, 302, 303, 308] {
+        for path in ["content", "retrieve"] {
+            let to = format!("{}/{path}/{id}", other.url);
+            fake.fail(
+                &format!("GET /{path}/"),
+                Fault::Redirect(status, to.clone()),
+            );
+            let error = read(&client, id).await.expect_err("another program");
+            let text = error.to_string();
+            assert!(
+                text.contains(&status.to_string()) && text.contains(&to),
+                "{text}"
+            );
+        }
+    }
+    assert!(other.seen("").is_empty());
 }
 
 // If this fails, `list` shows the first page only, or more than was asked for.

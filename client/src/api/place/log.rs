@@ -10,10 +10,33 @@ use crate::api::exchange::{foreign, lost};
 use crate::api::retry::Remedy;
 use crate::api::{Client, SMALL_EXCHANGE_MAX};
 
-use super::leader_among;
+use super::{LeaderError, leader_among};
 
 /// Lines that are asked for at a time.
 const LINES_MAX: u64 = 1000;
+
+/// What a walk does with a shard that nobody leads at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaderless {
+    /// It waits for a leader, and fails without one: what it tells is whole.
+    Await,
+    /// It goes on without the shard, whose lines come when somebody leads it.
+    PassOver,
+}
+
+/// Why a walk over the operation logs does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// No distributor answers, or a shard's leader does not tell its lines.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// Nobody leads a shard.
+    #[error(transparent)]
+    Leader(#[from] LeaderError),
+    /// There is no such shard.
+    #[error("there is no shard {0}")]
+    NoShard(ShardNo),
+}
 
 /// A walk over the operation logs.
 ///
@@ -23,6 +46,7 @@ const LINES_MAX: u64 = 1000;
 pub struct Log {
     client: Client,
     only: Option<ShardNo>,
+    leaderless: Leaderless,
     shards: Vec<ShardLog>,
     looked: bool,
 }
@@ -40,10 +64,11 @@ struct ShardLog {
 
 impl Client {
     /// Begins a walk over the operation logs of all shards, or of one.
-    pub fn log(&self, only: Option<ShardNo>) -> Log {
+    pub fn log(&self, only: Option<ShardNo>, leaderless: Leaderless) -> Log {
         Log {
             client: self.clone(),
             only,
+            leaderless,
             shards: Vec::new(),
             looked: false,
         }
@@ -86,9 +111,9 @@ impl Log {
     /// The next line, or none when all that there is was told; asked again later, what came since.
     ///
     /// # Errors
-    /// When no distributor answers, or a shard's leader cannot be reached for as long as the
-    /// patience lasts. The walk can be continued.
-    pub async fn next(&mut self) -> Result<Option<Operation>, RequestError> {
+    /// When there is no such shard, no distributor answers, or a shard has no leader that can be
+    /// reached for as long as the patience lasts. The walk can be continued.
+    pub async fn next(&mut self) -> Result<Option<Operation>, LogError> {
         if !self.looked {
             self.look().await?;
             self.looked = true;
@@ -96,7 +121,7 @@ impl Log {
         let client = self.client.clone();
         for log in &mut self.shards {
             if log.lines.is_empty() && !log.ended {
-                log.fill(&client).await?;
+                log.fill(&client, self.leaderless).await?;
             }
         }
         let heads = self.shards.iter_mut().filter(|log| !log.lines.is_empty());
@@ -109,8 +134,16 @@ impl Log {
     }
 
     /// Asks which shards there are, and who leads them.
-    async fn look(&mut self) -> Result<(), RequestError> {
+    async fn look(&mut self) -> Result<(), LogError> {
         let answer = self.client.nodes().await?;
+        // One that began a moment ago knows of no shard at all yet.
+        let known =
+            |only| answer.shards.is_empty() || answer.shards.iter().any(|s| s.shard == only);
+        if let (Some(only), Leaderless::Await) = (self.only, self.leaderless)
+            && !known(only)
+        {
+            return Err(LogError::NoShard(only));
+        }
         let mut found: Vec<ShardNo> = match self.only {
             Some(shard) => vec![shard],
             None => answer.shards.iter().map(|shard| shard.shard).collect(),
@@ -133,10 +166,17 @@ impl Log {
 
 impl ShardLog {
     /// Reads on from where it is.
-    async fn fill(&mut self, client: &Client) -> Result<(), RequestError> {
+    async fn fill(&mut self, client: &Client, leaderless: Leaderless) -> Result<(), LogError> {
         let mut attempts = client.attempts().reached();
-        // A shard that nobody leads at this moment tells its lines later.
-        while let Some(leader) = &self.leader {
+        loop {
+            let Some(leader) = &self.leader else {
+                if leaderless == Leaderless::PassOver {
+                    self.ended = true;
+                    return Ok(());
+                }
+                self.leader = Some(client.next_leader_of(self.shard).await?);
+                continue;
+            };
             let error = match client.log_lines(leader, self.shard, self.after).await {
                 Ok(lines) => {
                     self.after = lines.back().map_or(self.after, |line| line.lsn);
@@ -147,11 +187,9 @@ impl ShardLog {
                 Err(error) => error,
             };
             if error.remedy() == Remedy::GiveUp || !attempts.again(&error).await {
-                return Err(error);
+                return Err(error.into());
             }
             self.leader = leader_among(&client.nodes().await?, self.shard);
         }
-        self.ended = true;
-        Ok(())
     }
 }

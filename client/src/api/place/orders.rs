@@ -1,10 +1,12 @@
 //! What operators ask of the cluster: that a node be emptied or removed, that all be equally full.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use reqwest::Method;
 use serde::de::DeserializeOwned;
 use wire::membership::{NodeEntry, NodeRemoved, NodesAnswer};
 use wire::recovery::{RecoverShard, ShardRecovered, WaitingShard, WaitingShards};
-use wire::{NodeName, ShardNo, routes};
+use wire::{Code, NodeName, ShardNo, routes};
 
 use crate::api::error::RequestError;
 use crate::api::exchange::read_json;
@@ -34,8 +36,7 @@ impl Client {
     /// # Errors
     /// When there is no such node, or shards still name it, or may soon.
     pub async fn remove_node(&self, node: &NodeName) -> Result<NodeRemoved, RequestError> {
-        let path = routes::node("", node);
-        self.order(Method::DELETE, &path).await
+        self.remove(node, &routes::node("", node)).await
     }
 
     /// Removes a dead node, although shards name it: its copies are then made anew elsewhere.
@@ -44,7 +45,7 @@ impl Client {
     /// When there is no such node, or it lives.
     pub async fn remove_dead_node(&self, node: &NodeName) -> Result<NodeRemoved, RequestError> {
         let path = routes::node("", node) + "?force=true";
-        self.order(Method::DELETE, &path).await
+        self.remove(node, &path).await
     }
 
     /// Asks that nodes become equally full.
@@ -97,13 +98,34 @@ impl Client {
         path: &str,
     ) -> Result<T, RequestError> {
         let method = &method;
+        self.retrying(|base| self.order_once(method.clone(), format!("{base}{path}")))
+            .await
+    }
+
+    /// Orders a removal. After an attempt whose answer was lost, a node that is not there is done.
+    async fn remove(&self, node: &NodeName, path: &str) -> Result<NodeRemoved, RequestError> {
+        let uncertain = &AtomicBool::new(false);
         self.retrying(|base| async move {
             let url = format!("{base}{path}");
-            let request = self
-                .request(method.clone(), &url)
-                .timeout(SMALL_EXCHANGE_MAX);
-            read_json(self.send(request, &url).await?, &url).await
+            let error = match self.order_once(Method::DELETE, url).await {
+                Ok(removed) => return Ok(removed),
+                Err(error) => error,
+            };
+            if error.code() == Some(Code::NotFound) && uncertain.load(Ordering::Relaxed) {
+                return Ok(NodeRemoved { node: node.clone() });
+            }
+            uncertain.fetch_or(error.may_have_changed(), Ordering::Relaxed);
+            Err(error)
         })
         .await
+    }
+
+    async fn order_once<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        url: String,
+    ) -> Result<T, RequestError> {
+        let request = self.request(method, &url).timeout(SMALL_EXCHANGE_MAX);
+        read_json(self.send(request, &url).await?, &url).await
     }
 }

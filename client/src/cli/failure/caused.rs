@@ -3,12 +3,13 @@
 use wire::Code;
 
 use crate::api::{
-    ClientError, DeleteError, LeaderError, ReadError, RequestError, SourceError, UpdateError,
-    UploadError,
+    ClientError, DeleteError, LeaderError, LogError, ReadError, RequestError, SourceError,
+    UpdateError, UploadError,
 };
 use crate::bench::BenchError;
 use crate::local::folder::FolderError;
 use crate::local::part::PartError;
+use crate::local::special::SpecialError;
 use crate::local::walk::WalkError;
 use crate::ui::PrintError;
 
@@ -130,6 +131,24 @@ impl Caused for LeaderError {
     }
 }
 
+impl Caused for LogError {
+    fn kind(&self) -> Kind {
+        match self {
+            LogError::Request(error) => error.kind(),
+            LogError::Leader(error) => error.kind(),
+            LogError::NoShard(_) => Kind::NotFound,
+        }
+    }
+
+    fn code(&self) -> Option<Code> {
+        match self {
+            LogError::Request(error) => error.code(),
+            LogError::Leader(error) => error.code(),
+            LogError::NoShard(_) => None,
+        }
+    }
+}
+
 impl Caused for DeleteError {
     fn kind(&self) -> Kind {
         self.0.kind()
@@ -166,6 +185,16 @@ impl Caused for SourceError {
 impl Caused for PartError {
     fn kind(&self) -> Kind {
         Kind::Local
+    }
+}
+
+impl Caused for SpecialError {
+    fn kind(&self) -> Kind {
+        if self.is_closed() {
+            Kind::OutputClosed
+        } else {
+            Kind::Local
+        }
     }
 }
 

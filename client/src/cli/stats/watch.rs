@@ -109,10 +109,11 @@ fn silence(ms: u64) -> Option<String> {
 }
 
 fn told(error: &RequestError) -> String {
-    format!(
-        "nothing newer: {}",
-        Failure::caused("", error).causes.join(": ")
-    )
+    format!("nothing newer: {}", causes(error))
+}
+
+fn causes(error: &RequestError) -> String {
+    Failure::caused("", error).causes.join(": ")
 }
 
 /// What the cluster remembers; less where it cannot tell, or not soon: charts then begin empty. With
@@ -120,22 +121,35 @@ fn told(error: &RequestError) -> String {
 async fn remembered(client: &Client, stats: &ClusterStats) -> (Past, Option<String>) {
     let mut past = Past::default();
     let asked = remember(client, stats, &mut past);
-    let all = tokio::time::timeout(HISTORIES_TIME_MAX, asked).await;
-    let silent = all.is_err().then(|| {
-        let (url, waited) = (client.endpoint(), human::duration(HISTORIES_TIME_MAX));
-        format!("not all of the past is shown: {url} did not tell it within {waited}")
-    });
-    (past, silent)
+    let missing = match tokio::time::timeout(HISTORIES_TIME_MAX, asked).await {
+        Ok(asked) => asked.err().map(|error| causes(&error)),
+        Err(_) => {
+            let (url, waited) = (client.endpoint(), human::duration(HISTORIES_TIME_MAX));
+            Some(format!("{url} did not tell it within {waited}"))
+        }
+    };
+    let missing = missing.map(|why| format!("not all of the past is shown: {why}"));
+    (past, missing)
 }
 
-async fn remember(client: &Client, stats: &ClusterStats, past: &mut Past) {
+/// Asks for all histories; the first failure is told when all have been asked for.
+async fn remember(
+    client: &Client,
+    stats: &ClusterStats,
+    past: &mut Past,
+) -> Result<(), RequestError> {
     let from = Timestamp(now_ms().saturating_sub(KEPT_MS));
     let whose = std::iter::once(None).chain(stats.nodes.keys().map(Some));
     let asked = whose.map(|node| client.history(node, from, COLUMN_MS / 1000));
     let mut asked = futures_util::stream::iter(asked).buffer_unordered(HISTORIES_MAX);
+    let mut failed = None;
     while let Some(answer) = asked.next().await {
-        answer.iter().for_each(|history| past.remember(history));
+        match answer {
+            Ok(history) => past.remember(&history),
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
+    failed.map_or(Ok(()), Err)
 }
 
 /// Looks again and again, beside the picture: a slow answer keeps no key waiting. Ends with the set.

@@ -12,9 +12,9 @@ use wire::ContentId;
 use wire::content::ContentItem;
 use wire::membership::NodesAnswer;
 
-use super::Session;
 use super::failure::{Caused, Failure, Kind};
 use super::transfers::JOBS_DEFAULT;
+use super::{Session, report};
 use crate::api::{Filter, RequestError};
 use comparison::{Comparison, Copy};
 
@@ -53,19 +53,30 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     let mut failures = Vec::new();
     let count = arguments.ids.len();
     for id in arguments.ids {
-        let looked = session.client.info(id, None).await;
-        let item = looked.map_err(|error| Failure::caused(format!("cannot look up {id}"), &error));
-        let Some(comparison) = compare(session, item?).await? else {
-            let message = format!("{id} was deleted meanwhile");
-            return Err(Failure::new(Kind::NotFound, message));
-        };
-        session.ui.data(&comparison, || comparison.table())?;
-        failures.extend(comparison.failure());
+        match compare_by_id(session, id).await {
+            Ok(comparison) => {
+                session.ui.data(&comparison, || comparison.table())?;
+                failures.extend(comparison.failure());
+            }
+            Err(failure) if count == 1 => return Err(failure),
+            Err(failure) => {
+                report(&session.ui, &failure);
+                failures.push(failure);
+            }
+        }
     }
     match &failures[..] {
         [only] if count == 1 => Err(only.clone()),
         several => Failure::several(several, count).map_or(Ok(()), Err),
     }
+}
+
+async fn compare_by_id(session: &Session, id: ContentId) -> Result<Comparison, Failure> {
+    let looked = session.client.info(id, None).await;
+    let item = looked.map_err(|error| Failure::caused(format!("cannot look up {id}"), &error))?;
+    compare(session, item)
+        .await?
+        .ok_or_else(|| Failure::new(Kind::NotFound, format!("{id} was deleted meanwhile")))
 }
 
 /// Compares everything that the catalog lists, some contents at once.

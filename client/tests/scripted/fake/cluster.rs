@@ -106,3 +106,15 @@ pub(super) fn stats() -> Reply {
         &json!({"nodes": {"node1": node, "node2": null}, "total": node}),
     )
 }
+
+/// A past that nothing was recorded of.
+pub(super) fn history() -> Reply {
+    let history = wire::history::StatsHistory {
+        node: None,
+        from: wire::Timestamp(0),
+        to: wire::Timestamp(5_000),
+        step_s: 5,
+        points: Vec::new(),
+    };
+    Reply::json(200, &json!(history))
+}

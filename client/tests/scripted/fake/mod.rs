@@ -16,7 +16,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use wire::{Code, ContentId};
 
-use cluster::{nodes, recovered, stats, storage_node, waiting};
+use cluster::{history, nodes, recovered, stats, storage_node, waiting};
 use contents::Content;
 use exchange::{Reply, Seen, error_body, read_request, refuse};
 
@@ -47,8 +47,8 @@ pub(crate) enum Fault {
     FlipBit,
     /// A range is answered with the whole.
     IgnoreRange,
-    /// A redirect.
-    Redirect(String),
+    /// A redirect with this status.
+    Redirect(u16, String),
     /// What a proxy would say.
     Foreign(u16, &'static str),
 }
@@ -281,8 +281,8 @@ impl Fake {
             Some(Fault::RetryAfter(seconds)) => refuse(Code::Overloaded)
                 .with("Retry-After", &seconds.to_string())
                 .write(stream),
-            Some(Fault::Redirect(to)) => Reply {
-                status: 307,
+            Some(Fault::Redirect(status, to)) => Reply {
+                status,
                 headers: Vec::new(),
                 body: Vec::new(),
             }
@@ -352,9 +352,11 @@ impl Fake {
             ("GET", "recovery", _) => waiting(state.waits),
             ("POST", "shards", _) if state.waits => recovered(&request.body),
             ("POST", "shards", _) => refuse(Code::NotWaiting),
+            ("GET", "stats", _) if path.ends_with("/history") => history(),
             ("GET", "stats", _) => stats(),
             ("GET", "health", _) => Reply::json(200, &json!({"status": "OK"})),
             ("GET", "log", _) => state.log(request),
+            ("GET", "verify", Some(id)) => state.verify(id),
             _ => refuse(Code::NoRoute),
         }
     }

@@ -104,6 +104,18 @@ fn a_stopped_program_has_no_screen() {
     is_given_back(&terminal, child, 0);
 }
 
+// If this fails, a past that could not be read looks as if there was none.
+#[test]
+fn a_past_that_is_refused_is_told() {
+    let (mut terminal, fake) = (Terminal::open(), Fake::start());
+    // What could be over in a moment would be asked again.
+    fake.fail("GET /stats/history", Fault::Refuse(Code::Unauthorized));
+    let child = watching(&terminal, &fake);
+    terminal.until_shown("not all of the past is shown: refused by the script", 1);
+    terminal.press("q");
+    is_given_back(&terminal, child, 0);
+}
+
 // If this fails, a cluster that is away for a moment ends the view, or looks as if all went on.
 #[test]
 fn what_is_not_answered_is_told_and_asked_for_again() {
