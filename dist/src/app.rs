@@ -440,10 +440,6 @@ impl Shared {
             Err(error) if was_up => tracing::error!(%error, "nothing is decided for now"),
             _ => {}
         }
-        self.metrics.coordinator_up.set(i64::from(up));
-        self.metrics
-            .controller
-            .set(i64::from(self.controller.in_office()));
         if self.members.is_rebalancing()
             && self.controller.is_balanced()
             && let Err(error) = self.catalog.order(Order::Settle).await

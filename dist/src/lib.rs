@@ -22,5 +22,6 @@ mod setback;
 
 pub use app::{Running, StartError, start};
 pub use config::{Config, POLL_DEFAULT};
+pub use placement::Excluded;
 pub use rebuild::{Progress, Rebuild, RebuildError, rebuild};
 pub use service::access::{Access, Anonymous};

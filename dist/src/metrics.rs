@@ -12,6 +12,7 @@ use prometheus_client::registry::{Metric, Registry};
 use service::measures::{self, Latencies, Requests};
 
 use crate::app::Shared;
+use crate::controller::Controller;
 
 /// What all names begin with.
 const PREFIX: &str = "acequia_dist";
@@ -40,8 +41,8 @@ pub(crate) struct Metrics {
     pub(crate) listing_delay_seconds: Histogram,
     pub(crate) places: Family<NodeLabels, Counter>,
     pub(crate) catalog_up: Gauge,
-    pub(crate) coordinator_up: Gauge,
-    pub(crate) controller: Gauge,
+    coordinator_up: Gauge,
+    controller: Gauge,
     pub(crate) unclean_recoveries: Counter,
     shard_changes: Family<ReasonLabels, Counter>,
 }
@@ -122,6 +123,13 @@ impl Metrics {
         self.register("unclean_recoveries", help, self.unclean_recoveries.clone());
     }
 
+    /// Takes over what is so at this moment: nobody ticks while the catalog is away.
+    fn note_controller(&self, controller: &Controller) {
+        let (up, in_office) = (controller.hears_register(), controller.in_office());
+        self.coordinator_up.set(i64::from(up));
+        self.controller.set(i64::from(in_office));
+    }
+
     /// Counts a change of a shard's record that was made here.
     pub(crate) fn shard_changed(&self, reason: Reason) {
         let reason = word(reason);
@@ -135,6 +143,7 @@ impl Metrics {
     /// # Errors
     /// When a measure cannot be written as text, which none of ours can't.
     pub(crate) fn text(shared: &Shared) -> Result<String, std::fmt::Error> {
+        shared.metrics.note_controller(&shared.controller);
         let (moment, process) = (moment::read(shared), measures::process());
         measures::text(&[
             &shared.metrics.registry,

@@ -1,7 +1,7 @@
 //! As many replicas as there shall be: new ones for those that are gone for good, and none too many.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::NodeName;
 use wire::shard::{Member, ShardRecord};
@@ -39,10 +39,15 @@ pub(crate) fn repair(
     changes
 }
 
-/// Over a third of the nodes look dead: more likely it is the network, and copying makes it worse.
+/// Over a third of the nodes that hold something look dead: more likely it is the network, and copying
+/// makes it worse. A machine that is gone for good, and holds nothing, is no sign of that.
 pub(crate) fn is_outage(situation: Situation<'_>) -> bool {
-    let dead = situation.nodes.values().filter(|seen| !seen.alive).count();
-    dead * 3 > situation.nodes.len()
+    let records = situation.records.values();
+    let members = records.flat_map(|record| &record.replicas);
+    let holders: BTreeSet<&NodeName> = members.map(|member| &member.node).collect();
+    let seen = || holders.iter().filter_map(|name| situation.nodes.get(*name));
+    let dead = seen().filter(|seen| !seen.alive).count();
+    dead * 3 > seen().count()
 }
 
 /// Copies that are not in sync yet, by the node that makes them.
@@ -141,10 +146,13 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
         kept += 1;
         in_sync += usize::from(record.in_sync.contains(member));
     }
-    if record.replicas.len() <= copies || in_sync < copies || in_sync < kept || record.degraded {
+    if record.replicas.len() <= copies || in_sync < copies || in_sync < kept {
         return None;
     }
-    let others = record.replicas.iter().filter(|member| !leads(member));
+    // A degraded set is too small already.
+    let is_needed = |member: &Member| record.degraded && record.in_sync.contains(member);
+    let others = record.replicas.iter();
+    let others = others.filter(|member| !leads(member) && !is_needed(member));
     let leaving = others.min_by_key(|member| {
         let seen = situation.nodes.get(&member.node);
         let load = seen.map_or(u64::MAX, |seen| load(&seen.heartbeat));
@@ -157,6 +165,7 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     enough.then(|| {
         changed(record, Reason::Removed, |next| {
             next.min_in_sync = least;
+            next.degraded = false;
             next.replicas.retain(|member| member != leaving);
             next.in_sync.retain(|member| member != leaving);
             next.eligible.clear();

@@ -3,11 +3,12 @@
 //! The crate `controller` decides; this shell reads the register, carries decisions out by
 //! compare-and-set, and keeps the office. It must not know SQL or HTTP.
 
+mod answers;
 mod recovery;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use service::current::Current;
@@ -21,6 +22,7 @@ use crate::coordinator::{Coordinator, CoordinatorError};
 use crate::members::Members;
 use crate::metrics::Metrics;
 
+use answers::Answers;
 use controller::{Change, Making, Situation, behind, decide, rebalance, wants_records};
 pub(crate) use controller::{Listed, Policy, RecoverRefused, Recovery, Seen};
 
@@ -37,9 +39,9 @@ pub(crate) struct Controller {
     metrics: Arc<Metrics>,
     /// The catalog was empty when this process started: no node can hold anything of it yet.
     fresh: AtomicBool,
-    in_office: AtomicBool,
-    /// Since when the register answers without a break; none while it does not.
-    answers_since: std::sync::Mutex<Option<Instant>>,
+    /// Until when, by our own clock, the office is held; none without it.
+    in_office_until: std::sync::Mutex<Option<Instant>>,
+    answers: std::sync::Mutex<Answers>,
     /// Nothing is left to be moved, as far as was seen in office.
     balanced: AtomicBool,
     office: Mutex<Option<Office>>,
@@ -69,8 +71,8 @@ impl Controller {
             policy: Current::new(policy),
             metrics,
             fresh: AtomicBool::new(identity.new && !identity.adopted),
-            in_office: AtomicBool::new(false),
-            answers_since: std::sync::Mutex::new(None),
+            in_office_until: std::sync::Mutex::default(),
+            answers: std::sync::Mutex::new(Answers::new(session)),
             balanced: AtomicBool::new(false),
             office: Mutex::new(None),
         }
@@ -91,9 +93,16 @@ impl Controller {
         self.policy.get().copies
     }
 
-    /// Whether this distributor was in office when it last looked.
+    /// Whether this distributor was in office when it last looked, and its lease still lasts.
     pub(crate) fn in_office(&self) -> bool {
-        self.in_office.load(Ordering::Relaxed)
+        let until = self.in_office_until.lock();
+        let until = *until.unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn note_office(&self, office: Option<Office>) {
+        let until = self.in_office_until.lock();
+        *until.unwrap_or_else(PoisonError::into_inner) = office.map(|office| office.until);
     }
 
     /// Whether this distributor is in office, was told to make nodes equally full, and has found
@@ -111,9 +120,17 @@ impl Controller {
 
     /// Whether the register answers for a session without a break.
     fn is_settled(&self) -> bool {
-        let since = self.answers_since.lock();
-        let since = *since.unwrap_or_else(std::sync::PoisonError::into_inner);
-        since.is_some_and(|since| since.elapsed() >= self.session)
+        self.answers().is_settled(Instant::now())
+    }
+
+    /// Whether the register answered within a session, and has not failed since.
+    pub(crate) fn hears_register(&self) -> bool {
+        self.answers().is_up(Instant::now())
+    }
+
+    fn answers(&self) -> std::sync::MutexGuard<'_, Answers> {
+        let answers = self.answers.lock();
+        answers.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps or takes the office, reads the register, and decides.
@@ -122,18 +139,14 @@ impl Controller {
     /// When the coordinator does not answer; nothing is decided then.
     pub(crate) async fn tick(&self) -> Result<(), CoordinatorError> {
         let asked = Instant::now();
+        if self.answers().is_broken(asked) {
+            self.fresh.store(false, Ordering::Relaxed);
+        }
         let ticked = self.govern().await;
         if self.is_settled() {
             self.fresh.store(false, Ordering::Relaxed);
         }
-        let since = self.answers_since.lock();
-        let mut since = since.unwrap_or_else(std::sync::PoisonError::into_inner);
-        match &ticked {
-            Ok(()) => {
-                since.get_or_insert(asked);
-            }
-            Err(_) => *since = None,
-        }
+        self.answers().note(asked, ticked.is_ok());
         ticked
     }
 
@@ -145,10 +158,15 @@ impl Controller {
             .campaign(self.candidate, self.session)
             .await;
         *office = match (&term, *office) {
-            (Ok(Some(term)), Some(before)) if before.term == term.number => Some(Office {
-                until: asked + self.session,
-                ..before
-            }),
+            // A register that was put back may count the same terms again.
+            (Ok(Some(term)), Some(before))
+                if before.term == term.number && asked < before.until =>
+            {
+                Some(Office {
+                    until: asked + self.session,
+                    ..before
+                })
+            }
             (Ok(Some(term)), _) => {
                 tracing::info!(term = term.number, "this distributor is the controller");
                 Some(Office {
@@ -160,7 +178,7 @@ impl Controller {
             (Ok(None), _) => None,
             (Err(_), before) => before.filter(|office| asked < office.until),
         };
-        self.in_office.store(office.is_some(), Ordering::Relaxed);
+        self.note_office(*office);
         term?;
         self.members.set_records(self.coordinator.records().await?);
         match *office {
@@ -222,6 +240,7 @@ impl Controller {
     /// Gives the office back.
     pub(crate) async fn resign(&self) {
         let mut office = self.office.lock().await;
+        self.note_office(None);
         if office.take().is_some()
             && let Err(error) = self.coordinator.resign(self.candidate).await
         {

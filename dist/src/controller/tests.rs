@@ -146,6 +146,25 @@ impl Scene {
         };
         self.members.hear(&name, &heartbeat, Instant::now());
     }
+
+    /// Ticks until something is so.
+    async fn tick_until(&self, is_so: impl Fn(&Scene) -> bool) {
+        let begun = Instant::now();
+        while !is_so(self) {
+            assert!(begun.elapsed() < SESSION * 50, "many sessions passed");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            self.controller.tick().await.expect("answered");
+        }
+    }
+
+    /// Waits until something is so while nobody ticks, as when the catalog is away.
+    async fn pause_until(&self, is_so: impl Fn(&Controller) -> bool) {
+        let begun = Instant::now();
+        while !is_so(&self.controller) {
+            assert!(begun.elapsed() < SESSION * 50, "many sessions passed");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }
 
 // If this fails, a fresh cluster waits a session for its first upload.
@@ -247,4 +266,69 @@ async fn a_change_that_lost_takes_over_what_won() {
     let record = &stored()[&ShardNo(1)];
     assert_eq!((record.epoch, record.version), (Epoch(5), 41));
     assert_eq!(scene.members.records(), stored());
+}
+
+// If this fails, a deposed leader builds on a register that was put back to a backup while the
+// catalog, and the register with it, was away.
+#[tokio::test]
+async fn proposals_wait_a_session_after_nobody_asked_for_one() {
+    let scene = Scene::new(false, false);
+    scene
+        .tick_until(|scene| scene.controller.takes_proposals())
+        .await;
+    scene
+        .pause_until(|controller| !controller.takes_proposals())
+        .await;
+    let back = Instant::now();
+    scene.controller.tick().await.expect("answered");
+    assert!(!scene.controller.takes_proposals());
+    scene
+        .tick_until(|scene| scene.controller.takes_proposals())
+        .await;
+    assert!(back.elapsed() >= SESSION);
+}
+
+// If this fails, a young cluster whose database was put back takes proposals on the past.
+#[tokio::test]
+async fn a_fresh_catalog_that_was_away_is_not_fresh_any_more() {
+    let scene = Scene::new(true, false);
+    scene.controller.tick().await.expect("in office");
+    assert!(scene.controller.takes_proposals());
+    scene
+        .pause_until(|controller| !controller.hears_register())
+        .await;
+    scene.controller.tick().await.expect("answered");
+    assert!(!scene.controller.takes_proposals());
+}
+
+// If this fails, dashboards show a controller for as long as the catalog is away.
+#[tokio::test]
+async fn the_office_ends_with_the_lease_when_nobody_ticks() {
+    let scene = Scene::new(false, false);
+    scene.controller.tick().await.expect("in office");
+    assert!(scene.controller.in_office() && scene.controller.hears_register());
+    let begun = Instant::now();
+    scene
+        .pause_until(|controller| !controller.in_office() && !controller.hears_register())
+        .await;
+    assert!(begun.elapsed() >= SESSION / 2, "the lease lasts");
+    scene.controller.tick().await.expect("in office");
+    assert!(scene.controller.in_office() && scene.controller.hears_register());
+}
+
+// If this fails, whoever was in office before a register was put back decides by it at once, and gives
+// numbers away that nodes use.
+#[tokio::test]
+async fn the_same_term_after_the_lease_is_a_new_time_in_office() {
+    let scene = Scene::new(false, false);
+    scene
+        .tick_until(|scene| scene.controller.takes_proposals())
+        .await;
+    scene
+        .pause_until(|controller| !controller.in_office())
+        .await;
+    scene.hear("node1");
+    scene.controller.tick().await.expect("in office");
+    assert_eq!(scene.register.shards(), 0);
+    scene.tick_until(|scene| scene.register.shards() == 1).await;
 }

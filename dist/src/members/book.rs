@@ -18,7 +18,6 @@ use wire::{NodeName, ShardNo};
 use super::liveness::{Poll, judge};
 use super::snapshot::Snapshot;
 use crate::catalog::Sighting;
-use crate::controller::Seen;
 use crate::placement::{Load, OpenShard, Promises};
 
 /// Changes that may wait to be told: more than the shards of one node.
@@ -104,7 +103,7 @@ impl Members {
 
     /// Takes a heartbeat that came here.
     pub(crate) fn hear(&self, name: &NodeName, heartbeat: &Heartbeat, now: Instant) -> Heard {
-        self.write().hear(name, heartbeat, now, true)
+        self.write().hear(name, heartbeat, (now, now), true)
     }
 
     /// Takes what other distributors heard. Gives back the nodes that are new here.
@@ -122,7 +121,11 @@ impl Members {
                 (ServiceRole::Node, Some(heartbeat)) => {
                     let known = state.nodes.get(&sighting.name);
                     let newer = known.is_none_or(|node| heard > node.heard);
-                    if newer && state.hear(&sighting.name, &heartbeat, heard, false).process {
+                    if newer
+                        && state
+                            .hear(&sighting.name, &heartbeat, (heard, now), false)
+                            .process
+                    {
                         new.push(sighting.name);
                     }
                 }
@@ -190,25 +193,6 @@ impl Members {
     /// One shard's record.
     pub(crate) fn record(&self, shard: ShardNo) -> Option<ShardRecord> {
         self.read().records.get(&shard).cloned()
-    }
-
-    /// What the controller needs to know of nodes.
-    pub(crate) fn seen(&self, now: Instant) -> BTreeMap<NodeName, Seen> {
-        let state = self.read();
-        let seen = state.nodes.iter().map(|(name, node)| {
-            let known = now.saturating_duration_since(node.known_since);
-            let silent = now.saturating_duration_since(node.heard);
-            (
-                name.clone(),
-                Seen {
-                    heartbeat: node.heartbeat.clone(),
-                    known_ms: in_ms(known),
-                    alive: silent < self.session,
-                    silent_ms: in_ms(silent),
-                },
-            )
-        });
-        seen.collect()
     }
 
     /// The shard map; made once after each change.
@@ -403,7 +387,7 @@ impl State {
         &mut self,
         name: &NodeName,
         heartbeat: &Heartbeat,
-        heard: Instant,
+        (heard, now): (Instant, Instant),
         here: bool,
     ) -> Heard {
         let known = self.nodes.get_mut(name);
@@ -430,7 +414,7 @@ impl State {
                 tracing::info!(node = %name, url = heartbeat.internal_url, known_before, "registered");
                 let node = Node {
                     heartbeat: heartbeat.clone(),
-                    known_since: known_since.unwrap_or(heard),
+                    known_since: known_since.unwrap_or(now),
                     heard,
                     here,
                     poll: Poll::Unasked,
@@ -497,8 +481,4 @@ fn without_records(heartbeat: &Heartbeat) -> Heartbeat {
         report.record = None;
     }
     heartbeat
-}
-
-fn in_ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -93,7 +93,7 @@ pub(crate) struct Load {
 
 /// Why a node cannot take an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Excluded {
+pub enum Excluded {
     /// It is down.
     #[error("it does not answer")]
     Down,

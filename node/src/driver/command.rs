@@ -1,5 +1,6 @@
 //! What other threads ask of the disk thread, and what it answers.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use store::{ChangeError, ChoreDone, Describe, How, NewContent, Outcome, Payload};
@@ -61,7 +62,16 @@ pub(super) enum Command {
 pub(super) struct Opened {
     pub(super) shard: ShardNo,
     /// No two have the same.
-    pub(super) serial: u64,
+    serial: u64,
+}
+
+impl Opened {
+    /// A shard's log that was opened just now.
+    pub(super) fn next(shard: ShardNo) -> Self {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        Opened { shard, serial }
+    }
 }
 
 /// A chunk's part of the room that chunks have until they are appended.

@@ -86,6 +86,14 @@ impl World {
         held.expect("a held replica")
     }
 
+    /// These nodes say that they obey the shard's record as it is.
+    fn confirm(&mut self, shard: u16, nodes: &[u128]) {
+        let mark = self.shard(shard).mark();
+        for n in nodes {
+            self.replica(shard, *n).record_mark = Some(mark);
+        }
+    }
+
     /// The changes of one kind.
     fn of_kind(&self, reason: Reason) -> Vec<Change> {
         let mut changes = self.decide();
@@ -187,12 +195,26 @@ fn few_copies_are_made_at_a_time() {
 // If this fails, a network that is cut in two makes each half copy everything.
 #[test]
 fn nothing_is_copied_while_over_a_third_look_dead() {
-    let mut world = World::of(6, 3).with(1, &[1, 2, 3]);
+    let mut world = World::of(6, 3).with(1, &[1, 2, 3]).with(2, &[4, 5, 6]);
     world.silence(3, REPAIR_DELAY_MS);
     world.silence(6, REPAIR_DELAY_MS);
-    assert_eq!(world.added().len(), 1, "a third");
+    assert_eq!(world.added().len(), 2, "a third");
     world.silence(5, 2_000);
     assert_eq!(world.added(), [], "over a third");
+}
+
+// If this fails, machines that were retired and never removed switch repair off for ever, and the
+// next disk that fails takes the last copies with it.
+#[test]
+fn dead_nodes_that_hold_nothing_are_no_outage() {
+    let mut world = World::of(7, 2).with(1, &[2, 1]).with(2, &[2, 3]);
+    for retired in 5..=7 {
+        world.silence(retired, REPAIR_DELAY_MS);
+    }
+    world.silence(1, REPAIR_DELAY_MS);
+    assert_eq!(world.added(), [(1, node(4))], "one of three");
+    world.silence(3, 2_000);
+    assert_eq!(world.added(), [], "two of three, whoever else lives");
 }
 
 // If this fails, shards keep more copies than they shall, or lose one that is needed.
@@ -209,12 +231,14 @@ fn a_surplus_replica_leaves_from_the_fullest_node() {
     assert_eq!(record.in_sync, members(1, &[1, 3]));
 
     world.shard(1).in_sync = members(1, &[1, 2]);
+    world.confirm(1, &[1, 2, 3]);
     assert!(
         world.of_kind(Reason::Removed).is_empty(),
         "one still copies"
     );
     world.shard(1).in_sync = members(1, &[1, 2, 3]);
     world.shard(1).degraded = true;
+    world.confirm(1, &[1, 2, 3]);
     assert!(world.of_kind(Reason::Removed).is_empty(), "degraded");
 }
 
@@ -293,4 +317,34 @@ fn fewer_copies_may_be_asked_for_later() {
     let record = &removed[0].record;
     assert_eq!(record.in_sync, members(1, &[1]));
     assert_eq!((record.min_in_sync, record.degraded), (1, false));
+}
+
+// If this fails, a cluster of which a machine was lost for good calls its shards degraded for ever,
+// though an operator asks for as many copies as there are.
+#[test]
+fn fewer_copies_may_be_asked_for_after_a_node_was_lost() {
+    let degraded = || {
+        let mut world = World::of(3, 2).with(1, &[1, 2]).with(2, &[1, 3]);
+        world.shard(1).in_sync = members(1, &[1]);
+        world.shard(1).degraded = true;
+        world.confirm(1, &[1, 2]);
+        world.silence(2, REPAIR_DELAY_MS);
+        world.copies = 1;
+        world
+    };
+    let changes = degraded().of_kind(Reason::Removed);
+    let of_first = |change: &&Change| change.record.shard == ShardNo(1);
+    let change = changes.iter().find(of_first).expect("it leaves");
+    let record = &change.record;
+    assert_eq!(record.replicas, members(1, &[1]));
+    assert_eq!(record.in_sync, members(1, &[1]));
+    assert_eq!((record.min_in_sync, record.degraded), (1, false));
+
+    let mut still_wanted = degraded();
+    still_wanted.copies = 2;
+    assert!(still_wanted.of_kind(Reason::Removed).is_empty());
+    let mut back_soon = degraded();
+    back_soon.silence(2, REPAIR_DELAY_MS - 1);
+    let changes = back_soon.of_kind(Reason::Removed);
+    assert_eq!(changes.iter().find(of_first), None);
 }

@@ -209,6 +209,11 @@ async fn a_distributor_without_its_catalog_leaves_the_office() {
 
     proxy.cut().await;
     dist.until(async || campaign().await.is_some()).await;
+    dist.until(async || {
+        let says = async |line| metric(&dist, line).await;
+        says("acequia_dist_controller 0").await && says("acequia_dist_coordinator_up 0").await
+    })
+    .await;
     other.resign(CANDIDATE).await.expect("an answer");
     let mut late = FakeNode::start("node2").await;
     late.obey(&dist).await;
@@ -220,6 +225,7 @@ async fn a_distributor_without_its_catalog_leaves_the_office() {
         !late.heartbeat.replicas.is_empty()
     })
     .await;
+    assert!(metric(&dist, "acequia_dist_coordinator_up 1").await);
     dist.stop().await;
 }
 

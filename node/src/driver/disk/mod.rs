@@ -212,7 +212,7 @@ impl DiskThread {
         }
         let shard = opened.shard;
         let replica = self.replicas.get_mut(&shard);
-        let Some(replica) = replica.filter(|replica| replica.opened() == opened) else {
+        let Some(replica) = replica.filter(|replica| replica.opened == opened) else {
             return;
         };
         let before = replica.store.positions().horizon;
@@ -366,7 +366,7 @@ impl DiskThread {
             return;
         }
         for chore in replica.store.chores(clock::now_ms()) {
-            self.upkeep.add(replica.opened(), chore);
+            self.upkeep.add(replica.opened, chore);
         }
     }
 

@@ -25,8 +25,8 @@ impl DiskThread {
         };
         match replica.store.repair(record) {
             Ok(chore) => {
-                self.repairs.0.insert(replica.opened(), reply);
-                self.upkeep.add(replica.opened(), chore);
+                self.repairs.0.insert(replica.opened, reply);
+                self.upkeep.add(replica.opened, chore);
             }
             Err(RepairError::Busy) => answer(reply, Err(RepairFailure::Busy)),
             Err(error) => answer(reply, Err(RepairFailure::Refused(error))),
@@ -44,7 +44,7 @@ impl DiskThread {
     pub(super) fn finish_repair(&mut self, opened: Opened, done: ChoreDone) {
         let (shard, reply) = (opened.shard, self.repairs.0.remove(&opened));
         let replica = self.replicas.get_mut(&shard);
-        let Some(replica) = replica.filter(|replica| replica.opened() == opened) else {
+        let Some(replica) = replica.filter(|replica| replica.opened == opened) else {
             if let Some(reply) = reply {
                 answer(reply, Err(RepairFailure::Gone));
             }

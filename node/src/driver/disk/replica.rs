@@ -2,7 +2,6 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use replica::{Bugs, Core, EpochStart, Identity, LogState};
@@ -54,7 +53,8 @@ pub(super) struct Replica {
     /// What the core knows of the log's end.
     told: Position,
     log: u64,
-    serial: u64,
+    /// Its log as it is open now.
+    pub(super) opened: Opened,
     /// Since when something is appended that no sync was begun for.
     unsynced_since: Option<Instant>,
     reader: Reader,
@@ -116,7 +116,7 @@ impl Replica {
             stands_in_since: None,
             told: Position::default(),
             log,
-            serial: next_serial(),
+            opened: Opened::next(shard),
             unsynced_since: None,
             reader,
             waiting: VecDeque::new(),
@@ -129,7 +129,7 @@ impl Replica {
     /// The log began anew: everything that looks at it does, too.
     pub(super) fn begin_anew(&mut self, store: Store, consistent_from: Lsn) {
         self.store = store;
-        self.serial = next_serial();
+        self.opened = Opened::next(self.shard);
         self.consistent_from = Some(consistent_from);
         self.reader = self.store.reader();
         self.source = Arc::new(Source::new(self.shard, self.reader.clone(), Lsn::ZERO));
@@ -351,14 +351,6 @@ impl Replica {
         !(self.waiting.is_empty() && self.parked.is_empty())
     }
 
-    /// Its log as it is open now.
-    pub(super) fn opened(&self) -> Opened {
-        Opened {
-            shard: self.shard,
-            serial: self.serial,
-        }
-    }
-
     /// Whether it is a copy that is not in the set: nobody's change waits for what it has.
     pub(super) fn is_copying(&self) -> bool {
         let is_this = |member: &Member| member.replica == self.replica;
@@ -472,12 +464,6 @@ impl Replica {
     }
 }
 
-/// Tells logs apart, since they were opened.
-fn next_serial() -> u64 {
-    static SERIAL: AtomicU64 = AtomicU64::new(0);
-    SERIAL.fetch_add(1, Ordering::Relaxed)
-}
-
 fn log_state(store: &Store, consistent_from: Option<Lsn>) -> LogState {
     let positions = store.positions();
     let start = |start: &store::EpochStart| EpochStart {
@@ -500,70 +486,4 @@ fn stored_bytes(space: &Space) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use store::disk::FileSystem;
-    use wire::Epoch;
-
-    use super::*;
-
-    const SHARD: ShardNo = ShardNo(1);
-
-    fn member(node: &str, number: u128) -> Member {
-        Member {
-            node: node.parse().expect("a name"),
-            replica: Uuid::from_u128(number),
-        }
-    }
-
-    fn record(in_sync: Vec<Member>) -> ShardRecord {
-        ShardRecord {
-            shard: SHARD,
-            log: 7,
-            epoch: Epoch(1),
-            leader: None,
-            in_sync,
-            eligible: Vec::new(),
-            replicas: vec![member("node1", 1), member("node2", 2)],
-            min_in_sync: 2,
-            degraded: false,
-            state: ShardState::Open,
-            lineage: 0,
-            version: 1,
-        }
-    }
-
-    // If this fails, every upload waits for the syncs of copies that are being made, or a member of the
-    // set is held to the rate of those.
-    #[test]
-    fn who_is_outside_of_the_set_copies() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::create(Arc::new(FileSystem), folder.path(), 7).expect("makes a log");
-        let nature = Nature {
-            shard: SHARD,
-            replica: Uuid::from_u128(1),
-            log: 7,
-            consistent_from: None,
-        };
-        let me = Me {
-            name: "node1".parse().expect("a name"),
-            incarnation: Uuid::from_u128(9),
-        };
-        let mut replica = Replica::new(&nature, store, &me, 1000);
-        replica.standing = Standing::Following;
-        assert!(replica.is_copying(), "nothing is known of the set");
-        replica.record = Some(record(vec![member("node2", 2)]));
-        assert!(replica.is_copying());
-        assert!(replica.commits_with(&"node2".parse().expect("a name")));
-        replica.record = Some(record(vec![member("node2", 2), member("node1", 5)]));
-        assert!(
-            replica.is_copying(),
-            "an earlier replica of this node was in"
-        );
-        replica.record = Some(record(vec![member("node2", 2), member("node1", 1)]));
-        assert!(!replica.is_copying());
-        replica.standing = Standing::Leading;
-        replica.record = Some(record(vec![member("node1", 1)]));
-        assert!(!replica.is_copying());
-        assert!(!replica.commits_with(&"node2".parse().expect("a name")));
-    }
-}
+mod tests;
