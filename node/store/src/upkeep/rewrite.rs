@@ -115,7 +115,11 @@ impl Compaction {
             stuck: BTreeSet::new(),
             dropped_deletes: Vec::new(),
         };
-        match self.rewrite(may_go_on) {
+        let outcome = self.rewrite(may_go_on);
+        if !matches!(outcome, Ok(Some(_))) {
+            self.forget();
+        }
+        match outcome {
             Ok(Some(rewriting)) => {
                 rewritten.file = Some(rewriting.output.file);
                 rewritten.horizon = rewriting.horizon;
@@ -137,6 +141,13 @@ impl Compaction {
         }
     }
 
+    /// Gives back what was written in vain: a disk that became full by it stays so otherwise.
+    fn forget(&self) {
+        let temporary = SegmentName::temporary_path(&self.name().path(&self.dir));
+        // If it cannot be removed, the next rewriting, or a restart, does it.
+        self.disk.remove(&temporary).ok();
+    }
+
     fn rewrite(&self, may_go_on: &mut dyn FnMut(u64) -> bool) -> io::Result<Option<Rewriting<'_>>> {
         let path = self.name().path(&self.dir);
         let temporary = SegmentName::temporary_path(&path);
@@ -147,7 +158,6 @@ impl Compaction {
         let mut rewriting = Rewriting::new(self, self.disk.create(&temporary)?);
         for source in &self.sources {
             if !rewriting.copy_segment(source, may_go_on)? {
-                self.disk.remove(&temporary)?;
                 return Ok(None);
             }
         }
@@ -287,7 +297,8 @@ impl<'a> Rewriting<'a> {
     /// Whether an older record is, or may be, in the log after this rewriting.
     fn is_there(&mut self, lsn: Lsn) -> io::Result<bool> {
         if lsn >= self.plan.first {
-            return Ok(self.stuck.contains(&lsn));
+            let kept = self.kept.binary_search_by_key(&lsn, |kept| kept.entry.lsn);
+            return Ok(kept.is_ok());
         }
         let Some(segment) = self.plan.shared.segment_of(lsn) else {
             return Ok(false);

@@ -4,8 +4,8 @@ use wire::limits::DELETE_RECORD_LIFE_MS;
 use wire::{Lsn, Position};
 
 use super::{generations, in_first, sealed};
-use crate::ReadError;
-use crate::stage::{NOW_MS, Stage, body, dir};
+use crate::stage::{NOW_MS, Stage, body, dir, id};
+use crate::{Describe, ReadError};
 
 fn horizon(stage: &Stage) -> Lsn {
     stage.store.positions().horizon
@@ -218,6 +218,46 @@ fn a_dead_update_outlives_the_version_that_it_replaced() {
             assert!(matches!(stage.read(*n), Err(ReadError::Deleted)), "{n}");
         }
         stage.assert_accounts();
+        stage.restart();
+    }
+}
+
+// If this fails, a chain of changes is cut at one whose predecessor lies in the same segment, and with
+// the delete at its end gone, a restart serves what was deleted.
+#[test]
+fn a_dead_describe_outlives_the_version_beside_it() {
+    let mut stage = Stage::new();
+    let describe = |stage: &mut Stage, name: &str| {
+        let change = Describe {
+            filename: Some(name.to_owned()),
+            ..Describe::default()
+        };
+        let described = stage.store.describe(id(0), change, None, stage.now_ms);
+        described.expect("it is live");
+        stage.settle();
+    };
+    stage.put(0, &body(0, 3_000));
+    describe(&mut stage, "first");
+    let in_second = stage.fill(1, 2);
+    describe(&mut stage, "second");
+    let in_third = stage.fill(in_second, 3);
+    // Each segment in turn has much to give back, but for the first one at the end.
+    let mut dead = (1..in_second).filter(|n| n % 2 == 0);
+    dead.by_ref().for_each(|n| drop(stage.delete(n)));
+    stage.settle_durably();
+    stage.upkeep();
+    assert_eq!(generations(&stage)[0], 1, "the first is rewritten");
+    stage.delete(0);
+    (in_second..in_third).for_each(|n| drop(stage.delete(n)));
+    let end = stage.fill(in_third, 5);
+    stage.upkeep();
+    (in_third..end).for_each(|n| drop(stage.delete(n)));
+    stage.fill(end, 8);
+    stage.now_ms = NOW_MS + DELETE_RECORD_LIFE_MS;
+    stage.upkeep();
+    stage.settle_durably();
+    for _ in 0..2 {
+        assert!(stage.read(0).is_err(), "is deleted");
         stage.restart();
     }
 }
