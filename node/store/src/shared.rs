@@ -1,6 +1,6 @@
 //! What the store's owner and its readers share. The owner writes, readers only read and pin.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     damage: Mutex<KnownDamage>,
     /// Uploads, by their first chunks, that are open, or whose end is not committed.
     uploads: Mutex<BTreeSet<Lsn>>,
+    /// Contents of which a change was applied whose predecessor is not here, though older records are.
+    gaps: Mutex<HashSet<[u8; 16]>>,
     committed: AtomicU64,
     written: AtomicU64,
     /// The highest lsn of a delete that was dropped, or is about to be.
@@ -44,11 +46,27 @@ impl Shared {
             pins: Mutex::default(),
             damage: Mutex::default(),
             uploads: Mutex::default(),
+            gaps: Mutex::default(),
             committed: AtomicU64::new(0),
             written: AtomicU64::new(0),
             horizon: AtomicU64::new(0),
             suspects: AtomicBool::new(false),
         }
+    }
+
+    /// A follower that catches up is not sent what is dead by then. Of this content it lacks the link
+    /// between an older record, which it has, and a later one.
+    pub(crate) fn note_gap(&self, id: [u8; 16]) {
+        self.gaps().insert(id);
+    }
+
+    /// Whether older records of a content may be here, although no chain of changes leads to them.
+    pub(crate) fn has_gap(&self, id: &[u8; 16]) -> bool {
+        self.gaps().contains(id)
+    }
+
+    fn gaps(&self) -> MutexGuard<'_, HashSet<[u8; 16]>> {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn committed(&self) -> Lsn {

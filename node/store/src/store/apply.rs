@@ -123,8 +123,8 @@ impl Applying<'_> {
         let new = Place::new(entry.kind, segment, entry.start);
         let old = shared.index.find(&entry.id);
         shared.index.insert(&entry.id, new);
-        let mut had_data = false;
-        for place in old.iter().filter(|place| which(place.kind())) {
+        let (mut had_data, mut newest) = (false, Lsn::ZERO);
+        for place in old.iter() {
             let Some(segment) = shared.segment(place.segment()) else {
                 continue;
             };
@@ -134,7 +134,15 @@ impl Applying<'_> {
             let fetched = Fetched::head(&*segment.file, shared.log, place.start(), Patience::Wait);
             match fetched {
                 Ok(fetched) if fetched.head.id != entry.id => continue,
-                Ok(fetched) => self.kill(&segment, &fetched),
+                Ok(fetched) => {
+                    newest = newest.max(fetched.head.lsn);
+                    if !which(place.kind()) {
+                        continue;
+                    }
+                    self.kill(&segment, &fetched);
+                }
+                // It may be any record of this content.
+                Err(_) if !which(place.kind()) => continue,
                 // A damaged record cannot say whose it is: its hash of 64 secret bits does. Its
                 // space comes back when its segment is rewritten.
                 Err(FetchError::Head(_) | FetchError::Block { .. }) => {}
@@ -142,6 +150,9 @@ impl Applying<'_> {
             }
             had_data |= place.kind().is_data();
             shared.index.remove(&entry.id, place);
+        }
+        if newest > Lsn::ZERO && newest != entry.supersedes {
+            shared.note_gap(entry.id);
         }
         had_data
     }

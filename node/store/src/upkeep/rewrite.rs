@@ -259,7 +259,9 @@ impl<'a> Rewriting<'a> {
                 if live && !expired {
                     return Ok(Some(entry.lsn));
                 }
-                if entry.supersedes > Lsn::ZERO && self.is_there(entry.supersedes)? {
+                // Where the chain has a gap, what is before it may be here all the same.
+                let is_last = live && self.plan.shared.has_gap(&entry.id);
+                if is_last || entry.supersedes > Lsn::ZERO && self.is_there(entry.supersedes)? {
                     self.stuck.insert(entry.lsn);
                     return Ok(Some(entry.lsn));
                 }

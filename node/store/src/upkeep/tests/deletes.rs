@@ -262,6 +262,43 @@ fn a_dead_describe_outlives_the_version_beside_it() {
     }
 }
 
+// If this fails, a follower that was away during an update serves what was deleted, once the delete has
+// expired: it was not sent the update, which leads from the delete to the version that it has.
+#[test]
+fn a_delete_stays_where_what_it_replaced_never_came() {
+    let mut leader = Stage::new();
+    leader.put(0, &body(0, 3_000));
+    let in_second = leader.fill(1, 2);
+    let mut follower = leader.on(leader.disk.kill());
+    leader.update(0, &body(500, 3_000));
+    leader.delete(0);
+    leader.settle_durably();
+    let mut last = follower.store.positions().appended.lsn;
+    let mut cursor = leader.store.reader().missing(last);
+    while let Some(record) = cursor.next_needed().expect("is intact") {
+        let lsn = record.head.lsn;
+        let taken = follower.store.replicate(record, last.next());
+        taken.expect("in order");
+        last = lsn;
+    }
+    follower.sync();
+    follower.store.commit_to(last, &mut Vec::new());
+    assert!(follower.read(0).is_err());
+    follower.lead();
+    // The segment of the delete has much to give back, that of the content has not.
+    let in_third = follower.fill(in_second, 3);
+    (in_second..in_third).for_each(|n| drop(follower.delete(n)));
+    follower.fill(in_third, 6);
+    follower.now_ms = NOW_MS + DELETE_RECORD_LIFE_MS;
+    follower.upkeep();
+    follower.settle_durably();
+    for _ in 0..2 {
+        assert!(follower.read(0).is_err(), "is deleted");
+        follower.restart();
+    }
+    assert!(follower.read(0).is_err(), "is deleted");
+}
+
 // If this fails, a follower that is behind the horizon is told that it is complete.
 #[test]
 fn the_horizon_stands_in_the_headers_of_all_later_segments() {
