@@ -143,8 +143,8 @@ impl Handle {
         Ok(Sending(answer))
     }
 
-    /// Waits for room for a chunk. It is given back when the chunk is appended: not only when the
-    /// uploader asks for the answer, which a slow one does minutes later.
+    /// Waits for room for a chunk. It is given back when the chunk is appended and the followers are not
+    /// far behind: not only when the uploader asks for the answer, which a slow one does minutes later.
     async fn chunk_permit(&self) -> Result<ChunkPermit, ChangeFailure> {
         let permits = Arc::clone(&self.0.chunk_permits);
         let permit = permits.acquire_owned().await;

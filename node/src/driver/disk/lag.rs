@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use wire::Lsn;
 
-use crate::driver::command::{ChangeFailure, ChunkReply};
+use crate::driver::command::{ChangeFailure, ChunkPermit, ChunkReply};
 
 /// Bytes that the slowest member of the set may be behind before uploaders are held back: less
 /// than what is kept of the log in memory, so that a set never has to read it from the disk.
@@ -19,7 +19,8 @@ pub(super) struct Lag {
     acknowledged: u64,
     /// The count of bytes up to each record, oldest first.
     unacknowledged: VecDeque<(Lsn, u64)>,
-    held: VecDeque<(Lsn, ChunkReply)>,
+    /// With what they hold of the room for chunks: uploads that nobody holds back would go on.
+    held: VecDeque<(Lsn, ChunkReply, ChunkPermit)>,
 }
 
 impl Lag {
@@ -36,24 +37,27 @@ impl Lag {
             self.acknowledged = appended;
         }
         while self.appended - self.acknowledged <= BEHIND_BYTES_MAX
-            && let Some((lsn, reply)) = self.held.pop_front()
+            && let Some((lsn, reply, permit)) = self.held.pop_front()
         {
+            drop(permit);
             send(reply, Ok(lsn));
         }
     }
 
     /// Answers an uploader whose chunk was appended: at once, or when the others have caught up.
-    pub(super) fn answer(&mut self, lsn: Lsn, reply: ChunkReply) {
+    pub(super) fn answer(&mut self, lsn: Lsn, reply: ChunkReply, permit: ChunkPermit) {
         if self.appended - self.acknowledged <= BEHIND_BYTES_MAX {
+            drop(permit);
             send(reply, Ok(lsn));
         } else {
-            self.held.push_back((lsn, reply));
+            self.held.push_back((lsn, reply, permit));
         }
     }
 
     /// Leadership ended: what is held is lost.
     pub(super) fn lose(&mut self) {
-        for (_, reply) in self.held.drain(..) {
+        for (_, reply, permit) in self.held.drain(..) {
+            drop(permit);
             send(reply, Err(ChangeFailure::Lost));
         }
         self.unacknowledged.clear();
@@ -69,21 +73,33 @@ pub(super) fn send(reply: ChunkReply, answer: Result<Lsn, ChangeFailure>) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::oneshot;
+    use std::sync::Arc;
+
+    use tokio::sync::{Semaphore, oneshot};
 
     use super::*;
 
     const CHUNK: usize = 1 << 20;
+
+    /// The room for chunks.
+    fn room(chunks: usize) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(chunks))
+    }
+
+    fn permit(room: &Arc<Semaphore>) -> ChunkPermit {
+        Arc::clone(room).try_acquire_owned().expect("has room")
+    }
 
     // If this fails, a leader with a fast disk runs away from its followers, and they leave the set.
     #[test]
     fn uploaders_wait_while_the_others_are_far_behind() {
         let mut lag = Lag::default();
         let mut answers = Vec::new();
+        let room = room(20);
         for n in 1..=20 {
             lag.append(Lsn(n), CHUNK);
             let (reply, answer) = oneshot::channel();
-            lag.answer(Lsn(n), reply);
+            lag.answer(Lsn(n), reply, permit(&room));
             answers.push(answer);
         }
         let answered = |answers: &mut Vec<oneshot::Receiver<_>>| {
@@ -94,10 +110,12 @@ mod tests {
             20 - answers.len()
         };
         assert_eq!(answered(&mut answers), 16);
+        assert_eq!(room.available_permits(), 16, "and no more are let in");
         lag.acknowledge(Some(Lsn(2)));
         assert_eq!(answered(&mut answers), 16, "18 MiB behind");
         lag.acknowledge(Some(Lsn(4)));
         assert_eq!(answered(&mut answers), 20);
+        assert_eq!(room.available_permits(), 20);
         assert!(answers.is_empty());
     }
 
@@ -107,12 +125,14 @@ mod tests {
         let mut lag = Lag::default();
         let (mut first, mut second) = (oneshot::channel(), oneshot::channel());
         lag.append(Lsn(1), 40 * CHUNK);
-        lag.answer(Lsn(1), first.0);
+        let room = room(2);
+        lag.answer(Lsn(1), first.0, permit(&room));
         lag.acknowledge(None);
         assert!(matches!(first.1.try_recv(), Ok(Ok(Lsn(1)))));
         lag.append(Lsn(2), 40 * CHUNK);
-        lag.answer(Lsn(2), second.0);
+        lag.answer(Lsn(2), second.0, permit(&room));
         lag.lose();
         assert!(matches!(second.1.try_recv(), Ok(Err(ChangeFailure::Lost))));
+        assert_eq!(room.available_permits(), 2);
     }
 }

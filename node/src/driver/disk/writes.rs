@@ -128,14 +128,10 @@ impl DiskThread {
                 permit,
                 reply,
                 ..
-            } => {
-                let appended = replica.chunk(upload, offset, payload, now_ms);
-                drop(permit);
-                match appended {
-                    Ok(lsn) => replica.lag.answer(lsn, reply),
-                    Err(failure) => lag::send(reply, Err(failure)),
-                }
-            }
+            } => match replica.chunk(upload, offset, payload, now_ms) {
+                Ok(lsn) => replica.lag.answer(lsn, reply, permit),
+                Err(failure) => lag::send(reply, Err(failure)),
+            },
             Command::Change(request) => replica.change(*request, now_ms),
             _ => return,
         }
