@@ -40,7 +40,7 @@ Exit codes:
     6  no access key, or a wrong one
     7  conflict: the content is not as the request demands
     8  the cluster answers, but cannot do it now
-    9  a file on this machine cannot be read or written
+    9  a file on this machine, or standard output, cannot be read or written
   130  interrupted";
 
 /// Stores files in an Acequia cluster, and gets them back.

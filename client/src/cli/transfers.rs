@@ -83,7 +83,7 @@ fn closed(left: usize, of: usize) -> Result<(), Failure> {
     if left == 0 {
         return Ok(());
     }
-    let message = format!("standard output was closed; {left} of {of} were not done");
+    let message = format!("standard output was closed; {left} of {of} were not done, or not told");
     Err(Failure::new(Kind::Local, message))
 }
 
@@ -237,7 +237,7 @@ mod tests {
             .await
             .expect_err("closed");
         assert_eq!((failure.kind, done.get()), (Kind::Local, 3));
-        let told = "standard output was closed; 7 of 9 were not done";
+        let told = "standard output was closed; 7 of 9 were not done, or not told";
         assert_eq!(failure.message, told);
     }
 

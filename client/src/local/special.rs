@@ -51,13 +51,6 @@ impl Special {
     }
 }
 
-impl SpecialError {
-    /// Whether the reader of a pipe is gone.
-    pub fn is_closed(&self) -> bool {
-        self.source.kind() == io::ErrorKind::BrokenPipe
-    }
-}
-
 fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpecialError {
     let path = path.to_owned();
     move |source| SpecialError { step, path, source }

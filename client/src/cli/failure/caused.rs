@@ -190,11 +190,7 @@ impl Caused for PartError {
 
 impl Caused for SpecialError {
     fn kind(&self) -> Kind {
-        if self.is_closed() {
-            Kind::OutputClosed
-        } else {
-            Kind::Local
-        }
+        Kind::Local
     }
 }
 

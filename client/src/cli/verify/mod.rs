@@ -52,11 +52,13 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     }
     let mut failures = Vec::new();
     let count = arguments.ids.len();
-    for id in arguments.ids {
+    for (number, id) in (1..).zip(arguments.ids) {
         match compare_by_id(session, id).await {
             Ok(comparison) => {
-                session.ui.data(&comparison, || comparison.table())?;
                 failures.extend(comparison.failure());
+                let printed = session.ui.data(&comparison, || comparison.table());
+                let is_last = number == count;
+                printed.map_err(|error| cut_short(error.into(), &failures, number, is_last))?;
             }
             Err(failure) if count == 1 => return Err(failure),
             Err(failure) => {
@@ -68,6 +70,17 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     match &failures[..] {
         [only] if count == 1 => Err(only.clone()),
         several => Failure::several(several, count).map_or(Ok(()), Err),
+    }
+}
+
+/// What comes next cannot be printed, and there is no use in going on: what was found counts, and else that
+/// something was not compared.
+fn cut_short(error: Failure, found: &[Failure], compared: usize, is_last: bool) -> Failure {
+    let message = "standard output was closed; not everything was compared";
+    match Failure::several(found, compared) {
+        Some(found) => found,
+        None if is_last => error,
+        None => Failure::new(Kind::Local, message),
     }
 }
 
@@ -104,8 +117,10 @@ async fn all(session: &Session, jobs: usize) -> Result<(), Failure> {
         summary.copies += comparison.copies.len() as u64;
         if let Some(failure) = comparison.failure() {
             summary.disagreeing += 1;
-            session.ui.data(&comparison, || comparison.table())?;
             failures.push(failure);
+            let printed = session.ui.data(&comparison, || comparison.table());
+            let compared = usize::try_from(summary.contents).unwrap_or(usize::MAX);
+            printed.map_err(|error| cut_short(error.into(), &failures, compared, false))?;
         }
     }
     session.ui.data(&summary, || text(&summary))?;
