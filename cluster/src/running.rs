@@ -20,7 +20,7 @@ struct Slot {
     running: Option<node::Running>,
 }
 
-/// Starts a cluster; returns when every node takes uploads.
+/// Starts a cluster; returns when every node that has room takes uploads.
 ///
 /// # Errors
 /// When a service does not start, or a node is not used within half a minute. What was started

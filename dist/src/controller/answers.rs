@@ -41,9 +41,14 @@ impl Answers {
         self.unbroken(now).is_some()
     }
 
+    /// Whether it answered, and has not failed since.
+    pub(super) fn has_answered(&self) -> bool {
+        self.run.is_some()
+    }
+
     /// Whether it answered, and then not for a session.
     pub(super) fn is_broken(&self, now: Instant) -> bool {
-        self.run.is_some() && !self.is_up(now)
+        self.has_answered() && !self.is_up(now)
     }
 
     /// Whether it answers for a session without a break.

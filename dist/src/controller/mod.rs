@@ -139,11 +139,12 @@ impl Controller {
     /// When the coordinator does not answer; nothing is decided then.
     pub(crate) async fn tick(&self) -> Result<(), CoordinatorError> {
         let asked = Instant::now();
-        if self.answers().is_broken(asked) {
-            self.fresh.store(false, Ordering::Relaxed);
-        }
+        let (was_broken, had_answered) = {
+            let answers = self.answers();
+            (answers.is_broken(asked), answers.has_answered())
+        };
         let ticked = self.govern().await;
-        if self.is_settled() {
+        if was_broken || (had_answered && ticked.is_err()) || self.is_settled() {
             self.fresh.store(false, Ordering::Relaxed);
         }
         self.answers().note(asked, ticked.is_ok());
