@@ -57,8 +57,7 @@ impl Recorder {
             self.take(now());
             if !in_office() {
                 self.is_in_turn = false;
-            } else if let Err(error) = self.bring().await {
-                // It may have been written all the same.
+            } else if let Err(error) = self.bring_or_repeat().await {
                 self.is_in_turn = false;
                 tracing::debug!(%error, waiting = self.waiting.len(), "history is written later");
             }
@@ -97,6 +96,17 @@ impl Recorder {
         self.waiting
             .retain(|sample| !written.contains(&step_of(sample)));
         Ok(())
+    }
+
+    /// As [`Recorder::bring`], once more if that fails: while nobody was in office, the connection may
+    /// have died.
+    async fn bring_or_repeat(&mut self) -> Result<(), QueryError> {
+        if self.bring().await.is_ok() {
+            return Ok(());
+        }
+        // It may have been written all the same.
+        self.is_in_turn = false;
+        self.bring().await
     }
 
     /// Brings what waits, the oldest first, and has forgotten what is too old.
