@@ -15,7 +15,7 @@ use wire::membership::Heartbeat;
 use wire::shard::{Revision, ShardChanged, ShardRecord};
 use wire::{Epoch, NodeName, ShardNo};
 
-const SESSION: Duration = Duration::from_millis(80);
+const SESSION: Duration = Duration::from_millis(400);
 
 /// A register that does what it is told to.
 #[derive(Default)]
