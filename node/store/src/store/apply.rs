@@ -123,7 +123,7 @@ impl Applying<'_> {
         let new = Place::new(entry.kind, segment, entry.start);
         let old = shared.index.find(&entry.id);
         shared.index.insert(&entry.id, new);
-        let (mut had_data, mut newest) = (false, Lsn::ZERO);
+        let (mut had_data, mut newest, mut is_known) = (false, Lsn::ZERO, true);
         for place in old.iter() {
             let Some(segment) = shared.segment(place.segment()) else {
                 continue;
@@ -141,17 +141,20 @@ impl Applying<'_> {
                     }
                     self.kill(&segment, &fetched);
                 }
-                // It may be any record of this content.
-                Err(_) if !which(place.kind()) => continue,
+                Err(_) if !which(place.kind()) => {
+                    is_known = false;
+                    continue;
+                }
                 // A damaged record cannot say whose it is: its hash of 64 secret bits does. Its
                 // space comes back when its segment is rewritten.
-                Err(FetchError::Head(_) | FetchError::Block { .. }) => {}
+                Err(FetchError::Head(_) | FetchError::Block { .. }) => is_known = false,
                 Err(FetchError::Disk(error)) => self.unread = Err(error),
             }
             had_data |= place.kind().is_data();
             shared.index.remove(&entry.id, place);
         }
-        if newest > Lsn::ZERO && newest != entry.supersedes {
+        // A damaged record may be any of this content's, and may be repaired.
+        if !is_known || (newest > Lsn::ZERO && newest != entry.supersedes) {
             shared.note_gap(entry.id);
         }
         had_data
