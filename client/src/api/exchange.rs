@@ -182,13 +182,23 @@ async fn refusal(response: Response, url: &str) -> RequestError {
             };
         }
     };
-    match serde_json::from_slice::<ErrorBody>(&bytes) {
-        Ok(body) => RequestError::Refused {
+    refused(url, status, &bytes, retry_after)
+}
+
+/// An error answer whose body was read.
+pub(super) fn refused(
+    url: &str,
+    status: u16,
+    body: &[u8],
+    retry_after: Option<Duration>,
+) -> RequestError {
+    match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(error) => RequestError::Refused {
             url: url.to_owned(),
-            body: Box::new(body),
+            body: Box::new(error),
             retry_after,
         },
-        Err(_) => foreign(url, status, &bytes, None),
+        Err(_) => foreign(url, status, body, None),
     }
 }
 

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
 use wire::routes;
 use wire::trace::TraceParent;
 
@@ -31,7 +32,7 @@ pub use endpoint::{Endpoint, ParseEndpointError};
 pub use error::{RequestError, code_word};
 pub use meter::Meter;
 pub use place::{LeaderError, Leaderless, Log, LogError, leader_among};
-pub use probe::{Clock, Told};
+pub use probe::{Clock, ReadyError, Told};
 pub use read::{Prefix, ReadError, Reading};
 pub use source::{Source, SourceError};
 pub use update::{Condition, UpdateError};
@@ -73,6 +74,8 @@ pub struct Options {
     pub access_key: Option<String>,
     /// The trace that all requests belong to: services name it in their logs.
     pub trace: TraceParent,
+    /// Names all requests in the logs of services, as `X-Request-Id`, and in their errors.
+    pub request_id: Uuid,
     /// How long a call goes on trying while the cluster says that a retry can help.
     pub patience: Duration,
 }
@@ -89,13 +92,15 @@ pub enum ClientError {
 }
 
 impl Options {
-    /// Options for a distributor, without a key, in a trace of its own, with the usual patience.
+    /// Options for a distributor, without a key, in a trace and under a name of its own, with the usual
+    /// patience.
     pub fn new(endpoint: Endpoint) -> Self {
         Options {
             endpoint,
             others: Vec::new(),
             access_key: None,
             trace: TraceParent::begin(rand::random(), rand::random()),
+            request_id: Uuid::new_v4(),
             patience: retry::PATIENCE,
         }
     }
@@ -113,7 +118,7 @@ impl Client {
             .is_ok();
         let authorization = options.access_key.as_deref().map(bearer).transpose()?;
         Ok(Client {
-            http: http_client(options.trace).map_err(ClientError::Http)?,
+            http: http_client(options.trace, options.request_id).map_err(ClientError::Http)?,
             endpoints: Arc::new(Endpoints::new(options.endpoint, options.others)),
             authorization,
             budget: Arc::new(Budget::default()),
@@ -140,10 +145,16 @@ fn bearer(key: &str) -> Result<HeaderValue, ClientError> {
     Ok(value)
 }
 
-fn http_client(trace: TraceParent) -> Result<reqwest::Client, reqwest::Error> {
-    let trace = HeaderValue::from_str(&trace.to_string());
-    let name = HeaderName::from_static(routes::TRACE_HEADER);
-    let headers: HeaderMap = trace.map(|trace| (name, trace)).into_iter().collect();
+fn http_client(trace: TraceParent, request_id: Uuid) -> Result<reqwest::Client, reqwest::Error> {
+    let named = [
+        (routes::TRACE_HEADER, trace.to_string()),
+        (routes::REQUEST_ID_HEADER, request_id.to_string()),
+    ];
+    let headers = named.into_iter().filter_map(|(name, value)| {
+        let value = HeaderValue::try_from(value).ok()?;
+        Some((HeaderName::from_static(name), value))
+    });
+    let headers: HeaderMap = headers.collect();
     // Redirects are followed by hand: the library would drop the key on the way to another port.
     let builder = || {
         reqwest::Client::builder()

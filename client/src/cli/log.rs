@@ -20,6 +20,9 @@ pub(super) struct Arguments {
     /// Go on with what is done from now on, until interrupted.
     #[arg(long, short)]
     follow: bool,
+    /// Of what there is already only the last N lines; with --follow and 0, only what is done from now on.
+    #[arg(long, value_name = "N")]
+    tail: Option<usize>,
     /// Only the log of this shard.
     #[arg(long, value_name = "N")]
     shard: Option<u16>,
@@ -42,6 +45,11 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
             _ => failure,
         }
     };
+    if let Some(lines) = arguments.tail {
+        for operation in log.tail(lines).await.map_err(failed)? {
+            session.ui.json(&operation)?;
+        }
+    }
     loop {
         while let Some(operation) = log.next().await.map_err(failed)? {
             session.ui.json(&operation)?;

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod bed;
 mod bench;
+mod copying;
 mod delete;
 mod doctor;
 mod explain;
@@ -23,6 +24,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use uuid::Uuid;
 
 use crate::api::{Client, Endpoint, Options};
 use crate::ui::{Format, Ui};
@@ -185,6 +188,10 @@ fn interruption(command: &Command, ui: &Ui) -> Result<(), Failure> {
         Command::Drain(_) => {
             interrupted.with_hint("the node is emptied all the same; --undo stops it")
         }
+        Command::Remove(_) => interrupted.with_hint(
+            "if the node was removed, its copies are made anew all the same; `client shards` shows \
+             which shards have theirs",
+        ),
         // That is how it is meant to end.
         Command::Stats(arguments) if arguments.is_on_screen(ui) => return Ok(()),
         _ => interrupted,
@@ -226,6 +233,7 @@ impl Session {
         options.others = urls.collect();
         options.access_key = global.access_key;
         options.trace = global.trace.unwrap_or(options.trace);
+        options.request_id = ui.run();
         let client = Client::new(options)
             .map_err(|error| Failure::caused("cannot set up the client", &error))?;
         Ok(Session { client, ui })
@@ -239,14 +247,26 @@ async fn interrupted() {
     }
 }
 
+/// A failure for programs, with what operators look for in the logs of services.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    failure: &'a Failure,
+    request_id: Uuid,
+}
+
 /// Tells the user of a failure. That standard output was closed is none.
 fn report(ui: &Ui, failure: &Failure) {
     if failure.kind == Kind::OutputClosed {
         return;
     }
+    let told = Told {
+        failure,
+        request_id: ui.run(),
+    };
     match (
         ui.format(),
-        serde_json::to_string(&serde_json::json!({ "error": failure })),
+        serde_json::to_string(&serde_json::json!({ "error": told })),
     ) {
         (Format::Json, Ok(json)) => ui.note(&json),
         _ => ui.complain(&failure.to_string()),
@@ -294,9 +314,11 @@ mod tests {
             "nodes",
             "shards --json",
             "log --follow --shard 3",
+            "log --follow --tail 0",
             "drain node2 --no-wait",
             "drain node2 --undo",
             "remove node2 --force",
+            "remove node2 --force --no-wait",
             "rebalance --no-wait",
             "recover --json",
             "recover 3 --from node2",
@@ -341,6 +363,7 @@ mod tests {
             "bench get --size 2KiB..1KiB",
             "bench mixed --mix reads=1",
             "bench upload --concurrency 0",
+            "remove node2 --no-wait",
             "recover --from node2",
             "recover 3 --force",
             "recover 3",

@@ -6,6 +6,7 @@ pub(super) mod rebalance;
 pub(super) mod recover;
 pub(super) mod remove;
 pub(super) mod shards;
+mod watch;
 
 use std::time::Duration;
 
@@ -19,9 +20,13 @@ use crate::ui::table::Table;
 
 use super::Session;
 use super::failure::Failure;
+pub(super) use watch::what_is_left;
 
 /// Between two looks at what is left to be done.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Words about what is left are written so often where no bar is drawn.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Show the cluster's distributors and storage nodes.
 ///

@@ -14,6 +14,7 @@ pub mod table;
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use board::Board;
 use colour::{Hue, Palette};
@@ -50,6 +51,8 @@ pub struct Ui {
     palette: Palette,
     /// Of standard error.
     told: Palette,
+    /// Names this run.
+    run: Uuid,
 }
 
 impl Ui {
@@ -64,12 +67,18 @@ impl Ui {
                 Format::Json => Palette::PLAIN,
             },
             told: Palette::of_environment(terminal),
+            run: Uuid::new_v4(),
         }
     }
 
     /// How data is printed.
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// The name of this run: requests carry it, and failures are told with it.
+    pub fn run(&self) -> Uuid {
+        self.run
     }
 
     /// The progress bars.

@@ -301,6 +301,21 @@ fn an_unreachable_cluster_is_told_with_a_hint() {
     );
 }
 
+// If this fails, nobody finds in a service's log what a run of a script failed at.
+#[test]
+fn a_failure_names_the_requests_of_its_run() {
+    let fake = Fake::start();
+    fake.fail("GET /nodes", Fault::Foreign(404, "no"));
+    let ran = run(&fake, here(), &["nodes", "--json"]);
+    let told = &json_lines(&ran.err)[0]["error"];
+    let sent = fake.seen("GET /nodes");
+    assert_eq!(told["request_id"], sent[0].header("x-request-id"));
+    assert_eq!(told["request_id"].as_str().map(str::len), Some(36));
+    run(&fake, here(), &["nodes"]);
+    let next = fake.seen("GET /nodes").pop().expect("it asked");
+    assert_ne!(told["request_id"], next.header("x-request-id"));
+}
+
 // If this fails, a benchmark counts failures as successes, or measures nothing.
 #[test]
 fn a_benchmark_counts_what_it_does() {

@@ -30,7 +30,7 @@ fn shards_are_shown() {
         .split_whitespace()
         .collect();
     let expected = [
-        "1", "open", "4", "node1", "node1", "-", "0", "3", "2.0", "KiB", "0", "ok",
+        "1", "open", "4", "node1", "node1", "-", "7", "0", "3", "2.0", "KiB", "0", "ok",
     ];
     assert_eq!(row, expected, "{}", ran.err);
     let ran = run(&fake, here(), &["shards", "--json"]);
@@ -65,7 +65,7 @@ fn draining_need_not_be_waited_for_and_can_be_undone() {
     fake.drains_by(&[2]);
     let ran = run(&fake, here(), &["drain", "node1", "--no-wait"]);
     assert_eq!(
-        ran.out, "node1 still holds 2 shards, 2.0 KiB\n",
+        ran.out, "node1 still holds 2 shards, 2.0 KiB to copy\n",
         "{}",
         ran.err
     );
@@ -73,6 +73,66 @@ fn draining_need_not_be_waited_for_and_can_be_undone() {
     assert_eq!(ran.out, "node1 is not drained\n", "{}", ran.err);
     let ran = run(&fake, here(), &["drain", "node1"]);
     assert_eq!(ran.code, Some(3), "there is no such node: {}", ran.err);
+}
+
+// If this fails, somebody waits for a drain that cannot end, and does not learn what is missing.
+#[test]
+fn a_drain_that_cannot_end_says_why() {
+    let fake = Fake::start();
+    fake.drains_by(&[1, 1, 1, 0]);
+    let ran = run(&fake, here(), &["drain", "node1"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let words = "node1: no other node can take 1 shard: add a node, or lower `copies`\n";
+    assert_eq!(ran.err.matches(words).count(), 1, "once: {}", ran.err);
+}
+
+// If this fails, an operator thinks that all is mirrored again when the dead node is only forgotten.
+#[test]
+fn after_a_removal_by_force_the_copies_are_waited_for() {
+    let fake = Fake::start();
+    fake.copies_by(&[0, 1024]);
+    let ran = run(&fake, here(), &["remove", "node1", "--force"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "node1\n"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("node1: 1 shard, 2.0 KiB left\n"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.ends_with("has all its copies again\n"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(fake.seen("GET /nodes").len(), 4);
+    let fake = Fake::start();
+    fake.copies_by(&[0, 1024]);
+    let ran = run(&fake, here(), &["remove", "node1", "--force", "--no-wait"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "node1\n"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(fake.seen("GET /nodes").len(), 0);
+}
+
+// If this fails, an operator reads JSON instead of the reason that a node gives, and restarts it for nothing.
+#[test]
+fn the_reason_of_a_node_that_is_not_ready_is_told() {
+    let fake = Fake::start();
+    let body = r#"{"status": "unready", "reason": "no shard is held yet"}"#;
+    for _ in ["dist", "node1"] {
+        fake.fail("GET /health/ready", Fault::Foreign(503, body));
+    }
+    let ran = run(&fake, here(), &["doctor"]);
+    let told = "ready          node1: is not ready: no shard is held yet\n";
+    assert!(ran.out.contains(told), "{}", ran.out);
+    assert_eq!(ran.code, Some(1));
 }
 
 // If this fails, a node that holds something is removed, or one that is gone stays in every list.
@@ -299,6 +359,47 @@ async fn a_shard_that_nobody_leads_is_waited_for() {
     fake.heal();
     let first = followed.next().await.expect("goes on").expect("a line");
     assert_eq!(first.lsn, Lsn(1));
+}
+
+// If this fails, whoever wants to see what is done now is shown years of it first, or misses some.
+#[test]
+fn the_log_can_begin_near_its_end() {
+    let fake = Fake::start();
+    let lsns = |arguments: &[&str]| {
+        let ran = run(&fake, here(), arguments);
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let lines = ran
+            .out
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        lines
+            .filter_map(|line| line["lsn"].as_u64())
+            .collect::<Vec<_>>()
+    };
+    fake.logs(9);
+    assert_eq!(lsns(&["log", "--tail", "2"]), [8, 9]);
+    let asked = fake.seen("GET /log");
+    assert!(asked[0].query.contains("after=5"), "{}", asked[0].query);
+    assert_eq!(lsns(&["log", "--tail", "99"]).len(), 9);
+    assert_eq!(lsns(&["log", "--tail", "0"]), Vec::<u64>::new());
+    // Of the newest records none is a line: it is looked for further back.
+    fake.logs(3);
+    assert_eq!(lsns(&["log", "--tail", "2"]), [2, 3]);
+    fake.logs(9);
+    let before = fake.seen("GET /log").len();
+    let mut child = binary(&fake, here(), &["log", "--follow", "--tail", "0"])
+        .spawn()
+        .expect("starts");
+    // It has looked at the log twice: now comes what is new.
+    while fake.seen("GET /log").len() < before + 2 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    fake.logs(10);
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let line = lines.next().expect("a line").expect("text");
+    assert!(line.contains(r#""lsn":10"#), "{line}");
+    signal(&child, "-INT");
+    assert_eq!(child.wait().expect("ends").code(), Some(130));
 }
 
 // If this fails, whoever follows the log misses what is done from now on, or sees the old again.

@@ -62,6 +62,9 @@ async fn an_upload_arrives_with_its_bytes_and_metadata() {
     let trace = seen.header("traceparent");
     assert!(trace.parse::<TraceParent>().is_ok(), "{trace}");
     assert_eq!(fake.seen("GET /store")[0].header("traceparent"), trace);
+    let name = seen.header("x-request-id");
+    assert!(name.parse::<uuid::Uuid>().is_ok(), "{name}");
+    assert_eq!(fake.seen("GET /store")[0].header("x-request-id"), name);
 }
 
 // If this fails, an answer that is lost on its way stores a content twice.

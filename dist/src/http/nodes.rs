@@ -1,17 +1,16 @@
 //! `GET /nodes`, `GET /stats`, `POST /nodes/{name}/heartbeat`.
 
+mod draining;
 pub(super) mod history;
 pub(super) mod orders;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Payload};
 use wire::limits::LISTING_BYTES_MAX;
-use wire::membership::{
-    Draining, Health, Heartbeat, HeartbeatAnswer, NodeEntry, NodeShard, NodesAnswer, ServiceRole,
-};
+use wire::membership::{Health, Heartbeat, HeartbeatAnswer, NodeEntry, NodesAnswer, ServiceRole};
 use wire::stats::{ClusterStats, NodeStats};
 use wire::{Code, NodeName};
 
@@ -62,25 +61,23 @@ fn entries(shared: &Shared, view: View<'_>, now: Instant) -> BTreeMap<NodeName, 
         .collect();
     let own = distributor(&shared.public_url.get(), Health::Up);
     nodes.insert(shared.name.clone(), own);
+    let draining = shared.members.draining();
+    let all = match draining.is_empty() {
+        true => Vec::new(),
+        false => view.shards(&BTreeSet::new()),
+    };
     for node in shared.members.nodes(now) {
         let shards = view.replicas_on(&node.name);
+        let left = || draining::left(&all, &node.name, &draining, shared.controller.copies());
         let bare = entry(&node.address.public_url, ServiceRole::Node, node.health);
         let entry = NodeEntry {
-            draining: node.draining.then(|| left(&shards)),
+            draining: node.draining.then(left),
             shards,
             ..bare
         };
         nodes.insert(node.name, entry);
     }
     nodes
-}
-
-/// What a node that is to be emptied still holds.
-fn left(replicas: &[NodeShard]) -> Draining {
-    Draining {
-        replicas_left: replicas.len() as u64,
-        bytes_left: replicas.iter().map(|replica| replica.progress.bytes).sum(),
-    }
 }
 
 /// Every node's statistics, and their sums.

@@ -163,7 +163,7 @@ pub struct NodeEntry {
 pub struct Draining {
     /// Replicas that shard records still name; at 0 the node can be removed.
     pub replicas_left: u64,
-    /// What these take on its disk, in bytes.
+    /// What others have yet to copy of them before they can go, in bytes.
     pub bytes_left: u64,
 }
 

@@ -1,7 +1,8 @@
 //! The operation log of the whole cluster: the logs of its shards, from their leaders, as one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
+use wire::membership::NodesAnswer;
 use wire::operation::Operation;
 use wire::{Lsn, ShardNo, routes};
 
@@ -14,6 +15,9 @@ use super::{LeaderError, leader_among};
 
 /// Lines that are asked for at a time.
 const LINES_MAX: u64 = 1000;
+
+/// How much further back a search for the last lines begins each time.
+const TAIL_GROWTH: u64 = 8;
 
 /// What a walk does with a shard that nobody leads at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +67,8 @@ struct ShardLog {
     after: Lsn,
     lines: VecDeque<Operation>,
     ended: bool,
+    /// The last record that one of its replicas said to know committed.
+    committed: Lsn,
 }
 
 impl Client {
@@ -136,6 +142,44 @@ impl Log {
         Ok(Some(operation))
     }
 
+    /// The last so many lines of what there is; the walk goes on behind them. It begins near the ends of the
+    /// logs, and further back while it has not found enough: not each record is a line.
+    ///
+    /// # Errors
+    /// As [`Log::next`].
+    pub async fn tail(&mut self, lines: usize) -> Result<VecDeque<Operation>, LogError> {
+        let mut records = (lines as u64).max(1);
+        loop {
+            self.look().await?;
+            self.looked = true;
+            for log in &mut self.shards {
+                log.after = Lsn(log.committed.0.saturating_sub(records));
+                log.lines.clear();
+            }
+            let begun: BTreeMap<ShardNo, Lsn> = self
+                .shards
+                .iter()
+                .map(|log| (log.shard, log.after))
+                .collect();
+            let (mut last, mut found) = (VecDeque::new(), BTreeMap::<ShardNo, usize>::new());
+            while let Some(operation) = self.next().await? {
+                *found.entry(operation.shard).or_default() += 1;
+                last.push_back(operation);
+                if last.len() > lines {
+                    last.pop_front();
+                }
+            }
+            let is_whole = |shard| found.get(shard).is_some_and(|found| *found >= lines);
+            if begun
+                .iter()
+                .all(|(shard, after)| *after == Lsn::ZERO || lines == 0 || is_whole(shard))
+            {
+                return Ok(last);
+            }
+            records = records.saturating_mul(TAIL_GROWTH);
+        }
+    }
+
     /// Asks which shards there are, and who leads them.
     async fn look(&mut self) -> Result<(), LogError> {
         let answer = self.client.nodes().await?;
@@ -161,9 +205,11 @@ impl Log {
             after: Lsn::ZERO,
             lines: VecDeque::new(),
             ended: false,
+            committed: Lsn::ZERO,
         }));
         for log in &mut self.shards {
             log.leader = leader_among(&answer, log.shard);
+            log.committed = committed(&answer, log.shard);
             log.ended = false;
         }
         Ok(())
@@ -198,4 +244,12 @@ impl ShardLog {
             self.leader = leader_among(&client.nodes().await?, self.shard);
         }
     }
+}
+
+/// How far a shard is committed, as its replicas last said.
+fn committed(answer: &NodesAnswer, shard: ShardNo) -> Lsn {
+    let entry = answer.shards.iter().find(|entry| entry.shard == shard);
+    let replicas = entry.into_iter().flat_map(|entry| &entry.replicas);
+    let told = replicas.filter_map(|replica| replica.progress.committed);
+    told.max().unwrap_or(Lsn::ZERO)
 }

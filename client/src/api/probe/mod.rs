@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::Method;
 use reqwest::header::DATE;
+use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use wire::content::{ContentPage, ContentRow};
@@ -15,7 +15,7 @@ use wire::{ContentId, Lsn, ShardNo, routes};
 
 use super::Client;
 use super::error::RequestError;
-use super::exchange::{foreign, lost, read_json, redirection};
+use super::exchange::{foreign, lost, read_json, redirection, refused};
 
 /// How long a service may take: much longer than one that is well needs.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -39,6 +39,23 @@ pub enum Told {
     Row(Box<ContentRow>),
     /// It sends readers there.
     Elsewhere(String),
+}
+
+/// Why a service is not ready.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadyError {
+    /// It says so itself.
+    #[error("is not ready: {0}")]
+    Unready(String),
+    /// It refuses, or nobody answers.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+}
+
+/// What a node that is not ready says.
+#[derive(Deserialize)]
+struct Unready {
+    reason: String,
 }
 
 /// The part of an interface's description that is asked for.
@@ -111,9 +128,25 @@ impl Client {
     ///
     /// # Errors
     /// When it cannot, and says why, or nobody answers.
-    pub async fn ready(&self, base: &str) -> Result<(), RequestError> {
-        let _status: serde_json::Value = self.ask(base, routes::HEALTH_READY, &[]).await?;
-        Ok(())
+    pub async fn ready(&self, base: &str) -> Result<(), ReadyError> {
+        let url = format!("{base}{}", routes::HEALTH_READY);
+        let request = self.request(Method::GET, &url).timeout(self.probe_max());
+        let response = request.send().await.map_err(|source| lost(source, &url))?;
+        let status = response.status();
+        let sent = response.bytes().await;
+        let body = sent.map_err(|source| lost(source, &url))?;
+        if status == StatusCode::SERVICE_UNAVAILABLE
+            && let Ok(unready) = serde_json::from_slice::<Unready>(&body)
+        {
+            return Err(ReadyError::Unready(unready.reason));
+        }
+        if status.is_success() {
+            return match serde_json::from_slice::<serde_json::Value>(&body) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(foreign(&url, status.as_u16(), &body, Some(error)).into()),
+            };
+        }
+        Err(refused(&url, status.as_u16(), &body, None).into())
     }
 
     /// The version of the service at `base`.

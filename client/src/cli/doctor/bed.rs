@@ -1,37 +1,14 @@
 //! A cluster that is well, for tests to make ill.
 
 use wire::content::ContentPage;
-use wire::membership::{Health, NodesAnswer};
+use wire::membership::Health;
 use wire::placement::Place;
 use wire::stats::NodeStats;
 use wire::{ContentId, ShardNo};
 
 use super::examined::{Answers, DistributorAnswers, Examined, NodeAnswers, Service};
 use crate::api::RequestError;
-
-/// `dist`, `node1` and `node2`, with one shard on both nodes.
-pub(super) fn cluster() -> NodesAnswer {
-    let entry = |port: u16, role: &str| {
-        serde_json::json!({
-            "host": "127.0.0.1", "port": port, "public_url": format!("http://127.0.0.1:{port}"),
-            "role": role, "health": "up", "shards": [],
-        })
-    };
-    let replica = |node: &str, role: &str| serde_json::json!({"node": node, "role": role, "in_sync": true, "position": 7, "lag": 0});
-    let answer = serde_json::json!({
-        "cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633",
-        "copies": 2,
-        "nodes": {
-            "dist": entry(8000, "distributor"), "node1": entry(8001, "node"), "node2": entry(8002, "node"),
-        },
-        "shards": [{
-            "shard": 1, "state": "open", "epoch": 4, "leader": "node1", "in_sync": ["node1", "node2"],
-            "eligible": [], "min_in_sync": 2, "degraded": false, "bytes": 2048, "contents": 3,
-            "replicas": [replica("node1", "leader"), replica("node2", "follower")],
-        }],
-    });
-    serde_json::from_value(answer).expect("reads")
-}
+use crate::cli::bed::cluster;
 
 pub(super) fn answers<T: Default>(
     change: impl FnOnce(&mut Answers<T>),
@@ -74,7 +51,7 @@ fn service<T: Default>(name: &str, port: u16, own: impl FnOnce(&mut T)) -> Servi
         name: name.to_owned(),
         url: format!("http://127.0.0.1:{port}"),
         heard: Some(Health::Up),
-        draining: false,
+        draining: None,
         answers: answers(|_| {}, own),
     }
 }

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use wire::NodeName;
 use wire::content::ContentPage;
-use wire::membership::{Health, NodeEntry, NodesAnswer, ServiceRole};
+use wire::membership::{Draining, Health, NodeEntry, NodesAnswer, ServiceRole};
 use wire::nodes_file::NodesFile;
 use wire::placement::Place;
 use wire::stats::NodeStats;
 
-use crate::api::{Client, Clock, RequestError};
+use crate::api::{Client, Clock, ReadyError, RequestError};
+use crate::cli::copying::Stats;
 
 /// The whole cluster, as it was found.
 #[derive(Debug)]
@@ -30,8 +31,8 @@ pub(super) struct Service<T> {
     pub(super) url: String,
     /// Whether distributors hear it; none of one that the cluster does not know.
     pub(super) heard: Option<Health>,
-    /// Whether it is to be emptied.
-    pub(super) draining: bool,
+    /// What is left on it, if it is to be emptied.
+    pub(super) draining: Option<Draining>,
     /// What it said; an error when nobody answers there.
     pub(super) answers: Result<Answers<T>, RequestError>,
 }
@@ -40,7 +41,7 @@ pub(super) struct Service<T> {
 #[derive(Debug)]
 pub(super) struct Answers<T> {
     pub(super) clock: Option<Clock>,
-    pub(super) ready: Result<(), RequestError>,
+    pub(super) ready: Result<(), ReadyError>,
     pub(super) version: Result<String, RequestError>,
     pub(super) own: T,
 }
@@ -103,6 +104,17 @@ impl Examined {
             cluster,
             placement,
         }
+    }
+}
+
+impl Examined {
+    /// What nodes said of themselves, by name, as far as they did.
+    pub(super) fn stats(&self) -> Stats {
+        let each = self.nodes.iter().filter_map(|service| {
+            let told = service.answers.as_ref().ok()?.own.stats.as_ref().ok();
+            Some((service.name.parse().ok()?, told.cloned()))
+        });
+        each.collect()
     }
 }
 
@@ -209,7 +221,7 @@ async fn service<T>(client: &Client, target: Target, own: impl Future<Output = T
         name,
         url,
         heard: entry.as_ref().map(|entry| entry.health),
-        draining: entry.is_some_and(|entry| entry.draining.is_some()),
+        draining: entry.and_then(|entry| entry.draining),
         answers,
     }
 }

@@ -53,7 +53,7 @@ fn judge(examined: &Examined, file: Option<&NodesFile>) -> Vec<Finding> {
     findings.extend(clocks::findings(examined));
     findings.extend(stores::findings(examined));
     if let Some(cluster) = &examined.cluster {
-        findings.extend(shards::findings(cluster));
+        findings.extend(shards::findings(cluster, &examined.stats()));
         findings.extend(
             file.iter()
                 .flat_map(|file| shards::beside_file(file, cluster)),

@@ -1,10 +1,12 @@
 //! Whether services are reached, serve, and let this client in.
 
 use wire::Code;
-use wire::membership::Health;
+use wire::membership::{Draining, Health, ShardEntry};
 use wire::placement::Place;
 
-use crate::api::RequestError;
+use crate::api::{ReadyError, RequestError};
+use crate::cli::copying::{stuck, stuck_in_words};
+use crate::cli::nodes::what_is_left;
 
 use super::examined::{Answers, DistributorAnswers, Examined, NodeAnswers, Service};
 use super::finding::{Finding, reason};
@@ -18,12 +20,16 @@ pub(super) fn findings(examined: &Examined) -> Vec<Finding> {
     for service in &examined.distributors {
         match &service.answers {
             Ok(answers) => findings.extend(distributor(service, answers)),
-            Err(error) => findings.push(away(service, error, "start it")),
+            Err(error) => {
+                let name = &service.name;
+                let remedy = format!("start it; if it is gone for good, `client remove {name}`");
+                findings.push(away(service, error, &remedy));
+            }
         }
     }
     for service in &examined.nodes {
         match &service.answers {
-            Ok(answers) => findings.extend(node(service, answers)),
+            Ok(answers) => findings.extend(node(examined, service, answers)),
             Err(error) => {
                 let name = &service.name;
                 let remedy = format!(
@@ -69,7 +75,10 @@ fn distributor(
     }
     match (&answers.ready, catalog) {
         (Ok(()), Ok(_)) => findings.push(Finding::ok("catalog", name, "answers")),
-        (Err(error), _) => findings.push(unready(name, error)),
+        (Err(ReadyError::Request(error)), _) => findings.push(unready(name, error)),
+        (Err(ReadyError::Unready(reason)), _) => {
+            findings.push(Finding::ok("catalog", name, reason).demand("its log says why"));
+        }
         // That it needs a key was said.
         (Ok(()), Err(error)) if error.code() == Some(Code::Unauthorized) => {}
         (Ok(()), Err(error)) => findings.push(unready(name, error)),
@@ -86,12 +95,22 @@ fn unready(name: &str, error: &RequestError) -> Finding {
     }
 }
 
-fn node(service: &Service<NodeAnswers>, answers: &Answers<NodeAnswers>) -> Vec<Finding> {
+fn node(
+    examined: &Examined,
+    service: &Service<NodeAnswers>,
+    answers: &Answers<NodeAnswers>,
+) -> Vec<Finding> {
     let name = &service.name;
-    let mut findings = vec![heard(service)];
-    if let Err(error) = &answers.ready {
-        let remedy = "its log says why; look after its disk, then start it again";
-        findings.push(Finding::ok("ready", name, reason(error)).demand(remedy));
+    let mut findings = vec![heard(examined, service)];
+    match &answers.ready {
+        Ok(()) => {}
+        Err(ReadyError::Unready(reason)) => {
+            let finding = Finding::ok("ready", name, format!("is not ready: {reason}"));
+            findings.push(finding.demand(unready_remedy(reason)));
+        }
+        Err(ReadyError::Request(error)) => {
+            findings.push(Finding::ok("ready", name, reason(error)).demand("its log says why"));
+        }
     }
     match &answers.own.stats {
         Ok(_) => findings.push(Finding::ok("access", name, "lets this client read")),
@@ -100,19 +119,55 @@ fn node(service: &Service<NodeAnswers>, answers: &Answers<NodeAnswers>) -> Vec<F
     findings
 }
 
+/// What to do about what a node says of itself. A restart mends what only a new process does; it is of no use to
+/// one that waits, and takes away copies meanwhile.
+fn unready_remedy(reason: &str) -> &'static str {
+    let ends_with_process = ["disk thread has ended", "log failed"];
+    if ends_with_process.iter().any(|part| reason.contains(part)) {
+        "its log says why; look after its disk, then start it again"
+    } else {
+        "look again in a few seconds; if it stays so, its log says why: is its distributor's address \
+         right? A restart does not help"
+    }
+}
+
+/// What is known of the emptying of a node.
+fn emptied(examined: &Examined, service: &Service<NodeAnswers>, left: Draining) -> Finding {
+    let name = &service.name;
+    let left = what_is_left(left.replicas_left, left.bytes_left);
+    let found = format!(
+        "answers at {}; is being emptied: {left} to copy",
+        service.url
+    );
+    let finding = Finding::ok("reach", name, found);
+    let hindrance = examined.cluster.as_ref().and_then(|cluster| {
+        let held = |shard: &&ShardEntry| shard.replicas.iter().any(|r| r.node.as_str() == name);
+        let shards = cluster.shards.iter().filter(held);
+        stuck_in_words(stuck(cluster, &examined.stats(), shards))
+    });
+    match hindrance {
+        Some(words) => finding.demand(format!(
+            "{words}; `client drain {name} --undo` lets it stay"
+        )),
+        None => finding.advise(format!(
+            "`client drain {name}` shows how far, --undo stops it"
+        )),
+    }
+}
+
 /// A node that answers, and what the distributors say of it.
-fn heard(service: &Service<NodeAnswers>) -> Finding {
+fn heard(examined: &Examined, service: &Service<NodeAnswers>) -> Finding {
     let finding = Finding::ok(
         "reach",
         &service.name,
         format!("answers at {}", service.url),
     );
     match service.heard {
-        Some(Health::Up) if service.draining => finding.advise(format!(
-            "it is being emptied: `client drain {}` shows how far, --undo stops it",
-            service.name
-        )),
-        Some(Health::Up) => finding,
+        Some(Health::Up) => match service.draining {
+            Some(left) if left.replicas_left > 0 => emptied(examined, service, left),
+            Some(_) => finding.advise(format!("it is empty: `client remove {}`", service.name)),
+            None => finding,
+        },
         Some(Health::Down) => Finding::ok(
             "reach",
             &service.name,
@@ -206,7 +261,10 @@ mod tests {
             );
         }
         let mut drained = examined();
-        drained.nodes[0].draining = true;
+        drained.nodes[0].draining = Some(Draining {
+            replicas_left: 0,
+            bytes_left: 0,
+        });
         assert_eq!(worst(&drained, "reach").expect("told").0, Level::Advice);
     }
 
@@ -238,7 +296,7 @@ mod tests {
     #[test]
     fn a_service_that_cannot_serve_is_told() {
         let mut ill = examined();
-        let ready = Err(refused(Code::CatalogUnavailable));
+        let ready = Err(refused(Code::CatalogUnavailable).into());
         ill.distributors[0].answers = answers(|all| all.ready = ready, |_| {});
         let (level, remedy) = worst(&ill, "catalog").expect("told");
         assert!(
@@ -247,7 +305,7 @@ mod tests {
         );
         let mut ill = examined();
         if let Ok(answers) = &mut ill.nodes[0].answers {
-            answers.ready = Err(refused(Code::Internal));
+            answers.ready = Err(refused(Code::Internal).into());
         }
         assert_eq!(worst(&ill, "ready").expect("told").0, Level::Problem);
         let mut full = examined();
@@ -257,5 +315,60 @@ mod tests {
             level == Level::Problem && remedy.contains("client stats"),
             "{remedy}"
         );
+    }
+
+    // If this fails, an operator waits for a drain that cannot end, or is alarmed by one that goes on.
+    #[test]
+    fn a_drain_that_cannot_end_is_a_problem() {
+        let mut drained = examined();
+        let left = Some(Draining {
+            replicas_left: 1,
+            bytes_left: 2048,
+        });
+        drained.nodes[1].draining = left;
+        let cluster = drained.cluster.as_mut().expect("there");
+        let name = |text: &str| text.parse().expect("a name");
+        cluster
+            .nodes
+            .get_mut(&name("node2"))
+            .expect("there")
+            .draining = left;
+        let third = cluster.nodes[&name("node1")].clone();
+        let (level, remedy) = worst(&drained, "reach").expect("told");
+        assert!(
+            level == Level::Problem && remedy.contains("no other node can take 1 shard: add"),
+            "{remedy}"
+        );
+        let cluster = drained.cluster.as_mut().expect("there");
+        cluster.nodes.insert(name("node3"), third);
+        let (level, remedy) = worst(&drained, "reach").expect("told");
+        assert!(
+            level == Level::Advice && remedy.contains("how far"),
+            "{remedy}"
+        );
+    }
+
+    // If this fails, an operator restarts a node that only waits, or does not restart one that must be.
+    #[test]
+    fn a_restart_is_advised_only_where_it_helps() {
+        for (reason, helps) in [
+            ("the disk thread has ended: restart the node", true),
+            (
+                "a shard's log failed: restart the node, and look after its disk",
+                true,
+            ),
+            ("no shard is held yet: no distributor has answered", false),
+        ] {
+            let mut ill = examined();
+            let answers = ill.nodes[0].answers.as_mut().expect("it answers");
+            answers.ready = Err(ReadyError::Unready(reason.to_owned()));
+            let told = findings(&ill)
+                .into_iter()
+                .find(|told| told.check == "ready");
+            let told = told.expect("told");
+            assert!(told.found.contains(reason), "{}", told.found);
+            let remedy = told.remedy.unwrap_or_default();
+            assert_eq!(remedy.contains("start it again"), helps, "{remedy}");
+        }
     }
 }

@@ -5,12 +5,21 @@ use wire::membership::{NodesAnswer, ShardEntry};
 use wire::nodes_file::NodesFile;
 
 use super::finding::Finding;
+use crate::cli::copying::{OUTAGE, Stats, is_outage, stuck, stuck_in_words};
 
-pub(super) fn findings(cluster: &NodesAnswer) -> Vec<Finding> {
+/// What to do while nodes are away.
+const DOWN: &str = "start the nodes that are down; after ten minutes its copies are made anew on others, where \
+                    there are enough nodes with room";
+
+/// What to do while copies are about to be made.
+const COMING: &str = "the others are made in a moment: look again";
+
+/// `stats`: what nodes said of themselves.
+pub(super) fn findings(cluster: &NodesAnswer, stats: &Stats) -> Vec<Finding> {
     let shards = &cluster.shards;
     let ill: Vec<Finding> = shards
         .iter()
-        .flat_map(|one| shard(one, cluster.copies))
+        .flat_map(|one| shard(one, cluster, stats))
         .collect();
     if ill.is_empty() {
         let of = match cluster.copies {
@@ -24,9 +33,8 @@ pub(super) fn findings(cluster: &NodesAnswer) -> Vec<Finding> {
     ill
 }
 
-/// `wanted`: how many copies it shall have, where that is known.
-fn shard(shard: &ShardEntry, wanted: Option<u8>) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = standing(shard, wanted).into_iter().collect();
+fn shard(shard: &ShardEntry, cluster: &NodesAnswer, stats: &Stats) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = standing(shard, cluster, stats).into_iter().collect();
     for replica in &shard.replicas {
         let (node, progress) = (&replica.node, &replica.progress);
         let subject = format!("shard {} on {node}", shard.shard);
@@ -46,7 +54,7 @@ fn shard(shard: &ShardEntry, wanted: Option<u8>) -> Vec<Finding> {
 }
 
 /// Who leads it, and with how many copies.
-fn standing(shard: &ShardEntry, wanted: Option<u8>) -> Option<Finding> {
+fn standing(shard: &ShardEntry, cluster: &NodesAnswer, stats: &Stats) -> Option<Finding> {
     let about = |found: String| Finding::ok("shards", format!("shard {}", shard.shard), found);
     let (in_sync, fewest) = (shard.in_sync.len(), usize::from(shard.min_in_sync));
     if shard.waits {
@@ -64,16 +72,14 @@ fn standing(shard: &ShardEntry, wanted: Option<u8>) -> Option<Finding> {
         );
     }
     if shard.degraded || in_sync < fewest {
-        return Some(about(format!("has {in_sync} copies in sync of {fewest} or more")).demand(
-            "start the nodes that are down; after ten minutes its copies are made anew on others, \
-             where there are enough nodes with room",
-        ));
+        let found = about(format!("has {in_sync} copies in sync of {fewest} or more"));
+        return Some(found.demand(if is_outage(cluster) { OUTAGE } else { DOWN }));
     }
-    let (kept, wanted) = (shard.replicas.len(), wanted.map_or(0, usize::from));
+    let (kept, wanted) = (shard.replicas.len(), cluster.copies.map_or(0, usize::from));
     if kept < wanted {
-        return Some(about(format!("has {kept} of the {wanted} copies that are wanted")).advise(
-            "the others are made where there are enough nodes with room: look again, or start more nodes",
-        ));
+        let found = about(format!("has {kept} of the {wanted} copies that are wanted"));
+        let stuck = stuck_in_words(stuck(cluster, stats, std::iter::once(shard)));
+        return Some(found.advise(stuck.unwrap_or_else(|| COMING.to_owned())));
     }
     let behind = kept - in_sync.min(kept);
     (behind > 0).then(|| {
@@ -120,13 +126,13 @@ pub(super) fn beside_file(file: &NodesFile, cluster: &NodesAnswer) -> Vec<Findin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::bed::cluster;
+    use crate::cli::bed::cluster;
     use crate::cli::doctor::finding::Level;
 
     fn with(change: impl FnOnce(&mut ShardEntry)) -> Vec<(Level, String)> {
         let mut cluster = cluster();
         change(&mut cluster.shards[0]);
-        let findings = findings(&cluster);
+        let findings = findings(&cluster, &Stats::new());
         findings
             .into_iter()
             .map(|f| (f.level, f.found + &f.remedy.unwrap_or_default()))
@@ -179,7 +185,7 @@ mod tests {
                 copies,
                 ..cluster()
             };
-            let finding = findings(&cluster).remove(0);
+            let finding = findings(&cluster, &Stats::new()).remove(0);
             (finding.level, finding.found)
         };
         let (level, found) = told(Some(3));
@@ -195,6 +201,28 @@ mod tests {
         let (level, found) = told(None);
         assert_eq!(level, Level::Ok);
         assert!(!found.contains("wanted"), "{found}");
+    }
+
+    // If this fails, an operator waits ten minutes for copies that nobody makes, or for a node that is not there.
+    #[test]
+    fn copies_that_nobody_makes_are_not_promised() {
+        let told = |cluster: &NodesAnswer| {
+            let told = findings(cluster, &Stats::new()).remove(0);
+            told.remedy.unwrap_or_default()
+        };
+        let mut half = cluster();
+        half.shards[0].degraded = true;
+        let (_, second) = half.nodes.iter_mut().next_back().expect("node2");
+        second.health = wire::membership::Health::Down;
+        let remedy = told(&half);
+        assert!(remedy.contains("more than a third"), "{remedy}");
+        assert!(!remedy.contains("ten minutes"), "{remedy}");
+        let third = NodesAnswer {
+            copies: Some(3),
+            ..cluster()
+        };
+        let remedy = told(&third);
+        assert!(remedy.starts_with("no other node can take 1"), "{remedy}");
     }
 
     // If this fails, a service that nobody started, or a wrong address in the file, is not noticed.

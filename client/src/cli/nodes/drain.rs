@@ -1,16 +1,12 @@
 //! `client drain`: a node is emptied.
 
-use std::time::Instant;
-
 use wire::NodeName;
-use wire::membership::{Draining, NodeEntry};
-
-use crate::ui::human;
+use wire::membership::{Draining, NodeEntry, NodesAnswer, ShardEntry};
 
 use super::super::Session;
 use super::super::failure::{Failure, Kind};
 use super::LOOK_EVERY;
-use super::progress::Progress;
+use super::watch::{Watch, what_is_left};
 
 /// Empty a node, and wait until it holds nothing any more.
 ///
@@ -53,26 +49,17 @@ fn state(draining: Option<Draining>) -> String {
         Some(Draining {
             replicas_left: 0, ..
         }) => "is empty".to_owned(),
-        Some(left) => format!("still holds {}", what_is_left(left)),
+        Some(left) => {
+            let left = what_is_left(left.replicas_left, left.bytes_left);
+            format!("still holds {left} to copy")
+        }
     }
-}
-
-fn what_is_left(left: Draining) -> String {
-    let s = if left.replicas_left == 1 { "" } else { "s" };
-    format!(
-        "{} shard{s}, {}",
-        left.replicas_left,
-        human::size(left.bytes_left)
-    )
 }
 
 /// Looks until nothing is left. Ends with a failure when somebody takes the order back.
 async fn wait(session: &Session, node: &NodeName, first: NodeEntry) -> Result<NodeEntry, Failure> {
-    let bar = session.ui.board().work(&format!("emptying {node}"));
-    let bytes_left = first.draining.map_or(0, |left| left.bytes_left);
-    let mut progress = Progress::new(bytes_left, Instant::now());
+    let mut watch = Watch::new(session, &format!("emptying {node}"), node.as_str());
     let mut entry = first;
-    let mut told = None;
     loop {
         let Some(left) = entry.draining else {
             let message = format!("somebody decided that {node} stays");
@@ -81,25 +68,23 @@ async fn wait(session: &Session, node: &NodeName, first: NodeEntry) -> Result<No
         if left.replicas_left == 0 {
             return Ok(entry);
         }
-        let (done, of) = progress.look(left.bytes_left);
-        bar.show_whole(done, of);
-        bar.say(what_is_left(left));
-        if !session.ui.board().is_shown() && told != Some(left.replicas_left) {
-            told = Some(left.replicas_left);
-            let estimate = progress.estimate_in_words(Instant::now());
-            session
-                .ui
-                .note(&format!("{node}: {} left{estimate}", what_is_left(left)));
-        }
+        watch.show(left.replicas_left, left.bytes_left);
         tokio::time::sleep(LOOK_EVERY).await;
         let asked = session.client.nodes().await;
         let mut answer =
             asked.map_err(|error| Failure::caused("cannot ask for the nodes", &error))?;
+        watch.explain(&answer, &shards_on(node, &answer)).await?;
         entry = answer
             .nodes
             .remove(node)
             .ok_or_else(|| Failure::new(Kind::NotFound, format!("{node} was removed meanwhile")))?;
     }
+}
+
+/// The shards that a node has a replica of.
+pub(super) fn shards_on<'a>(node: &NodeName, cluster: &'a NodesAnswer) -> Vec<&'a ShardEntry> {
+    let held = |shard: &&ShardEntry| shard.replicas.iter().any(|replica| replica.node == *node);
+    cluster.shards.iter().filter(held).collect()
 }
 
 #[cfg(test)]
@@ -118,7 +103,7 @@ mod tests {
     fn what_is_left_is_said() {
         assert_eq!(state(None), "is not drained");
         assert_eq!(state(Some(left(0, 0))), "is empty");
-        assert_eq!(state(Some(left(1, 1024))), "still holds 1 shard, 1.0 KiB");
-        assert_eq!(what_is_left(left(2, 0)), "2 shards, 0 B");
+        let said = state(Some(left(1, 1024)));
+        assert_eq!(said, "still holds 1 shard, 1.0 KiB to copy");
     }
 }

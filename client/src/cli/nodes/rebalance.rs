@@ -1,6 +1,6 @@
 //! `client rebalance`: nodes become equally full.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use wire::membership::{Health, NodesAnswer, ServiceRole};
 
@@ -8,11 +8,8 @@ use crate::ui::human;
 
 use super::super::Session;
 use super::super::failure::Failure;
-use super::LOOK_EVERY;
 use super::progress::Progress;
-
-/// Words about what is left are written so often where no bar is drawn.
-const TELL_EVERY: Duration = Duration::from_secs(10);
+use super::{LOOK_EVERY, TELL_EVERY};
 
 /// Move replicas from the fullest nodes to the emptiest, until they are about equally full.
 ///

@@ -1,7 +1,7 @@
 //! `client shards`: who holds each shard, and how far.
 
 use wire::NodeName;
-use wire::membership::{ShardEntry, ShardReplica};
+use wire::membership::{ReplicaRole, ShardEntry, ShardReplica};
 use wire::shard::ShardState;
 
 use crate::ui::colour::{Hue, Palette};
@@ -14,6 +14,9 @@ use super::super::failure::Failure;
 const WAITS: &str = "hint: `client recover` shows what each shard without a leader waits for";
 
 /// Show each shard: its leader, its replicas, and how far behind they are.
+///
+/// `position` is the last record that the leader knows committed, `behind` how many records the replica that
+/// is furthest behind has yet to get. In `others`, a star marks a node that may lead when none in sync can.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Arguments {}
 
@@ -44,6 +47,7 @@ fn text(shards: &[ShardEntry], palette: Palette) -> String {
         "leader",
         "in sync",
         "others",
+        ">position",
         ">behind",
         ">contents",
         ">size",
@@ -73,8 +77,9 @@ fn text(shards: &[ShardEntry], palette: Palette) -> String {
                 .as_ref()
                 .map_or("-", NodeName::as_str)
                 .to_owned(),
-            names(shard.in_sync.iter()),
-            names(others.map(|replica| &replica.node)),
+            names(shard.in_sync.iter().map(NodeName::to_string)),
+            names(others.map(|replica| other(shard, replica))),
+            position(&shard.replicas),
             behind(&shard.replicas),
             shard.contents.to_string(),
             human::size(shard.bytes),
@@ -85,13 +90,32 @@ fn text(shards: &[ShardEntry], palette: Palette) -> String {
     table.text()
 }
 
-fn names<'a>(nodes: impl Iterator<Item = &'a NodeName>) -> String {
-    let names: Vec<&str> = nodes.map(NodeName::as_str).collect();
+fn names(nodes: impl Iterator<Item = String>) -> String {
+    let names: Vec<String> = nodes.collect();
     if names.is_empty() {
         "-".to_owned()
     } else {
         names.join(",")
     }
+}
+
+/// A replica that is not in sync, with a star if it may lead all the same.
+fn other(shard: &ShardEntry, replica: &ShardReplica) -> String {
+    let star = if shard.eligible.contains(&replica.node) {
+        "*"
+    } else {
+        ""
+    };
+    format!("{}{star}", replica.node)
+}
+
+/// The last record that the leader knows committed; `?` where nobody leads, or it has not told.
+fn position(replicas: &[ShardReplica]) -> String {
+    let leader = replicas
+        .iter()
+        .find(|replica| replica.role == ReplicaRole::Leader);
+    let committed = leader.and_then(|leader| leader.progress.committed);
+    committed.map_or_else(|| "?".to_owned(), |lsn| lsn.to_string())
 }
 
 /// How many records the replica that is furthest behind has not; `?` where one has not told.
@@ -124,8 +148,8 @@ fn health(shard: &ShardEntry) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::membership::{Progress, ReplicaRole};
-    use wire::{Epoch, ShardNo};
+    use wire::membership::Progress;
+    use wire::{Epoch, Lsn, ShardNo};
 
     fn shard(in_sync: &[&str], all: &[(&str, Option<u64>)]) -> ShardEntry {
         let name = |text: &str| text.parse::<NodeName>().expect("a name");
@@ -158,10 +182,13 @@ mod tests {
     // If this fails, an operator does not see which shard has lost a copy.
     #[test]
     fn a_row_tells_who_has_it_and_who_is_behind() {
-        let shard = shard(
+        let mut shard = shard(
             &["node1", "node2"],
             &[("node1", Some(0)), ("node2", Some(0)), ("node3", Some(41))],
         );
+        shard.replicas[0].role = ReplicaRole::Leader;
+        shard.replicas[0].progress.committed = Some(Lsn(97));
+        shard.eligible = vec!["node3".parse().expect("a name")];
         let text = text(&[shard], Palette::PLAIN);
         let row: Vec<&str> = text
             .lines()
@@ -177,7 +204,8 @@ mod tests {
                 "3",
                 "node1",
                 "node1,node2",
-                "node3",
+                "node3*",
+                "97",
                 "41",
                 "5",
                 "2.0",
@@ -196,6 +224,7 @@ mod tests {
             (health(&whole), behind(&whole.replicas)),
             ("ok", "?".to_owned())
         );
+        assert_eq!(position(&whole.replicas), "?", "nobody leads");
         let alone = shard(&["node1"], &[("node1", Some(0))]);
         assert_eq!(health(&alone), "short");
         let degraded = ShardEntry {

@@ -30,7 +30,8 @@ const COLUMNS: [&str; 11] = [
     ">of",
     ">%",
     ">memory",
-    ">cpu %",
+    // Of all that runs there, and not of the node alone.
+    ">machine cpu %",
     ">uploads",
     ">contents",
     ">unlisted",
@@ -175,6 +176,7 @@ mod tests {
             .lines()
             .map(|l| l.split_whitespace().collect())
             .collect();
+        assert!(text.contains("  machine cpu %  "), "{text}");
         assert_eq!(lines[1][..6], ["node1", "1.0", "GiB", "0", "B", "12.3"]);
         assert_eq!((lines[2][0], lines[2].last()), ("node2", Some(&"down")));
         assert_eq!(lines[3][0], "total");

@@ -14,7 +14,7 @@ use super::failure::{Failure, Kind};
 use super::transfers::JOBS_DEFAULT;
 use super::{Session, report};
 use crate::api::Filter;
-use crate::ui::PrintError;
+use crate::ui::{Format, PrintError};
 use comparison::Comparison;
 use settled::{Settled, settle};
 
@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// The contents.
     #[arg(required_unless_present = "all", value_name = "ID")]
     ids: Vec<ContentId>,
-    /// All contents: prints those whose copies do not agree, and a summary.
+    /// All contents: prints those whose copies do not agree, with --json each, and a summary.
     #[arg(long, conflicts_with = "ids")]
     all: bool,
     /// How many contents to compare at once.
@@ -138,7 +138,8 @@ struct Found {
 }
 
 impl Found {
-    /// Counts a content, and prints it if its copies are not as they should be.
+    /// Counts a content, and prints it if its copies are not as they should be. A program is told of each: it
+    /// can see how far it is, and keep what was compared.
     fn add(
         &mut self,
         session: &Session,
@@ -163,7 +164,10 @@ impl Found {
         self.summary.bytes += comparison.size;
         self.summary.copies += comparison.copies.len() as u64;
         let Some(failure) = comparison.failure() else {
-            return Ok(());
+            return match session.ui.format() {
+                Format::Json => session.ui.json(&comparison),
+                Format::Text => Ok(()),
+            };
         };
         match failure.kind {
             Kind::Integrity => self.summary.disagreeing += 1,

@@ -36,6 +36,33 @@ fn copy(id: ContentId, version: u64, bytes: &[u8]) -> Value {
     })
 }
 
+// If this fails, a program that verifies everything does not learn what was compared, or people drown in it.
+#[test]
+fn a_program_is_told_of_each_content() {
+    let fake = Fake::start();
+    let id = fake.put("a", b"one");
+    let ran = run(&fake, here(), &["verify", "--all", "--json"]);
+    let lines: Vec<Value> = ran
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), 2, "{}", ran.out);
+    let first = &lines[0];
+    assert_eq!(first["id"], json!(id));
+    assert_eq!(
+        (&first["version"], &first["agree"]),
+        (&1.into(), &true.into())
+    );
+    assert_eq!(first["copies"].as_array().map(Vec::len), Some(1));
+    assert_eq!(lines[1]["contents"], 1, "the summary comes last");
+    assert_eq!(
+        all(&fake).out.lines().count(),
+        1,
+        "people see what is wrong"
+    );
+}
+
 // If this fails, contents that are updated or deleted while they are verified are told as damaged, and
 // operators learn to look away.
 #[test]

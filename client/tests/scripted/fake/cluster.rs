@@ -54,6 +54,29 @@ pub(super) fn nodes(url: &str, left: Option<u64>, rebalancing: bool, waits: bool
     )
 }
 
+/// `node2` leads shard 1, and `node3` has so much of it; none: all.
+pub(super) fn copying(url: &str, has: Option<u64>) -> Reply {
+    let in_sync: &[&str] = if has.is_some() {
+        &["node2"]
+    } else {
+        &["node2", "node3"]
+    };
+    let replica = |node: &str, role: &str, bytes: u64| json!({"node": node, "role": role, "in_sync": in_sync.contains(&node), "bytes": bytes});
+    let shard = json!({
+        "shard": 1, "state": "open", "epoch": 5, "leader": "node2", "in_sync": in_sync,
+        "eligible": [], "min_in_sync": 2, "degraded": true, "bytes": 2048, "contents": 3,
+        "replicas": [replica("node2", "leader", 2048), replica("node3", "follower", has.unwrap_or(2048))],
+    });
+    let node = entry(url, "node", &json!([]));
+    Reply::json(
+        200,
+        &json!({
+            "cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633", "copies": 2,
+            "nodes": {"node2": node, "node3": node}, "shards": [shard],
+        }),
+    )
+}
+
 /// Shard 1 waits: `node1` is away, `node2` has a copy that is behind, `node3` one that is more so.
 pub(super) fn waiting(waits: bool) -> Reply {
     let held = |lsn: u64| {

@@ -16,7 +16,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 use wire::{Code, ContentId};
 
-use cluster::{history, nodes, recovered, stats, storage_node, waiting};
+use cluster::{copying, history, nodes, recovered, stats, storage_node, waiting};
 use contents::Content;
 use exchange::{Reply, Seen, error_body, read_request, refuse};
 
@@ -67,6 +67,10 @@ struct State {
     draining: Option<Vec<u64>>,
     /// Looks at which nodes are still not equally full.
     unequal: u64,
+    /// What `node3` has of shard 1 after `node1` was removed, at each look, before it has all.
+    copied: Vec<u64>,
+    /// Whether `node1` was removed.
+    is_removed: bool,
     /// Whether shard 1 waits for an operator.
     waits: bool,
     minted: u64,
@@ -149,6 +153,11 @@ impl Fake {
     /// Once it is told to, `node1` drains so: so many replicas are left at each look.
     pub(crate) fn drains_by(&self, left: &[u64]) {
         self.state().draining = Some(left.to_vec());
+    }
+
+    /// Once `node1` is removed, `node3` makes its copy anew: it has so much of it at each look, then all.
+    pub(crate) fn copies_by(&self, bytes: &[u64]) {
+        self.state().copied = bytes.to_vec();
     }
 
     /// Shard 1 waits for an operator.
@@ -333,6 +342,10 @@ impl Fake {
             ("GET", "retrieve", Some(id)) => {
                 state.retrieve(id, request, matches!(fault, Some(Fault::IgnoreRange)))
             }
+            ("GET", "nodes", _) if state.is_removed => {
+                let next = (!state.copied.is_empty()).then(|| state.copied.remove(0));
+                copying(&self.url, next)
+            }
             ("GET", "nodes", _) | ("POST", "rebalance", _) => {
                 let (left, rebalancing) = (state.left(), state.unequal > 0);
                 state.unequal = state.unequal.saturating_sub(1);
@@ -348,7 +361,10 @@ impl Fake {
                 Reply::json(200, &storage_node(&self.url, None))
             }
             ("DELETE", "nodes", _) if state.draining.is_some() => refuse(Code::NodeInUse),
-            ("DELETE", "nodes", _) => Reply::json(200, &json!({"node": "node1"})),
+            ("DELETE", "nodes", _) => {
+                state.is_removed = true;
+                Reply::json(200, &json!({"node": "node1"}))
+            }
             ("GET", "recovery", _) => waiting(state.waits),
             ("POST", "shards", _) if state.waits => recovered(&request.body),
             ("POST", "shards", _) => refuse(Code::NotWaiting),

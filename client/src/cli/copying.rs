@@ -1,0 +1,170 @@
+//! Whether the cluster can make the copies that it lacks: pure, from what distributors say of it. The controller
+//! decides (`dist/controller/src/repair.rs`, `room.rs`); this tells people what it waits for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use wire::NodeName;
+use wire::limits::STORAGE_PERCENT_PLACED_MAX;
+use wire::membership::{Health, NodeEntry, NodesAnswer, ServiceRole, ShardEntry};
+use wire::stats::NodeStats;
+
+/// What to do while too many nodes are away.
+pub(super) const OUTAGE: &str = "nothing is copied while more than a third of the nodes is away: bring them back, or \
+                                 `client remove --force` those that are gone for good";
+
+/// With less than this share of its room left a node is given no copies, in percent.
+const ROOM_PERCENT_MIN: f64 = 2.0;
+
+/// What nodes said of themselves, as far as they did.
+pub(super) type Stats = BTreeMap<NodeName, Option<NodeStats>>;
+
+/// Whether more than a third of the nodes that hold something is away: then it is more likely the network, and
+/// nothing is copied.
+pub(super) fn is_outage(cluster: &NodesAnswer) -> bool {
+    let replicas = cluster.shards.iter().flat_map(|shard| &shard.replicas);
+    let holders: BTreeSet<&NodeName> = replicas.map(|replica| &replica.node).collect();
+    let known = || holders.iter().filter_map(|name| cluster.nodes.get(*name));
+    let away = known().filter(|entry| entry.health == Health::Down).count();
+    away * 3 > known().count()
+}
+
+/// How many of these shards have fewer copies than they shall have, on nodes that keep theirs, and no node that
+/// can take another one.
+pub(super) fn stuck<'a>(
+    cluster: &NodesAnswer,
+    stats: &Stats,
+    shards: impl Iterator<Item = &'a ShardEntry>,
+) -> usize {
+    let wanted = usize::from(cluster.copies.unwrap_or(0));
+    shards
+        .filter(|shard| staying(cluster, shard) < wanted)
+        .filter(|shard| !can_be_taken(cluster, stats, shard))
+        .count()
+}
+
+/// What to do about shards that are [`stuck`].
+pub(super) fn stuck_in_words(stuck: usize) -> Option<String> {
+    let s = if stuck == 1 { "" } else { "s" };
+    let words =
+        || format!("no other node can take {stuck} shard{s}: add a node, or lower `copies`");
+    (stuck > 0).then(words)
+}
+
+/// Replicas on nodes that are known, and not to be emptied.
+fn staying(cluster: &NodesAnswer, shard: &ShardEntry) -> usize {
+    let nodes = shard
+        .replicas
+        .iter()
+        .filter_map(|r| cluster.nodes.get(&r.node));
+    nodes.filter(|entry| entry.draining.is_none()).count()
+}
+
+fn can_be_taken(cluster: &NodesAnswer, stats: &Stats, shard: &ShardEntry) -> bool {
+    let is_usable = |entry: &NodeEntry| {
+        let is_up = entry.health == Health::Up && entry.draining.is_none();
+        entry.role == ServiceRole::Node && is_up
+    };
+    let holds = |name: &NodeName| shard.replicas.iter().any(|replica| replica.node == *name);
+    let mut others = cluster
+        .nodes
+        .iter()
+        .filter(|(name, entry)| is_usable(entry) && !holds(name));
+    others.any(|(name, _)| {
+        let told = stats.get(name).and_then(Option::as_ref);
+        told.is_none_or(|stats| has_room(stats, shard.bytes))
+    })
+}
+
+/// Whether so much more is placed at a node.
+fn has_room(stats: &NodeStats, bytes: u64) -> bool {
+    let total = stats.max_storage as f64 * STORAGE_PERCENT_PLACED_MAX / 100.0;
+    let placed = total - stats.storage as f64;
+    let free = placed.min(stats.disk_free as f64) - stats.bytes_promised as f64;
+    // One that does not know itself yet may have room.
+    total <= 0.0 || free > total * ROOM_PERCENT_MIN / 100.0 && free >= bytes as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::bed;
+    use wire::membership::Draining;
+
+    fn name(text: &str) -> NodeName {
+        text.parse().expect("a name")
+    }
+
+    fn entry<'a>(cluster: &'a mut NodesAnswer, node: &str) -> &'a mut NodeEntry {
+        cluster.nodes.get_mut(&name(node)).expect("a node")
+    }
+
+    fn drain(cluster: &mut NodesAnswer, node: &str) {
+        entry(cluster, node).draining = Some(Draining {
+            replicas_left: 1,
+            bytes_left: 1,
+        });
+    }
+
+    fn stuck_in(cluster: &NodesAnswer, stats: &Stats) -> usize {
+        stuck(cluster, stats, cluster.shards.iter())
+    }
+
+    // If this fails, an operator waits for ever for a drain that cannot end, or adds a node for nothing.
+    #[test]
+    fn a_shard_that_nobody_can_take_is_stuck() {
+        let mut cluster = bed::cluster();
+        let none = Stats::new();
+        assert_eq!(stuck_in(&cluster, &none), 0, "both copies stay");
+        drain(&mut cluster, "node2");
+        assert_eq!(stuck_in(&cluster, &none), 1, "two nodes, two copies");
+        cluster.copies = Some(1);
+        assert_eq!(stuck_in(&cluster, &none), 0, "one stays");
+        cluster.copies = Some(2);
+        let third = entry(&mut cluster, "node1").clone();
+        cluster.nodes.insert(name("node3"), third);
+        assert_eq!(stuck_in(&cluster, &none), 0);
+        let with = |storage, disk_free| -> Stats {
+            let (max_storage, bytes_promised) = (100_000, 0);
+            let told = NodeStats {
+                storage,
+                disk_free,
+                max_storage,
+                bytes_promised,
+                ..NodeStats::default()
+            };
+            [(name("node3"), Some(told))].into()
+        };
+        assert_eq!(stuck_in(&cluster, &with(0, 1 << 40)), 0);
+        assert_eq!(stuck_in(&cluster, &with(88_500, 1 << 40)), 1, "it is full");
+        assert_eq!(stuck_in(&cluster, &with(0, 2_047)), 1, "its disk is");
+        entry(&mut cluster, "node3").health = Health::Down;
+        assert_eq!(stuck_in(&cluster, &none), 1);
+        entry(&mut cluster, "node3").health = Health::Up;
+        drain(&mut cluster, "node3");
+        assert_eq!(stuck_in(&cluster, &none), 1);
+        assert_eq!(stuck_in_words(0), None);
+        let words = stuck_in_words(2).expect("told");
+        assert_eq!(
+            words,
+            "no other node can take 2 shards: add a node, or lower `copies`"
+        );
+    }
+
+    // If this fails, an operator waits ten minutes for copies that nobody makes.
+    #[test]
+    fn more_than_a_third_away_is_an_outage() {
+        let mut cluster = bed::cluster();
+        assert!(!is_outage(&cluster));
+        entry(&mut cluster, "node2").health = Health::Down;
+        assert!(is_outage(&cluster), "one of two");
+        let mut third = cluster.shards[0].replicas[0].clone();
+        third.node = name("node3");
+        cluster.shards[0].replicas.push(third);
+        assert!(is_outage(&cluster), "what was removed is not counted");
+        let up = entry(&mut cluster, "node1").clone();
+        cluster.nodes.insert(name("node3"), up);
+        assert!(!is_outage(&cluster), "one of three");
+        entry(&mut cluster, "dist").health = Health::Down;
+        assert!(!is_outage(&cluster), "distributors hold nothing");
+    }
+}
