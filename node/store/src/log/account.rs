@@ -28,6 +28,9 @@ pub(crate) struct SegmentState {
     pub(crate) dead: u64,
     /// Payloads given back.
     pub(crate) holes: u64,
+    /// Of dead records that superseded another one, the payloads that are or will be holes: a rewriting
+    /// that must keep such a record leaves as much room for its payload.
+    pub(crate) chained: u64,
     /// Deletes, in bytes: live, and droppable when they are old enough.
     pub(crate) deletes: u64,
     /// When the last record was appended, in milliseconds since 1970.
@@ -54,6 +57,7 @@ impl SegmentState {
             live: 0,
             dead: 0,
             holes: 0,
+            chained: 0,
             deletes: 0,
             last_ms: 0,
             kept_dead: 0,
@@ -103,6 +107,9 @@ impl SegmentState {
         assert!(self.live >= entry.bytes(), "only live records die");
         self.live -= entry.bytes();
         self.dead += entry.bytes();
+        if entry.kind != Kind::Chunk && entry.supersedes > Lsn::ZERO {
+            self.chained += entry.lengths.punchable_bytes();
+        }
         if entry.kind == Kind::Delete {
             self.deletes -= entry.bytes();
         }
@@ -121,6 +128,11 @@ impl SegmentState {
         assert!(self.dead >= bytes, "only dead payloads are given back");
         self.dead -= bytes;
         self.holes += bytes;
+    }
+
+    /// What a rewriting of the segment takes at most, holes included.
+    pub(crate) fn rewritten_bytes_max(&self) -> u64 {
+        self.live + self.dead + self.chained
     }
 
     /// The share of the segment's bytes, holes not counted, that rewriting it would give back.

@@ -24,7 +24,8 @@ use crate::store::Store;
 const DROPPABLE_SHARE: f64 = 0.3;
 
 /// Neighbours are joined while what is in them fits this share of a segment: a log whose contents
-/// were mostly deleted does not keep a file for each of its former segments.
+/// were mostly deleted does not keep a file for each of its former segments. What must stay of them as
+/// a hole counts too: a hole takes no space on the disk, but places behind it are beyond it.
 const JOINED_SHARE: f64 = 0.5;
 
 /// A run of neighbouring segments to be rewritten as one.
@@ -107,7 +108,7 @@ impl Store {
             }
             let mut bytes = 0;
             let run = self.log.segments[first..full].iter().take_while(|state| {
-                bytes += state.live + state.dead;
+                bytes += state.rewritten_bytes_max();
                 ready(state) && bytes <= joined
             });
             let end = first + run.count();

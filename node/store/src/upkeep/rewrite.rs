@@ -354,6 +354,10 @@ impl<'a> Rewriting<'a> {
             start: self.output.end(),
             ..entry
         };
+        if moved.start >= Place::START_END {
+            // Nothing could lead to it, and no start would get past it.
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let payload_from = entry.lengths.payload_start(entry.start);
         let payload = usize::try_from(entry.lengths.payload).map_err(io::Error::other)?;
         let payload_to = moved.lengths.payload_start(moved.start);

@@ -139,6 +139,37 @@ fn small_neighbours_are_joined() {
     assert_eq!(stage.store.usage().contents, contents.div_ceil(10));
 }
 
+// If this fails, joined segments become longer with each joining, by the holes that must stay in them,
+// until no place leads to their ends: the node stops then, and at every start.
+#[test]
+fn what_stays_as_a_hole_counts_when_neighbours_are_joined() {
+    let (mut stage, contents) = sealed(5);
+    // Too few of each segment to rewrite it: what replaces these versions must stay.
+    let updated: Vec<u64> = (0..contents - 10).filter(|n| n % 5 == 0).collect();
+    for n in &updated {
+        stage.update(*n, &body(1_000 + n, 100_000));
+        stage.update(*n, &body(2_000 + n, 1_000));
+        stage.settle();
+    }
+    let filled = stage.fill(contents, stage.store.log.segments.len() + 1);
+    stage.upkeep();
+    for restarted in [false, true] {
+        if restarted {
+            stage.restart();
+            stage.upkeep();
+        }
+        for state in &stage.store.log.segments {
+            assert!(state.end <= GEOMETRY.segment_bytes, "{:?}", state.end);
+        }
+        for n in &updated {
+            assert_eq!(stage.read(*n).expect("live"), body(2_000 + n, 1_000));
+        }
+        assert_live(&stage, contents..filled);
+        stage.assert_accounts();
+    }
+    assert!(stage.store.usage().space.holes >= 98_304 * updated.len() as u64);
+}
+
 // If this fails, the operator sees no gain of what the disk was busy with.
 #[test]
 fn what_a_rewriting_gives_back_is_told() {
