@@ -43,7 +43,13 @@ pub(crate) struct SegmentState {
     pub(crate) index_bytes: Option<u64>,
     /// A damaged record keeps it from getting an index file.
     pub(crate) unsealable: bool,
+    /// When it was to be rewritten and could not be read, in milliseconds since 1970.
+    pub(crate) unread_ms: Option<u64>,
 }
+
+/// How long a segment that could not be read is left alone, if nothing of it is repaired: reading it
+/// in vain once an hour is no load, and a disk may have its moods.
+const UNREAD_MS: u64 = 3_600_000;
 
 impl SegmentState {
     /// A segment without records.
@@ -64,6 +70,7 @@ impl SegmentState {
             kept_deletes: 0,
             index_bytes: None,
             unsealable: false,
+            unread_ms: None,
         }
     }
 
@@ -128,6 +135,13 @@ impl SegmentState {
         assert!(self.dead >= bytes, "only dead payloads are given back");
         self.dead -= bytes;
         self.holes += bytes;
+    }
+
+    /// Whether a rewriting could not read it, a short time ago. A clock that went back makes that no
+    /// longer.
+    pub(crate) fn is_unread(&self, now_ms: u64) -> bool {
+        let since_ms = self.unread_ms.and_then(|unread| now_ms.checked_sub(unread));
+        since_ms.is_some_and(|since_ms| since_ms < UNREAD_MS)
     }
 
     /// What a rewriting of the segment takes at most, holes included.

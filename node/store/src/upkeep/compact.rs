@@ -100,6 +100,7 @@ impl Store {
             state.index_bytes.is_some()
                 && state.last <= committed
                 && self.upkeep.repairing != Some(state.segment.number)
+                && !state.is_unread(now_ms)
         };
         let joined = (self.log.geometry.segment_bytes as f64 * JOINED_SHARE) as u64;
         for first in 0..full {
@@ -129,6 +130,13 @@ impl Store {
             .take()
             .expect("one compaction is under way");
         let Some(file) = rewritten.file.clone() else {
+            // Others must not wait for it.
+            let unread = rewritten
+                .unread
+                .and_then(|source| self.log.state_mut(source));
+            if let Some(state) = unread {
+                state.unread_ms = Some(rewritten.begun_ms);
+            }
             return match rewritten.error {
                 None => Ok(()),
                 Some(error) => Err(ChoreError {

@@ -344,7 +344,7 @@ impl Store {
         }
         self.shared.settle(lsn);
         if let Some(segment) = self.shared.segment_of(lsn) {
-            self.reconsider_sealing(segment.number);
+            self.reconsider(segment.number);
         }
     }
 
@@ -367,7 +367,7 @@ impl Store {
                 if let Mended::Lost(entry) = mended {
                     self.recall(&repaired.head, &entry, &repaired.segment);
                 }
-                self.reconsider_sealing(repaired.segment.number);
+                self.reconsider(repaired.segment.number);
                 Ok(())
             }
             Err(Failed::Refused(error)) => Err(ChoreError { step, error }),
@@ -380,10 +380,12 @@ impl Store {
         }
     }
 
-    /// While a record of a segment is lost to the index, a rewriting would leave that one out.
-    fn reconsider_sealing(&mut self, number: u32) {
+    /// Something in a segment was mended: it may be read as a whole now. While a record of it is lost
+    /// to the index, a rewriting would leave that one out.
+    fn reconsider(&mut self, number: u32) {
         let shared = Arc::clone(&self.shared);
         if let Some(state) = self.log.state_mut(number) {
+            state.unread_ms = None;
             let (first, last) = (state.segment.name.first, state.last);
             let damage = shared.damage();
             state.unsealable = damage.is_lost_between(first.previous(), last.next());

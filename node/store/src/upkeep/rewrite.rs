@@ -29,6 +29,9 @@ pub(super) struct Rewritten {
     /// The new segment, durable and under its name; none when the compaction came to nothing.
     pub(super) file: Option<Arc<dyn File>>,
     pub(super) error: Option<io::Error>,
+    /// The number of the source that could not be read, if it was that.
+    pub(super) unread: Option<u32>,
+    pub(super) begun_ms: u64,
     pub(super) sources: Vec<Arc<Segment>>,
     pub(super) number: u32,
     pub(super) first: Lsn,
@@ -41,6 +44,20 @@ pub(super) struct Rewritten {
     /// Of these, the ones that are there only because an older record still needs them.
     pub(super) stuck: BTreeSet<Lsn>,
     pub(super) dropped_deletes: Vec<DroppedDelete>,
+}
+
+/// Why a rewriting came to nothing.
+enum Failed {
+    /// The source of this number cannot be read, or what its records belong to.
+    Read(u32, io::Error),
+    /// The new segment cannot be written.
+    Write(io::Error),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Failed {
+        Failed::Write(error)
+    }
 }
 
 /// A record that was copied.
@@ -103,6 +120,8 @@ impl Compaction {
         let mut rewritten = Rewritten {
             file: None,
             error: None,
+            unread: None,
+            begun_ms: self.now_ms,
             sources: self.sources.clone(),
             number: self.number,
             first: self.first,
@@ -129,7 +148,11 @@ impl Compaction {
                 rewritten.index_bytes = self.write_index(&rewritten.kept).ok();
             }
             Ok(None) => {}
-            Err(error) => rewritten.error = Some(error),
+            Err(Failed::Write(error)) => rewritten.error = Some(error),
+            Err(Failed::Read(source, error)) => {
+                rewritten.unread = Some(source);
+                rewritten.error = Some(error);
+            }
         }
         rewritten
     }
@@ -148,11 +171,14 @@ impl Compaction {
         self.disk.remove(&temporary).ok();
     }
 
-    fn rewrite(&self, may_go_on: &mut dyn FnMut(u64) -> bool) -> io::Result<Option<Rewriting<'_>>> {
+    fn rewrite(
+        &self,
+        may_go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Rewriting<'_>>, Failed> {
         let path = self.name().path(&self.dir);
         let temporary = SegmentName::temporary_path(&path);
         match self.disk.remove(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
         let mut rewriting = Rewriting::new(self, self.disk.create(&temporary)?);
@@ -217,30 +243,48 @@ impl<'a> Rewriting<'a> {
         &mut self,
         source: &Arc<Segment>,
         may_go_on: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
-        let mut scan = Scan::new(&*source.file, self.plan.shared.log, SEGMENT_HEADER_BYTES)?;
+    ) -> Result<bool, Failed> {
+        let unread = |error| Failed::Read(source.number, error);
+        let scan = Scan::new(&*source.file, self.plan.shared.log, SEGMENT_HEADER_BYTES);
+        let mut scan = scan.map_err(unread)?;
         let mut last = source.name.first.previous();
+        while let Some((entry, pin)) = self
+            .next_needed((source, &mut scan), &mut last)
+            .map_err(unread)?
+        {
+            if !may_go_on(entry.bytes()) {
+                return Ok(false);
+            }
+            self.copy((source, &mut scan), entry, pin).map_err(unread)?;
+            if self.output.bytes.len() >= OUTPUT_BYTES {
+                self.output.flush()?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The next record of a source that must be copied, and what its readers hold; none at its end.
+    fn next_needed(
+        &mut self,
+        (source, scan): (&Segment, &mut Scan<'_>),
+        last: &mut Lsn,
+    ) -> io::Result<Option<(Entry, Lsn)>> {
         let end = source.sealed_at().unwrap_or(self.plan.last);
         loop {
             match scan.next()? {
                 Found::Record { entry, .. } => {
-                    last = entry.lsn;
-                    let Some(pin) = self.is_needed(source, &entry)? else {
-                        continue;
-                    };
-                    if !may_go_on(entry.bytes()) {
-                        return Ok(false);
+                    *last = entry.lsn;
+                    if let Some(pin) = self.is_needed(source, &entry)? {
+                        return Ok(Some((entry, pin)));
                     }
-                    self.copy((source, &mut scan), entry, pin)?;
                 }
-                Found::End => return Ok(true),
+                Found::End => return Ok(None),
                 // A segment with a damaged record stays as it is, until it was repaired.
                 Found::Damage(error) => {
-                    let next = scan.pass(last)?.unwrap_or(end.next());
-                    if !self.plan.shared.damage().hide(last, next) {
-                        continue;
+                    let next = scan.pass(*last)?.unwrap_or(end.next());
+                    if self.plan.shared.damage().hide(*last, next) {
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                     }
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 }
             }
         }
@@ -378,10 +422,7 @@ impl<'a> Rewriting<'a> {
             start: entry.start,
             pin,
         });
-        match self.output.bytes.len() >= OUTPUT_BYTES {
-            true => self.output.flush(),
-            false => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -370,3 +370,43 @@ fn a_segment_with_damage_is_left_as_it_is() {
     assert_live(&stage, live);
     assert!(names(&stage.disk, ".seg").len() == 3);
 }
+
+// If this fails, one damaged record keeps all deleted contents of its log on the disk for ever; or its
+// own segment is never rewritten again once it was repaired.
+#[test]
+fn a_segment_that_cannot_be_read_keeps_no_other_from_being_rewritten() {
+    for repaired in [false, true] {
+        let (mut stage, contents) = sealed(4);
+        let record = stage.store.reader().record(Lsn(2)).expect("intact");
+        let deleted: Vec<u64> = (0..contents - 5).filter(|n| n % 5 > 2).collect();
+        for n in &deleted {
+            stage.delete(*n);
+        }
+        stage.settle_durably();
+        let (path, entry) = stage.place_of(Lsn(2)).expect("the record is there");
+        let flip = |stage: &Stage| {
+            let flipped = stage.disk.flip_bit(&path, entry.start + 24, 3);
+            flipped.expect("the byte is durable");
+        };
+        flip(&stage);
+        let (_, chores) = due(&mut stage);
+        carry_out(&mut stage, chores).expect_err("it cannot be read");
+        rest(&mut stage);
+        stage.upkeep();
+        let after = generations(&stage);
+        assert!(after[0] == 0 && after[1..].contains(&1), "{after:?}");
+        if repaired {
+            let chore = stage.store.repair(record).expect("it is free");
+            carry_out(&mut stage, vec![chore]).expect("a healthy disk");
+        } else {
+            flip(&stage);
+            stage.now_ms += 3_590_000;
+            assert_eq!(due(&mut stage).0, Vec::<&str>::new(), "not so soon");
+            stage.now_ms += 10_000;
+        }
+        stage.upkeep();
+        assert_eq!(generations(&stage)[0], 1, "repaired: {repaired}");
+        assert_live(&stage, (0..contents).filter(|n| !deleted.contains(n)));
+        stage.assert_accounts();
+    }
+}
