@@ -2,6 +2,7 @@
 //! what is due and takes the results; the work itself is done by chores, on any other thread.
 
 mod compact;
+mod gone;
 mod punch;
 mod repair;
 mod rest;

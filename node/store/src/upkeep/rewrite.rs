@@ -12,6 +12,7 @@ use wire::Lsn;
 use wire::limits::DELETE_RECORD_LIFE_MS;
 
 use super::compact::Compaction;
+use super::gone::Gone;
 use crate::disk::{File, read_exact_at};
 use crate::index::Place;
 use crate::reader::{ReadError, Reader};
@@ -88,30 +89,14 @@ struct Rewriting<'a> {
     horizon: Lsn,
     /// Records that were kept only because an older one still needs them.
     stuck: BTreeSet<Lsn>,
-    /// What is in other segments, as it was asked for.
-    others: HashMap<Lsn, Others>,
+    /// What is surely not in the segments before the sources.
+    gone: Gone,
     /// What each upload's chunks belong to: the lsn of its live commit, if it has one.
     commits: HashMap<Lsn, Option<Lsn>>,
 }
 
-/// The records of another segment.
-#[derive(Debug, Default)]
-struct Others {
-    lsns: BTreeSet<Lsn>,
-    /// Between each two of these, both excluded, damage hides what is there.
-    hidden: Vec<(Lsn, Lsn)>,
-}
-
-impl Others {
-    /// Whether a record is there, or may be.
-    fn may_have(&self, lsn: Lsn) -> bool {
-        let mut hidden = self.hidden.iter();
-        self.lsns.contains(&lsn) || hidden.any(|(after, before)| *after < lsn && lsn < *before)
-    }
-}
-
 /// Whether a record is a delete that is old enough to go.
-fn is_expired(entry: &Entry, now_ms: u64) -> bool {
+pub(super) fn is_expired(entry: &Entry, now_ms: u64) -> bool {
     entry.kind == Kind::Delete && entry.time_ms.saturating_add(DELETE_RECORD_LIFE_MS) <= now_ms
 }
 
@@ -220,7 +205,7 @@ impl<'a> Rewriting<'a> {
             dropped_deletes: Vec::new(),
             horizon: plan.horizon,
             stuck: BTreeSet::new(),
-            others: HashMap::new(),
+            gone: Gone::before(plan),
             commits: HashMap::new(),
         }
     }
@@ -305,7 +290,7 @@ impl<'a> Rewriting<'a> {
                 }
                 // Where the chain has a gap, what is before it may be here all the same.
                 let is_last = live && self.plan.shared.has_gap(&entry.id);
-                if is_last || entry.supersedes > Lsn::ZERO && self.is_there(entry.supersedes)? {
+                if is_last || entry.supersedes > Lsn::ZERO && self.is_there(entry.supersedes) {
                     self.stuck.insert(entry.lsn);
                     return Ok(Some(entry.lsn));
                 }
@@ -341,50 +326,12 @@ impl<'a> Rewriting<'a> {
     }
 
     /// Whether an older record is, or may be, in the log after this rewriting.
-    fn is_there(&mut self, lsn: Lsn) -> io::Result<bool> {
+    fn is_there(&self, lsn: Lsn) -> bool {
         if lsn >= self.plan.first {
             let kept = self.kept.binary_search_by_key(&lsn, |kept| kept.entry.lsn);
-            return Ok(kept.is_ok());
+            return kept.is_ok();
         }
-        let Some(segment) = self.plan.shared.segment_of(lsn) else {
-            return Ok(false);
-        };
-        let first = segment.name.first;
-        if !self.others.contains_key(&first) {
-            let others = self.records_of(&segment)?;
-            self.others.insert(first, others);
-        }
-        Ok(self.others[&first].may_have(lsn))
-    }
-
-    fn records_of(&self, segment: &Segment) -> io::Result<Others> {
-        let plan = self.plan;
-        let mut others = Others::default();
-        let index = SegmentIndex::load(&*plan.disk, &plan.dir, plan.shared.log, segment.name)?;
-        if let Some(index) = index {
-            others.lsns = index.entries.iter().map(|entry| entry.lsn).collect();
-            return Ok(others);
-        }
-        let mut scan = Scan::new(&*segment.file, plan.shared.log, SEGMENT_HEADER_BYTES)?;
-        let mut last = segment.name.first.previous();
-        loop {
-            let start = scan.position();
-            match scan.next()? {
-                Found::Record { entry, .. } => {
-                    last = entry.lsn;
-                    others.lsns.insert(last);
-                }
-                Found::End => return Ok(others),
-                Found::Damage(_) => {
-                    let next = scan.resynchronise(start, last, &mut Vec::new())?;
-                    let before = next.map_or(Lsn(u64::MAX), |(_, lsn)| lsn);
-                    others.hidden.push((last, before));
-                    if next.is_none() {
-                        return Ok(others);
-                    }
-                }
-            }
-        }
+        !self.gone.has(lsn)
     }
 
     /// Copies a record byte for byte; the padding changes with the place.
