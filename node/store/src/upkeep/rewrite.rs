@@ -327,6 +327,10 @@ impl<'a> Rewriting<'a> {
 
     /// Whether an older record is, or may be, in the log after this rewriting.
     fn is_there(&self, lsn: Lsn) -> bool {
+        // Of a record that was given up, nobody knows what it superseded: that may be there instead.
+        if self.plan.shared.damage().is_settled(lsn) {
+            return true;
+        }
         if lsn >= self.plan.first {
             let kept = self.kept.binary_search_by_key(&lsn, |kept| kept.entry.lsn);
             return kept.is_ok();
