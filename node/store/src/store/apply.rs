@@ -1,5 +1,6 @@
 //! How committed records move the index, at commit and at recovery: the same code for both.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -48,16 +49,22 @@ impl Store {
             log: &mut self.log,
             upkeep: &mut self.upkeep,
             contents: self.contents,
+            long_lists: None,
             unread: Ok(()),
         }
     }
 }
+
+/// The chunks of commits, by the commits' lsns.
+type Lists = BTreeMap<Lsn, Vec<Lsn>>;
 
 /// What a record touches when it is committed.
 pub(super) struct Applying<'a> {
     log: &'a mut Log,
     upkeep: &'a mut Upkeep,
     pub(super) contents: u64,
+    /// The long lists that a replay saw itself.
+    long_lists: Option<&'a Lists>,
     /// The first superseded record that the disk could not read.
     unread: io::Result<()>,
 }
@@ -195,16 +202,23 @@ impl Applying<'_> {
     fn kill(&mut self, segment: &Segment, fetched: &Fetched) {
         let entry = fetched.entry();
         if entry.kind == Kind::Commit {
-            let length = usize::try_from(entry.lengths.payload).expect("a payload fits memory");
-            let payload = fetched.payload(&*segment.file, 0, length, Patience::Wait);
-            // Where the list is damaged, rewriting the segments finds the chunks dead.
-            let chunks = payload
-                .map(|bytes| decode_chunks(&bytes))
-                .unwrap_or_default();
-            self.kill_chunks(chunks.iter().map(|chunk| chunk.lsn).collect(), entry.lsn);
+            self.kill_chunks(self.chunks_of(segment, fetched), entry.lsn);
         }
         self.upkeep
             .kill(self.log, segment.number, &entry, entry.lsn);
+    }
+
+    /// The chunks that a commit names.
+    fn chunks_of(&self, segment: &Segment, commit: &Fetched) -> Vec<Lsn> {
+        let seen = self.long_lists.and_then(|seen| seen.get(&commit.head.lsn));
+        if let Some(chunks) = seen {
+            return chunks.clone();
+        }
+        let length = usize::try_from(commit.head.payload_bytes).expect("a payload fits memory");
+        let list = commit.payload(&*segment.file, 0, length, Patience::Wait);
+        // Where the list is damaged, rewriting the segments finds the chunks dead.
+        let chunks = list.map(|bytes| decode_chunks(&bytes)).unwrap_or_default();
+        chunks.iter().map(|chunk| chunk.lsn).collect()
     }
 
     /// Tells chunks dead; `pin` is the record that readers of them hold.
@@ -233,6 +247,9 @@ pub(super) struct Replay {
     uploads: Uploads,
     upkeep: Upkeep,
     contents: u64,
+    /// What long lists name, as far as it is here: an earlier version gave them back when their
+    /// commits died.
+    long_lists: Lists,
 }
 
 impl Replay {
@@ -246,10 +263,12 @@ impl Replay {
     ) -> io::Result<()> {
         let ended = self.uploads.follow(entry);
         if entry.lsn <= commit {
+            self.remember_list(entry, &ended);
             let applying = Applying {
                 log,
                 upkeep: &mut self.upkeep,
                 contents: self.contents,
+                long_lists: Some(&self.long_lists),
                 unread: Ok(()),
             };
             let (contents, read) = applying.apply(entry, segment.number, &ended);
@@ -266,6 +285,14 @@ impl Replay {
             ended,
         });
         Ok(())
+    }
+
+    fn remember_list(&mut self, entry: &Entry, ended: &[Upload]) {
+        if entry.kind == Kind::Commit && entry.lengths.is_punchable() {
+            let chunks = ended.iter().flat_map(|upload| &upload.chunks);
+            let chunks = chunks.map(|chunk| chunk.lsn).collect();
+            self.long_lists.insert(entry.lsn, chunks);
+        }
     }
 
     pub(super) fn into_store(self, log: Log) -> Store {

@@ -216,7 +216,7 @@ impl Store {
                 kept_deletes += entry.bytes();
             }
             if !live {
-                kept_dead += entry.bytes() - entry.lengths.punchable_bytes();
+                kept_dead += entry.bytes() - entry.punchable_bytes();
                 self.upkeep
                     .kill(&mut self.log, rewritten.number, entry, kept.pin);
             }

@@ -129,12 +129,13 @@ impl Upkeep {
         {
             compacting.died.insert(entry.lsn);
         }
-        if entry.lengths.is_punchable() {
+        let bytes = entry.punchable_bytes();
+        if bytes > 0 {
             let start = entry.lengths.payload_start(entry.start);
             self.extents.push(Extent {
                 segment: Arc::clone(&state.segment),
                 start,
-                bytes: entry.lengths.punchable_bytes(),
+                bytes,
                 pin,
             });
         }
