@@ -8,7 +8,7 @@ use wire::{ContentId, Lsn, Position};
 
 use super::{Change, Committed, Store};
 use crate::content::Content;
-use crate::fetch::{FetchError, Fetched, Patience};
+use crate::fetch::{Fetched, Patience};
 use crate::index::Place;
 use crate::log::Log;
 use crate::pending::{Pending, PendingRecord, Upload, Uploads};
@@ -16,6 +16,7 @@ use crate::record::decode_chunks;
 use crate::record::kind::Kind;
 use crate::segment::Segment;
 use crate::segment::entry::Entry;
+use crate::segment::index_file::SegmentIndex;
 use crate::upkeep::Upkeep;
 
 impl Store {
@@ -28,10 +29,7 @@ impl Store {
         );
         while let Some(record) = self.pending.pop_committed(lsn) {
             let number = record.segment;
-            // A disk that cannot read what is superseded does not undo what is committed: the
-            // accounts then miss those bytes until the segment is rewritten, or opened again.
-            let (contents, _unread) = self.index().apply(&record.entry, number, &record.ended);
-            self.contents = contents;
+            self.contents = self.index().apply(&record.entry, number, &record.ended);
             committed.push(Committed {
                 position: Position {
                     epoch: record.epoch,
@@ -50,7 +48,6 @@ impl Store {
             upkeep: &mut self.upkeep,
             contents: self.contents,
             long_lists: None,
-            unread: Ok(()),
         }
     }
 }
@@ -65,19 +62,11 @@ pub(super) struct Applying<'a> {
     pub(super) contents: u64,
     /// The long lists that a replay saw itself.
     long_lists: Option<&'a Lists>,
-    /// The first superseded record that the disk could not read.
-    unread: io::Result<()>,
 }
 
 impl Applying<'_> {
-    /// Applies a committed record; returns the number of live contents after it, and whether the
-    /// disk could read all that it superseded.
-    pub(super) fn apply(
-        mut self,
-        entry: &Entry,
-        segment: u32,
-        ended: &[Upload],
-    ) -> (u64, io::Result<()>) {
+    /// Applies a committed record; returns the number of live contents after it.
+    pub(super) fn apply(mut self, entry: &Entry, segment: u32, ended: &[Upload]) -> u64 {
         match entry.kind {
             Kind::Put | Kind::Commit => {
                 let existed = self.replace(entry, segment, |_| true);
@@ -111,7 +100,7 @@ impl Applying<'_> {
             }
             Kind::Chunk => {}
         }
-        (self.contents, self.unread)
+        self.contents
     }
 
     /// Whether an upload surely ended without a content. What closed it may be a record that is
@@ -152,10 +141,13 @@ impl Applying<'_> {
                     is_known = false;
                     continue;
                 }
-                // A damaged record cannot say whose it is: its hash of 64 secret bits does. Its
+                // A record that cannot be read, be it the disk that fails, cannot say whose it is:
+                // its hash of 64 secret bits does. That undoes nothing that is committed. Its
                 // space comes back when its segment is rewritten.
-                Err(FetchError::Head(_) | FetchError::Block { .. }) => is_known = false,
-                Err(FetchError::Disk(error)) => self.unread = Err(error),
+                Err(_) => {
+                    is_known = false;
+                    self.tell_unreadable(&segment, place, entry);
+                }
             }
             had_data |= place.kind().is_data();
             shared.index.remove(&entry.id, place);
@@ -165,6 +157,17 @@ impl Applying<'_> {
             shared.note_gap(entry.id);
         }
         had_data
+    }
+
+    /// A record died whose head cannot be read. No content needs it, and yet nobody can pass it until
+    /// it was repaired.
+    fn tell_unreadable(&self, segment: &Segment, place: Place, successor: &Entry) {
+        let (log, start) = (&*self.log, place.start());
+        let index = SegmentIndex::load(&*log.disk, &log.dir, log.shared.log, segment.name);
+        let entries = index.map(|index| index.entries).unwrap_or_default();
+        let dead = entries.iter().find(|entry| entry.start == start);
+        let lsn = dead.map_or(successor.supersedes, |entry| entry.lsn);
+        log.shared.damage().hide(lsn.previous(), lsn.next());
     }
 
     /// Whether a later record of its content is in the index that leaves nothing of this one.
@@ -269,11 +272,9 @@ impl Replay {
                 upkeep: &mut self.upkeep,
                 contents: self.contents,
                 long_lists: Some(&self.long_lists),
-                unread: Ok(()),
             };
-            let (contents, read) = applying.apply(entry, segment.number, &ended);
-            self.contents = contents;
-            return read;
+            self.contents = applying.apply(entry, segment.number, &ended);
+            return Ok(());
         }
         let fetched = Fetched::head(&*segment.file, log.shared.log, entry.start, Patience::Wait)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;

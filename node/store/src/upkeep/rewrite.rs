@@ -316,7 +316,7 @@ impl<'a> Rewriting<'a> {
     fn records_of(&self, segment: &Segment) -> io::Result<Others> {
         let plan = self.plan;
         let mut others = Others::default();
-        let index = SegmentIndex::load(&*plan.disk, &plan.dir, plan.shared.log, segment.name)?;
+        let index = SegmentIndex::load(&*plan.disk, &plan.dir, plan.shared.log, segment.name);
         if let Some(index) = index {
             others.lsns = index.entries.iter().map(|entry| entry.lsn).collect();
             return Ok(others);
