@@ -4,6 +4,8 @@
 //! bring the older one back. So a dead record, or an old delete, is dropped only if the record that
 //! it superseded is gone already, or goes now.
 
+mod ends;
+
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
@@ -73,6 +75,8 @@ struct Rewriting<'a> {
     stuck: BTreeSet<Lsn>,
     /// What is in other segments, as it was asked for.
     others: HashMap<Lsn, Others>,
+    /// The uploads of which chunks were kept.
+    uploads: BTreeSet<Lsn>,
     /// What each upload's chunks belong to: the lsn of its live commit, if it has one.
     commits: HashMap<Lsn, Option<Lsn>>,
 }
@@ -81,6 +85,8 @@ struct Rewriting<'a> {
 #[derive(Debug, Default)]
 struct Others {
     lsns: BTreeSet<Lsn>,
+    /// The uploads of which chunks are there.
+    uploads: BTreeSet<Lsn>,
     /// Between each two of these, both excluded, damage hides what is there.
     hidden: Vec<(Lsn, Lsn)>,
 }
@@ -195,6 +201,7 @@ impl<'a> Rewriting<'a> {
             horizon: plan.horizon,
             stuck: BTreeSet::new(),
             others: HashMap::new(),
+            uploads: BTreeSet::new(),
             commits: HashMap::new(),
         }
     }
@@ -250,7 +257,7 @@ impl<'a> Rewriting<'a> {
     fn is_needed(&mut self, source: &Segment, entry: &Entry) -> io::Result<Option<Lsn>> {
         match entry.kind {
             Kind::Epoch => Ok(Some(entry.lsn)),
-            Kind::Abort => Ok(None),
+            Kind::Abort => Ok(self.has_chunks(entry)?.then_some(entry.lsn)),
             Kind::Chunk => self.chunk_pin(entry),
             Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete => {
                 let place = Place::new(entry.kind, source.number, entry.start);
@@ -261,7 +268,8 @@ impl<'a> Rewriting<'a> {
                 }
                 // Where the chain has a gap, what is before it may be here all the same.
                 let is_last = live && self.plan.shared.has_gap(&entry.id);
-                if is_last || entry.supersedes > Lsn::ZERO && self.is_there(entry.supersedes)? {
+                let hides = entry.supersedes > Lsn::ZERO && self.is_there(entry.supersedes)?;
+                if is_last || hides || self.has_chunks(entry)? {
                     self.stuck.insert(entry.lsn);
                     return Ok(Some(entry.lsn));
                 }
@@ -305,12 +313,16 @@ impl<'a> Rewriting<'a> {
         let Some(segment) = self.plan.shared.segment_of(lsn) else {
             return Ok(false);
         };
+        Ok(self.others_in(&segment)?.may_have(lsn))
+    }
+
+    fn others_in(&mut self, segment: &Segment) -> io::Result<&Others> {
         let first = segment.name.first;
         if !self.others.contains_key(&first) {
-            let others = self.records_of(&segment)?;
+            let others = self.records_of(segment)?;
             self.others.insert(first, others);
         }
-        Ok(self.others[&first].may_have(lsn))
+        Ok(&self.others[&first])
     }
 
     fn records_of(&self, segment: &Segment) -> io::Result<Others> {
@@ -318,7 +330,7 @@ impl<'a> Rewriting<'a> {
         let mut others = Others::default();
         let index = SegmentIndex::load(&*plan.disk, &plan.dir, plan.shared.log, segment.name);
         if let Some(index) = index {
-            others.lsns = index.entries.iter().map(|entry| entry.lsn).collect();
+            index.entries.iter().for_each(|entry| others.add(entry));
             return Ok(others);
         }
         let mut scan = Scan::new(&*segment.file, plan.shared.log, SEGMENT_HEADER_BYTES)?;
@@ -328,7 +340,7 @@ impl<'a> Rewriting<'a> {
             match scan.next()? {
                 Found::Record { entry, .. } => {
                     last = entry.lsn;
-                    others.lsns.insert(last);
+                    others.add(&entry);
                 }
                 Found::End => return Ok(others),
                 Found::Damage(_) => {
@@ -368,6 +380,9 @@ impl<'a> Rewriting<'a> {
             read_exact_at(&*source.file, room, payload_from)?;
         }
         self.output.pad(moved.end());
+        if moved.kind == Kind::Chunk {
+            self.uploads.insert(moved.upload);
+        }
         self.kept.push(Kept {
             entry: moved,
             source: source.number,
