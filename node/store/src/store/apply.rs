@@ -14,10 +14,11 @@ use crate::log::Log;
 use crate::pending::{Pending, PendingRecord, Upload, Uploads};
 use crate::record::decode_chunks;
 use crate::record::kind::Kind;
+use crate::record::layout::Lengths;
 use crate::segment::Segment;
 use crate::segment::entry::Entry;
 use crate::segment::index_file::SegmentIndex;
-use crate::upkeep::Upkeep;
+use crate::upkeep::{DeadChunk, Upkeep};
 
 impl Store {
     /// Moves the commit up to `lsn`: the records up to there enter the index, and are given to
@@ -224,22 +225,35 @@ impl Applying<'_> {
         chunks.iter().map(|chunk| chunk.lsn).collect()
     }
 
-    /// Tells chunks dead; `pin` is the record that readers of them hold.
+    /// Tells chunks dead; `pin` is the record that readers of them hold. No disk is asked: there may
+    /// be ten thousand of them, and everything else of the shard waits.
     fn kill_chunks(&mut self, chunks: Vec<Lsn>, pin: Lsn) {
         let shared = Arc::clone(&self.log.shared);
         for lsn in chunks {
             let Some(segment) = shared.segment_of(lsn) else {
                 continue;
             };
-            let Some(start) = segment.chunk(lsn) else {
+            let Some(place) = segment.chunk_place(lsn) else {
                 continue;
             };
-            let fetched = Fetched::head(&*segment.file, shared.log, start, Patience::Wait);
-            if let Ok(fetched) = fetched {
+            let (start, lengths) = (place.start(), place.lengths());
+            if let Some(lengths) = lengths.or_else(|| self.lengths_at(&segment, start)) {
+                let chunk = DeadChunk {
+                    lsn,
+                    start,
+                    lengths,
+                };
                 self.upkeep
-                    .kill(self.log, segment.number, &fetched.entry(), pin);
+                    .kill_chunk(self.log, segment.number, &chunk, pin);
             }
         }
+    }
+
+    /// What a record's head tells of its lengths.
+    fn lengths_at(&self, segment: &Segment, start: u64) -> Option<Lengths> {
+        let log = self.log.shared.log;
+        let fetched = Fetched::head(&*segment.file, log, start, Patience::Wait);
+        fetched.ok().map(|fetched| fetched.head.lengths())
     }
 }
 

@@ -35,8 +35,8 @@ impl Handle {
     }
 
     fn read<T>(&self, read: impl FnOnce(&State) -> T) -> io::Result<T> {
-        let state = self.disk.lock();
-        state.faults.check_power()?;
+        let mut state = self.disk.lock();
+        state.faults.begin_read()?;
         Ok(read(&state))
     }
 }

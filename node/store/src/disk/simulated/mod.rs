@@ -179,6 +179,11 @@ impl SimulatedDisk {
         self.shared.lock().faults.done()
     }
 
+    /// How many times its files were read, or asked for what they are, since it was made.
+    pub fn reads(&self) -> u64 {
+        self.shared.lock().faults.reads()
+    }
+
     /// Cuts the power after so many operations since the disk was made: every later one, and
     /// then every read, fails with [`PowerLost`].
     pub fn stop_after(&self, operations: u64) {
