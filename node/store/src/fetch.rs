@@ -69,7 +69,13 @@ impl Fetched {
         start: u64,
         patience: Patience,
     ) -> Result<Fetched, FetchError> {
-        let mut bytes = read(file, FIRST_READ_BYTES, start, patience)?;
+        let mut bytes = match read(file, FIRST_READ_BYTES, start, patience) {
+            // What cannot be read may lie behind the head, in the payload or in another record.
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                read(file, HEADER_BYTES, start, patience)?
+            }
+            first => first?,
+        };
         let header = bytes
             .first_chunk::<HEADER_BYTES>()
             .ok_or(DecodeHeadError::Foreign)?;

@@ -87,7 +87,8 @@ impl SegmentState {
         }
         self.segment.mark(entry.lsn, entry.start);
         if entry.kind == Kind::Chunk {
-            self.segment.add_chunk(entry.lsn, entry.start);
+            self.segment
+                .add_chunk(entry.lsn, entry.start, entry.lengths);
         }
     }
 
@@ -102,7 +103,8 @@ impl SegmentState {
             self.deletes += entry.bytes();
         }
         if entry.kind == Kind::Chunk {
-            self.segment.add_chunk(entry.lsn, entry.start);
+            self.segment
+                .add_chunk(entry.lsn, entry.start, entry.lengths);
         }
         if let Some(last) = self.segment.sealed_at() {
             self.segment.seal(last, self.end);
@@ -111,15 +113,20 @@ impl SegmentState {
 
     /// A record of this segment is needed no more.
     pub(crate) fn kill(&mut self, entry: &Entry) {
-        assert!(self.live >= entry.bytes(), "only live records die");
-        self.live -= entry.bytes();
-        self.dead += entry.bytes();
+        self.kill_bytes(entry.bytes());
         if entry.kind != Kind::Chunk && entry.supersedes > Lsn::ZERO {
-            self.chained += entry.lengths.punchable_bytes();
+            self.chained += entry.punchable_bytes();
         }
         if entry.kind == Kind::Delete {
             self.deletes -= entry.bytes();
         }
+    }
+
+    /// A record of this segment that takes so many bytes, and is no delete, is needed no more.
+    pub(crate) fn kill_bytes(&mut self, bytes: u64) {
+        assert!(self.live >= bytes, "only live records die");
+        self.live -= bytes;
+        self.dead += bytes;
     }
 
     /// A record at the end was cut off.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wire::{ContentId, Lsn, Position};
 
+use super::needed::Held;
 use super::{ReadError, Reader};
 use crate::content::Content;
 use crate::damage::Lost;
@@ -40,6 +41,8 @@ pub struct Cursor {
     at: Option<At>,
     /// Where something was passed over that may have been a record.
     passed_damage: Option<Lost>,
+    /// What its follower may have of uploads.
+    pub(super) held: Held,
 }
 
 /// A place in a segment.
@@ -60,6 +63,7 @@ impl Cursor {
             covered: after,
             at: None,
             passed_damage: None,
+            held: Held::new(after),
         }
     }
 

@@ -214,7 +214,9 @@ impl Store {
         for kept in &rewritten.kept {
             let entry = &kept.entry;
             let live = match entry.kind {
-                Kind::Chunk | Kind::Epoch | Kind::Abort => !died.contains(&entry.lsn),
+                Kind::Chunk | Kind::Epoch => !died.contains(&entry.lsn),
+                // It was dead from its commit on.
+                Kind::Abort => false,
                 Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete => {
                     let from = Place::new(entry.kind, kept.source, kept.start);
                     let to = Place::new(entry.kind, rewritten.number, entry.start);
@@ -225,7 +227,7 @@ impl Store {
                 kept_deletes += entry.bytes();
             }
             if !live {
-                kept_dead += entry.bytes() - entry.lengths.punchable_bytes();
+                kept_dead += entry.bytes() - entry.punchable_bytes();
                 self.upkeep
                     .kill(&mut self.log, rewritten.number, entry, kept.pin);
             }

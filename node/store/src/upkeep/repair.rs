@@ -191,7 +191,7 @@ impl Repair {
 
     /// Finds the record's place, and makes sure that it is this record's and no other's.
     fn locate(&self) -> Result<Spot, Failed> {
-        let Some(start) = self.known_start().map_err(Failed::Refused)? else {
+        let Some(start) = self.known_start() else {
             return self.search();
         };
         let file = &*self.segment.file;
@@ -236,17 +236,16 @@ impl Repair {
 
     /// Where the record starts, if the list of chunks or an index file tells; what stands there may
     /// be damaged.
-    fn known_start(&self) -> io::Result<Option<u64>> {
+    fn known_start(&self) -> Option<u64> {
         let lsn = self.record.head.lsn;
         let chunk = self.segment.chunk(lsn);
         if self.record.head.kind == Kind::Chunk && chunk.is_some() {
-            return Ok(chunk);
+            return chunk;
         }
         let (log, name) = (self.shared.log, self.segment.name);
         let index = SegmentIndex::load(&*self.disk, &self.dir, log, name)?;
-        let entries = index.map(|index| index.entries).unwrap_or_default();
-        let entry = entries.iter().find(|entry| entry.lsn == lsn);
-        Ok(entry.map(|entry| entry.start))
+        let entry = index.entries.iter().find(|entry| entry.lsn == lsn);
+        entry.map(|entry| entry.start)
     }
 
     /// Looks for the record's place among what can be read.

@@ -4,6 +4,8 @@
 //! bring the older one back. So a dead record, or an old delete, is dropped only if the record that
 //! it superseded is gone already, or goes now.
 
+mod ends;
+
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
@@ -91,6 +93,8 @@ struct Rewriting<'a> {
     stuck: BTreeSet<Lsn>,
     /// What is surely not in the segments before the sources.
     gone: Gone,
+    /// The uploads of which chunks were kept.
+    uploads: BTreeSet<Lsn>,
     /// What each upload's chunks belong to: the lsn of its live commit, if it has one.
     commits: HashMap<Lsn, Option<Lsn>>,
 }
@@ -206,6 +210,7 @@ impl<'a> Rewriting<'a> {
             horizon: plan.horizon,
             stuck: BTreeSet::new(),
             gone: Gone::before(plan),
+            uploads: BTreeSet::new(),
             commits: HashMap::new(),
         }
     }
@@ -279,7 +284,7 @@ impl<'a> Rewriting<'a> {
     fn is_needed(&mut self, source: &Segment, entry: &Entry) -> io::Result<Option<Lsn>> {
         match entry.kind {
             Kind::Epoch => Ok(Some(entry.lsn)),
-            Kind::Abort => Ok(None),
+            Kind::Abort => Ok(self.has_chunks(entry).then_some(entry.lsn)),
             Kind::Chunk => self.chunk_pin(entry),
             Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete => {
                 let place = Place::new(entry.kind, source.number, entry.start);
@@ -290,7 +295,8 @@ impl<'a> Rewriting<'a> {
                 }
                 // Where the chain has a gap, what is before it may be here all the same.
                 let is_last = live && self.plan.shared.has_gap(&entry.id);
-                if is_last || entry.supersedes > Lsn::ZERO && self.is_there(entry.supersedes) {
+                let hides = entry.supersedes > Lsn::ZERO && self.is_there(entry.supersedes);
+                if is_last || hides || self.has_chunks(entry) {
                     self.stuck.insert(entry.lsn);
                     return Ok(Some(entry.lsn));
                 }
@@ -367,6 +373,9 @@ impl<'a> Rewriting<'a> {
             read_exact_at(&*source.file, room, payload_from)?;
         }
         self.output.pad(moved.end());
+        if moved.kind == Kind::Chunk {
+            self.uploads.insert(moved.upload);
+        }
         self.kept.push(Kept {
             entry: moved,
             source: source.number,

@@ -35,22 +35,23 @@ impl Handle {
     }
 
     fn read<T>(&self, read: impl FnOnce(&State) -> T) -> io::Result<T> {
-        let state = self.disk.lock();
-        state.faults.check_power()?;
+        let mut state = self.disk.lock();
+        state.faults.begin_read()?;
         Ok(read(&state))
     }
 }
 
 impl File for Handle {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.read(|state| state.inode(self.inode).now().read(buf, offset))
+        self.read(|state| state.inode(self.inode).read(buf, offset))?
     }
 
     fn read_cached_at(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
         self.read(|state| {
             let inode = state.inode(self.inode);
-            (!state.faults.cold).then(|| inode.now().read(buf, offset))
-        })
+            let read = (!state.faults.cold).then(|| inode.read(buf, offset));
+            read.transpose()
+        })?
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {

@@ -81,7 +81,7 @@ impl<'a> Loader<'a> {
     }
 
     /// A segment's items, from its index file if it has one that is whole; and the length of that
-    /// file. One that is not whole is removed, so that it is made again.
+    /// file. Any other is removed, so that it is made again.
     fn items(&mut self, piece: &mut Surveyed) -> Result<(Vec<Item>, Option<u64>), OpenError> {
         let opening = self.opening;
         if let Some(items) = piece.items.take() {
@@ -89,13 +89,12 @@ impl<'a> Loader<'a> {
             self.remove_index(piece.name)?;
             return Ok((items, None));
         }
-        let index = SegmentIndex::load(&**opening.disk, opening.dir, opening.log, piece.name);
-        match opening.disk("read an index file", index)? {
+        match SegmentIndex::load(&**opening.disk, opening.dir, opening.log, piece.name) {
             Some(index) => {
-                let commit = index.commit;
+                let (commit, bytes) = (index.commit, index.bytes());
                 let records = index.entries.into_iter();
                 let items = records.map(|entry| Item::Record(entry, commit)).collect();
-                Ok((items, self.index_bytes(piece.name)?))
+                Ok((items, Some(bytes)))
             }
             None => {
                 self.report.scanned += 1;
@@ -133,24 +132,13 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn index_bytes(&self, name: SegmentName) -> Result<Option<u64>, OpenError> {
-        match self.opening.disk.open(&name.index_path(self.opening.dir)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => {
-                let file = self.opening.disk("open an index file", other)?;
-                self.opening
-                    .disk("measure an index file", file.len())
-                    .map(Some)
-            }
-        }
-    }
-
+    /// An index file that stayed beside records it does not tell of would hide them, should it be
+    /// read again.
     fn remove_index(&self, name: SegmentName) -> Result<(), OpenError> {
-        if self.index_bytes(name)?.is_none() {
-            return Ok(());
+        match self.opening.disk.remove(&name.index_path(self.opening.dir)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => self.opening.disk("remove a damaged index file", other),
         }
-        let removed = self.opening.disk.remove(&name.index_path(self.opening.dir));
-        self.opening.disk("remove a damaged index file", removed)
     }
 
     /// A damaged segment header, or one that a crash left unwritten, is written again: name,

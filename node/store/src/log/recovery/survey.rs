@@ -123,8 +123,7 @@ impl Opening<'_> {
     }
 
     fn read(&self, piece: &mut Surveyed) -> Result<(), OpenError> {
-        let commit = SegmentIndex::peek(&**self.disk, self.dir, self.log, piece.name);
-        if let Some(commit) = self.disk("read an index file", commit)? {
+        if let Some(commit) = SegmentIndex::peek(&**self.disk, self.dir, self.log, piece.name) {
             piece.commit = commit;
             return Ok(());
         }

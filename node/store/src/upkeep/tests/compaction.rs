@@ -6,7 +6,7 @@ use super::{carry_out, due, generations, in_first, rest, sealed};
 use crate::disk::simulated::{Failure, Operation};
 use crate::geometry::Geometry;
 use crate::segment::header::SegmentHeader;
-use crate::stage::{GEOMETRY, LOG, Stage, body, dir, id, names};
+use crate::stage::{GEOMETRY, LOG, Stage, UPDATE, body, dir, id, names};
 use crate::{How, ReadError};
 
 fn assert_live(stage: &Stage, contents: impl IntoIterator<Item = u64>) {
@@ -409,4 +409,37 @@ fn a_segment_that_cannot_be_read_keeps_no_other_from_being_rewritten() {
         assert_live(&stage, (0..contents).filter(|n| !deleted.contains(n)));
         stage.assert_accounts();
     }
+}
+
+// If this fails, the segment with the list of a deleted large content is rewritten again and again, or
+// the list is there for ever.
+#[test]
+fn the_list_of_a_dead_content_goes_with_what_it_replaced() {
+    let (mut stage, contents) = sealed(2);
+    let bytes = body(9, 450_000);
+    let update = stage.begin_upload(0, &bytes, 100, UPDATE).expect("live");
+    let commit = stage.close_upload(update, &bytes, UPDATE).expect("live");
+    let (_, entry) = stage.place_of(commit.lsn).expect("written");
+    assert!(entry.lengths.is_punchable(), "the list is a long one");
+    stage.settle();
+    stage.delete(0);
+    let segments = stage.store.log.segments.len();
+    let all = stage.fill(contents, segments + 2);
+    stage.upkeep();
+    assert_eq!(generations(&stage)[0], 0, "what it replaced is still there");
+    let lsns = stage.lsns();
+    assert!(lsns.contains(&commit.lsn.0), "and would come back");
+    assert!(!lsns.contains(&update.0), "its chunks are gone");
+    let space = stage.store.usage().space;
+    stage.restart();
+    stage.upkeep();
+    assert_eq!(stage.store.usage().space.live, space.live);
+    stage.lead();
+    let most = in_first(&stage) - 1;
+    let deleted = delete_in_first(&mut stage, most);
+    stage.fill(all, segments + 3);
+    stage.upkeep();
+    assert!(!stage.lsns().contains(&commit.lsn.0));
+    assert_live(&stage, (1..contents).filter(|n| !deleted.contains(n)));
+    stage.assert_accounts();
 }

@@ -2,6 +2,7 @@
 
 mod compaction;
 mod deletes;
+mod ends;
 mod punch;
 mod recall;
 mod repair;
