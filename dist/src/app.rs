@@ -222,6 +222,7 @@ async fn tick(shared: Arc<Shared>, begun: BTreeMap<ShardNo, Position>) {
         http::console::sample(&shared),
         recorder.run(|| shared.controller.in_office()),
         exchange(&shared, exchanged),
+        shared.controller.watch_gathering(),
         decide(&shared, heard, &begun)
     );
 }

@@ -165,6 +165,7 @@ fn word(reason: Reason) -> &'static str {
         Reason::Behind => "behind",
         Reason::Added => "added",
         Reason::Removed => "removed",
+        Reason::Eased => "eased",
         Reason::Recovered => "recovered",
     }
 }

@@ -82,6 +82,7 @@ impl Office {
             known_ms: 0,
             alive: true,
             silent_ms: 0,
+            room: None,
         };
         self.seen.insert(node, seen);
     }

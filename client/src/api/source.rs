@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -39,6 +40,9 @@ pub enum SourceError {
         /// Why.
         source: io::Error,
     },
+    /// A stream broke off.
+    #[error("cannot read the stream")]
+    Stream(#[source] io::Error),
     /// A folder, a pipe, a device.
     #[error("{} is not a regular file", .0.display())]
     NotAFile(PathBuf),
@@ -57,8 +61,29 @@ enum Hash {
     Known(Checksum),
     Coming {
         read: JoinHandle<io::Result<Checksum>>,
+        broken: Broken,
         path: PathBuf,
     },
+}
+
+/// Why a source gives no more bytes; clones share it. A request whose body breaks off ends like one
+/// whose connection does: without this, a bad disk here is blamed on the network.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Broken(Arc<Mutex<Option<io::Error>>>);
+
+impl Broken {
+    pub(super) fn note(&self, error: &io::Error) {
+        let kept = match error.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(error.kind(), error.to_string()),
+        };
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept);
+    }
+
+    pub(super) fn take(&self) -> Option<io::Error> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.take()
+    }
 }
 
 impl Source {
@@ -98,7 +123,7 @@ impl Opened {
         drop(self.body);
         let (read, path) = match self.hash {
             Hash::Known(checksum) => return Ok(checksum),
-            Hash::Coming { read, path } => (read, path),
+            Hash::Coming { read, path, .. } => (read, path),
         };
         if let Ok(Ok(checksum)) = read.await {
             return Ok(checksum);
@@ -113,6 +138,16 @@ impl Opened {
             .await
             .unwrap_or_else(|error| Err(io::Error::other(error)))
             .map_err(|source| unreadable(&path, source))
+    }
+
+    /// Why the body broke off, if it did: then nobody else is to blame for how its request ended.
+    pub(super) fn failure(&self) -> Option<SourceError> {
+        match &self.hash {
+            Hash::Known(_) => None,
+            Hash::Coming { broken, path, .. } => {
+                broken.take().map(|source| unreadable(path, source))
+            }
+        }
     }
 
     /// Takes the body, leaving an empty one.
@@ -146,11 +181,14 @@ async fn open_file(path: PathBuf, meter: &Meter) -> Result<Opened, SourceError> 
         Looked::Small(bytes) => Ok(in_memory(bytes, meter)),
         Looked::Large(file, size) => {
             let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-            let read = tokio::task::spawn_blocking(move || read_pieces(file, size, &sender));
+            let broken = Broken::default();
+            let noted = broken.clone();
+            let read =
+                tokio::task::spawn_blocking(move || read_pieces(file, size, &sender, &noted));
             Ok(Opened {
                 body: counted(receiver, meter.clone()).boxed(),
                 size,
-                hash: Hash::Coming { read, path },
+                hash: Hash::Coming { read, broken, path },
             })
         }
     }
@@ -185,6 +223,7 @@ fn read_pieces(
     mut file: File,
     size: u64,
     pieces: &mpsc::Sender<io::Result<Bytes>>,
+    broken: &Broken,
 ) -> io::Result<Checksum> {
     let mut hasher = blake3::Hasher::new();
     let mut left = size;
@@ -196,8 +235,14 @@ fn read_pieces(
                 .min(PIECE_BYTES)
         ];
         if let Err(error) = file.read_exact(&mut piece) {
-            let told = io::Error::new(error.kind(), error.to_string());
-            if pieces.blocking_send(Err(told)).is_err() {
+            let error = match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    io::Error::new(error.kind(), "it became shorter while it was read")
+                }
+                _ => error,
+            };
+            broken.note(&error);
+            if pieces.blocking_send(Err(error.kind().into())).is_err() {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
             return Err(error);
@@ -276,7 +321,9 @@ mod tests {
         io::Seek::rewind(&mut file).expect("rewinds");
         let (sender, mut receiver) = mpsc::channel(PIECES_AHEAD);
         let size = 2 * PIECE_BYTES as u64;
-        let read = tokio::task::spawn_blocking(move || read_pieces(file, size, &sender));
+        let broken = Broken::default();
+        let noted = broken.clone();
+        let read = tokio::task::spawn_blocking(move || read_pieces(file, size, &sender, &noted));
         assert_eq!(
             receiver.recv().await.expect("a piece").expect("good").len(),
             PIECE_BYTES
@@ -288,6 +335,24 @@ mod tests {
             .expect_err("cut short");
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         assert!(read.await.expect("ends").is_err());
+        assert!(
+            broken
+                .take()
+                .is_some_and(|told| told.kind() == error.kind())
+        );
+    }
+
+    // If this fails, a bad disk is told as a failure of the network, without its reason.
+    #[test]
+    fn what_the_system_says_of_a_bad_disk_is_kept() {
+        let folder = tempfile::tempdir().expect("a folder");
+        // One that may only be written: the system refuses to read it.
+        let file = File::create(folder.path().join("a")).expect("a file");
+        let (sender, _receiver) = mpsc::channel(PIECES_AHEAD);
+        let broken = Broken::default();
+        read_pieces(file, 1, &sender, &broken).expect_err("cannot be read");
+        let told = broken.take().expect("noted");
+        assert!(told.raw_os_error().is_some(), "{told}");
     }
 
     // If this fails, `upload` hangs on a named pipe or uploads a folder as nothing.

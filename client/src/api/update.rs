@@ -134,6 +134,9 @@ impl Client {
                 Ok(receipt) => return verified(receipt, opened.checksum().await?),
                 Err(error) => error,
             };
+            if let Some(failure) = opened.failure() {
+                return Err(failure.into());
+            }
             uncertain |= error.may_have_changed();
             attempts.came_to(meter.bytes());
             let remedy = error.remedy();

@@ -17,7 +17,7 @@ use super::error::RequestError;
 use super::exchange::read_json;
 use super::meter::Meter;
 use super::retry::Remedy;
-use super::source::{Opened, Source, SourceError};
+use super::source::{Broken, Opened, Source, SourceError};
 use flow::Flow;
 
 pub(super) use flow::Pieces;
@@ -100,6 +100,9 @@ impl Client {
                 Ok(receipt) => return verified(receipt, opened.checksum().await?),
                 Err(error) => error,
             };
+            if let Some(failure) = opened.failure() {
+                return Err(failure.into());
+            }
             uncertain |= error.may_have_changed();
             attempts.came_to(meter.bytes());
             let remedy = error.remedy();
@@ -125,20 +128,28 @@ impl Client {
         let form = Form::new(metadata, id);
         let hash = std::sync::Arc::new(std::sync::Mutex::new(blake3::Hasher::new()));
         let (seen, counter) = (hash.clone(), meter.clone());
-        let hashed = bytes.inspect(move |piece| {
-            if let (Ok(piece), Ok(mut hasher)) = (piece, seen.lock()) {
+        let broken = Broken::default();
+        let noted = broken.clone();
+        let hashed = bytes.inspect(move |piece| match (piece, seen.lock()) {
+            (Ok(piece), Ok(mut hasher)) => {
                 hasher.update(piece);
                 counter.add(piece.len());
             }
+            (Err(error), _) => noted.note(error),
+            (Ok(_), Err(_)) => {}
         });
         let request = self
             .request(Method::POST, &place.uri)
             .header(CONTENT_TYPE, form.content_type());
         let body = form.body(hashed).boxed();
         let answer = self.send_body(request, &place.uri, body).await;
-        let receipt = answer.map_err(|error| {
-            let uncertain = error.may_have_changed();
-            Target::of(place).failed(error, uncertain)
+        let receipt = answer.map_err(|error| match broken.take() {
+            // A form that breaks off is never stored.
+            Some(source) => SourceError::Stream(source).into(),
+            None => {
+                let uncertain = error.may_have_changed();
+                Target::of(place).failed(error, uncertain)
+            }
         })?;
         let sent = hash.lock().map(|hasher| hasher.finalize());
         let sent = sent.unwrap_or_else(|poisoned| poisoned.into_inner().finalize());

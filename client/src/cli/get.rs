@@ -213,7 +213,11 @@ impl Get<'_> {
             return Err(local(&PartError::Special(target.to_owned())).into());
         }
         let row = item.row.clone();
-        let file = self.destination.replaced(target);
+        let followed = self.destination.replaced(target);
+        let file = followed.map_err(|source| {
+            let (step, path) = ("follow the link", target.to_owned());
+            local(&PartError::File { step, path, source })
+        })?;
         let part = Part::open(folder_of(&file), self.id, row.checksum).map_err(|e| local(&e))?;
         let resumed = move || resumable(part, row.size).map_err(|e| local(&e));
         let (mut part, prefix) = blocking(resumed).await?;

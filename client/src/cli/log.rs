@@ -6,7 +6,7 @@ use wire::ShardNo;
 
 use super::Session;
 use super::failure::Failure;
-use crate::api::Leaderless;
+use crate::api::{Leaderless, LogError};
 
 /// Between two looks with `--follow`.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -33,7 +33,15 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
     };
     let only = arguments.shard.map(ShardNo);
     let mut log = session.client.log(only, leaderless);
-    let failed = |error| Failure::caused("cannot read the log", &error);
+    let failed = |error| {
+        let failure = Failure::caused("cannot read the log", &error);
+        match error {
+            LogError::NoneYet => failure.with_hint(
+                "it, or the cluster, began a moment ago: try again in a few seconds, or --follow",
+            ),
+            _ => failure,
+        }
+    };
     loop {
         while let Some(operation) = log.next().await.map_err(failed)? {
             session.ui.json(&operation)?;

@@ -44,9 +44,24 @@ pub(super) async fn run_all<T, F>(
 where
     F: Future<Output = Result<(), Failure>>,
 {
-    let files = inputs.len();
-    let mut shown = Shown::new(session.ui.board(), files);
-    let mut failures = Vec::new();
+    run_rest(session, jobs, inputs, Vec::new(), work).await
+}
+
+/// As [`run_all`], where others were `refused` before, and told: they count as failed.
+pub(super) async fn run_rest<T, F>(
+    session: &Session,
+    jobs: u16,
+    inputs: Vec<T>,
+    refused: Vec<Failure>,
+    work: impl Fn(T, Progress) -> F,
+) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let mut left = inputs.len();
+    let files = left + refused.len();
+    let mut shown = Shown::new(session.ui.board(), left);
+    let mut failures = refused;
     let mut waiting = inputs.into_iter();
     let mut running = FuturesUnordered::new();
     let mut tick = tokio::time::interval(TICK);
@@ -60,13 +75,16 @@ where
         tokio::select! {
             next = running.next() => match next {
                 None => break,
-                Some((key, Ok(()))) => shown.end(key),
+                Some((key, Ok(()))) => {
+                    left -= 1;
+                    shown.end(key);
+                }
                 Some((_, Err(failure))) if failure.kind == Kind::OutputClosed => {
                     // It was done, and could not be told.
-                    let done = shown.ended - failures.len() + 1;
-                    return closed(files - done, files);
+                    return closed(left - 1, &failures, files);
                 }
                 Some((key, Err(failure))) => {
+                    left -= 1;
                     shown.end(key);
                     report(&session.ui, &failure);
                     failures.push(failure);
@@ -78,11 +96,12 @@ where
     Failure::several(&failures, files).map_or(Ok(()), Err)
 }
 
-/// Standard output was closed, which nobody sees if nothing is left to do.
-fn closed(left: usize, of: usize) -> Result<(), Failure> {
+/// Standard output was closed, which nobody sees if nothing is left to do: then what failed counts.
+fn closed(left: usize, failures: &[Failure], of: usize) -> Result<(), Failure> {
     if left == 0 {
-        return Ok(());
+        return Failure::several(failures, of).map_or(Ok(()), Err);
     }
+    let left = left + failures.len();
     let message = format!("standard output was closed; {left} of {of} were not done, or not told");
     Err(Failure::new(Kind::Local, message))
 }
@@ -239,6 +258,25 @@ mod tests {
         assert_eq!((failure.kind, done.get()), (Kind::Local, 3));
         let told = "standard output was closed; 7 of 9 were not done, or not told";
         assert_eq!(failure.message, told);
+    }
+
+    // If this fails, what was refused before is not counted, or its kind is hidden by what is no failure.
+    #[tokio::test]
+    async fn what_was_refused_before_counts_as_failed() {
+        let refused = || vec![Failure::new(Kind::Usage, "refused")];
+        let failing = |_: u32, _| async { Err(Failure::new(Kind::NotFound, "it is not there")) };
+        let ended = run_rest(&session(), 4, vec![0, 1], refused(), failing).await;
+        let told = ended.map_err(|failure| (failure.kind, failure.message));
+        assert_eq!(told, Err((Kind::Failure, "3 of 3 failed".to_owned())));
+
+        let closing = |_: u32, _| async { Err(Failure::new(Kind::OutputClosed, "closed")) };
+        let ended = run_rest(&session(), 1, vec![0], refused(), closing).await;
+        let told = ended.map_err(|failure| (failure.kind, failure.message));
+        assert_eq!(told, Err((Kind::Usage, "1 of 2 failed".to_owned())));
+        let ended = run_rest(&session(), 1, vec![0, 1], refused(), closing).await;
+        let told = ended.map_err(|failure| (failure.kind, failure.message));
+        let message = "standard output was closed; 2 of 3 were not done, or not told";
+        assert_eq!(told, Err((Kind::Local, message.to_owned())));
     }
 
     // If this fails, `client get ID -o - | head` fails, or a command that did all that it should.

@@ -15,11 +15,11 @@ use tokio::io::AsyncReadExt;
 use wire::content::Receipt;
 use wire::name::{check_attributes, check_collection, check_content_type, check_file_name};
 
-use crate::api::{Metadata, Source, Upload};
+use crate::api::{Metadata, Source, Upload, UploadError};
 use crate::local::walk::{Folders, Found, WalkError, walk};
 
 use super::failure::{Caused, Failure, Kind};
-use super::transfers::{JOBS_DEFAULT, Progress, run_all};
+use super::transfers::{JOBS_DEFAULT, Progress, run_rest};
 use super::{Session, report};
 
 /// Standard input up to this length is kept, so that it can be retried.
@@ -99,18 +99,9 @@ enum Input {
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), Failure> {
     let (inputs, refused) = inputs(session, &arguments)?;
-    let all = inputs.len() + refused.len();
     let described = &arguments.described;
     let work = |input, progress| upload_one(session, described, input, progress);
-    let uploaded = run_all(session, arguments.jobs, inputs, work).await;
-    match uploaded {
-        Ok(()) => Failure::several(&refused, all).map_or(Ok(()), Err),
-        Err(failure) if refused.is_empty() => Err(failure),
-        Err(failure) => {
-            let kinds = [refused, vec![failure.clone()]].concat();
-            Failure::several(&kinds, all).map_or(Err(failure), Err)
-        }
-    }
+    run_rest(session, arguments.jobs, inputs, refused, work).await
 }
 
 /// What the command line stands for, and what of it cannot be uploaded, which was told already.
@@ -253,11 +244,12 @@ async fn upload_stdin(
         .client
         .upload_stream(&metadata, all, &progress.meter)
         .await;
-    sent.map_err(|error| {
-        failed(&error).with_hint(
+    sent.map_err(|error| match error {
+        UploadError::Source(_) => failed(&error),
+        _ => failed(&error).with_hint(
             "a stream of more than 8 MiB cannot be sent again by itself; \
              run the command once more, or upload a file",
-        )
+        ),
     })
 }
 

@@ -3,8 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::part::folder_of;
 use super::safe_name::safe_file_name;
 use super::special::Special;
+
+/// Links that are followed one after the other, as Linux does it.
+const LINKS_MAX: usize = 40;
 
 /// Where downloads go, as the user said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +48,23 @@ impl Destination {
     }
 
     /// The file that is replaced at a target: what was named outright may be a link to it, and stays
-    /// one.
-    pub fn replaced(&self, target: &Path) -> PathBuf {
-        let linked = matches!(self, Destination::File(_)) && target.is_symlink();
-        let file = linked.then(|| target.canonicalize().ok()).flatten();
-        file.unwrap_or_else(|| target.to_owned())
+    /// one, also where there is no such file yet.
+    ///
+    /// # Errors
+    /// When links lead in a circle, or where nobody may look.
+    pub fn replaced(&self, target: &Path) -> io::Result<PathBuf> {
+        let mut file = target.to_owned();
+        if !matches!(self, Destination::File(_)) {
+            return Ok(file);
+        }
+        for _ in 0..LINKS_MAX {
+            if !file.is_symlink() {
+                return Ok(file);
+            }
+            let to = file.read_link()?;
+            file = folder_of(&file).join(to);
+        }
+        Err(io::ErrorKind::TooManyLinks.into())
     }
 
     /// Makes the folder that the file will lie in, if the user named a folder that is not there.

@@ -129,11 +129,15 @@ impl Part {
         std::fs::remove_file(&self.path).map_err(failed("remove", &self.path))
     }
 
-    /// Syncs it and gives it the target's name, which then survives a power loss.
+    /// Syncs it and gives it the target's name, which then survives a power loss. Who may read a file that
+    /// it replaces may read it, and nobody else: a secret stays one.
     ///
     /// # Errors
     /// When a step fails, or the target exists and should be kept; the part stays.
     pub fn finish(self, target: &Path, existing: Existing) -> Result<(), PartError> {
+        if existing == Existing::Replace {
+            self.take_permissions(target)?;
+        }
         self.file.sync_all().map_err(failed("sync", &self.path))?;
         match existing {
             Existing::Replace => {
@@ -142,6 +146,20 @@ impl Part {
             Existing::Keep => self.take_free_name(target)?,
         }
         sync_folder(target)
+    }
+
+    fn take_permissions(&self, target: &Path) -> Result<(), PartError> {
+        let replaced = match target.symlink_metadata() {
+            Ok(found) if found.is_file() => found.permissions(),
+            Ok(_) | Err(_) => return Ok(()),
+        };
+        // Not every file system has more than one kind.
+        let have = self.file.metadata().map_err(failed("read", &self.path))?;
+        if have.permissions() == replaced {
+            return Ok(());
+        }
+        let taken = self.file.set_permissions(replaced);
+        taken.map_err(failed("set the permissions of", &self.path))
     }
 
     /// A hard link fails where a file is, even if it came this very moment; a rename would not.
@@ -252,6 +270,27 @@ mod tests {
         assert_eq!(part.bytes(), 3, "what was downloaded is kept");
         part.finish(&target, Existing::Replace).expect("finishes");
         assert_eq!(std::fs::read(&target).expect("reads"), b"new");
+    }
+
+    // If this fails, a download into a file that only its owner may read opens it to everybody.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_is_replaced_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("target");
+        for mode in [0o600, 0o440, 0o755] {
+            std::fs::write(&target, b"old").expect("writes");
+            let permissions = PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(&target, permissions).expect("sets");
+            let mut part = open(folder.path());
+            part.append(b"new").expect("writes");
+            part.finish(&target, Existing::Replace).expect("finishes");
+            let found = target.metadata().expect("is there").permissions().mode();
+            assert_eq!(found & 0o777, mode, "{mode:o}");
+            assert_eq!(std::fs::read(&target).expect("reads"), b"new");
+            std::fs::remove_file(&target).expect("removes");
+        }
     }
 
     // If this fails, a damaged part spoils every later attempt.

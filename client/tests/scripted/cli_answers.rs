@@ -1,5 +1,7 @@
 //! What the other commands print, and how failures end.
 
+mod verify;
+
 use std::path::Path;
 use std::time::{Duration, Instant};
 

@@ -125,6 +125,29 @@ fn a_closed_standard_output_fails_what_is_left_to_do() {
     }
 }
 
+// If this fails, nobody sees how much was not done, or that it was for standard output.
+#[test]
+fn what_is_refused_at_once_counts_with_what_fails_later() {
+    let (fake, folder) = (Fake::start(), folder());
+    for name in ["a", "b"] {
+        std::fs::write(folder.path().join(name), "x").expect("writes");
+    }
+    let upload = ["upload", "missing", "a", "b", "--jobs", "1"];
+    let ran = run_unread(&fake, folder.path(), &upload);
+    let told = "standard output was closed; 2 of 3 were not done, or not told";
+    assert!(ran.err.contains(told), "{}", ran.err);
+    assert_eq!(ran.code, Some(9), "{}", ran.err);
+    let ran = run_unread(&fake, folder.path(), &upload[..3]);
+    assert!(ran.err.ends_with("1 of 2 failed\n"), "{}", ran.err);
+    assert_eq!(ran.code, Some(9), "{}", ran.err);
+    for _ in 0..2 {
+        fake.fail("PUT /store/", Fault::Refuse(wire::Code::TooLarge));
+    }
+    let ran = run(&fake, folder.path(), &upload);
+    assert!(ran.err.ends_with("3 of 3 failed\n"), "{}", ran.err);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+}
+
 // If this fails, a stored file counts as failed because its name on this disk is no text.
 #[test]
 fn a_path_that_is_no_utf8_is_told_in_json() {

@@ -141,6 +141,36 @@ fn a_link_stays_one_and_its_file_is_replaced() {
     assert_eq!(names(&folder.path().join("far")), ["file"]);
 }
 
+// If this fails, `get -o` puts a file where a link was that leads to no file yet, as no other program does.
+#[test]
+fn a_link_to_no_file_is_written_through() {
+    let (fake, folder) = (Fake::start(), folder());
+    let id = fake.put("a", b"new").to_string();
+    let at = |name| folder.path().join(name);
+    let link = |to, name| std::os::unix::fs::symlink(to, at(name)).expect("links");
+    std::fs::create_dir(at("far")).expect("makes");
+    link("far/two", "one");
+    link("../file", "far/two");
+    let ran = run(&fake, folder.path(), &["get", &id, "-o", "one"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(at("one").is_symlink() && at("far/two").is_symlink());
+    assert_eq!(read(at("file")), b"new");
+    assert_eq!(names(folder.path()), ["far", "file", "one"]);
+
+    link("nowhere/file", "lost");
+    link("circle", "circle");
+    for name in ["lost", "circle"] {
+        let ran = run(&fake, folder.path(), &["get", &id, "-o", name]);
+        assert_eq!(ran.code, Some(9), "{name}: {}", ran.err);
+        assert!(at(name).is_symlink(), "{name}");
+    }
+    // Whoever stored the name does not decide where a link leads.
+    link("elsewhere", "a");
+    let ran = run(&fake, folder.path(), &["get", &id, "--force"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(!at("a").is_symlink() && !at("elsewhere").exists());
+}
+
 // If this fails, Ctrl-C in a long download loses all that had come.
 #[test]
 fn an_interrupted_get_goes_on_where_it_stopped() {

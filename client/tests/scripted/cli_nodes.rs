@@ -244,6 +244,19 @@ fn the_log_is_told_once_and_whole() {
     assert!(ran.err.contains(told), "{}", ran.err);
 }
 
+// If this fails, a log that nobody could tell looks like one in which nothing was done.
+#[test]
+fn a_distributor_that_knows_of_no_shard_tells_no_log() {
+    let fake = Fake::start();
+    let none = r#"{"cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633", "nodes": {}, "shards": []}"#;
+    fake.fail("GET /nodes", Fault::Foreign(200, none));
+    let ran = run(&fake, here(), &["log"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(8), ""), "{}", ran.err);
+    for told in ["knows of no shard yet", "hint: "] {
+        assert!(ran.err.contains(told), "{}", ran.err);
+    }
+}
+
 /// Shard 1 without a leader.
 const LEADERLESS: &str = r#"{
     "cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633", "nodes": {},

@@ -1,9 +1,13 @@
 //! Uploads that meet failures.
 
+use std::io::Read;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use client::api::{Client, Condition, Metadata, Meter, Source, Upload, UploadError};
+use client::api::{Client, Condition, Metadata, Meter, Source, SourceError, Upload, UploadError};
 use futures_util::stream;
 use wire::trace::TraceParent;
 use wire::{Code, content::Receipt};
@@ -314,6 +318,53 @@ async fn a_stream_that_fails_stores_nothing() {
     let sent = client
         .upload_stream(&metadata, stream::iter(pieces), &meter)
         .await;
-    sent.expect_err("the stream failed");
+    let error = sent.expect_err("the stream failed");
+    let is_told = matches!(error, UploadError::Source(SourceError::Stream(_)));
+    assert!(is_told, "not as a failure of the network: {error:?}");
     assert_eq!(fake.count(), 0);
+}
+
+/// A node that takes some of its first upload, calls `then`, and takes the rest. It counts the
+/// connections that it is sent.
+fn node_that_pauses(then: impl FnOnce() + Send + 'static) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let uri = format!("http://{}/store", listener.local_addr().expect("bound"));
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = connections.clone();
+    std::thread::spawn(move || {
+        let mut then = Some(then);
+        for mut stream in listener.incoming().flatten() {
+            counted.fetch_add(1, Ordering::SeqCst);
+            stream.read_exact(&mut [0; 64 * 1024]).ok();
+            if let Some(then) = then.take() {
+                then();
+            }
+            std::io::copy(&mut stream, &mut std::io::sink()).ok();
+        }
+    });
+    (uri, connections)
+}
+
+// If this fails, a file that cannot be read to its end is told as a failure of the network, and sent
+// again and again.
+#[tokio::test]
+async fn a_file_that_breaks_off_is_told_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log");
+    let file = std::fs::File::create(&path).expect("a file");
+    file.set_len(64 << 20).expect("grows");
+    let fake = Fake::start();
+    let (uri, connections) = node_that_pauses(move || file.set_len(100).expect("shrinks"));
+    fake.place_at(&uri);
+    let mut upload = upload_of(b"");
+    upload.source = Source::File(path.clone());
+    let sent = impatient(&fake).upload(&upload, &Meter::default()).await;
+    match sent.expect_err("it broke off") {
+        UploadError::Source(SourceError::Read { path: told, source }) => {
+            assert_eq!(told, path);
+            assert!(source.to_string().contains("shorter"), "{source}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
 }

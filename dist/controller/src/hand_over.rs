@@ -154,6 +154,7 @@ mod tests {
             known_ms: 5_000,
             alive: true,
             silent_ms: 0,
+            room: None,
         }
     }
 

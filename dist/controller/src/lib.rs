@@ -7,12 +7,14 @@
 mod behind;
 mod bugs;
 mod elect;
+mod gather;
 mod hand_over;
 mod make;
 mod rebalance;
 mod recover;
 mod repair;
 mod restore;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,9 +25,11 @@ use wire::{NodeName, ShardNo};
 
 pub use behind::behind;
 pub use bugs::{Bug, Bugs};
+pub use gather::gather;
 pub use rebalance::{Rebalance, rebalance};
 pub use recover::{Listed, RecoverRefused, Recovery, recover, waiting, waits};
 pub use restore::wants_records;
+pub use room::Room;
 
 /// A node may be silent for so long before its replicas are made anew elsewhere, in milliseconds:
 /// longer than a restart of its machine takes.
@@ -42,6 +46,8 @@ pub struct Seen {
     pub alive: bool,
     /// How long ago it was heard, in milliseconds.
     pub silent_ms: u64,
+    /// How much more it may be sent; none while it has not told.
+    pub room: Option<Room>,
 }
 
 /// What is wanted.
@@ -148,6 +154,8 @@ pub enum Reason {
     Added,
     /// The shard has more replicas than it shall have.
     Removed,
+    /// Fewer copies are wanted than when the shard was made, and it has no more than that.
+    Eased,
     /// An operator chose a copy, since all who had everything are gone.
     Recovered,
 }

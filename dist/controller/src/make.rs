@@ -7,6 +7,8 @@ use wire::membership::Heartbeat;
 use wire::shard::{Leader, Member, Revision, ShardRecord, ShardState};
 use wire::{Epoch, NodeName, ShardNo};
 
+use crate::gather::gather;
+use crate::room::{by_room, has_room, is_full};
 use crate::{Change, Making, Reason, Seen, Situation, has};
 
 /// Each living node offers one UUID at a time; it is taken once.
@@ -40,55 +42,28 @@ impl Offers {
     }
 }
 
-/// Living nodes that may hold more, those with the most room first.
-pub(crate) fn by_room<'a>(situation: Situation<'a>) -> Vec<(&'a NodeName, &'a Seen)> {
-    let usable = situation.nodes.iter();
-    let usable = usable.filter(|(name, seen)| {
-        seen.alive && !seen.heartbeat.parting && !situation.draining.contains(*name)
-    });
-    let mut nodes: Vec<(&NodeName, &Seen)> = usable.collect();
-    nodes.sort_by_key(|(name, seen)| (taken(&seen.heartbeat), (*name).clone()));
-    nodes
-}
-
-/// What a replica counts for, however little it holds, in bytes: those of a new cluster are spread by
-/// their number, and not by who wrote its first record first.
-const REPLICA_BYTES_MIN: u64 = 16 << 20;
-
-/// When so long nobody new has registered, in milliseconds, those that start together have.
-const GATHER_MS: u64 = 500;
-
-/// What a node has taken on, in bytes.
-fn taken(heartbeat: &Heartbeat) -> u64 {
-    let held = heartbeat.replicas.iter();
-    held.map(|report| report.bytes.max(REPLICA_BYTES_MIN)).sum()
-}
-
-/// What a node holds, in bytes.
-pub(crate) fn load(heartbeat: &Heartbeat) -> u64 {
-    heartbeat.replicas.iter().map(|report| report.bytes).sum()
-}
-
-/// A new shard for each living node that leads no open one, with all its copies at once if there are
-/// nodes for them. Who finds no offer left has its turn when the nodes have made theirs, and offer
-/// anew.
+/// A new shard for each living node with room that leads no open one, with all its copies at once if
+/// there are nodes for them. Who finds no offer left has its turn when the nodes have made theirs, and
+/// offer anew.
 ///
-/// While nodes register one after the other, who is to hold the other copies may come next: there is
-/// one mirrored shard meanwhile, for whoever cannot wait.
+/// While nodes [gather], who is to hold the other copies may come next: there is one mirrored shard
+/// meanwhile, for whoever cannot wait.
 pub(crate) fn make(situation: Situation<'_>, offers: &mut Offers) -> Vec<Change> {
     let mut number = highest_number(situation);
     let mut changes = Vec::new();
-    let nodes = by_room(situation);
     let copies = usize::from(situation.policy.copies);
-    if nodes.len() < copies && !situation.may_judge {
+    let living = by_room(situation);
+    if living.len() < copies && !situation.may_judge {
         return changes;
     }
+    let hosts = Hosts::new(living, copies);
+    let nodes = &hosts.nodes;
     let mut needy: Vec<&(&NodeName, &Seen)> = nodes
         .iter()
-        .filter(|(name, seen)| !has_open(situation, name, &seen.heartbeat))
+        .filter(|(name, seen)| !hosts.has_open(situation, name, &seen.heartbeat))
         .collect();
     needy.sort_by_key(|(name, _)| *name);
-    let gathers = nodes.iter().any(|(_, seen)| seen.known_ms < GATHER_MS);
+    let gathers = gather(situation.nodes).is_some();
     for (name, seen) in needy {
         let free = nodes
             .iter()
@@ -110,10 +85,51 @@ pub(crate) fn make(situation: Situation<'_>, offers: &mut Offers) -> Vec<Change>
         }
         if let Some(leader) = offers.take(name, seen) {
             number = next;
-            changes.push(new_shard(situation, ShardNo(next), (leader, seen), offers));
+            let others = hosts.take_others(name, copies, offers);
+            changes.push(new_shard(situation, ShardNo(next), (leader, seen), others));
         }
     }
     changes
+}
+
+/// The nodes that new shards are made on, those with the most room first.
+struct Hosts<'a> {
+    nodes: Vec<(&'a NodeName, &'a Seen)>,
+    /// Whether these have room. If too few nodes have some for all copies of a shard, all living ones are
+    /// hosts: whoever is full refuses what it is sent, and says why.
+    have_room: bool,
+}
+
+impl<'a> Hosts<'a> {
+    fn new(living: Vec<(&'a NodeName, &'a Seen)>, copies: usize) -> Hosts<'a> {
+        let with_room = living.iter().filter(|(_, seen)| !is_full(seen)).copied();
+        let with_room: Vec<(&NodeName, &Seen)> = with_room.collect();
+        let have_room = with_room.len() >= copies.min(living.len());
+        Hosts {
+            nodes: if have_room { with_room } else { living },
+            have_room,
+        }
+    }
+
+    /// Whether a node has an open shard to take uploads for: one that it leads, or, with mirrors, one
+    /// whose first replica it holds, whoever leads at present. One with a copy on a node that is full
+    /// takes nothing.
+    fn has_open(&self, situation: Situation<'_>, name: &NodeName, heartbeat: &Heartbeat) -> bool {
+        let holds = |member: &Member| member.node == *name && has(heartbeat, member);
+        situation.records.values().any(|record| {
+            let leader = record.leader.as_ref().map(|leader| &leader.member);
+            let is_its = leader.is_some_and(holds) || record.replicas.first().is_some_and(holds);
+            let takes = !self.have_room || has_room(situation, record);
+            record.state == ShardState::Open && is_its && takes
+        })
+    }
+
+    /// The members beside the leader.
+    fn take_others(&self, leader: &NodeName, copies: usize, offers: &mut Offers) -> Vec<Member> {
+        let others = self.nodes.iter().filter(|(name, _)| *name != leader);
+        let members = others.filter_map(|(name, seen)| offers.take(name, seen));
+        members.take(copies.saturating_sub(1)).collect()
+    }
 }
 
 /// The highest number that the register or any node knows: a number is never used twice.
@@ -127,31 +143,14 @@ fn highest_number(situation: Situation<'_>) -> u16 {
     recorded.chain(reported).max().unwrap_or(0)
 }
 
-/// Whether a node has an open shard to take uploads for: one that it leads, or, with mirrors, one
-/// whose first replica it holds, whoever leads at present.
-fn has_open(situation: Situation<'_>, name: &NodeName, heartbeat: &Heartbeat) -> bool {
-    let holds = |member: &Member| member.node == *name && has(heartbeat, member);
-    situation.records.values().any(|record| {
-        let leads = record
-            .leader
-            .as_ref()
-            .is_some_and(|leader| holds(&leader.member));
-        record.state == ShardState::Open && (leads || record.replicas.first().is_some_and(holds))
-    })
-}
-
 fn new_shard(
     situation: Situation<'_>,
     shard: ShardNo,
     (member, seen): (Member, &Seen),
-    offers: &mut Offers,
+    others: Vec<Member>,
 ) -> Change {
     let mut replicas = vec![member.clone()];
-    for (name, other) in by_room(situation) {
-        if replicas.len() < usize::from(situation.policy.copies) && *name != member.node {
-            replicas.extend(offers.take(name, other));
-        }
-    }
+    replicas.extend(others);
     let record = ShardRecord {
         shard,
         log: log_id(member.replica),

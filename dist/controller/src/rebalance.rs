@@ -1,4 +1,5 @@
-//! Replicas move from the fullest to the emptiest nodes, when an operator asks for it.
+//! Replicas move from the fullest to the emptiest nodes, when an operator asks for it: those that hold the
+//! most and the least of what they have room for.
 //!
 //! A move is three changes, each decided anew from what is there: a replica is added on the emptier
 //! node; when it is in sync, and the fuller node leads, another member takes over; then the replica
@@ -14,7 +15,8 @@ use wire::shard::{Member, ShardRecord};
 use crate::elect::{Successor, succeed};
 use crate::make::Offers;
 use crate::repair::is_outage;
-use crate::{Change, Reason, Situation, changed, report_of};
+use crate::room::{Scale, bytes, fits, is_full};
+use crate::{Change, Reason, Situation, changed};
 
 /// Nodes count as equally full when they differ by less than this share of the fullest.
 const SPREAD_PERCENT_MAX: u64 = 10;
@@ -28,7 +30,7 @@ pub struct Rebalance {
     pub done: bool,
 }
 
-/// What each node holds of the replicas that records name, in bytes.
+/// What each node holds of the replicas that records name, in bytes as they weigh there.
 type Loads<'a> = BTreeMap<&'a NodeName, u64>;
 
 /// Decides the next steps. Each node takes part in one move at a time.
@@ -48,9 +50,12 @@ pub fn rebalance(situation: Situation<'_>) -> Rebalance {
         .filter_map(|record| hand_on(situation, &loads, record))
         .collect();
     let is_under_way = records().any(|record| moving(&record));
-    changes.extend(begin(situation, &loads));
+    let scale = Scale::new(situation);
+    if !scale.is_partial {
+        changes.extend(begin(situation, &loads, &scale));
+    }
     Rebalance {
-        done: changes.is_empty() && !is_under_way,
+        done: changes.is_empty() && !is_under_way && !scale.is_partial,
         changes,
     }
 }
@@ -66,13 +71,11 @@ fn loads<'a>(situation: Situation<'a>) -> Loads<'a> {
             }
         }
     }
+    let scale = Scale::new(situation);
+    for (name, load) in &mut loads {
+        *load = scale.weigh(name, *load);
+    }
     loads
-}
-
-fn bytes(situation: Situation<'_>, member: &Member) -> u64 {
-    let seen = situation.nodes.get(&member.node);
-    let report = seen.and_then(|seen| report_of(&seen.heartbeat, member));
-    report.map_or(0, |report| report.bytes)
 }
 
 /// Whether a shard has more replicas than it shall have, or some that are not in sync: then a move or
@@ -101,8 +104,8 @@ fn hand_on(situation: Situation<'_>, loads: &Loads<'_>, record: &ShardRecord) ->
     Some(succeed(situation, record, Reason::HandedOver, successor))
 }
 
-/// A new replica on the emptiest node, of a shard on the fullest; then of the next two nodes.
-fn begin(situation: Situation<'_>, loads: &Loads<'_>) -> Vec<Change> {
+/// A new replica on the emptiest node with room, of a shard on the fullest; then of the next two nodes.
+fn begin(situation: Situation<'_>, loads: &Loads<'_>, scale: &Scale<'_>) -> Vec<Change> {
     let moving = situation
         .records
         .values()
@@ -116,13 +119,17 @@ fn begin(situation: Situation<'_>, loads: &Loads<'_>) -> Vec<Change> {
     free.sort();
     let mut offers = Offers::new(situation);
     let mut changes = Vec::new();
-    while let [(least, emptiest), .., (most, fullest)] = free[..] {
+    while let Some((most, fullest)) = free.pop() {
+        let mut open = free.iter();
+        let open = open.find(|(_, name)| !is_full(&situation.nodes[*name]));
+        let Some(&(least, emptiest)) = open else {
+            break;
+        };
         let gap = most - least;
         if gap * 100 < most * SPREAD_PERCENT_MAX || gap == 0 {
             break;
         }
-        free.pop();
-        let moved = candidate(situation, fullest, emptiest, gap);
+        let moved = candidate(situation, scale, (fullest, emptiest), gap);
         let begun = moved.and_then(|record| {
             let member = offers.take(emptiest, &situation.nodes[emptiest])?;
             Some(changed(record, Reason::Added, |next| {
@@ -145,11 +152,11 @@ fn begin(situation: Situation<'_>, loads: &Loads<'_>) -> Vec<Change> {
 }
 
 /// The shard whose move brings two nodes closest to each other; none if each would only change their
-/// places.
+/// places, or has no room there.
 fn candidate<'a>(
     situation: Situation<'a>,
-    from: &NodeName,
-    to: &NodeName,
+    scale: &Scale<'_>,
+    (from, to): (&NodeName, &NodeName),
     gap: u64,
 ) -> Option<&'a ShardRecord> {
     let movable = situation.records.values().filter(|record| {
@@ -163,11 +170,13 @@ fn candidate<'a>(
     });
     let sized = movable.filter_map(|record| {
         let size = bytes(situation, record.member_on(from)?);
-        (0 < size && size < gap).then_some((record, size))
+        let (less, more) = (scale.weigh(from, size), scale.weigh(to, size));
+        let fits = fits(&situation.nodes[to], size);
+        (0 < less && more < gap && fits).then_some((record, less + more))
     });
-    let best = sized.min_by_key(|(record, size)| {
-        let left = gap.abs_diff(2 * size);
-        (left, Reverse(*size), record.shard)
+    let best = sized.min_by_key(|(record, moved)| {
+        let left = gap.abs_diff(*moved);
+        (left, Reverse(*moved), record.shard)
     });
     best.map(|(record, _)| record)
 }

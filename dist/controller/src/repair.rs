@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use wire::NodeName;
 use wire::shard::{Member, ShardRecord};
 
-use crate::make::{Offers, by_room, load};
-use crate::{Change, Reason, Situation, changed};
+use crate::make::Offers;
+use crate::room::{Scale, by_room, fits, is_full, load, shard_bytes};
+use crate::{Change, Reason, Seen, Situation, changed};
 
 /// Copies under way to one node at a time: more would only share its disk.
 const COPIES_PER_NODE_MAX: usize = 2;
@@ -34,7 +35,8 @@ pub(crate) fn repair(
     let mut changes = Vec::new();
     for record in records {
         let change = add(situation, record, (offers, &mut under_way));
-        changes.extend(change.or_else(|| remove(situation, record)));
+        let change = change.or_else(|| remove(situation, record));
+        changes.extend(change.or_else(|| ease(situation, record)));
     }
     changes
 }
@@ -69,8 +71,7 @@ fn copies_under_way(situation: Situation<'_>) -> BTreeMap<NodeName, usize> {
 /// longer than the repair delay.
 fn counts(situation: Situation<'_>, member: &Member) -> bool {
     let seen = situation.nodes.get(&member.node);
-    let in_time =
-        |seen: &crate::Seen| seen.alive || seen.silent_ms < situation.policy.repair_delay_ms;
+    let in_time = |seen: &Seen| seen.alive || seen.silent_ms < situation.policy.repair_delay_ms;
     seen.is_some_and(in_time)
         && !situation.is_replaced(member)
         && !situation.draining.contains(&member.node)
@@ -111,9 +112,12 @@ fn add(
     }
     let has_one = |name: &NodeName| record.member_on(name).is_some();
     let busy = |name: &NodeName| under_way.get(name).copied().unwrap_or(0) >= COPIES_PER_NODE_MAX;
+    // A copy that does not fit would fill the disk, and end there.
+    let whole = shard_bytes(situation, record);
+    let takes = |seen: &Seen| !is_full(seen) && fits(seen, whole);
     let (name, member) = by_room(situation)
         .into_iter()
-        .filter(|(name, _)| !has_one(name) && !busy(name))
+        .filter(|(name, seen)| !has_one(name) && !busy(name) && takes(seen))
         .find_map(|(name, seen)| Some((name, offers.take(name, seen)?)))?;
     *under_way.entry(name.clone()).or_default() += 1;
     Some(changed(record, Reason::Added, |next| {
@@ -153,9 +157,11 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     let is_needed = |member: &Member| record.degraded && record.in_sync.contains(member);
     let others = record.replicas.iter();
     let others = others.filter(|member| !leads(member) && !is_needed(member));
+    let scale = Scale::new(situation);
     let leaving = others.min_by_key(|member| {
         let seen = situation.nodes.get(&member.node);
-        let load = seen.map_or(u64::MAX, |seen| load(&seen.heartbeat));
+        let load = seen.map(|seen| scale.weigh(&member.node, load(&seen.heartbeat)));
+        let load = load.unwrap_or(u64::MAX);
         (counts(situation, member), Reverse(load), (*member).clone())
     })?;
     let stays = record.in_sync.iter().filter(|member| *member != leaving);
@@ -168,6 +174,21 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
             next.degraded = false;
             next.replicas.retain(|member| member != leaving);
             next.in_sync.retain(|member| member != leaving);
+            next.eligible.clear();
+        })
+    })
+}
+
+/// A shard that has as few copies as are wanted is not short of them any more. What goes with the surplus of
+/// others has nothing to go with here: its other copies were lost before fewer were asked for.
+fn ease(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
+    let least = situation.policy.min_in_sync();
+    let is_whole = record.replicas.len() <= usize::from(situation.policy.copies)
+        && record.in_sync.len() == record.replicas.len();
+    (record.min_in_sync > least && is_whole).then(|| {
+        changed(record, Reason::Eased, |next| {
+            next.min_in_sync = least;
+            next.degraded = false;
             next.eligible.clear();
         })
     })

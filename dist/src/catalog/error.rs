@@ -17,6 +17,9 @@ pub enum QueryError {
     /// The database answered with an error that names no value of ours.
     #[error("the catalog database failed: {0}")]
     Failed(String),
+    /// The answer would take so long that others had to wait for it.
+    #[error("the question reads too much of the catalog to be answered in time")]
+    TooLong,
     /// A value in the database cannot be read back.
     #[error("the catalog's column {column} cannot be read: {detail}")]
     Corrupt {

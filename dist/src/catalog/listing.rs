@@ -20,6 +20,21 @@ pub(super) struct Follow<'a> {
     pub(super) gone: Vec<ContentId>,
 }
 
+/// Rows that one transaction at the end of a walk looks at: some tenths of a second, in which nobody else
+/// lists.
+pub(super) const SWEEP_ROWS: i64 = 10_000;
+
+/// How far a walk has come with a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// The catalog stands elsewhere, or there is no such walk: nothing was done.
+    Refused,
+    /// There is more to do.
+    GoesOn,
+    /// Nothing is left to do.
+    Done,
+}
+
 /// The parts that one transaction can take together; walks over live contents go one by one.
 pub(super) fn follows<'a>(
     parts: &'a [ListingPart],

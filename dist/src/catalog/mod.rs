@@ -192,6 +192,8 @@ pub enum Order<'a> {
 /// Every implementation MUST keep these, and the conformance suite checks them on each:
 /// - [`list`](Catalog::list) is atomic for each part: its operations and the shard's new position
 ///   become visible together or not at all, and are durable when the call returns.
+///   The end of a walk alone is not: rows that the walk did not show go in batches, each of a bounded time,
+///   before the position moves. One that was cut off goes on when the same part is sent again.
 /// - A part is applied only if the catalog's position equals the part's `after`; so a part sent
 ///   twice is applied once. A part that does not match changes nothing, is reported with the
 ///   catalog's position, and never keeps other parts from being applied.
@@ -200,6 +202,7 @@ pub enum Order<'a> {
 ///   [`Status::Unlistable`].
 /// - After a [`QueryError::Unavailable`] the call may have taken effect or not; sending the same
 ///   parts again is harmless.
+/// - A page that would take long is [`QueryError::TooLong`], and keeps nobody else from the database.
 /// - When the database is away, calls fail within a few seconds; when it is back, they succeed
 ///   again without a restart.
 pub trait Catalog: Send + Sync {

@@ -1,8 +1,10 @@
 //! The range of texts that begin with a prefix, in the order of their bytes.
 
+use std::time::Duration;
+
 use wire::limits::FILE_NAME_BYTES_MAX;
 
-use super::{NameFilter, PageQuery};
+use super::{NameFilter, PageQuery, QueryError};
 
 /// The least text that is greater than every text that begins with `prefix`; none when there is
 /// no such text.
@@ -18,6 +20,23 @@ pub(super) fn upper_bound(prefix: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// How long a page may take; longer ones would keep others from the database.
+pub(super) const PAGE_TIME_MAX: Duration = Duration::from_secs(4);
+
+/// So many contents whose names begin as asked for are put into the order of ids by reading all of them:
+/// some tenths of a second. Among more of them, in that order, a page is found soon.
+pub(super) const NAMES_MAX: i64 = 20_000;
+
+/// What an error means that came so long after a page was asked for.
+pub(super) fn in_page(error: QueryError, query: &PageQuery, took: Duration) -> QueryError {
+    match (&query.filename, error) {
+        (Some(NameFilter::Prefix(_)), QueryError::Unavailable(_)) if took >= PAGE_TIME_MAX => {
+            QueryError::TooLong
+        }
+        (_, error) => error,
+    }
 }
 
 /// The range of names that a page in an order by name reads: from the first one on, and before the
@@ -65,7 +84,7 @@ fn successor(c: char) -> Option<char> {
 
 #[cfg(test)]
 mod tests {
-    use super::upper_bound;
+    use super::{NameFilter, PAGE_TIME_MAX, PageQuery, QueryError, in_page, upper_bound};
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     proptest! {
@@ -81,6 +100,23 @@ mod tests {
             }
             prop_assert!(upper_bound(&prefix).is_none_or(|bound| bound > prefix));
         }
+    }
+
+    // If this fails, a client is told to ask again what is never answered, or a database that is away is
+    // taken for a large one.
+    #[test]
+    fn a_search_that_takes_too_long_is_told_so() {
+        let away = || QueryError::Unavailable("away".to_owned());
+        let search = PageQuery {
+            filename: Some(NameFilter::Prefix("a".to_owned())),
+            ..PageQuery::default()
+        };
+        assert_eq!(in_page(away(), &search, PAGE_TIME_MAX), QueryError::TooLong);
+        assert_eq!(in_page(away(), &search, PAGE_TIME_MAX / 2), away());
+        assert_eq!(
+            in_page(away(), &PageQuery::default(), PAGE_TIME_MAX),
+            away()
+        );
     }
 
     // If this fails, a prefix at the edge of Unicode finds nothing or everything.

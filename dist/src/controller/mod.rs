@@ -4,6 +4,7 @@
 //! compare-and-set, and keeps the office. It must not know SQL or HTTP.
 
 mod answers;
+mod gathering;
 mod recovery;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +25,7 @@ use crate::metrics::Metrics;
 
 use answers::Answers;
 use controller::{Change, Making, Situation, behind, decide, rebalance, wants_records};
-pub(crate) use controller::{Listed, Policy, RecoverRefused, Recovery, Seen};
+pub(crate) use controller::{Listed, Policy, RecoverRefused, Recovery, Room, Seen};
 
 /// Decisions can follow from each other: a full shard is closed, then another one is made.
 const ROUNDS_MAX: usize = 4;

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
-use wire::membership::Heartbeat;
+use wire::membership::{Heartbeat, ReplicaReport};
 use wire::shard::{Revision, ShardChanged, ShardRecord};
-use wire::{Epoch, NodeName, ShardNo};
+use wire::{Epoch, Lsn, NodeName, Position, ShardNo};
 
 const SESSION: Duration = Duration::from_millis(400);
 
@@ -110,6 +110,10 @@ struct Scene {
 
 impl Scene {
     fn new(new: bool, adopted: bool) -> Self {
+        Scene::with(new, adopted, (SESSION, Policy::of(1)))
+    }
+
+    fn with(new: bool, adopted: bool, wanted: (Duration, Policy)) -> Self {
         let register: Arc<Register> = Arc::default();
         let members = Arc::new(Members::new(Duration::from_secs(60)));
         let identity = Identity {
@@ -122,7 +126,7 @@ impl Scene {
             coordinator,
             Arc::clone(&members),
             identity,
-            (SESSION, Policy::of(1)),
+            wanted,
             Arc::new(Metrics::new()),
         );
         Scene {
@@ -145,6 +149,33 @@ impl Scene {
             parting: false,
         };
         self.members.hear(&name, &heartbeat, Instant::now());
+    }
+
+    /// The nodes that a shard's record names have made its replicas, and make another offer.
+    fn make_replicas(&self, shard: ShardNo) {
+        let record = self.members.record(shard).expect("a record");
+        for member in record.replicas {
+            let now = Instant::now();
+            let mut heartbeat = self.members.seen(now)[&member.node].heartbeat.clone();
+            heartbeat.offer = Uuid::new_v4();
+            heartbeat.replicas.push(ReplicaReport {
+                shard,
+                replica: member.replica,
+                record_lineage: 0,
+                record_version: record.version,
+                record_mark: None,
+                record: None,
+                end: Position::default(),
+                committed: Lsn::ZERO,
+                bytes: 0,
+                contents: 0,
+                damaged: 0,
+                halted: false,
+                complete: true,
+                log: None,
+            });
+            self.members.hear(&member.node, &heartbeat, now);
+        }
     }
 
     /// Ticks until something is so.
@@ -197,6 +228,26 @@ async fn any_other_catalog_waits_a_session_first() {
             scene.controller.tick().await.expect("in office");
         }
         assert!(begun.elapsed() >= SESSION / 2);
+    }
+}
+
+// If this fails, with a long session a new cluster has one shard until the next tick.
+#[tokio::test]
+async fn when_nodes_have_gathered_their_shards_are_made_before_the_next_tick() {
+    let wanted = (Duration::from_secs(60), Policy::of(2));
+    let scene = Scene::with(true, false, wanted);
+    scene.controller.tick().await.expect("in office");
+    for node in ["node1", "node2", "node3"] {
+        scene.hear(node);
+    }
+    scene.controller.heard().await;
+    scene.make_replicas(ShardNo(1));
+    scene.controller.heard().await;
+    assert_eq!(scene.register.shards(), 1, "others may be about to come");
+    let made = scene.pause_until(|_| scene.register.shards() == 2);
+    tokio::select! {
+        () = scene.controller.watch_gathering() => panic!("it goes on for ever"),
+        () = made => {}
     }
 }
 

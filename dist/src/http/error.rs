@@ -169,6 +169,10 @@ impl From<QueryError> for ApiError {
         let detail = error.to_string();
         match error {
             QueryError::Unavailable(_) => ApiError::catalog_away().with_detail(detail),
+            QueryError::TooLong => ApiError::malformed(
+                "too many names begin so to be put into this order; ask with sort=name, or for a \
+                 longer beginning",
+            ),
             QueryError::Refused(_) | QueryError::Failed(_) | QueryError::Corrupt { .. } => {
                 ApiError::internal(detail)
             }

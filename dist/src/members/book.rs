@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use uuid::Uuid;
 use wire::membership::{Health, Heartbeat, NodeAddress, ServiceRole};
 use wire::shard::{Member, ShardRecord, ShardState};
@@ -28,6 +28,8 @@ pub(crate) struct Members {
     session: Duration,
     state: RwLock<State>,
     changes: broadcast::Sender<ShardRecord>,
+    /// Told when a process of a node is heard first.
+    registered: Notify,
 }
 
 #[derive(Default)]
@@ -98,12 +100,17 @@ impl Members {
             session,
             state: RwLock::default(),
             changes: broadcast::Sender::new(CHANGES_MAX),
+            registered: Notify::new(),
         }
     }
 
     /// Takes a heartbeat that came here.
     pub(crate) fn hear(&self, name: &NodeName, heartbeat: &Heartbeat, now: Instant) -> Heard {
-        self.write().hear(name, heartbeat, (now, now), true)
+        let heard = self.write().hear(name, heartbeat, (now, now), true);
+        if heard.process {
+            self.registered.notify_one();
+        }
+        heard
     }
 
     /// Takes what other distributors heard. Gives back the nodes that are new here.
@@ -142,6 +149,9 @@ impl Members {
                     state.distributors.insert(sighting.name, distributor);
                 }
             }
+        }
+        if !new.is_empty() {
+            self.registered.notify_one();
         }
         new
     }

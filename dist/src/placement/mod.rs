@@ -234,6 +234,24 @@ fn room(load: &Load, stats: &NodeStats, size: u64) -> Option<f64> {
     Some(share(max_storage - used, max_storage))
 }
 
+/// What a node's storage may be filled to by placement, in bytes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a share of a disk need not be exact to the byte, and is never negative"
+)]
+pub(crate) fn placed_max(stats: &NodeStats) -> u64 {
+    (stats.max_storage as f64 * (STORAGE_PERCENT_PLACED_MAX / 100.0)) as u64
+}
+
+/// What may still come to a node by placement, running uploads not counted, in bytes.
+pub(crate) fn free(stats: &NodeStats) -> u64 {
+    let placed = placed_max(stats).saturating_sub(stats.storage);
+    let left = placed.min(stats.disk_free);
+    left.saturating_sub(stats.bytes_promised)
+}
+
 fn weigh(parts: &ScoreParts) -> f64 {
     parts.storage * WEIGHTS.storage
         + parts.uploads * WEIGHTS.uploads

@@ -68,6 +68,7 @@ fn seen(committed: u64) -> Seen {
         known_ms: 5_000,
         alive: true,
         silent_ms: 0,
+        room: None,
     }
 }
 

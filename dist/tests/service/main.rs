@@ -2,6 +2,7 @@
 
 mod board;
 mod catalog;
+mod catalog_bounds;
 mod console;
 mod coordinator;
 mod history;

@@ -239,6 +239,15 @@ async fn a_new_node_gets_its_share(fresh: Fresh) {
         FakeNode::start("node1").await,
         FakeNode::start("node2").await,
     );
+    // There is room for both on either of them.
+    let stats = wire::stats::NodeStats {
+        max_storage: 1 << 40,
+        disk_free: 1 << 40,
+        ..wire::stats::NodeStats::default()
+    };
+    let stats = serde_json::to_string(&stats).expect("JSON");
+    first.answer("GET /stats", 200, &stats);
+    second.answer("GET /stats", 200, &stats);
     first.join(&dist).await;
     // Its first shard is full, and another one follows.
     first.heartbeat.replicas[0].bytes = wire::limits::SHARD_BYTES_MAX;

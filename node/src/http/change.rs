@@ -14,16 +14,28 @@ use super::intake::{self, Body};
 use super::precondition;
 use super::query::Query;
 use super::{allow, content_id, frame};
-use crate::driver::command::What;
+use crate::driver::command::{Ack, What};
 use crate::node::Node;
 
-/// Deletes a content. A repeated delete is answered like the first.
+/// Deletes a content. A repeated delete is answered like the first, also one that demands the version
+/// which the first one deleted: its answer may have been lost (RFC 9110 §13.1.1).
 pub(super) async fn delete(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let node = frame::node(&request)?;
     allow(&node, &request, Need::Write)?;
     let id = content_id(&request)?;
-    let if_match = demanded(&node, &request, id).await?;
-    change(&node, &request, id, What::Delete { if_match }, "deleted").await
+    let if_match = match demanded(&node, &request, id).await {
+        // The record of the delete knows which version that was; nothing can be deleted any more.
+        Err(error) if error.code == Code::Deleted => None,
+        demanded => demanded?,
+    };
+    let ack = acknowledged(&node, &request, id, What::Delete { if_match }).await?;
+    let of = ack.outcome.checksum;
+    // Where somebody else deleted another version, this request did nothing.
+    match precondition::if_match(request.headers(), &of) {
+        Ok(demanded) if demanded.is_none_or(|demanded| demanded == of) => {}
+        _ => return Err(ApiError::new(Code::Deleted, "another version was deleted")),
+    }
+    Ok(HttpResponse::Ok().json(node.receipt(id, ack, "deleted")))
 }
 
 /// Changes a content's metadata.
@@ -56,7 +68,8 @@ async fn describe_by(
         change: checked(wanted)?,
         if_match,
     };
-    change(node, request, id, what, "described").await
+    let ack = acknowledged(node, request, id, what).await?;
+    Ok(HttpResponse::Ok().json(node.receipt(id, ack, "described")))
 }
 
 /// The change as the store takes it, with every name checked.
@@ -105,18 +118,15 @@ async fn demanded(
     precondition::if_match(request.headers(), &current.checksum)
 }
 
-async fn change(
+async fn acknowledged(
     node: &Node,
     request: &HttpRequest,
     id: ContentId,
     what: What,
-    done: &'static str,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<Ack, ApiError> {
     let wait = intake::wait(&Query::read(request.query_string())?)?;
-    let ack = node.handle.change(id, what, wait).await;
-    let ack = match ack {
-        Ok(ack) => ack,
-        Err(failure) => return Err(ApiError::refused(node, id, failure).await),
-    };
-    Ok(HttpResponse::Ok().json(node.receipt(id, ack, done)))
+    match node.handle.change(id, what, wait).await {
+        Ok(ack) => Ok(ack),
+        Err(failure) => Err(ApiError::refused(node, id, failure).await),
+    }
 }

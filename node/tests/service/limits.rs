@@ -87,6 +87,27 @@ async fn a_stalled_body_is_cut_off_and_hurts_nobody() {
     cluster.stop().await;
 }
 
+// If this fails, `slow-program | client upload -` is cut off at the program's first pause.
+#[tokio::test]
+async fn who_sent_enough_may_pause() {
+    let cluster = Cluster::start(1).await;
+    let (id, bytes) = (cluster.mint(0).await, noise(300_000, 15));
+    let head = format!(
+        "PUT /store/{id} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        bytes.len()
+    );
+    let (start, rest) = bytes.split_at(200_000);
+    let request = [head.as_bytes(), start].concat();
+    let mut paused = connect(&cluster.url(0), &request).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    tokio::io::AsyncWriteExt::write_all(&mut paused, rest)
+        .await
+        .expect("sends");
+    assert_eq!(read_answer(paused).await.status, 200);
+    assert!(cluster.bytes(0, id).await == bytes);
+    cluster.stop().await;
+}
+
 // If this fails, an absurd length is believed.
 #[tokio::test]
 async fn what_is_too_large_is_refused_at_once() {

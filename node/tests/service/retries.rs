@@ -83,6 +83,33 @@ async fn an_update_can_demand_a_version_and_be_repeated() {
     cluster.stop().await;
 }
 
+// If this fails, a delete that was made is told as refused, because its answer was lost and it was sent
+// again.
+#[tokio::test]
+async fn a_delete_that_demands_a_version_can_be_repeated() {
+    let cluster = Cluster::start(1).await;
+    let stored = cluster.store(0, b"one").await;
+    let tag = format!("\"{}\"", stored.checksum.hex());
+    let two = receipt(send(&cluster, "update", stored.id, b"two", Some(&tag)).await).await;
+    let current = format!("\"{}\"", two.checksum.hex());
+    let delete = |tag: &str| {
+        let request = cluster.ask(Method::DELETE, 0, &format!("/delete/{}", stored.id));
+        request.header("if-match", tag).send()
+    };
+    let of = |receipt: wire::content::Receipt| (receipt.id, receipt.version, receipt.checksum);
+    let first = receipt(delete(&current).await.expect("answers")).await;
+    let list = format!("{tag}, {current}");
+    for repeated in [current.as_str(), "*", list.as_str()] {
+        let again = receipt(delete(repeated).await.expect("answers")).await;
+        assert_eq!(of(again), of(first.clone()), "{repeated}");
+    }
+    for another in [tag.as_str(), "\"nonsense\"", "W/\"weak\""] {
+        let refused = delete(another).await.expect("answers");
+        assert_eq!(error(refused).await.code, Code::Deleted, "{another}");
+    }
+    cluster.stop().await;
+}
+
 // If this fails, two uploads of one id at once end in a mixture of both.
 #[tokio::test]
 async fn an_upload_that_still_runs_is_not_disturbed() {

@@ -33,6 +33,9 @@ pub enum LogError {
     /// Nobody leads a shard.
     #[error(transparent)]
     Leader(#[from] LeaderError),
+    /// The distributor knows of no shard at all: it, or the cluster, began a moment ago.
+    #[error("the distributor knows of no shard yet")]
+    NoneYet,
     /// There is no such shard.
     #[error("there is no shard {0}")]
     NoShard(ShardNo),
@@ -136,7 +139,10 @@ impl Log {
     /// Asks which shards there are, and who leads them.
     async fn look(&mut self) -> Result<(), LogError> {
         let answer = self.client.nodes().await?;
-        // One that began a moment ago knows of no shard at all yet.
+        if (self.only, self.leaderless) == (None, Leaderless::Await) && answer.shards.is_empty() {
+            return Err(LogError::NoneYet);
+        }
+        // One that is asked for by its number may be known soon, and is waited for.
         let known =
             |only| answer.shards.is_empty() || answer.shards.iter().any(|s| s.shard == only);
         if let (Some(only), Leaderless::Await) = (self.only, self.leaderless)

@@ -136,6 +136,7 @@ impl Caused for LogError {
         match self {
             LogError::Request(error) => error.kind(),
             LogError::Leader(error) => error.kind(),
+            LogError::NoneYet => Kind::Unavailable,
             LogError::NoShard(_) => Kind::NotFound,
         }
     }
@@ -144,7 +145,7 @@ impl Caused for LogError {
         match self {
             LogError::Request(error) => error.code(),
             LogError::Leader(error) => error.code(),
-            LogError::NoShard(_) => None,
+            LogError::NoneYet | LogError::NoShard(_) => None,
         }
     }
 }

@@ -1,29 +1,27 @@
 //! `client verify`: whether all copies of contents are what the catalog says.
 
 mod comparison;
+mod settled;
 
 use std::num::NonZeroUsize;
 
 use futures_util::StreamExt;
-use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use serde::Serialize;
 use wire::ContentId;
-use wire::content::ContentItem;
-use wire::membership::NodesAnswer;
 
-use super::failure::{Caused, Failure, Kind};
+use super::failure::{Failure, Kind};
 use super::transfers::JOBS_DEFAULT;
 use super::{Session, report};
-use crate::api::{Filter, RequestError};
-use comparison::{Comparison, Copy};
-
-/// How often a content that changes while it is compared is compared again.
-const ATTEMPTS_MAX: usize = 3;
+use crate::api::Filter;
+use crate::ui::PrintError;
+use comparison::Comparison;
+use settled::{Settled, settle};
 
 /// Compare all copies of contents, as they are on the disks now, with the catalog.
 ///
-/// Each node that must have a content reads it again and tells its hash. Succeeds only if all agree.
+/// Each node that must have a content reads it again and tells its hash. Succeeds only if all agree; one
+/// that is changed meanwhile is compared as it is then.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The contents.
@@ -44,6 +42,10 @@ struct Summary {
     bytes: u64,
     copies: u64,
     disagreeing: u64,
+    /// Nobody could tell: a node was silent, for instance.
+    not_compared: u64,
+    /// Those that were updated faster than they could be compared.
+    changing: u64,
 }
 
 pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), Failure> {
@@ -87,45 +89,104 @@ fn cut_short(error: Failure, found: &[Failure], compared: usize, is_last: bool) 
 async fn compare_by_id(session: &Session, id: ContentId) -> Result<Comparison, Failure> {
     let looked = session.client.info(id, None).await;
     let item = looked.map_err(|error| Failure::caused(format!("cannot look up {id}"), &error))?;
-    compare(session, item)
-        .await?
-        .ok_or_else(|| Failure::new(Kind::NotFound, format!("{id} was deleted meanwhile")))
+    match settle(session, item).await? {
+        Settled::Compared(comparison) => Ok(comparison),
+        Settled::Gone => {
+            let message = format!("{id} was deleted meanwhile");
+            Err(Failure::new(Kind::NotFound, message))
+        }
+        Settled::Changing => {
+            let message = format!("{id} was updated again and again meanwhile");
+            Err(Failure::new(Kind::Conflict, message).with_hint("try again"))
+        }
+    }
 }
 
-/// Compares everything that the catalog lists, some contents at once.
+/// Compares everything that the catalog lists, some contents at once, whatever becomes of one of them.
 async fn all(session: &Session, jobs: usize) -> Result<(), Failure> {
     let mut listing = session.client.list(Filter::default(), u64::MAX);
     let mut running = FuturesUnordered::new();
     let jobs = NonZeroUsize::new(jobs).map_or(1, NonZeroUsize::get);
-    let (mut summary, mut failures, mut ended) = (Summary::default(), Vec::new(), false);
+    let (mut found, mut ended) = (Found::default(), false);
     loop {
         while !ended && running.len() < jobs {
-            let next = listing.next().await;
-            match next.map_err(|error| Failure::caused("cannot list", &error))? {
-                Some(item) => running.push(compare(session, item)),
-                None => ended = true,
+            match listing.next().await {
+                Ok(Some(item)) => running.push(settle(session, item)),
+                Ok(None) => ended = true,
+                Err(error) => {
+                    ended = true;
+                    let message = "cannot list; not everything was compared";
+                    found.fail(session, Failure::caused(message, &error));
+                }
             }
         }
-        let Some(compared) = running.next().await else {
+        let Some(settled) = running.next().await else {
             break;
         };
-        let Some(comparison) = compared? else {
-            continue;
-        };
-        summary.contents += 1;
-        summary.bytes += comparison.size;
-        summary.copies += comparison.copies.len() as u64;
-        if let Some(failure) = comparison.failure() {
-            summary.disagreeing += 1;
-            failures.push(failure);
-            let printed = session.ui.data(&comparison, || comparison.table());
-            let compared = usize::try_from(summary.contents).unwrap_or(usize::MAX);
-            printed.map_err(|error| cut_short(error.into(), &failures, compared, false))?;
-        }
+        let printed = found.add(session, settled);
+        printed.map_err(|error| found.cut_short(error.into()))?;
     }
-    session.ui.data(&summary, || text(&summary))?;
-    let count = usize::try_from(summary.contents).unwrap_or(usize::MAX);
-    Failure::several(&failures, count).map_or(Ok(()), Err)
+    session.ui.data(&found.summary, || text(&found.summary))?;
+    Failure::several(&found.failures, found.count()).map_or(Ok(()), Err)
+}
+
+/// What `--all` has found so far.
+#[derive(Default)]
+struct Found {
+    summary: Summary,
+    failures: Vec<Failure>,
+}
+
+impl Found {
+    /// Counts a content, and prints it if its copies are not as they should be.
+    fn add(
+        &mut self,
+        session: &Session,
+        settled: Result<Settled, Failure>,
+    ) -> Result<(), PrintError> {
+        let comparison = match settled {
+            Ok(Settled::Compared(comparison)) => comparison,
+            Ok(Settled::Gone) => return Ok(()),
+            Ok(Settled::Changing) => {
+                self.summary.contents += 1;
+                self.summary.changing += 1;
+                return Ok(());
+            }
+            Err(failure) => {
+                self.summary.contents += 1;
+                self.summary.not_compared += 1;
+                self.fail(session, failure);
+                return Ok(());
+            }
+        };
+        self.summary.contents += 1;
+        self.summary.bytes += comparison.size;
+        self.summary.copies += comparison.copies.len() as u64;
+        let Some(failure) = comparison.failure() else {
+            return Ok(());
+        };
+        match failure.kind {
+            Kind::Integrity => self.summary.disagreeing += 1,
+            _ => self.summary.not_compared += 1,
+        }
+        self.failures.push(failure);
+        session.ui.data(&comparison, || comparison.table())
+    }
+
+    fn fail(&mut self, session: &Session, failure: Failure) {
+        report(&session.ui, &failure);
+        self.failures.push(failure);
+    }
+
+    fn count(&self) -> usize {
+        let contents = usize::try_from(self.summary.contents).unwrap_or(usize::MAX);
+        // A listing that broke off is no content.
+        contents.max(self.failures.len())
+    }
+
+    fn cut_short(&self, error: Failure) -> Failure {
+        cut_short(error, &self.failures, self.count(), false)
+    }
 }
 
 fn text(summary: &Summary) -> String {
@@ -136,55 +197,14 @@ fn text(summary: &Summary) -> String {
         ..
     } = summary;
     let size = crate::ui::human::size(summary.bytes);
-    format!("{contents} contents ({size}) in {copies} copies: {disagreeing} do not agree")
-}
-
-/// Compares a content's copies; none when it was deleted meanwhile. One that is changed meanwhile
-/// is compared as it is then.
-async fn compare(session: &Session, item: ContentItem) -> Result<Option<Comparison>, Failure> {
-    let mut item = item;
-    let mut attempt = 1;
-    loop {
-        let id = item.row.id;
-        let comparison = compare_once(session, &item).await?;
-        if comparison.agree || attempt == ATTEMPTS_MAX {
-            return Ok(Some(comparison));
-        }
-        match session.client.info(id, None).await {
-            Ok(now) if now.row.version == item.row.version => return Ok(Some(comparison)),
-            Ok(now) => item = now,
-            Err(error) if error.kind() == Kind::NotFound => return Ok(None),
-            Err(error) => return Err(Failure::caused(format!("cannot look up {id}"), &error)),
-        }
-        attempt += 1;
+    let mut text =
+        format!("{contents} contents ({size}) in {copies} copies: {disagreeing} do not agree");
+    let others = [
+        (summary.not_compared, "could not be compared"),
+        (summary.changing, "changed again and again meanwhile"),
+    ];
+    for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
+        text += &format!(", {count} {what}");
     }
-}
-
-async fn compare_once(session: &Session, item: &ContentItem) -> Result<Comparison, Failure> {
-    let row = &item.row;
-    let asked = session.client.nodes().await;
-    let nodes = asked.map_err(|error| Failure::caused("cannot ask for the nodes", &error))?;
-    let asked = copies(&nodes, row.id).into_iter().map(|(node, url)| async {
-        let verified: Result<_, RequestError> = match url {
-            Some(url) => session
-                .client
-                .verify(&url, row.id, row.size)
-                .await
-                .map(Some),
-            None => Ok(None),
-        };
-        Copy::new(node, verified)
-    });
-    Ok(Comparison::new(row, join_all(asked).await))
-}
-
-/// The nodes that must have a content, and where they are.
-fn copies(nodes: &NodesAnswer, id: ContentId) -> Vec<(wire::NodeName, Option<String>)> {
-    let shard = nodes.shards.iter().find(|entry| entry.shard == id.shard());
-    let names = shard.map(|entry| entry.in_sync.clone()).unwrap_or_default();
-    let located = names.into_iter().map(|name| {
-        let url = nodes.nodes.get(&name).map(|entry| entry.public_url.clone());
-        (name, url)
-    });
-    located.collect()
+    text
 }

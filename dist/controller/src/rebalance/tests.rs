@@ -8,7 +8,7 @@ use wire::shard::{Leader, Member, ShardRecord, ShardState};
 use wire::{Epoch, Lsn, NodeName, Position, ShardNo};
 
 use super::rebalance;
-use crate::{Change, Making, Policy, Reason, Seen, Situation, decide};
+use crate::{Change, Making, Policy, Reason, Room, Seen, Situation, decide};
 
 fn node(number: u16) -> NodeName {
     format!("node{number}").parse().expect("a valid name")
@@ -49,6 +49,7 @@ impl World {
                 known_ms: 5_000,
                 alive: true,
                 silent_ms: 0,
+                room: None,
             };
             world.nodes.insert(node(number), seen);
         }
@@ -153,7 +154,7 @@ impl World {
                 .collect();
             for member in joining {
                 let leader = &record.leader.as_ref().expect("is led").member;
-                let bytes = super::bytes(self.situation(), leader);
+                let bytes = crate::room::bytes(self.situation(), leader);
                 self.hold(record.shard, &member, bytes);
                 let stored = self.records.get_mut(&record.shard).expect("is there");
                 stored.in_sync.push(member);
@@ -276,4 +277,68 @@ fn nothing_moves_that_need_not_or_must_not() {
         changes.is_empty(),
         "nobody can be asked for a copy: {changes:?}"
     );
+}
+
+impl World {
+    /// Tells how much more a node takes, of how much.
+    fn room(&mut self, number: u16, free_bytes: u64, total_bytes: u64) {
+        let room = Room {
+            free_bytes,
+            total_bytes,
+        };
+        let seen = self.nodes.get_mut(&node(number)).expect("a node");
+        seen.room = Some(room);
+    }
+}
+
+// If this fails, rebalancing fills the small nodes of a cluster, and ends in 507 while the large ones are
+// empty.
+#[test]
+fn nodes_of_different_sizes_become_equally_full() {
+    let mut world = World::new(3, 1);
+    for number in 1..=20 {
+        world.shard(number, 100, &[number % 2 + 1]);
+    }
+    world.room(1, 0, 1_000);
+    world.room(2, 9_000, 10_000);
+    world.room(3, 10_000, 10_000);
+    let loads = world.settle();
+    let held = |number: u16| {
+        let reports = &world.nodes[&node(number)].heartbeat.replicas;
+        reports.iter().map(|report| report.bytes).sum::<u64>()
+    };
+    assert_eq!([held(1), held(2), held(3)], [100, 1_000, 900], "{loads:?}");
+}
+
+// If this fails, rebalancing moves shards onto a disk that is full of other things, or stops because of
+// one.
+#[test]
+fn nothing_moves_onto_a_node_without_room() {
+    let mut world = World::new(3, 1);
+    for number in 1..=4 {
+        world.shard(number, 100, &[1]);
+    }
+    world.room(1, 600, 1_000);
+    world.room(2, 10, 1_000);
+    world.room(3, 1_000, 1_000);
+    let begun = rebalance(world.situation()).changes;
+    assert_eq!(begun.len(), 1);
+    assert_eq!(begun[0].record.replicas[1].node, node(3));
+    world.room(3, 99, 1_000);
+    assert_eq!(rebalance(world.situation()).changes, [], "too large for it");
+}
+
+// If this fails, an order to rebalance is taken back, or carried out by half, before nodes have told their
+// rooms.
+#[test]
+fn moves_begin_when_all_rooms_are_known() {
+    let mut world = World::new(2, 1);
+    for number in 1..=4 {
+        world.shard(number, 100, &[1]);
+    }
+    world.room(1, 600, 1_000);
+    let next = rebalance(world.situation());
+    assert_eq!((next.changes.len(), next.done), (0, false));
+    world.room(2, 1_000, 1_000);
+    assert_eq!(rebalance(world.situation()).changes.len(), 1);
 }

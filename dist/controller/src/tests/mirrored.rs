@@ -18,7 +18,7 @@ pub(super) fn member(shard: u16, n: u128) -> Member {
     }
 }
 
-fn members(shard: u16, nodes: &[u128]) -> Vec<Member> {
+pub(super) fn members(shard: u16, nodes: &[u128]) -> Vec<Member> {
     nodes.iter().map(|n| member(shard, *n)).collect()
 }
 
@@ -95,14 +95,14 @@ impl World {
     }
 
     /// The changes of one kind.
-    fn of_kind(&self, reason: Reason) -> Vec<Change> {
+    pub(super) fn of_kind(&self, reason: Reason) -> Vec<Change> {
         let mut changes = self.decide();
         changes.retain(|change| change.reason == reason);
         changes
     }
 
     /// Where replicas are added.
-    fn added(&self) -> Vec<(u16, NodeName)> {
+    pub(super) fn added(&self) -> Vec<(u16, NodeName)> {
         let changes = self.of_kind(Reason::Added).into_iter();
         let added = changes.map(|change| {
             let last = change.record.replicas.last().expect("one was added");

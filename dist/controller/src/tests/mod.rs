@@ -4,6 +4,7 @@ mod mirrored;
 mod recover;
 mod repair;
 mod restore;
+mod room;
 
 use super::{Change, Making, Policy, Reason, Seen, Situation, behind, decide};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,6 +80,7 @@ impl World {
                 known_ms: 5_000,
                 alive: true,
                 silent_ms: 0,
+                room: None,
             },
         );
     }
@@ -148,7 +150,9 @@ impl World {
                 fresh.replicas.push(held);
             }
         }
+        let room = self.nodes[&node].room;
         self.hear(node.as_str(), fresh);
+        self.nodes.get_mut(&node).expect("known").room = room;
     }
 
     fn heartbeat(&mut self, node: &str) -> &mut Heartbeat {

@@ -75,3 +75,57 @@ fn an_eligible_member_that_holds_its_replica_stays() {
     world.apply();
     assert_eq!(world.records[&ShardNo(1)].eligible.len(), 1);
 }
+
+// If this fails, a shard whose other copies were lost with their disks is called short of copies for ever,
+// though an operator asks for as many as there are.
+#[test]
+fn a_shard_without_a_surplus_is_eased_when_fewer_copies_are_asked_for() {
+    let mut world = World::of(3, 2).with(1, &[1]);
+    world.shard(1).min_in_sync = 2;
+    world.shard(1).degraded = true;
+    let mark = world.shard(1).mark();
+    world.replica(1, 1).record_mark = Some(mark);
+    assert!(world.of_kind(Reason::Eased).is_empty(), "two are wanted");
+    world.copies = 1;
+    let eased = world.of_kind(Reason::Eased);
+    let record = &eased[0].record;
+    assert_eq!((record.min_in_sync, record.degraded), (1, false));
+    world.shard(1).min_in_sync = 1;
+    world.shard(1).degraded = false;
+    assert!(world.of_kind(Reason::Eased).is_empty());
+}
+
+// If this fails, a cluster of two of which one was lost stays with one copy of everything when a third one
+// comes.
+#[test]
+fn a_degraded_shard_is_mirrored_again_when_a_spare_node_comes() {
+    let mut world = World::of(2, 2).with(1, &[1, 2]);
+    let alone = world.shard(1).replicas[..1].to_vec();
+    world.shard(1).in_sync = alone;
+    world.shard(1).degraded = true;
+    let mark = world.shard(1).mark();
+    world.replica(1, 1).record_mark = Some(mark);
+    world.silence(2, crate::REPAIR_DELAY_MS);
+    assert_eq!(world.added(), []);
+    world.hear("node3", heartbeat(3, 30));
+    for offer in 31..35 {
+        world.apply();
+        world.offer(1, 100 + offer);
+        world.offer(3, offer);
+    }
+    let record = world.shard(1);
+    assert!(record.member_on(&name("node3")).is_some(), "{record:?}");
+    // The leader takes it in when it has everything, which ends the shortage; then the lost one leaves.
+    let joined = record.replicas.clone();
+    record.in_sync = joined
+        .into_iter()
+        .filter(|m| m.node != name("node2"))
+        .collect();
+    record.degraded = false;
+    let mark = world.shard(1).mark();
+    world.replica(1, 1).record_mark = Some(mark);
+    world.replica(1, 3).record_mark = Some(mark);
+    world.apply();
+    assert_eq!(world.shard(1).member_on(&name("node2")), None);
+    assert_eq!(world.added(), []);
+}

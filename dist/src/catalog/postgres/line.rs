@@ -15,9 +15,9 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long a question may take: a client waits for the answer.
 const QUESTION_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// How long a listing may take. 4,096 operations take some 50 ms, the end of a walk over a million
-/// live contents some seconds.
-pub(super) const LISTING_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a transaction of a listing may take, which bounds its operations or its rows: some tenths of a
+/// second on a database that is well. Nodes wait for an answer so long, too.
+pub(super) const LISTING_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A connection for one user at a time.
 ///

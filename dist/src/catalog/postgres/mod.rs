@@ -34,8 +34,8 @@ pub(crate) use line::{Line, in_time};
 const READERS_MAX: u32 = 8;
 
 /// An index answers every question. A plan that was made while `content` was small would scan the whole
-/// table until the next analyze.
-const READER: &str = "set enable_seqscan = off";
+/// table until the next analyze. The server ends what takes too long: nobody waits for it any more.
+const READER: &str = "set enable_seqscan = off; set statement_timeout = 4000";
 
 /// How long a reader waits for a connection before the catalog counts as away.
 const READER_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -73,8 +73,7 @@ pub(super) async fn open(url: &str) -> Result<(PostgresCatalog, PgConnectOptions
             Box::pin(async { connection.execute(READER).await.map(|_| ()) })
         })
         .connect_lazy_with(options.clone());
-    sqlx::migrate!("../migrations/postgres")
-        .run(&readers)
+    migrate(&options)
         .await
         .map_err(|error| OpenError::Migrate {
             place,
@@ -87,6 +86,19 @@ pub(super) async fn open(url: &str) -> Result<(PostgresCatalog, PgConnectOptions
         readers,
     };
     Ok((catalog, options))
+}
+
+/// On a connection of its own: a migration may take longer than any question.
+async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::MigrateError> {
+    let migrating = PgPoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(READER_WAIT_MAX)
+        .connect_lazy_with(options.clone());
+    let migrated = sqlx::migrate!("../migrations/postgres")
+        .run(&migrating)
+        .await;
+    migrating.close().await;
+    migrated
 }
 
 /// Where the database is, without a password.

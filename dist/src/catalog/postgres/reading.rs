@@ -1,5 +1,7 @@
 //! Reading rows, pages and totals.
 
+use std::time::Instant;
+
 use sqlx::Row;
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::types::Json;
@@ -7,12 +9,12 @@ use uuid::Uuid;
 use wire::content::ContentRow;
 use wire::{Checksum, ContentId, Epoch, Lsn, Position, Timestamp};
 
-use super::instant::Instant;
+use super::instant::Instant as Stored;
 use super::line::{in_time, name};
-use super::{Listed, PageQuery, PostgresCatalog, QueryError, ShardTotals};
+use super::{AT_ONCE, Listed, PageQuery, PostgresCatalog, QueryError, ShardTotals};
 use crate::catalog::NameFilter;
 use crate::catalog::listing::{from_column, shard_from_column, status_from_text};
-use crate::catalog::prefix::{NameRange, upper_bound};
+use crate::catalog::prefix::{NAMES_MAX, NameRange, in_page, upper_bound};
 
 /// Every query of contents reads these columns, in this order.
 macro_rules! select_content {
@@ -31,22 +33,65 @@ const CONTENTS: &str = select_content!("id = any ($1)");
 const PAGE: &str = select_content!(
     "($1::uuid is null or id > $1)
        and ($2::text is null or filename = $2)
-       and ($3::text is null or filename >= $3)
-       and ($4::text is null or filename < $4)
-       and ($5::text is null or collection = $5)
+       and ($3::text is null or collection = $3)
      order by id
-     limit $6"
+     limit $4"
 );
 
 const PAGE_BACKWARDS: &str = select_content!(
     "($1::uuid is null or id < $1)
        and ($2::text is null or filename = $2)
-       and ($3::text is null or filename >= $3)
-       and ($4::text is null or filename < $4)
-       and ($5::text is null or collection = $5)
+       and ($3::text is null or collection = $3)
      order by id desc
-     limit $6"
+     limit $4"
 );
+
+// All whose names begin so, by the index of names; put into the order of ids.
+const PAGE_OF_NAMES: [&str; 2] = [
+    select_content!(
+        "id = any (array(select id from content
+                          where filename >= $3 and ($4::text is null or filename < $4)))
+           and ($1::uuid is null or id > $1)
+           and ($2::text is null or collection = $2)
+         order by id
+         limit $5"
+    ),
+    select_content!(
+        "id = any (array(select id from content
+                          where filename >= $3 and ($4::text is null or filename < $4)))
+           and ($1::uuid is null or id < $1)
+           and ($2::text is null or collection = $2)
+         order by id desc
+         limit $5"
+    ),
+];
+
+// In the order of ids, those whose names begin so: of many, a page is found soon. What is made of a name
+// has no index.
+const PAGE_AMONG_NAMES: [&str; 2] = [
+    select_content!(
+        "($1::uuid is null or id > $1)
+           and ($2::text is null or collection = $2)
+           and (filename || '') >= $3
+           and ($4::text is null or (filename || '') < $4)
+         order by id
+         limit $5"
+    ),
+    select_content!(
+        "($1::uuid is null or id < $1)
+           and ($2::text is null or collection = $2)
+           and (filename || '') >= $3
+           and ($4::text is null or (filename || '') < $4)
+         order by id desc
+         limit $5"
+    ),
+];
+
+const COUNT_NAMES: &str = "
+    select count(*)
+      from (select 1 from content
+             where filename >= $1 and ($2::text is null or filename < $2)
+             limit $3) named";
 
 // A page begins at a name, and there after an id: none is less than the nil id, and none greater
 // than the first name that is not shown any more. Both at once bound the index: equal names that were
@@ -78,10 +123,14 @@ impl PostgresCatalog {
         if let Some((statement, range)) = by_name(query) {
             return self.read_page_by_name(query, statement, range).await;
         }
-        let (exact, from, below) = match &query.filename {
-            None => (None, None, None),
-            Some(NameFilter::Exactly(name)) => (Some(name.as_str()), None, None),
-            Some(NameFilter::Prefix(prefix)) => (None, Some(prefix.as_str()), upper_bound(prefix)),
+        let exact = match &query.filename {
+            Some(NameFilter::Prefix(prefix)) => {
+                let begun = Instant::now();
+                let page = self.read_page_of_names(query, prefix).await;
+                return page.map_err(|error| in_page(error, query, begun.elapsed()));
+            }
+            Some(NameFilter::Exactly(name)) => Some(name.as_str()),
+            None => None,
         };
         let page = if query.order.is_backwards() {
             PAGE_BACKWARDS
@@ -94,17 +143,44 @@ impl PostgresCatalog {
             sqlx::query(page)
                 .bind(query.after.map(ContentId::uuid))
                 .bind(exact)
-                .bind(from)
-                .bind(below.as_deref())
                 .bind(query.collection.as_deref())
                 .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
                 .persistent(false)
         };
-        read(&self.readers, statement)
-            .await?
-            .iter()
-            .map(listed)
-            .collect()
+        let rows = read(&self.readers, statement).await?;
+        rows.iter().map(listed).collect()
+    }
+
+    /// In an order by id: the index of names finds few of them, that of ids a page of many.
+    async fn read_page_of_names(
+        &self,
+        query: &PageQuery,
+        prefix: &str,
+    ) -> Result<Vec<Listed>, QueryError> {
+        let below = upper_bound(prefix);
+        let count = || {
+            let count = sqlx::query(COUNT_NAMES).bind(prefix).bind(below.as_deref());
+            count.bind(NAMES_MAX + 1).persistent(false)
+        };
+        let count: i64 = match read(&self.readers, count).await?.first() {
+            Some(row) => row.try_get(0).map_err(|error| name(&error))?,
+            None => 0,
+        };
+        let pages = match count > NAMES_MAX {
+            true => PAGE_AMONG_NAMES,
+            false => PAGE_OF_NAMES,
+        };
+        let statement = || {
+            sqlx::query(pages[usize::from(query.order.is_backwards())])
+                .bind(query.after.map(ContentId::uuid))
+                .bind(query.collection.as_deref())
+                .bind(prefix)
+                .bind(below.as_deref())
+                .bind(i64::try_from(query.limit).unwrap_or(i64::MAX))
+                .persistent(false)
+        };
+        let rows = read(&self.readers, statement).await?;
+        rows.iter().map(listed).collect()
     }
 
     async fn read_page_by_name(
@@ -156,6 +232,7 @@ pub(super) async fn read<'q>(
 ) -> Result<Vec<PgRow>, QueryError> {
     let mut tries_left = pool.size() + 1;
     loop {
+        let begun = Instant::now();
         let mut connection = pool.acquire().await.map_err(|error| name(&error))?;
         let outcome = in_time(query().fetch_all(&mut *connection)).await;
         let error = match outcome {
@@ -169,7 +246,8 @@ pub(super) async fn read<'q>(
         // Its state is unknown.
         drop(connection.detach());
         tries_left -= 1;
-        if tries_left == 0 || !matches!(error, QueryError::Unavailable(_)) {
+        let died_unused = begun.elapsed() < AT_ONCE;
+        if tries_left == 0 || !died_unused || !matches!(error, QueryError::Unavailable(_)) {
             return Err(error);
         }
     }
@@ -183,7 +261,7 @@ fn listed(row: &PgRow) -> Result<Listed, QueryError> {
             .and_then(|n| from_column(n, column))
     };
     let instant = |index: usize, column| {
-        let Instant(since_epoch_ms) = row.try_get(index).map_err(unreadable)?;
+        let Stored(since_epoch_ms) = row.try_get(index).map_err(unreadable)?;
         from_column(since_epoch_ms, column).map(Timestamp)
     };
     let id: Uuid = row.try_get(0).map_err(unreadable)?;
@@ -235,9 +313,11 @@ fn corrupt(column: &'static str, error: &dyn std::error::Error) -> QueryError {
 
 #[cfg(test)]
 mod tests {
-    use super::{PAGE_BY_NAME, PAGE_BY_NAME_BACKWARDS};
+    use super::{PAGE_BY_NAME, PAGE_BY_NAME_BACKWARDS, read};
+    use crate::catalog::QueryError;
     use pgtest::Postgres;
     use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+    use std::time::{Duration, Instant};
     use uuid::Uuid;
 
     // If this fails, turning pages by name takes longer with each page where many names are equal.
@@ -266,5 +346,25 @@ mod tests {
             assert!(lines.iter().any(bound), "{lines:?}");
             assert!(!lines.iter().any(|line| line.contains("Sort")), "{lines:?}");
         }
+    }
+
+    // If this fails, questions that nobody waits for any more keep the database busy, one for each
+    // connection.
+    #[tokio::test]
+    async fn the_server_ends_what_takes_too_long() {
+        let url = Postgres::shared().fresh_database().expect("a database");
+        let (catalog, _) = super::super::open(&url).await.expect("opens");
+        // Several connections are open: each might be taken for one that had died.
+        let short = || sqlx::query("select pg_sleep(0.2)");
+        let readers = &catalog.readers;
+        let some = tokio::join!(read(readers, short), read(readers, short));
+        assert!(some.0.is_ok() && some.1.is_ok());
+        let begun = Instant::now();
+        let outcome = read(readers, || sqlx::query("select pg_sleep(60)")).await;
+        let Err(QueryError::Unavailable(detail)) = outcome else {
+            panic!("it slept");
+        };
+        assert!(detail.contains("statement timeout"), "{detail}");
+        assert!(begun.elapsed() < Duration::from_secs(7), "once");
     }
 }

@@ -122,14 +122,13 @@ impl Apply for SqliteCatalog {
         marked: &BTreeSet<ContentId>,
     ) -> Result<Vec<ListingOutcome>, QueryError> {
         let follows = follows(parts, marked);
-        let mut writer = self.writer.hold().await?;
         let mut outcomes = if follows.is_empty() {
             BTreeMap::new()
         } else {
-            follow(&mut writer, &follows).await?
+            follow(&mut *self.writer.hold().await?, &follows).await?
         };
         for part in parts {
-            if let Some(outcome) = super::walk::walk(&mut writer, part, marked).await? {
+            if let Some(outcome) = super::walk::walk(&self.writer, part, marked).await? {
                 outcomes.insert(part.shard, outcome);
             }
         }

@@ -27,6 +27,7 @@ use wire::history::HistoryPoint;
 use wire::listing::{ListingOutcome, ListingPart};
 
 use super::error::{AdoptError, OpenError, QueryError, one_line};
+use super::prefix::PAGE_TIME_MAX;
 use super::unlistable::apply_all;
 use super::{
     Board, Catalog, Connections, HistoryQuery, Identity, Listed, Order, PageQuery, Sample,
@@ -38,6 +39,9 @@ pub(crate) use writer::{Writer, name};
 /// Connections for reading; in WAL mode they never wait for the writer.
 const READERS_MAX: u32 = 4;
 
+/// Connections for pages, which may be long: others never wait for them.
+const PAGERS_MAX: u32 = 2;
+
 /// How long a connection waits for another one's lock: only a person's `sqlite3` can hold one.
 const BUSY_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -48,10 +52,11 @@ const CHECKPOINT_PAGES: &str = "8000";
 /// Pages kept in memory by each connection, in KiB (negative by SQLite's convention): 64 MiB.
 const CACHE_KIB: &str = "-65536";
 
-/// The catalog in SQLite: one connection writes, a pool reads.
+/// The catalog in SQLite: one connection writes, a pool reads, and another one reads pages.
 pub(super) struct SqliteCatalog {
     writer: Arc<Writer>,
     readers: SqlitePool,
+    pagers: SqlitePool,
 }
 
 /// Takes the lock, opens or makes the file, and applies the migrations.
@@ -95,15 +100,28 @@ pub(super) async fn open(path: &Path) -> Result<(SqliteCatalog, Arc<Writer>), Op
         .execute(&mut connection)
         .await
         .map_err(unreachable)?;
+    let reading = options.read_only(true).create_if_missing(false);
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
         .test_before_acquire(false)
-        .connect_lazy_with(options.read_only(true).create_if_missing(false));
-    let writer = Arc::new(Writer::new(connection, lock));
+        .connect_lazy_with(reading.clone());
+    let pagers = SqlitePoolOptions::new()
+        .max_connections(PAGERS_MAX)
+        .acquire_timeout(PAGE_TIME_MAX)
+        .test_before_acquire(false)
+        .connect_with(reading)
+        .await
+        .map_err(unreachable)?;
+    let writer = Writer::new(connection, lock).await;
+    let writer = Arc::new(writer.map_err(|error| OpenError::Unreachable {
+        place,
+        detail: error.to_string(),
+    })?);
     Ok((
         SqliteCatalog {
             writer: Arc::clone(&writer),
             readers,
+            pagers,
         },
         writer,
     ))
@@ -203,6 +221,7 @@ impl Catalog for SqliteCatalog {
     fn close(&self) -> BoxFuture<'_, ()> {
         async {
             self.readers.close().await;
+            self.pagers.close().await;
             self.writer.close().await;
         }
         .boxed()

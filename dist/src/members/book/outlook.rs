@@ -6,16 +6,33 @@ use std::time::{Duration, Instant};
 use tokio::sync::broadcast;
 use wire::NodeName;
 use wire::shard::ShardRecord;
+use wire::stats::NodeStats;
 
 use super::Members;
-use crate::controller::Seen;
+use crate::controller::{Room, Seen};
+use crate::placement;
+
+/// What another distributor hears is here so often in a session at least: each exchanges six times in one,
+/// and it takes one exchange there and one here.
+const NEWS_PER_SESSION: u32 = 3;
+
+/// With longer sessions nobody waits longer for what others may have heard.
+const NEWS_AGE_MAX: Duration = Duration::from_secs(3);
 
 impl Members {
-    /// What the controller needs to know of nodes.
+    /// What the controller needs to know of nodes. With other distributors a node counts as known when these
+    /// would have told of whoever registered with them at that time.
     pub(crate) fn seen(&self, now: Instant) -> BTreeMap<NodeName, Seen> {
         let state = self.read();
+        let others = state.distributors.values();
+        let mut others = others.map(|each| now.saturating_duration_since(each.heard));
+        let news_age = match others.any(|silent| silent < self.session) {
+            true => (self.session / NEWS_PER_SESSION).min(NEWS_AGE_MAX),
+            false => Duration::ZERO,
+        };
         let seen = state.nodes.iter().map(|(name, node)| {
             let known = now.saturating_duration_since(node.known_since);
+            let known = known.saturating_sub(news_age);
             let silent = now.saturating_duration_since(node.heard);
             (
                 name.clone(),
@@ -24,6 +41,7 @@ impl Members {
                     known_ms: in_ms(known),
                     alive: silent < self.session,
                     silent_ms: in_ms(silent),
+                    room: node.stats.as_ref().and_then(|(stats, _)| room(stats)),
                 },
             )
         });
@@ -35,6 +53,11 @@ impl Members {
         self.changes.subscribe()
     }
 
+    /// Waits until a process of a node is heard first, if none was since the last call.
+    pub(crate) async fn registered(&self) {
+        self.registered.notified().await;
+    }
+
     /// When the first of the nodes that are heard would have been silent for a session.
     pub(crate) fn next_silence(&self, now: Instant) -> Option<Instant> {
         let state = self.read();
@@ -43,6 +66,104 @@ impl Members {
     }
 }
 
+/// How much more placement sends to a node: by what it last said, however long ago, as room goes slowly.
+/// None of one that does not know itself.
+fn room(stats: &NodeStats) -> Option<Room> {
+    let total_bytes = placement::placed_max(stats);
+    (total_bytes > 0).then(|| Room {
+        free_bytes: placement::free(stats),
+        total_bytes,
+    })
+}
+
 fn in_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Sighting;
+    use uuid::Uuid;
+    use wire::membership::{Heartbeat, ServiceRole};
+
+    const SESSION: Duration = Duration::from_secs(3);
+
+    fn name(text: &str) -> NodeName {
+        text.parse().expect("a valid name")
+    }
+
+    /// A book that heard of one node.
+    fn book(now: Instant) -> Members {
+        let members = Members::new(SESSION);
+        let heartbeat = Heartbeat {
+            cluster: None,
+            incarnation: Uuid::from_u128(1),
+            offer: Uuid::from_u128(2),
+            internal_url: "http://n".to_owned(),
+            public_url: "http://n".to_owned(),
+            replicas: Vec::new(),
+            map_version: 0,
+            parting: false,
+        };
+        members.hear(&name("node1"), &heartbeat, now);
+        members
+    }
+
+    // If this fails, shards and copies are put on nodes that are full.
+    #[test]
+    fn the_controller_knows_the_room_that_placement_sees() {
+        let now = Instant::now();
+        let members = book(now);
+        let room = |stats: NodeStats| {
+            members.sampled(&name("node1"), Some(stats), now);
+            members.seen(now)[&name("node1")].room
+        };
+        assert_eq!(members.seen(now)[&name("node1")].room, None);
+        let stats = NodeStats {
+            max_storage: 1_000,
+            storage: 300,
+            bytes_promised: 100,
+            disk_free: 5_000,
+            ..NodeStats::default()
+        };
+        let free = |free_bytes| {
+            Some(Room {
+                free_bytes,
+                total_bytes: 900,
+            })
+        };
+        assert_eq!(room(stats.clone()), free(500));
+        let disk_free = 250;
+        let disk = NodeStats { disk_free, ..stats };
+        assert_eq!(room(disk.clone()), free(150));
+        let storage = 950;
+        assert_eq!(room(NodeStats { storage, ..disk }), free(0));
+        members.sampled(&name("node1"), None, now);
+        assert_eq!(members.seen(now)[&name("node1")].room, free(0), "not empty");
+        assert_eq!(room(NodeStats::default()), None);
+    }
+
+    // If this fails, with several distributors the copies of a new cluster pile up on the nodes that speak
+    // to the one in office.
+    #[test]
+    fn nodes_count_as_known_when_other_distributors_would_have_told() {
+        let now = Instant::now();
+        let members = book(now);
+        let known_ms = |at: Instant| members.seen(at)[&name("node1")].known_ms;
+        let later = now + Duration::from_millis(1_400);
+        assert_eq!(known_ms(later), 1_400);
+        let other = Sighting {
+            name: name("dist2"),
+            role: ServiceRole::Distributor,
+            internal_url: "http://d".to_owned(),
+            public_url: "http://d".to_owned(),
+            incarnation: Uuid::from_u128(7),
+            heartbeat: None,
+            age: Duration::ZERO,
+        };
+        members.learn(vec![other], later);
+        assert_eq!(known_ms(later), 400);
+        assert_eq!(known_ms(later + SESSION), 4_400, "it is gone");
+    }
 }

@@ -156,9 +156,10 @@ impl From<TooSlow> for PayloadError {
 /// What a body's failure is to its sender.
 pub(super) fn broken(error: PayloadError) -> ApiError {
     match error {
-        PayloadError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-            ApiError::new(Code::TooSlow, "the body came slower than 1 KiB/s")
-        }
+        PayloadError::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => ApiError::new(
+            Code::TooSlow,
+            "the body came slower than 1 KiB/s, or paused for 5 minutes",
+        ),
         PayloadError::Overflow => ApiError::new(Code::TooLarge, "the body is too large"),
         _ => ApiError::new(Code::BodyCutShort, "the body ended before its length"),
     }
