@@ -30,7 +30,7 @@ use crate::routing::Misrouted;
 use disposition::Disposition;
 use parts::Segment;
 use range::Ranges;
-use stream::ContentBody;
+use stream::{ContentBody, Unsent};
 
 /// A content up to this size is answered in one piece.
 const SMALL_BYTES: u64 = 256 * 1024;
@@ -203,19 +203,16 @@ async fn deliver(
     if let Some(range) = layout.content_range {
         response.insert_header((CONTENT_RANGE, range));
     }
-    let body = ContentBody::new(
-        Arc::clone(&open),
-        Arc::clone(&node.metrics),
-        layout.segments,
-    );
-    match layout.small {
-        Some(part) if request.method() != Method::HEAD => {
-            let bytes = read_small(open, part).await?;
-            node.metrics.bytes_out.inc_by(bytes.len() as u64);
-            Ok(response.body(bytes))
-        }
-        _ => Ok(response.body(body)),
+    if request.method() == Method::HEAD {
+        return Ok(response.body(Unsent(parts::length(&layout.segments))));
     }
+    if let Some(part) = layout.small {
+        let bytes = read_small(open, part).await?;
+        node.metrics.bytes_out.inc_by(bytes.len() as u64);
+        return Ok(response.body(bytes));
+    }
+    let metrics = Arc::clone(&node.metrics);
+    Ok(response.body(ContentBody::new(open, metrics, layout.segments)))
 }
 
 /// The headers of every answer that has, or stands for, the content.
