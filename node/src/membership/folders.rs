@@ -8,7 +8,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use uuid::Uuid;
 use wire::position::{Lsn, ShardNo};
 
 use super::data_dir::{
@@ -50,7 +49,7 @@ impl DataDir {
             ..file
         };
         write_json(&path, &file)?;
-        self.quarantine(shard, file.replica, &old)?;
+        self.quarantine(shard, &file.replica.to_string(), &old)?;
         Ok(made)
     }
 
@@ -74,11 +73,17 @@ impl DataDir {
     /// When it cannot be moved.
     pub fn retire(&mut self, shard: ShardNo) -> Result<(), DataDirError> {
         let folder = self.folder(shard);
-        let file: ReplicaFile = read_json(&folder.join("replica.json"))?;
-        self.quarantine(shard, file.replica, &folder)
+        match read_json::<ReplicaFile>(&folder.join("replica.json")) {
+            Ok(file) => self.quarantine(shard, &file.replica.to_string(), &folder),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(%shard, error, "it is not known which replica this was");
+                self.quarantine(shard, "unknown", &folder)
+            }
+        }
     }
 
-    fn quarantine(&self, shard: ShardNo, replica: Uuid, from: &Path) -> Result<(), DataDirError> {
+    fn quarantine(&self, shard: ShardNo, replica: &str, from: &Path) -> Result<(), DataDirError> {
         let quarantine = self.root().join(QUARANTINE);
         fs::create_dir_all(&quarantine).map_err(at(&quarantine))?;
         let mut to = quarantine.join(format!("{shard}-{replica}"));
@@ -140,6 +145,8 @@ fn inside(folder: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+
+    use uuid::Uuid;
 
     use super::super::data_dir::NewReplica;
     use super::*;
