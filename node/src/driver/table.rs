@@ -69,6 +69,16 @@ impl ReplicaView {
         }
     }
 
+    /// Whether it serves as soon as somebody asks: its set is too small to commit, and the first request
+    /// that needs a commit has it go on degraded.
+    pub fn serves_when_asked(&self) -> bool {
+        matches!(self.standing, Standing::Leading | Standing::Elected)
+            && self
+                .record
+                .as_ref()
+                .is_some_and(|record| !replica::can_commit(record))
+    }
+
     /// Whether new contents may be stored here.
     pub fn is_open(&self) -> bool {
         self.is_leading() && self.is_to_be_open()

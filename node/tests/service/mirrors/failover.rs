@@ -117,6 +117,35 @@ async fn a_node_that_stops_is_waited_for_by_nobody() {
     cluster.stop().await;
 }
 
+// If this fails, the node that is left takes itself out of a load balancer, so that nobody asks it, and
+// it never begins to serve.
+#[actix_web::test]
+async fn a_survivor_that_nobody_asks_is_ready() {
+    let mut cluster = Cluster::start_mirrored(2).await;
+    let ids = [cluster.mint(0).await, cluster.mint(1).await];
+    for id in ids {
+        cluster.whole(id).await;
+    }
+    cluster.stop_node(1).await;
+    cluster
+        .until("the survivor leads both, and is alone", || async {
+            let records = [cluster.record(ids[0]).await, cluster.record(ids[1]).await];
+            records.iter().all(|record| {
+                let leader = record.leader.as_ref().map(|leader| &leader.member);
+                record.in_sync.iter().collect::<Vec<_>>() == leader.as_slice()
+                    && leader.is_some_and(|leader| Cluster::place(&leader.node) == 0)
+            })
+        })
+        .await;
+    let ready = cluster.get(0, "/health/ready").await;
+    assert_eq!(ready.status(), StatusCode::OK, "{:?}", ready.text().await);
+    for id in ids {
+        let record = cluster.record(id).await;
+        assert!(!record.degraded, "somebody asked");
+    }
+    cluster.stop().await;
+}
+
 // If this fails, a mirror that was away asks for everything again, or comes back with holes.
 #[actix_web::test]
 async fn a_follower_that_was_away_catches_up() {
