@@ -9,6 +9,7 @@ mod effects;
 mod follow;
 mod heard;
 mod lag;
+mod purge;
 mod repair;
 mod replica;
 mod syncers;
@@ -36,6 +37,7 @@ use crate::links::Outbox;
 use crate::lister::Feed;
 use crate::membership::data_dir::DataDir;
 use crate::membership::duty::Me;
+use crate::membership::purge::Purge;
 use crate::membership::register::Ask;
 use crate::metrics::Metrics;
 use aside::Asides;
@@ -92,6 +94,8 @@ pub(super) struct DiskThread {
     asides: Asides,
     upkeep: Upkeep,
     repairs: Repairs,
+    /// What deletes what was kept long enough, while it does.
+    purge: Option<Purge>,
     /// Logs that this round touched.
     touched: Vec<ShardNo>,
     next_tick: Instant,
@@ -126,6 +130,7 @@ impl DiskThread {
             asides,
             upkeep,
             repairs: Repairs::default(),
+            purge: None,
             touched: Vec::new(),
             next_tick: Instant::now(),
             say_at: None,
@@ -427,19 +432,8 @@ impl DiskThread {
                 self.touch(shard);
             }
         }
-        if self.dir.purge() {
-            self.measure_quarantines();
-        }
+        self.purge();
         self.measure();
-    }
-
-    fn measure_quarantines(&mut self) {
-        for (shard, replica) in &mut self.replicas {
-            if let Err(error) = replica.store.measure_quarantine() {
-                tracing::warn!(%shard, %error, "what is in quarantine cannot be measured");
-            }
-            replica.measure();
-        }
     }
 
     /// Whoever waits for a commit must not do so in vain, because the set is too small for one.
@@ -460,6 +454,9 @@ impl DiskThread {
         // Upkeep may be about to hand back a chore: with the receiver gone it ends instead.
         drop(self.inbound);
         self.upkeep.stop();
+        if let Some(purge) = self.purge {
+            purge.end();
+        }
     }
 }
 
