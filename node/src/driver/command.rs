@@ -39,13 +39,11 @@ pub(super) enum Command {
     Follow(Box<HeartbeatAnswer>),
     /// A replica of another node said something.
     Heard(Box<Heard>),
-    /// A read waits at a leader whose set is too small to commit.
-    NeedsCommit(ShardNo),
     /// Lay down every leadership that another process can take over.
     HandOver,
     /// Ask the leaders that this node follows to go on without it.
     Farewell,
-    /// There is mail.
+    /// There is mail, or something else to look at.
     Wake,
     /// A chore of a log is done.
     Finished(Opened, ChoreDone, Look),

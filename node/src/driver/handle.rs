@@ -232,10 +232,12 @@ impl Handle {
         }
     }
 
-    /// A read waits for a leader whose set is too small to commit anything.
-    pub(crate) fn needs_commit(&self, shard: ShardNo) {
-        if self.send(Command::NeedsCommit(shard)).is_err() {
-            tracing::trace!(%shard, "the disk thread has too much to do");
+    /// A read waits for a leader whose set is too small to commit anything. However many do, and however
+    /// often they say so, it is one thing to do.
+    pub(crate) fn needs_commit(&self, replica: &ReplicaView) {
+        // A full queue wakes the disk thread as well.
+        if replica.gauge.need_commit() && self.send(Command::Wake).is_err() {
+            tracing::trace!(shard = %replica.shard, "the disk thread is awake");
         }
     }
 

@@ -108,6 +108,8 @@ pub struct ReplicaGauge {
     copies_free_bytes: AtomicU64,
     /// A follower that its leader has not let in.
     is_outside: AtomicBool,
+    /// Somebody waits for a commit, and the disk thread has not looked since.
+    needs_commit: AtomicBool,
     /// What a follower has of each id that its leader may have committed already.
     pending: Mutex<HashMap<ContentId, Lsn>>,
 }
@@ -176,6 +178,17 @@ impl ReplicaGauge {
 
     pub(super) fn set_outside(&self, is_outside: bool) {
         self.is_outside.store(is_outside, Ordering::Release);
+    }
+
+    /// Somebody waits for a leader whose set is too small to commit anything; whether that is news to
+    /// the disk thread.
+    pub(super) fn need_commit(&self) -> bool {
+        !self.needs_commit.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether anybody has waited for a commit since this was asked last.
+    pub(super) fn take_need(&self) -> bool {
+        self.needs_commit.load(Ordering::Relaxed) && self.needs_commit.swap(false, Ordering::AcqRel)
     }
 
     /// Whether this is a follower that its leader has not let in.

@@ -144,6 +144,7 @@ impl DiskThread {
         while !self.stopping {
             self.around.presence.works();
             self.take_commands();
+            self.take_needs();
             self.release_parked();
             self.ship_touched();
             self.sync_touched();
@@ -193,7 +194,6 @@ impl DiskThread {
             }
             Command::Follow(answer) => self.follow(*answer),
             Command::Heard(heard) => self.heard(*heard),
-            Command::NeedsCommit(shard) => self.feed(shard, Event::NeedsCommit),
             Command::HandOver => {
                 self.feed_all(&Event::HandOver);
                 self.touched.extend(self.replicas.keys());
@@ -438,8 +438,18 @@ impl DiskThread {
 
     /// Whoever waits for a commit must not do so in vain, because the set is too small for one.
     fn ask_for_commits(&mut self) {
-        let waits = self.replicas.iter().filter(|(_, replica)| replica.waits());
-        let shards: Vec<ShardNo> = waits.map(|(shard, _)| *shard).collect();
+        self.needs_commit(Replica::waits);
+    }
+
+    /// As [`DiskThread::ask_for_commits`], for those who read.
+    fn take_needs(&mut self) {
+        self.needs_commit(|replica| replica.gauge.take_need());
+    }
+
+    fn needs_commit(&mut self, is_needed: impl Fn(&Replica) -> bool) {
+        let replicas = self.replicas.iter();
+        let needed = replicas.filter(|(_, replica)| is_needed(replica));
+        let shards: Vec<ShardNo> = needed.map(|(shard, _)| *shard).collect();
         for shard in shards {
             self.feed(shard, Event::NeedsCommit);
         }
