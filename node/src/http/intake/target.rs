@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::http::header::HeaderMap;
-use store::{Content, How, ReadError};
+use store::{Content, How};
 use wire::{Code, ContentId};
 
 use crate::driver::command::Wait;
@@ -64,7 +64,8 @@ impl Target {
     }
 }
 
-/// The current version of a content.
+/// The current version of a content, by the head of its record alone: whether its bytes are whole is no
+/// concern of who replaces it.
 ///
 /// # Errors
 /// When there is none, or it cannot be read.
@@ -72,16 +73,8 @@ pub(in crate::http) async fn current(
     replica: Arc<ReplicaView>,
     id: ContentId,
 ) -> Result<Content, ApiError> {
-    if let Some(open) = replica.reader.open_cached(id)? {
-        return Ok(open.content().clone());
-    }
-    let open = tokio::task::spawn_blocking(move || replica.reader.open(id))
-        .await
-        .map_err(|error| ApiError::internal(&error))?;
-    Ok(open
-        .map_err(|error: ReadError| ApiError::from(error))?
-        .content()
-        .clone())
+    let content = tokio::task::spawn_blocking(move || replica.reader.content(id)).await;
+    Ok(content.map_err(|error| ApiError::internal(&error))??)
 }
 
 /// What the answer waits for.
