@@ -57,7 +57,13 @@ pub(super) async fn retrieve(request: HttpRequest) -> Result<HttpResponse, ApiEr
     {
         return Ok(answer);
     }
-    let wanted = Wanted::read(&query, content.content())?;
+    let wanted = match Wanted::read(&query, content.content()) {
+        // A follower may be behind: only the leader knows which version there is not.
+        Err(error) if error.code == Code::NotFound && !replica.is_leading() => {
+            return another_copy(&node, &request, &replica, (id, &query, ReadError::NotFound));
+        }
+        wanted => wanted?,
+    };
     match deliver(&node, &request, content, &wanted).await {
         // Its bytes are not what they were, or the disk does not give them.
         Err(error) if matches!(error.code, Code::Damaged | Code::Internal) => {

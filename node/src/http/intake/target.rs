@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::http::header::HeaderMap;
-use store::{Content, How};
+use store::{Content, How, ReadError};
 use wire::{Code, ContentId};
 
 use crate::driver::command::Wait;
@@ -55,7 +55,7 @@ impl Target {
                 replaced: None,
             });
         }
-        let replaced = current(replica, id).await?;
+        let replaced = current(replica, id).await??;
         let if_match = precondition::if_match(headers, &replaced.checksum)?;
         Ok(Target {
             how: How::Update { if_match },
@@ -68,13 +68,13 @@ impl Target {
 /// concern of who replaces it.
 ///
 /// # Errors
-/// When there is none, or it cannot be read.
+/// The inner one when there is none, or it cannot be read.
 pub(in crate::http) async fn current(
     replica: Arc<ReplicaView>,
     id: ContentId,
-) -> Result<Content, ApiError> {
+) -> Result<Result<Content, ReadError>, ApiError> {
     let content = tokio::task::spawn_blocking(move || replica.reader.content(id)).await;
-    Ok(content.map_err(|error| ApiError::internal(&error))??)
+    content.map_err(|error| ApiError::internal(&error))
 }
 
 /// What the answer waits for.

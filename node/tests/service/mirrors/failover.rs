@@ -146,6 +146,36 @@ async fn a_survivor_that_nobody_asks_is_ready() {
     cluster.stop().await;
 }
 
+// If this fails, who asks a copy that is behind is told that there is no such content or version, when
+// its leader has it.
+#[actix_web::test]
+async fn only_the_leader_says_that_there_is_none() {
+    let cluster = Cluster::start_mirrored(2).await;
+    let stored = cluster.upload(b"x").await;
+    cluster.whole(stored.id).await;
+    let (leader, follower) = (
+        cluster.leader(stored.id).await,
+        cluster.follower(stored.id).await,
+    );
+    cluster.reads(follower, stored.id, b"x").await;
+    let unknown = ContentId::mint(stored.id.shard(), now_ms(), rand::random());
+    for path in [
+        format!("/retrieve/{}?version=2", stored.id),
+        format!("/info/{unknown}"),
+    ] {
+        let sent_on = cluster.get(follower, &path).await;
+        let location = sent_on.headers().get("location");
+        let location = location.map(|to| to.to_str().expect("text").to_owned());
+        let to_leader = format!("{}{path}", cluster.url(leader));
+        assert_eq!(location, Some(to_leader), "{}", sent_on.status());
+        let answer = cluster.get(leader, &path).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    }
+    let known = cluster.get(follower, &format!("/info/{}", stored.id)).await;
+    assert_eq!(known.status(), StatusCode::OK);
+    cluster.stop().await;
+}
+
 // If this fails, a mirror that was away asks for everything again, or comes back with holes.
 #[actix_web::test]
 async fn a_follower_that_was_away_catches_up() {
