@@ -189,6 +189,7 @@ async fn deliver(
     let validators = Validators {
         checksum: content.checksum,
         updated_ms: content.updated_ms,
+        version: content.version,
     };
     match precondition::evaluate(request.headers(), &validators) {
         Verdict::Proceed => {}
