@@ -25,11 +25,11 @@ use ::replica::Event;
 use store::disk::Disk;
 use store::{ChoreDone, Poisoned, SyncDone};
 use wire::limits::SESSION_MIN;
-use wire::{Lsn, NodeName, ShardNo};
+use wire::{NodeName, ShardNo};
 
 use super::admission::Admission;
 use super::command::{Command, Look, Opened};
-use super::handle::Mailbox;
+use super::handle::{Abandoned, Mailbox};
 use super::presence::Presence;
 use super::table::{Standing, Table};
 use crate::clock;
@@ -68,7 +68,7 @@ pub(super) struct Surroundings {
     pub(super) admission: Arc<Admission>,
     pub(super) feed: Arc<Feed>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) abandoned: Arc<Mutex<Vec<(ShardNo, Lsn)>>>,
+    pub(super) abandoned: Abandoned,
     pub(super) register: tokio::sync::mpsc::Sender<Ask>,
 }
 
@@ -245,7 +245,7 @@ impl DiskThread {
                 Standing::Leading if replica.core.may_write() => {
                     self.touched.push(shard);
                     if let Err(error) = replica.abort(upload, now_ms) {
-                        tracing::debug!(%shard, %upload, %error, "an upload could not be aborted");
+                        tracing::debug!(%shard, ?upload, %error, "an upload could not be aborted");
                     }
                 }
                 Standing::Leading => lock(&self.around.abandoned).push((shard, upload)),

@@ -113,11 +113,11 @@ impl DiskThread {
                 permit,
                 reply,
             } => {
-                let lsn = replica.first_chunk(id, how, payload, now_ms);
+                let begun = replica.first_chunk(id, how, payload, now_ms);
                 drop(permit);
                 // The requester went away between its request and this answer: nobody else knows
                 // of the upload, so nobody else would end it.
-                if let Err(Ok(upload)) = reply.send(lsn) {
+                if let Err(Ok(upload)) = reply.send(begun) {
                     lock(&self.around.abandoned).push((shard, upload));
                 }
             }
@@ -140,9 +140,8 @@ impl DiskThread {
 
     fn refuse(&mut self, command: Command, failure: ChangeFailure) {
         match command {
-            Command::FirstChunk { reply, .. } | Command::Chunk { reply, .. } => {
-                lag::send(reply, Err(failure));
-            }
+            Command::FirstChunk { reply, .. } => lag::send(reply, Err(failure)),
+            Command::Chunk { reply, .. } => lag::send(reply, Err(failure)),
             Command::Change(request) => request.refuse(failure),
             _ => {}
         }
