@@ -45,6 +45,8 @@ use repair::Repairs;
 use replica::Replica;
 use syncers::Syncers;
 use upkeep::Upkeep;
+#[cfg(test)]
+pub(super) use writes::PARKED_MAX;
 
 /// Commands of one round. Enough for every request that can wait; few enough that the first of
 /// them is not held up by what comes after it.

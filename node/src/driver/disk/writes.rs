@@ -16,7 +16,7 @@ use crate::driver::table::Standing;
 const PARKED_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Changes of one shard that may wait.
-const PARKED_MAX: usize = 1024;
+pub(in crate::driver) const PARKED_MAX: usize = 1024;
 
 /// What becomes of a change.
 enum Verdict {
@@ -141,7 +141,17 @@ impl DiskThread {
     fn refuse(&mut self, command: Command, failure: ChangeFailure) {
         match command {
             Command::FirstChunk { reply, .. } => lag::send(reply, Err(failure)),
-            Command::Chunk { reply, .. } => lag::send(reply, Err(failure)),
+            Command::Chunk {
+                shard,
+                upload,
+                reply,
+                ..
+            } => {
+                if let Some(replica) = self.replicas.get_mut(&shard) {
+                    replica.break_upload(upload);
+                }
+                lag::send(reply, Err(failure));
+            }
             Command::Change(request) => request.refuse(failure),
             _ => {}
         }

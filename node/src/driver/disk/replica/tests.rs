@@ -118,6 +118,7 @@ fn chunks_of_an_earlier_term_have_no_place() {
     replica.record = Some(record(vec![member("node1", 1)]));
     let (first, second) = (ContentId::mint(SHARD, 1, 1), ContentId::mint(SHARD, 1, 2));
     let old = begun(&mut replica, 1, first);
+    replica.break_upload(old);
     replica.lose();
     let new = begun(&mut replica, 2, second);
     assert_eq!(old.lsn, new.lsn, "the second took its place");
@@ -128,6 +129,7 @@ fn chunks_of_an_earlier_term_have_no_place() {
     let refused = commit(&mut replica, old, first).expect("is refused");
     assert_eq!(refused.to_string(), none);
     replica.abort(old, 1).expect("has ended");
+    replica.break_upload(old);
 
     replica.chunk(new, 1, byte(), 1).expect("goes on");
     assert!(commit(&mut replica, new, second).is_none(), "is appended");

@@ -45,6 +45,13 @@ impl Replica {
         Ok(appended?)
     }
 
+    /// A chunk was refused before it came here: the next one is on its way already.
+    pub(in crate::driver::disk) fn break_upload(&mut self, upload: Position) {
+        if let Ok(upload) = self.of_this_term(upload) {
+            self.broken.insert(upload);
+        }
+    }
+
     /// Ends an upload without a content.
     pub(in crate::driver::disk) fn abort(
         &mut self,
