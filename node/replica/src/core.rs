@@ -208,12 +208,14 @@ impl Core {
         if !is_newer && !self.bugs.has(Bug::OlderRecordObeyed) {
             return Ok(());
         }
-        // Whom an earlier process of this replica answered, and when, is not known: at its end.
-        if self.record.is_none()
-            && let Some(leader) = &record.leader
-            && leader.member != self.me.member
-        {
-            self.answered.push((leader.member.clone(), self.now_ms));
+        // Whom an earlier process of this replica answered, and when, is not known: any of them, at its
+        // end.
+        if self.record.is_none() {
+            let others = record.replicas.iter();
+            let others = others.filter(|member| **member != self.me.member);
+            let now_ms = self.now_ms;
+            self.answered
+                .extend(others.map(|member| (member.clone(), now_ms)));
         }
         self.record = Some(record);
         self.take_role(out)
@@ -322,7 +324,13 @@ impl Core {
         let revision = known.map_or(Revision::NONE, ShardRecord::revision);
         match &envelope.message {
             Message::Refused(record) if record.revision() > revision => {
-                out.push(Effect::Learn((**record).clone()));
+                // One that does not name this replica takes more than to be learnt: it may have to go,
+                // and another one be made in its place.
+                let is_named = record.replicas.contains(&self.me.member);
+                out.push(match is_named {
+                    true => Effect::Learn((**record).clone()),
+                    false => Effect::ReadRecord,
+                });
                 return Ok(());
             }
             Message::Hello(hello) if hello.revision > revision => out.push(Effect::ReadRecord),
@@ -334,6 +342,7 @@ impl Core {
             self.early.insert(from.clone(), said);
             return Ok(());
         }
+        self.note_obedience(from, &envelope);
         let Some((role, around)) = self.parts() else {
             return Ok(());
         };
@@ -358,6 +367,17 @@ impl Core {
                 self.commit_as_told(commit, out)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Who says hello in this epoch serves nothing of the one before any more.
+    fn note_obedience(&mut self, from: &NodeName, envelope: &Envelope) {
+        let epoch = self.record.as_ref().map(|record| record.epoch);
+        if let Message::Hello(hello) = &envelope.message
+            && epoch == Some(envelope.epoch)
+        {
+            let obeys = |leader: &Member| leader.node == *from && leader.replica == hello.replica;
+            self.answered.retain(|(leader, _)| !obeys(leader));
         }
     }
 

@@ -16,7 +16,7 @@ impl Leader {
         if !can_commit(around.record) && !around.bugs.has(Bug::CommitBelowMin) {
             return None;
         }
-        if self.is_preceded(around) && !around.bugs.has(Bug::LeaseOverlapped) {
+        if Leader::is_preceded(around) && !around.bugs.has(Bug::LeaseOverlapped) {
             return None;
         }
         let lowest = self.lowest_synced(around)?;
@@ -24,13 +24,10 @@ impl Leader {
     }
 
     /// Whether a leader that this replica followed may still serve reads: it does for a session from
-    /// when this replica last answered it. One that is in the quorum has acknowledged this epoch
-    /// before anything is committed in it.
-    fn is_preceded(&self, around: &Around<'_>) -> bool {
-        let serves = |at_ms: u64| around.now_ms < at_ms + around.session_ms;
-        let steps_down = |leader: &Member| self.quorum(around).any(|member| member == leader);
+    /// when this replica last answered it, unless it has said hello in this epoch.
+    fn is_preceded(around: &Around<'_>) -> bool {
         let mut leaders = around.answered.iter();
-        leaders.any(|(leader, at_ms)| serves(*at_ms) && !steps_down(leader))
+        leaders.any(|(_, at_ms)| around.now_ms < at_ms + around.session_ms)
     }
 
     /// What every member of the quorum has: of the confirmed set, and of one that is proposed.

@@ -260,6 +260,16 @@ fn a_new_leader_tells_the_other_replicas() {
     assert_eq!(follower.feed(Event::LinkUp(node(3))), []);
 }
 
+// If this fails, a replica that was replaced while it was away keeps its successor from being made.
+#[test]
+fn a_record_without_this_replica_is_read_from_the_register() {
+    let mut stage = Stage::follower();
+    let mut newer = record(9, 3, &[1]);
+    newer.replicas = super::members(&[1, 3]);
+    let effects = stage.hear_in(3, 1, 0, Message::Refused(Box::new(newer)));
+    assert_eq!(effects, [Effect::ReadRecord]);
+}
+
 // If this fails, a follower with an old record never hears of the new leader.
 #[test]
 fn whoever_has_an_older_record_is_told_the_newer() {

@@ -98,28 +98,45 @@ fn nothing_is_committed_while_the_leader_before_may_serve() {
 // If this fails, every handover takes a session.
 #[test]
 fn a_leader_before_that_follows_serves_no_more() {
+    let of_two = |record: wire::shard::ShardRecord| {
+        let replicas = super::members(&[1, 2]);
+        Event::Record(wire::shard::ShardRecord { replicas, ..record })
+    };
     let mut stage = Stage::new(1, log(&[(1, 1)], 10, 8));
     stage.feed(Event::LinkUp(node(2)));
-    stage.feed(Event::Record(led_by(2, 4, 1, &[1, 2])));
+    stage.feed(of_two(led_by(2, 4, 1, &[1, 2])));
     stage.hear_in(1, 2, 1, Message::Follow);
-    stage.feed(Event::Record(record(5, 2, &[1, 2])));
+    stage.feed(of_two(record(5, 2, &[1, 2])));
     stage.feed(Event::Appended(at(2, 11)));
     stage.feed(Event::Synced(Lsn(11)));
     stage.let_in(2, 1);
     assert_eq!(committed(&stage.ack(2, 1, 11)), Some(11));
+    // It ends, and leaves the set.
+    stage.feed(Event::LinkDown(node(2)));
+    let mut alone = record(6, 2, &[1]);
+    alone.degraded = true;
+    stage.feed(of_two(alone));
+    assert_eq!(committed(&stage.append(12)), Some(12));
 }
 
-// If this fails, a process that has just begun takes over from a leader that an earlier one answered.
+// If this fails, a process that has just begun takes over from a leader that an earlier one answered:
+// it may have been elected itself before it ended.
 #[test]
 fn what_an_earlier_process_answered_counts() {
-    let mut stage = Stage::new(1, log(&[(1, 1)], 10, 8));
-    stage.feed(Event::Record(led_by(2, 4, 1, &[1, 2])));
-    let mut alone = record(5, 2, &[1]);
-    alone.degraded = true;
-    stage.feed(Event::Record(alone));
-    stage.feed(Event::Appended(at(2, 11)));
-    assert_eq!(committed(&stage.feed(Event::Synced(Lsn(11)))), None);
-    assert_eq!(committed(&stage.pass(SESSION_MS)), Some(11));
+    for before in [2, 1] {
+        let mut stage = Stage::new(1, log(&[(1, 1)], 10, 8));
+        let mut persisted = led_by(before, 4, 1, &[1, 2]);
+        persisted.leader.as_mut().expect("a leader").incarnation = uuid::Uuid::nil();
+        stage.feed(Event::Record(persisted));
+        let mut alone = record(5, 2, &[1]);
+        alone.degraded = true;
+        stage.feed(Event::Record(alone));
+        stage.feed(Event::Appended(at(2, 11)));
+        assert_eq!(committed(&stage.feed(Event::Synced(Lsn(11)))), None);
+        stage.let_in(2, 1);
+        assert_eq!(committed(&stage.pass(SESSION_MS - 1)), None, "and node 3?");
+        assert_eq!(committed(&stage.pass(1)), Some(11));
+    }
 }
 
 // If this fails, a follower serves what is long outdated.
