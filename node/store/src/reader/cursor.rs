@@ -153,7 +153,7 @@ impl Cursor {
                     }
                 }
                 Err(FetchError::Disk(error)) => return Err(error.into()),
-                Err(FetchError::Head(_) | FetchError::Block { .. }) => {
+                Err(_) => {
                     let next = self.skip(&at)?;
                     let lacks = self.lacks(&at, next)?;
                     if lacks {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wire::{ContentId, Lsn};
 
 use super::{ReadError, Reader};
-use crate::fetch::{FetchError, Fetched, Patience};
+use crate::fetch::{Fetched, Patience};
 use crate::index::Place;
 use crate::record::kind::Kind;
 use crate::segment::Segment;
@@ -193,10 +193,8 @@ impl Scrub<'_> {
         let whole = Fetched::head(file, shared.log, entry.start, Patience::Wait);
         let error = match whole.and_then(|fetched| fetched.verify(file)) {
             Ok(()) => return Ok(()),
-            // A sector that the disk cannot read is damage of what lies there.
-            Err(error @ (FetchError::Head(_) | FetchError::Block { .. } | FetchError::Disk(_))) => {
-                error
-            }
+            // What the disk cannot read is damage of what lies there.
+            Err(error) => error,
         };
         // It may have been superseded, and given back, while it was read.
         self.upload = None;
