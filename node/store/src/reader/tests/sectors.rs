@@ -113,3 +113,71 @@ fn a_scrub_passes_a_bad_sector_among_small_records() {
     let damaged = (0..contents).filter(|n| is_damaged(&stage.read(*n)));
     assert!(damaged.count() >= 6);
 }
+
+/// What a follower of this log is still given.
+fn needed(stage: &Stage, after: u64) -> (Vec<u64>, Result<(), ReadError>) {
+    let mut missing = stage.store.reader().missing(Lsn(after));
+    let mut lsns = Vec::new();
+    loop {
+        match missing.next_needed() {
+            Ok(Some(record)) => lsns.push(record.head.lsn.0),
+            Ok(None) => return (lsns, Ok(())),
+            Err(error) => return (lsns, Err(error)),
+        }
+    }
+}
+
+// If this fails, a follower waits for ever for what lies in a bad sector of its leader: nobody is told
+// that it is to be repaired.
+#[test]
+fn what_a_follower_cannot_be_sent_is_told_as_damage() {
+    // A head, and a payload; of a record in the middle, and of the last one.
+    for (lsn, at) in [(4, 0), (4, 5_000), (7, 0), (7, 5_000)] {
+        let what = format!("byte {at} of {lsn}");
+        let mut stage = Stage::new();
+        for n in 0..6 {
+            stage.put(n, &body(n, 10_000));
+        }
+        stage.settle_durably();
+        stage.break_sector(Lsn(lsn), at);
+        let (given, end) = needed(&stage, 0);
+        assert!(is_damaged(&end), "{what}: {end:?}");
+        // The end of the record before may lie in the sector, too.
+        let first = given.len() as u64 + 1;
+        assert!(first == lsn || first == lsn - 1 && at == 0, "{what}");
+        let damage = stage.store.reader().damage();
+        let mut told = damage.contents.iter().flat_map(|content| &content.records);
+        let mut hidden = damage.hidden.iter();
+        let is_told = told.any(|told| told.0 == first)
+            || hidden.any(|lost| lost.first.0 <= first && first <= lost.last.0);
+        assert!(is_told, "{what}: {damage:?}");
+        let rest: Vec<u64> = (lsn + 1..=7).collect();
+        assert_eq!(needed(&stage, lsn).0, rest, "{what}");
+    }
+}
+
+// If this fails, one bad sector keeps a catalog that is behind, or that is made anew, from ever being
+// complete.
+#[test]
+fn a_catalog_is_shown_what_lies_behind_a_bad_sector() {
+    let (stage, _, contents) = small_contents();
+    let end = stage.store.positions().committed;
+    stage.break_sector(Lsn(100), 0);
+    let mut cursor = stage.store.reader().cursor(Lsn::ZERO);
+    let mut changes = 0;
+    while cursor.next_change().expect("it goes on").is_some() {
+        changes += 1;
+    }
+    assert_eq!(cursor.covered(), end);
+    let mut walk = stage.store.reader().live(end);
+    let mut shown = 0;
+    while walk.next_content().expect("it goes on").is_some() {
+        shown += 1;
+    }
+    for passed in [cursor.passed_damage(), walk.passed_damage()] {
+        let lost = passed.expect("it is told");
+        assert!(lost.first.0 <= 100 && 100 <= lost.last.0, "{lost:?}");
+        let missing = lost.last.0 - lost.first.0 + 1;
+        assert_eq!((changes, shown), (end.0 - missing, contents - missing));
+    }
+}
