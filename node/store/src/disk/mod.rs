@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use file_system::FileSystem;
-pub(crate) use unreadable::{PAGE_BYTES, is_unreadable, read_by_unit, unreadable};
+pub(crate) use unreadable::{PAGE_BYTES, SECTOR_BYTES, is_unreadable, read_by_unit, unreadable};
 
 /// A file system, as far as the store uses one.
 ///

@@ -10,6 +10,9 @@ use super::File;
 /// The system reads a file in pages of this length, at multiples of it.
 pub(crate) const PAGE_BYTES: u64 = 4096;
 
+/// No disk reads less at a time, and some file systems keep it apart in the system's pages.
+pub(crate) const SECTOR_BYTES: u64 = 512;
+
 /// Whether what was asked for is lost, as opposed to a disk that has failed to answer.
 pub(crate) fn is_unreadable(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::IO.raw_os_error())
