@@ -14,7 +14,7 @@ use wire::Lsn;
 use wire::limits::DELETE_RECORD_LIFE_MS;
 
 use super::compact::Compaction;
-use crate::disk::{File, read_exact_at};
+use crate::disk::{File, is_unreadable, read_exact_at};
 use crate::index::Place;
 use crate::reader::{ReadError, Reader};
 use crate::record::kind::Kind;
@@ -238,7 +238,8 @@ impl<'a> Rewriting<'a> {
                     if !may_go_on(entry.bytes()) {
                         return Ok(false);
                     }
-                    self.copy((source, &mut scan), entry, pin)?;
+                    let copied = self.copy((source, &mut scan), entry, pin);
+                    copied.inspect_err(|error| self.tell_unreadable(&entry, error))?;
                 }
                 Found::End => return Ok(true),
                 // A segment with a damaged record stays as it is, until it was repaired.
@@ -250,6 +251,13 @@ impl<'a> Rewriting<'a> {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 }
             }
+        }
+    }
+
+    /// A record that cannot be read is not moved, as its sector may be read later: it is repaired first.
+    fn tell_unreadable(&self, entry: &Entry, error: &io::Error) {
+        if is_unreadable(error) {
+            self.plan.shared.damage().note(entry.id, entry.lsn);
         }
     }
 

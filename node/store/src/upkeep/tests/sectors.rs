@@ -1,16 +1,25 @@
-//! Sectors that the disk cannot read, under what is to be repaired.
+//! Sectors that the disk cannot read, under what is to be rewritten, and under what is to be repaired.
 
 use wire::Lsn;
 
-use super::{carry_out, sealed};
+use super::{carry_out, due, generations, in_first, sealed};
 use crate::ReadError;
-use crate::damage::Damage;
+use crate::damage::{Damage, Lost};
 use crate::disk::simulated::{Failure, Operation};
 use crate::stage::{Stage, body};
 
 /// The lsn of the record of this content.
 fn lsn(n: u64) -> Lsn {
     Lsn(n + 2)
+}
+
+/// Carries out what is due; what cannot be read comes to nothing.
+fn upkeep_of_what_can_be_read(stage: &mut Stage) {
+    for _ in 0..8 {
+        stage.now_ms += 3_600_000;
+        let (_, chores) = due(stage);
+        drop(carry_out(stage, chores));
+    }
 }
 
 fn repair(stage: &mut Stage, copy: &Stage, lsn: Lsn) -> Result<(), String> {
@@ -27,6 +36,62 @@ fn told(damage: &Damage) -> Vec<Lsn> {
     let places = damage.hidden.iter();
     let hidden = places.flat_map(|lost| (lost.first.0..=lost.last.0).map(Lsn));
     records.chain(hidden).collect()
+}
+
+// If this fails, one bad sector under a record that nobody needs keeps a segment of garbage for ever.
+#[test]
+fn a_dead_head_that_cannot_be_read_is_told_and_its_segment_rewritten_once_it_is_mended() {
+    let (mut stage, contents) = sealed(3);
+    let copy = stage.on(stage.disk.kill());
+    let (live, dead) = (in_first(&stage) - 1, 7);
+    (0..live).for_each(|n| drop(stage.delete(n)));
+    stage.settle_durably();
+    stage.break_sector(lsn(dead), 0);
+    upkeep_of_what_can_be_read(&mut stage);
+    assert_eq!(generations(&stage)[0], 0, "it cannot be passed");
+    let (first, last) = (lsn(dead), lsn(dead));
+    assert_eq!(stage.store.reader().damage().hidden, [Lost { first, last }]);
+    repair(&mut stage, &copy, lsn(dead)).expect("it is its own");
+    upkeep_of_what_can_be_read(&mut stage);
+    assert_eq!(generations(&stage)[0], 1);
+    assert_eq!(stage.store.reader().damage(), Damage::default());
+    for n in live..contents {
+        assert_eq!(stage.read(n).expect("live"), body(n, 10_000));
+    }
+}
+
+// If this fails, a rewriting that cannot read a content tells nobody; or it puts something else in the
+// content's place, which the disk may have been able to read later.
+#[test]
+fn a_content_that_a_rewriting_cannot_read_is_told_and_stays() {
+    let (mut stage, _) = sealed(3);
+    let copy = stage.on(stage.disk.kill());
+    let live = in_first(&stage) - 1;
+    (0..live).for_each(|n| drop(stage.delete(n)));
+    stage.settle_durably();
+    stage.break_sector(lsn(live), 5_000);
+    upkeep_of_what_can_be_read(&mut stage);
+    assert_eq!(generations(&stage)[0], 0);
+    assert_eq!(told(&stage.store.reader().damage()), [lsn(live)]);
+    repair(&mut stage, &copy, lsn(live)).expect("it is its own");
+    upkeep_of_what_can_be_read(&mut stage);
+    assert_eq!(generations(&stage)[0], 1);
+    assert_eq!(stage.read(live).expect("live"), body(live, 10_000));
+}
+
+// If this fails, a full segment that has a bad sector is never sealed, and nobody is told why.
+#[test]
+fn a_full_segment_that_cannot_be_read_is_sealed_once_it_is_mended() {
+    let mut stage = Stage::new();
+    stage.fill(0, 2);
+    let copy = stage.on(stage.disk.kill());
+    stage.break_sector(lsn(7), 0);
+    upkeep_of_what_can_be_read(&mut stage);
+    assert!(stage.store.log.segments[0].index_bytes.is_none());
+    assert_eq!(told(&stage.store.reader().damage()), [lsn(7)]);
+    repair(&mut stage, &copy, lsn(7)).expect("it is alone there");
+    upkeep_of_what_can_be_read(&mut stage);
+    assert!(stage.store.log.segments[0].index_bytes.is_some());
 }
 
 /// Small contents in a full segment and in the one that is written to, and an intact copy.
