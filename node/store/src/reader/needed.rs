@@ -140,7 +140,12 @@ impl Cursor {
                 Err(_) if !reader.needs(&fetched.head) => {}
                 Err(FetchError::Disk(error)) => return Err(error.into()),
                 Err(error) => {
-                    let what = format!("record {}: {error}", fetched.head.lsn);
+                    let (id, lsn) = (fetched.head.id, fetched.head.lsn);
+                    // Above the commit it is not repaired, but cut off and taken again.
+                    if lsn <= self.shared.committed() {
+                        self.shared.damage().note(id, lsn);
+                    }
+                    let what = format!("record {lsn}: {error}");
                     return Err(ReadError::Damaged { what });
                 }
             }

@@ -117,7 +117,12 @@ impl Segment {
 
     /// Whether a record of a sealed segment should begin at this byte.
     pub(crate) fn has_record_at(&self, start: u64) -> bool {
-        start < self.end.load(Ordering::Acquire)
+        start < self.end()
+    }
+
+    /// Where the last record of a sealed segment ends, in bytes.
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
     }
 
     /// Notes a chunk; lsns come in ascending order, but for lost ones.

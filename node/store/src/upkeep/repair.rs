@@ -4,6 +4,8 @@
 //! was there or the one that was damaged: a crash in the middle leaves a damaged record, never a
 //! wrong one. Nothing moves, and no position changes. It counts when it was synced and read back.
 
+mod write;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,8 +87,8 @@ enum Mended {
 enum Failed {
     /// Nothing that was there before is worse for it.
     Refused(io::Error),
-    /// A write or a sync failed: that stops the log.
-    Write(io::Error),
+    /// A sync failed that may have lost what was appended: that stops the log.
+    Sync(io::Error),
 }
 
 /// Where the record belongs, and whether what stands there is its head.
@@ -150,31 +152,6 @@ impl Repair {
         bytes.extend_from_slice(self.record.payload.bytes());
         bytes.resize(entry.bytes() as usize, 0);
         bytes
-    }
-
-    /// Writes bytes at the record's start; returns when they are durable and were read back.
-    fn write(&self, entry: &Entry, bytes: &[u8]) -> Result<(), Failed> {
-        // Above the commit that a restart knows, a record that is half written would be cut off.
-        self.marker.raise(self.commit).map_err(Failed::Refused)?;
-        // A handle of its own: should the system tell of a failed sync only once, the owner's sync
-        // must still hear of it.
-        let path = self.segment.name.path(&self.dir);
-        let file = self.disk.open(&path).map_err(Failed::Refused)?;
-        let length = bytes.len() as u64;
-        let reserved = file.allocate(entry.start, length);
-        reserved.map_err(Failed::Refused)?;
-        let written = file.write_at(bytes, entry.start);
-        written
-            .and_then(|()| file.sync_data())
-            .map_err(Failed::Write)?;
-        file.begin_write_back(entry.start, length);
-        let mut read = vec![0; bytes.len()];
-        let count = file.read_at(&mut read, entry.start);
-        let count = count.map_err(Failed::Refused)?;
-        if read[..count] != *bytes {
-            return Err(refused("what was written reads back as something else"));
-        }
-        Ok(())
     }
 
     /// The mark goes when all that the content needs can be read again, as far as it is known.
@@ -271,7 +248,7 @@ impl Repair {
                         let is_alone = last.next() == lsn && next == Some(lsn.next());
                         return match self.named_among(&suspects).map_err(Failed::Refused)? {
                             Some(start) => self.fits(start),
-                            None if is_alone => self.fits(start),
+                            None if is_alone || self.is_led_to(start) => self.fits(start),
                             None => Err(refused("nobody knows where it was")),
                         };
                     }
@@ -281,6 +258,22 @@ impl Repair {
                 }
             }
         }
+    }
+
+    /// Whether the index leads to a record of this content and kind at `start`, where damage begins that
+    /// the record lies in. It is this one: of what is damaged the first, and it would have been
+    /// superseded by a later one that was committed.
+    fn is_led_to(&self, start: u64) -> bool {
+        let Head { kind, id, .. } = &self.record.head;
+        let is_indexed = match kind {
+            Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete => {
+                let place = Place::new(*kind, self.segment.number, start);
+                self.shared.index.contains(id, place)
+            }
+            Kind::Chunk | Kind::Abort | Kind::Epoch => false,
+        };
+        // What was lost when the log was opened superseded nothing yet.
+        is_indexed && self.shared.damage().lost_nothing()
     }
 
     /// Where what is left of a damaged header still names the record: by its lsn in this log, or by
@@ -370,7 +363,7 @@ impl Store {
                 Ok(())
             }
             Err(Failed::Refused(error)) => Err(ChoreError { step, error }),
-            Err(Failed::Write(error)) => {
+            Err(Failed::Sync(error)) => {
                 let kind = error.kind();
                 let reason = self.log.poison(Poisoned::new(step, error));
                 let error = io::Error::new(kind, reason);

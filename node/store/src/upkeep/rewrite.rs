@@ -15,7 +15,7 @@ use wire::limits::DELETE_RECORD_LIFE_MS;
 
 use super::compact::Compaction;
 use super::gone::Gone;
-use crate::disk::{File, read_exact_at};
+use crate::disk::{File, is_unreadable, read_exact_at};
 use crate::index::Place;
 use crate::reader::{ReadError, Reader};
 use crate::record::kind::Kind;
@@ -245,7 +245,9 @@ impl<'a> Rewriting<'a> {
             if !may_go_on(entry.bytes()) {
                 return Ok(false);
             }
-            self.copy((source, &mut scan), entry, pin).map_err(unread)?;
+            let copied = self.copy((source, &mut scan), entry, pin);
+            let copied = copied.inspect_err(|error| self.tell_unreadable(&entry, error));
+            copied.map_err(unread)?;
             if self.output.bytes.len() >= OUTPUT_BYTES {
                 self.output.flush()?;
             }
@@ -268,6 +270,12 @@ impl<'a> Rewriting<'a> {
                         return Ok(Some((entry, pin)));
                     }
                 }
+                // Zeros look like the end; what should be there is not left out for them.
+                Found::End if source.has_record_at(scan.position()) => {
+                    self.plan.shared.damage().hide(*last, end.next());
+                    let error = "zeros before the last record of a segment";
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                }
                 Found::End => return Ok(None),
                 // A segment with a damaged record stays as it is, until it was repaired.
                 Found::Damage(error) => {
@@ -277,6 +285,13 @@ impl<'a> Rewriting<'a> {
                     }
                 }
             }
+        }
+    }
+
+    /// A record that cannot be read is not moved, as its sector may be read later: it is repaired first.
+    fn tell_unreadable(&self, entry: &Entry, error: &io::Error) {
+        if is_unreadable(error) {
+            self.plan.shared.damage().note(entry.id, entry.lsn);
         }
     }
 

@@ -57,6 +57,11 @@ impl File for Handle {
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.change(Operation::Write, |state, failure| {
             let failure = failure.or(state.refusal(self.inode, offset, buf.len() as u64));
+            let writable = state.inode(self.inode).writable(offset, buf.len() as u64) as usize;
+            let (buf, failure) = match failure {
+                None if writable < buf.len() => (&buf[..writable], Some(Failure::Io)),
+                failure => (buf, failure),
+            };
             match failure {
                 None => state.inode_mut(self.inode).write(buf, offset),
                 Some(_) => {

@@ -97,6 +97,18 @@ impl Inode {
         &self.now
     }
 
+    /// How many bytes of a write get through: a page of which only a part is written is read before.
+    pub(super) fn writable(&self, offset: u64, bytes: u64) -> u64 {
+        let end = offset + bytes;
+        let whole = pages_within(offset, bytes);
+        let is_lost = |page: &u64| {
+            let sectors = page * PAGE_BYTES..(page + 1) * PAGE_BYTES;
+            !whole.contains(page) && self.broken.range(sectors).next().is_some()
+        };
+        let lost = pages_touching(offset, bytes).find(is_lost);
+        lost.map_or(end, |page| (page * PAGE_BYTES).max(offset)) - offset
+    }
+
     pub(super) fn write(&mut self, buf: &[u8], offset: u64) {
         let before = self.now.len();
         // A disk puts a sector that is written again elsewhere.

@@ -12,7 +12,7 @@ use crate::log::SegmentState;
 use crate::record::kind::Kind;
 use crate::segment::Segment;
 use crate::segment::entry::Entry;
-use crate::segment::header::SegmentHeader;
+use crate::segment::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::segment::index_file::SegmentIndex;
 use crate::segment::name::SegmentName;
 use crate::segment::scan::{Scan, Suspect};
@@ -251,7 +251,7 @@ impl<'a> Loader<'a> {
                 epoch: fetched.head.epoch,
                 lsn: lost,
             }),
-            Err(FetchError::Disk(error)) => {
+            Err(FetchError::Disk(error) | FetchError::Unreadable(error)) => {
                 self.opening.disk("read a record", Err(error))?;
             }
             // It was whole a moment ago.
@@ -280,7 +280,8 @@ impl<'a> Loader<'a> {
             return Ok(());
         };
         let file = &*state.segment.file;
-        let found = Scan::find(file, self.opening.log, suspect.supersedes);
+        let scan = Scan::refusing(file, self.opening.log, SEGMENT_HEADER_BYTES);
+        let found = scan.and_then(|scan| scan.find(suspect.supersedes));
         if let Some(entry) = self.opening.disk("look for a superseded record", found)? {
             self.log.shared.note_suspect(entry.id);
         }

@@ -1,5 +1,6 @@
 //! Full segments are rewritten: which, when, and with what left in them.
 
+use crate::disk::Disk;
 use wire::Lsn;
 
 use super::{carry_out, due, generations, in_first, rest, sealed};
@@ -369,6 +370,22 @@ fn a_segment_with_damage_is_left_as_it_is() {
     let live = (1..contents).filter(|n| !deleted.contains(n));
     assert_live(&stage, live);
     assert!(names(&stage.disk, ".seg").len() == 3);
+}
+
+// If this fails, contents whose sectors read as zeros are left out without a word, and lost.
+#[test]
+fn zeros_at_the_end_of_a_segment_are_damage() {
+    let (mut stage, _) = sealed(3);
+    delete_in_first(&mut stage, 15);
+    stage.settle_durably();
+    let last = stage.store.log.segments[0].last;
+    let (path, entry) = stage.place_of(last).expect("the record is there");
+    let bytes = usize::try_from(entry.bytes()).expect("a small one");
+    let file = stage.disk.open(&path).expect("it is there");
+    file.write_at(&vec![0; bytes], entry.start).expect("writes");
+    let (_, chores) = due(&mut stage);
+    carry_out(&mut stage, chores).expect_err("something is missing");
+    assert_eq!(generations(&stage), [0, 0, 0]);
 }
 
 // If this fails, one damaged record keeps all deleted contents of its log on the disk for ever; or its

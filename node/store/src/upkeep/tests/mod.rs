@@ -7,6 +7,7 @@ mod punch;
 mod recall;
 mod repair;
 mod seal;
+mod sectors;
 mod trust;
 
 use super::{Chore, ChoreError, Work};

@@ -294,5 +294,5 @@ fn a_sector_that_cannot_be_read_costs_the_records_that_lie_in_it() {
     assert!(sector + 512 < entry.end(), "it lies in this record alone");
     stage.disk.break_sector(&path, sector).expect("it is there");
     assert_reads(&stage, [0, 1, 3], 3_000);
-    assert!(matches!(stage.read(2), Err(ReadError::Disk(_))));
+    assert!(matches!(stage.read(2), Err(ReadError::Damaged { .. })));
 }
