@@ -102,8 +102,6 @@ pub(crate) struct Shared {
     catalog_up: AtomicBool,
     /// Whether the coordinator answered when it was last asked.
     coordinator_up: AtomicBool,
-    /// Since when each exchange with the catalog went well; none while it does not.
-    exchanges_since: Mutex<Option<Instant>>,
     /// Nodes of other clusters: refused, and named in the log already.
     strangers: Mutex<HashSet<NodeName>>,
 }
@@ -342,7 +340,6 @@ impl Shared {
             is_parting: AtomicBool::new(false),
             catalog_up: AtomicBool::new(true),
             coordinator_up: AtomicBool::new(true),
-            exchanges_since: Mutex::default(),
             strangers: Mutex::default(),
         })
     }
@@ -394,7 +391,7 @@ impl Shared {
         let asked = Instant::now();
         let outcome = self.exchange().await;
         let up = outcome.is_ok();
-        self.note_exchange(up.then_some(asked));
+        self.members.exchanged(up.then_some(asked));
         let was_up = self.catalog_up.swap(up, Ordering::Relaxed);
         match outcome {
             Ok(()) if !was_up => tracing::info!("the catalog answers again"),
@@ -405,21 +402,9 @@ impl Shared {
         up
     }
 
-    fn note_exchange(&self, asked: Option<Instant>) {
-        let mut since = self
-            .exchanges_since
-            .lock()
-            .expect("no thread panics while it holds this");
-        *since = asked.map(|asked| since.unwrap_or(asked));
-    }
-
     /// Whether every node that lives was heard, here or by another distributor that told of it.
     pub(crate) fn hears_all(&self) -> bool {
-        let since = self
-            .exchanges_since
-            .lock()
-            .expect("no thread panics while it holds this");
-        since.is_some_and(|since| since.elapsed() >= self.session)
+        self.members.listened(Instant::now()) >= self.session
     }
 
     /// The shards that wait for an operator. Before everyone was heard, nobody can tell.

@@ -142,14 +142,22 @@ impl Node {
     /// Why this node is not ready to serve; none if it is.
     pub(crate) fn unready(&self) -> Option<&'static str> {
         let replicas = self.handle.table().replicas();
-        if !self.handle.presence().lives() {
+        let presence = self.handle.presence();
+        let serves = |replica: &ReplicaView| replica.is_readable() || replica.serves_when_asked();
+        if !presence.lives() {
             Some("the disk thread has ended: restart the node")
         } else if self.poisoned() > 0 {
             Some("a shard's log failed: restart the node, and look after its disk")
-        } else if !replicas.values().any(|replica| replica.is_readable()) {
+        } else if replicas.values().any(|replica| serves(replica)) {
+            None
+        } else if !replicas.is_empty() {
+            Some(
+                "no shard that is held can be served: no leader is known, or it does not hear its set",
+            )
+        } else if presence.map_version() == 0 {
             Some("no shard is held yet: no distributor has answered")
         } else {
-            None
+            Some("no shard is held: none was given to this node")
         }
     }
 }

@@ -50,7 +50,7 @@ impl Node {
                 return;
             }
             if matches!(replica.standing, Standing::Leading | Standing::Elected) {
-                self.handle.needs_commit(shard);
+                self.handle.needs_commit(&replica);
             }
             sleep(UNSETTLED_LOOK_EVERY).await;
         }
@@ -80,7 +80,7 @@ impl Node {
         match self.handle.table().replica(shard) {
             Some(replica) if replica.is_readable() && !replica.gauge.is_pending(id) => Ok(replica),
             Some(replica) if matches!(replica.standing, Standing::Leading | Standing::Elected) => {
-                self.handle.needs_commit(shard);
+                self.handle.needs_commit(&replica);
                 Err(Misrouted::NoLeader)
             }
             _ => Err(self.misrouted(id)),

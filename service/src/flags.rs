@@ -31,7 +31,7 @@ pub struct Flags {
     #[arg(long, global = true, value_name = "URL")]
     pub public_url: Option<String>,
     /// What to log: a level, or a filter of tracing [env: LOG] [default: of nodes.yml, or
-    /// info,actix_server=warn]
+    /// info,actix_server=warn,actix_http=off]
     #[arg(long, global = true, value_name = "FILTER")]
     pub log: Option<String>,
     /// How the log looks: lines, or json [env: LOG_FORMAT] [default: lines]

@@ -9,8 +9,9 @@ use tracing_subscriber::{EnvFilter, Registry, fmt, registry, reload};
 
 use crate::given::{Given, SettingError};
 
-/// What a service logs by default. The HTTP server's own words about its threads help nobody.
-pub const FILTER_DEFAULT: &str = "info,actix_server=warn";
+/// What a service logs by default. The HTTP server's own words about its threads help nobody, and what it
+/// says of those who do not speak HTTP any stranger could fill a log with.
+pub const FILTER_DEFAULT: &str = "info,actix_server=warn,actix_http=off";
 
 /// How a service logs.
 #[derive(Clone, Debug)]

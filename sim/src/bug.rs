@@ -23,14 +23,12 @@ pub enum Shell {
     DiskReused,
     /// Changes are acknowledged when the leader has synced them.
     AnswerBeforeCommit,
-    /// A failed sync is taken for a good one.
-    FailedSyncCounted,
     /// Streams skip what they should send first.
     StreamFromEnd,
 }
 
 /// All of them, by name.
-pub const BUGS: [(&str, SeededBug); 29] = [
+pub const BUGS: [(&str, SeededBug); 30] = [
     (
         "acknowledge before sync",
         SeededBug::Core(Core::AckBeforeSync),
@@ -50,6 +48,10 @@ pub const BUGS: [(&str, SeededBug); 29] = [
     (
         "lease from the answer",
         SeededBug::Core(Core::LeaseFromAnswer),
+    ),
+    (
+        "lease of the leader before",
+        SeededBug::Core(Core::LeaseOverlapped),
     ),
     (
         "let into the set at hello",

@@ -7,7 +7,7 @@ use store::{How, NewContent, Payload, ReadError};
 use wire::{Checksum, ContentId, ShardNo};
 
 use crate::cluster::{Cluster, SESSION_MS};
-use crate::judge::State;
+use crate::judge::{Reader, State};
 use crate::node::{Live, Waiting};
 use crate::queue::Happening;
 
@@ -47,10 +47,12 @@ impl Cluster {
         let leader = self.register.records[&shard].leader.clone();
         let leader = leader.and_then(|leader| self.node_named(&leader.member.node));
         let is_read = self.random.chance(1, 2);
-        let node = match leader {
-            Some(leader) if !is_read || self.random.chance(1, 2) => leader,
-            _ => anywhere,
+        // Some still ask who led before.
+        let asks_leader = match is_read {
+            true => self.random.chance(1, 2),
+            false => self.random.chance(5, 6),
         };
+        let node = leader.filter(|_| asks_leader).unwrap_or(anywhere);
         let at = &self.nodes[node];
         if !at.up || self.now_ms < at.paused_until_ms {
             return;
@@ -79,15 +81,20 @@ impl Cluster {
         let Some(id) = self.some_id(shard) else {
             return;
         };
-        let now_ms = self.now_ms;
+        let (now_ms, clock_ms) = (self.now_ms, self.clock_ms(node));
         let Some(live) = self.nodes[node].live.get_mut(&shard) else {
             return;
         };
-        if live.core.may_read(now_ms) {
+        if live.core.may_read(clock_ms) {
+            let reader = match live.core.standing() {
+                Standing::Leading(_) => Reader::Leader { now_ms },
+                _ => Reader::Follower {
+                    before_ms: now_ms.saturating_sub(STALE_MS_MAX),
+                },
+            };
             let state = state_of(live, id);
-            let before_ms = now_ms.saturating_sub(STALE_MS_MAX);
             match state {
-                Ok(state) => self.judge.read(id, state, before_ms),
+                Ok(state) => self.judge.read(id, state, reader),
                 Err(trouble) => self.blame(node, id, trouble),
             }
         } else if matches!(live.core.standing(), Standing::Leading(_)) && self.random.chance(1, 4) {
@@ -191,6 +198,7 @@ impl Cluster {
         });
         self.after(PATIENCE_MS, Happening::GiveUp { operation, id });
         let event = self.appended(node, shard, lsn);
+        self.judge.makes(id, state);
         if let Some(live) = self.nodes[node].live.get_mut(&shard)
             && let Standing::Leading(epoch) = live.core.standing()
         {

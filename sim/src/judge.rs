@@ -34,8 +34,10 @@ impl State {
 pub(crate) struct Story {
     /// The states that the answers so far allow.
     pub(crate) possible: Vec<State>,
-    /// Every state that it may have been in.
-    pub(crate) ever: Vec<State>,
+    /// Every state that a replica has committed.
+    committed: Vec<State>,
+    /// The highest rank that a leader has shown.
+    shown: u64,
     /// What was acknowledged, and when.
     acknowledged: Vec<(u64, State)>,
     /// An operation is under way.
@@ -46,7 +48,6 @@ impl Story {
     /// It may be in this state from now on.
     pub(crate) fn begin(&mut self, state: State) {
         self.possible.push(state);
-        self.ever.push(state);
     }
 
     pub(crate) fn acknowledge(&mut self, state: State, now_ms: u64) {
@@ -59,10 +60,18 @@ impl Story {
         self.busy.take_if(|busy| *busy == operation);
     }
 
-    /// Whether it may be deleted, by a delete that was acknowledged or that nobody answered.
-    fn may_be_gone(&self) -> bool {
-        let is_deleted = |state: &State| state.version > 0 && state.checksum.is_none();
-        self.possible.iter().any(is_deleted)
+    /// The rank of what a read shows, if anything at or above `floor` that was committed looks like it.
+    /// A delete whose record was dropped reads as never stored.
+    fn rank_of(&self, state: State, floor: u64) -> Option<u64> {
+        let looks = |known: &&State| match state.checksum {
+            Some(_) => **known == state,
+            None => known.checksum.is_none(),
+        };
+        let known = self.committed.iter().chain([&State::ABSENT]).filter(looks);
+        known
+            .map(|known| known.rank())
+            .filter(|rank| *rank >= floor)
+            .min()
     }
 
     /// The least rank that a read may show that allows what was acknowledged before a time.
@@ -75,9 +84,26 @@ impl Story {
 /// Where a replica's log ends durably, and which record is at an lsn; none where it was compacted.
 pub(crate) type Log<'a> = (u64, &'a BTreeMap<u64, (Epoch, u64)>);
 
+/// Who serves a read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reader {
+    /// A leader, at this time.
+    Leader {
+        /// When.
+        now_ms: u64,
+    },
+    /// A follower, that knows at least what was acknowledged before this time.
+    Follower {
+        /// When.
+        before_ms: u64,
+    },
+}
+
 /// What is known from outside of all replicas.
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
+    /// What records that are not committed yet make of their contents, by the number of their birth.
+    states: BTreeMap<u64, (ContentId, State)>,
     /// Every append, by the number of its birth, where it stands.
     positions: BTreeMap<(ShardNo, Epoch, u64), u64>,
     births: u64,
@@ -122,8 +148,16 @@ impl Judge {
         birth
     }
 
+    /// The last record that was appended makes this of a content, once it is committed.
+    pub(crate) fn makes(&mut self, id: ContentId, state: State) {
+        self.states.insert(self.births, (id, state));
+    }
+
     /// A replica commits a record.
     pub(crate) fn commit(&mut self, shard: ShardNo, lsn: u64, birth: u64) {
+        if let Some((id, state)) = self.states.remove(&birth) {
+            self.stories.entry(id).or_default().committed.push(state);
+        }
         let of_shard = self.committed.entry(shard).or_default();
         let known = *of_shard.entry(lsn).or_insert_with(|| {
             self.commits += 1;
@@ -168,23 +202,29 @@ impl Judge {
         }
     }
 
-    /// A replica served a content.
-    pub(crate) fn read(&mut self, id: ContentId, state: State, before_ms: u64) {
+    /// A replica served a content. A leader shows everything that was acknowledged, and nothing older
+    /// than what a leader has shown; others may be behind by what was acknowledged after `before_ms`.
+    pub(crate) fn read(&mut self, id: ContentId, state: State, reader: Reader) {
         self.reads += 1;
-        let Some(story) = self.stories.get(&id) else {
+        let Some(story) = self.stories.get_mut(&id) else {
             return;
         };
-        // A delete whose record was dropped reads as never stored.
-        let is_gone = state.checksum.is_none() && story.may_be_gone();
-        let is_old = !is_gone && state.rank() < story.floor(before_ms);
-        let is_foreign = state.checksum.is_some() && !story.ever.contains(&state);
-        if is_old {
-            self.accuse(format!(
-                "{id:?}: {state:?} was read, after a later state was acknowledged"
-            ));
-        }
-        if is_foreign {
-            self.accuse(format!("{id:?}: {state:?} was read, and was never stored"));
+        let floor = match reader {
+            Reader::Leader { now_ms } => story.floor(now_ms).max(story.shown),
+            Reader::Follower { before_ms } => story.floor(before_ms),
+        };
+        match (story.rank_of(state, floor), reader) {
+            (Some(rank), Reader::Leader { .. }) => story.shown = story.shown.max(rank),
+            (Some(_), Reader::Follower { .. }) => {}
+            (None, _) => {
+                let text = match story.rank_of(state, 0) {
+                    Some(_) => format!(
+                        "{id:?}: {state:?} was read by {reader:?}, after a later state was known"
+                    ),
+                    None => format!("{id:?}: {state:?} was read, and was never committed"),
+                };
+                self.accuse(text);
+            }
         }
     }
 

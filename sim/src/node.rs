@@ -113,6 +113,8 @@ pub(crate) struct Node {
     /// Counts processes; what was meant for an earlier one is dropped.
     pub(crate) process: u64,
     pub(crate) incarnation: Uuid,
+    /// When its process began: its clock, which no other node knows, counts from then.
+    pub(crate) started_ms: u64,
     pub(crate) up: bool,
     pub(crate) paused_until_ms: u64,
     /// No distributor can be reached before this time.

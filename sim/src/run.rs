@@ -106,6 +106,10 @@ fn play(cluster: &mut Cluster) -> u64 {
             }
         }
     }
+    if steps == STEPS_MAX {
+        let why = format!("{RESTLESS}: more than {STEPS_MAX} steps");
+        cluster.judge.accuse(why);
+    }
     steps
 }
 

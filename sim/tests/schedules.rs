@@ -9,7 +9,7 @@ use sim::{BUGS, Plan, run, run_many};
 const SCHEDULES: u64 = 10_000;
 
 /// The most schedules that any bug may take.
-const CATCH_MAX: u64 = 3_000;
+const CATCH_MAX: u64 = 6_000;
 
 // If this fails, some order of crashes, cuts and delays loses what was acknowledged, brings a
 // deleted content back, or leaves a shard that nobody leads.

@@ -21,13 +21,14 @@ async fn a_file_lives_through_the_console() {
         .await;
     stage.says("#transfers", "stored on node").await;
 
-    // Dropped, as from another window.
+    // Dropped, as from another window, and beside the field: a browser would leave the page for the file.
     let drop = "(() => { const data = new DataTransfer();
         data.items.add(new File(['dropped'], 'dropped.txt'));
-        const event = new DragEvent('drop', { dataTransfer: data, cancelable: true });
-        document.querySelector('#drop').dispatchEvent(event);
-        return true; })()";
-    stage.browser.eval(drop).await.expect("is dropped");
+        const event = new DragEvent('drop', { dataTransfer: data, cancelable: true, bubbles: true });
+        document.querySelector('h1').dispatchEvent(event);
+        return event.defaultPrevented; })()";
+    let taken = stage.browser.eval(drop).await.expect("is dropped");
+    assert_eq!(taken, serde_json::json!(true));
     stage
         .until("document.querySelectorAll('.transfer.done').length === 3")
         .await;
@@ -74,6 +75,15 @@ async fn a_file_lives_through_the_console() {
     stage
         .until("document.querySelectorAll('tbody tr').length === 2")
         .await;
+
+    // Nobody watches the log: its page shows the end of it all the same.
+    let id = stage.store("last.txt", b"The last.").await;
+    let mut looks = 0;
+    while !stage.page("/console/log").await.contains(&id) {
+        looks += 1;
+        assert!(looks < 100, "the log's page does not show {id}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     stage.end().await;
 }
 

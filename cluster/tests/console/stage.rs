@@ -90,6 +90,15 @@ impl Stage {
             .expect("files are chosen");
     }
 
+    /// A page as it is without any script.
+    pub(crate) async fn page(&self, path: &str) -> String {
+        let url = format!("{}{path}", self.cluster.url());
+        let client = reqwest::Client::builder().no_proxy();
+        let client = client.build().expect("a client");
+        let answer = client.get(url).send().await.expect("answers");
+        answer.text().await.expect("a page")
+    }
+
     /// Stores a file as a program does; gives its id.
     pub(crate) async fn store(&self, filename: &str, bytes: &'static [u8]) -> String {
         let client = reqwest::Client::builder()

@@ -153,7 +153,7 @@ fn down(cluster: &mut Cluster, node: &str) {
 // If this fails, somebody sleeps on while data is at risk, or is woken for nothing.
 #[test]
 fn the_sentence_tells_the_worst() {
-    let cases: [(&str, Level, Change); 12] = [
+    let cases: [(&str, Level, Change); 14] = [
         ("All is well: 2 nodes are up", Level::Well, &|_| {}),
         ("node2 does not answer", Level::Warn, &|c| down(c, "node2")),
         ("No storage node answers (node1, node2)", Level::Bad, &|c| {
@@ -189,6 +189,20 @@ fn the_sentence_tells_the_worst() {
         }),
         ("2 copies are damaged", Level::Warn, &|c| {
             c.stats.total.damaged = 2
+        }),
+        ("dist2 does not answer", Level::Warn, &|c| {
+            let entry = NodeEntry {
+                role: ServiceRole::Distributor,
+                ..entry(Health::Down)
+            };
+            c.nodes.nodes.insert(name("dist2"), entry);
+        }),
+        ("node2 is full and takes no new", Level::Warn, &|c| {
+            let full = NodeStats {
+                storagep: 95.0,
+                ..c.stats.total.clone()
+            };
+            c.stats.nodes.insert(name("node2"), Some(full));
         }),
         ("The storage is 93 % full", Level::Warn, &|c| {
             c.stats.total.storagep = 93.0

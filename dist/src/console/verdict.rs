@@ -27,6 +27,9 @@ pub(crate) struct Verdict {
 /// Above this share of the storage somebody should think of more disks.
 const FULL_PERCENT: f64 = 80.0;
 
+/// Above this share of its storage a node takes no new content.
+const NODE_FULL_PERCENT: f64 = 90.0;
+
 /// Changes that wait for the catalog are a backlog from here on.
 const UNLISTED_MANY: u64 = 10_000;
 
@@ -111,6 +114,16 @@ fn weakened(nodes: &NodesAnswer, stats: &ClusterStats, down: &[&str]) -> Option<
     if !down.is_empty() {
         return Some(warn(
             format!("{} not answer; the others have taken over.", does(down)),
+            "Start it again, or, if it is gone for good, remove it with `client remove --force`.",
+        ));
+    }
+    let distributors = nodes.nodes.iter().filter(|(_, entry)| {
+        entry.role == ServiceRole::Distributor && entry.health == Health::Down
+    });
+    let distributors: Vec<&str> = distributors.map(|(name, _)| name.as_str()).collect();
+    if !distributors.is_empty() {
+        return Some(warn(
+            format!("{} not answer; this distributor does.", does(&distributors)),
             "Start it again, or, if it is gone for good, remove it with `client remove`.",
         ));
     }
@@ -136,6 +149,17 @@ fn weakened(nodes: &NodesAnswer, stats: &ClusterStats, down: &[&str]) -> Option<
                 have(degraded, "shard")
             ),
             "Copies catch up or are made anew by themselves; this needs enough nodes with room.",
+        ));
+    }
+    let full = stats.nodes.iter().filter(|(_, stats)| {
+        let share = stats.as_ref().map(|stats| stats.storagep);
+        share.is_some_and(|share| share > NODE_FULL_PERCENT)
+    });
+    let full: Vec<&str> = full.map(|(name, _)| name.as_str()).collect();
+    if !full.is_empty() {
+        return Some(warn(
+            format!("{} full and {} no new content.", be(&full), take(&full)),
+            "Others take it while they have room. Add nodes, raise MAX_STORAGE, or delete something.",
         ));
     }
     if stats.total.storagep > FULL_PERCENT {
@@ -192,6 +216,15 @@ fn waits(number: u64) -> String {
         counted(number, "shard"),
         if number == 1 { "waits" } else { "wait" }
     )
+}
+
+fn be(nodes: &[&str]) -> String {
+    let verb = if nodes.len() == 1 { "is" } else { "are" };
+    format!("{} {verb}", names(nodes))
+}
+
+fn take(nodes: &[&str]) -> &'static str {
+    if nodes.len() == 1 { "takes" } else { "take" }
 }
 
 fn does(down: &[&str]) -> String {

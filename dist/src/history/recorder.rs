@@ -35,6 +35,8 @@ pub(crate) struct Recorder {
     waiting: VecDeque<Sample>,
     /// Whether what others wrote has been left out of what waits, in this time in office.
     is_in_turn: bool,
+    /// Whether the last attempt to write failed.
+    is_failing: bool,
     forgot: Option<Instant>,
 }
 
@@ -46,6 +48,7 @@ impl Recorder {
             sampler: Sampler::default(),
             waiting: VecDeque::new(),
             is_in_turn: false,
+            is_failing: false,
             forgot: None,
         }
     }
@@ -57,9 +60,27 @@ impl Recorder {
             self.take(now());
             if !in_office() {
                 self.is_in_turn = false;
-            } else if let Err(error) = self.bring_or_repeat().await {
+            } else {
+                let brought = self.bring_or_repeat().await;
+                self.tell(brought);
+            }
+        }
+    }
+
+    /// Says that history is not written, once, and that it is again.
+    fn tell(&mut self, brought: Result<(), QueryError>) {
+        let was_failing = std::mem::replace(&mut self.is_failing, brought.is_err());
+        match brought {
+            Ok(()) if was_failing => tracing::info!("history is written again"),
+            Ok(()) => {}
+            Err(error) => {
                 self.is_in_turn = false;
-                tracing::debug!(%error, waiting = self.waiting.len(), "history is written later");
+                let waiting = self.waiting.len();
+                if was_failing {
+                    tracing::debug!(%error, waiting, "history is written later");
+                } else {
+                    tracing::warn!(%error, waiting, "history is not written: it waits ten minutes at most");
+                }
             }
         }
     }

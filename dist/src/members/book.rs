@@ -43,6 +43,8 @@ struct State {
     rebalancing: bool,
     /// Processes that were removed.
     removed: BTreeMap<NodeName, Uuid>,
+    /// Since when each exchange with the catalog went well; none while it does not.
+    exchanges_since: Option<Instant>,
     snapshot: Option<Arc<Snapshot>>,
 }
 

@@ -1,5 +1,7 @@
 //! The catalog's contract: one suite for PostgreSQL and for SQLite.
 
+mod bounds;
+
 use crate::support::{Fresh, ask, at, brief, follow, row, upserts};
 use dist::catalog::{AdoptError, Catalog, Listed, NameFilter, OpenError, PageQuery, open};
 use serde_json::json;

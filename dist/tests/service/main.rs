@@ -2,7 +2,6 @@
 
 mod board;
 mod catalog;
-mod catalog_bounds;
 mod console;
 mod coordinator;
 mod history;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use wire::replication::{Envelope, Hello, Message};
-use wire::shard::ShardRecord;
+use wire::shard::{Member, ShardRecord};
 use wire::{Epoch, NodeName};
 
 use crate::bugs::Bugs;
@@ -25,6 +25,8 @@ pub(crate) struct Around<'a> {
     pub(crate) record: &'a ShardRecord,
     pub(crate) log: &'a LogState,
     pub(crate) links: &'a BTreeSet<NodeName>,
+    /// Leaders that this replica followed, and when it last answered each of them.
+    pub(crate) answered: &'a [(Member, u64)],
     pub(crate) session_ms: u64,
     pub(crate) free_bytes: u64,
     pub(crate) now_ms: u64,

@@ -54,6 +54,8 @@ pub enum Bug {
     AckUninvited,
     /// A lease counts from when an answer came in, not from when it was asked for.
     LeaseFromAnswer,
+    /// A new leader commits while the one before may still serve what was.
+    LeaseOverlapped,
 }
 
 /// The bugs that are switched on.

@@ -2,7 +2,7 @@
 
 mod asked;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 use wire::replication::{Envelope, Message};
@@ -54,6 +54,10 @@ pub struct Core {
     log: LogState,
     links: BTreeSet<NodeName>,
     role: Role,
+    /// What nodes said to this replica in an epoch that it had yet to begin: the hello of each.
+    early: BTreeMap<NodeName, (Envelope, Option<u32>)>,
+    /// Leaders that this replica followed, and when it last answered each of them.
+    answered: Vec<(Member, u64)>,
     /// Counts the attempts of this process to be let in.
     attempt: u64,
     free_bytes: u64,
@@ -82,6 +86,8 @@ impl Core {
             log,
             links: BTreeSet::new(),
             role: Role::Idle,
+            early: BTreeMap::new(),
+            answered: Vec::new(),
             attempt: 0,
             // Not known yet; nothing is refused for it.
             free_bytes: u64::MAX,
@@ -122,6 +128,7 @@ impl Core {
             Event::Failed(reason) => return Err(Halt::Log(reason)),
             Event::Space(bytes) => self.free_bytes = bytes,
             Event::LinkUp(node) => {
+                self.announce(&node, out);
                 self.links.insert(node);
             }
             Event::LinkDown(node) => self.unlink(&node, out),
@@ -151,11 +158,17 @@ impl Core {
             Event::Appended(position) => self.log.append(position),
             Event::Synced(lsn) => self.log.synced = self.log.synced.max(lsn),
             Event::Horizon(lsn) => self.log.horizon = self.log.horizon.max(lsn),
-            Event::Cut(log) => self.log = log,
+            Event::Cut(log) => {
+                self.log = log;
+                self.early.clear();
+            }
             _ => {}
         }
         match self.parts() {
-            Some((Role::Leading(leader), around)) => leader.log_moved(&around, out),
+            Some((Role::Leading(leader), around)) => {
+                leader.log_moved(&around, out)?;
+                self.hear_early(out)
+            }
             Some((Role::Following(follower), around)) => {
                 follower.log_moved(&around, out);
                 Ok(())
@@ -178,6 +191,7 @@ impl Core {
 
     fn unlink(&mut self, node: &NodeName, out: &mut Vec<Effect>) {
         self.links.remove(node);
+        self.early.remove(node);
         match self.parts() {
             Some((Role::Leading(leader), around)) => leader.unlink(node, &around, out),
             Some((Role::Following(follower), _)) => follower.unlink(node),
@@ -193,6 +207,15 @@ impl Core {
             .is_none_or(|old| supersedes(&record, old));
         if !is_newer && !self.bugs.has(Bug::OlderRecordObeyed) {
             return Ok(());
+        }
+        // Whom an earlier process of this replica answered, and when, is not known: any of them, at its
+        // end.
+        if self.record.is_none() {
+            let others = record.replicas.iter();
+            let others = others.filter(|member| **member != self.me.member);
+            let now_ms = self.now_ms;
+            self.answered
+                .extend(others.map(|member| (member.clone(), now_ms)));
         }
         self.record = Some(record);
         self.take_role(out)
@@ -243,7 +266,27 @@ impl Core {
             out.push(Effect::BeginEpoch(epoch));
         }
         self.role = Role::Leading(Box::new(leader));
+        let peers: Vec<NodeName> = self.links.iter().cloned().collect();
+        for peer in peers {
+            self.announce(&peer, out);
+        }
         Ok(())
+    }
+
+    /// Tells another replica of the record by which this one leads: who led before may be cut off
+    /// from everybody else.
+    fn announce(&self, to: &NodeName, out: &mut Vec<Effect>) {
+        if let (Role::Leading(_), Some(around)) = (&self.role, self.around())
+            && *to != self.me.member.node
+            && around
+                .record
+                .replicas
+                .iter()
+                .any(|member| member.node == *to)
+        {
+            let record = Message::Refused(Box::new(around.record.clone()));
+            out.push(around.send(to, Talk::default(), record));
+        }
     }
 
     fn follow(&mut self, leader: LeaderOf, epoch: Epoch, out: &mut Vec<Effect>) {
@@ -258,8 +301,15 @@ impl Core {
     }
 
     fn step_down(&mut self, out: &mut Vec<Effect>) {
-        if let Role::Leading(leader) = &self.role {
-            leader.stop_streams(out);
+        match &self.role {
+            Role::Leading(leader) => leader.stop_streams(out),
+            Role::Following(follower) => {
+                let now_ms = self.now_ms;
+                self.answered
+                    .retain(|(_, at)| now_ms < at + self.session_ms);
+                self.answered.extend(follower.last_answer());
+            }
+            Role::Idle | Role::Halted(_) => {}
         }
     }
 
@@ -274,13 +324,25 @@ impl Core {
         let revision = known.map_or(Revision::NONE, ShardRecord::revision);
         match &envelope.message {
             Message::Refused(record) if record.revision() > revision => {
-                out.push(Effect::Learn((**record).clone()));
+                // One that does not name this replica takes more than to be learnt: it may have to go,
+                // and another one be made in its place.
+                let is_named = record.replicas.contains(&self.me.member);
+                out.push(match is_named {
+                    true => Effect::Learn((**record).clone()),
+                    false => Effect::ReadRecord,
+                });
                 return Ok(());
             }
             Message::Hello(hello) if hello.revision > revision => out.push(Effect::ReadRecord),
             Message::Hello(hello) if hello.revision < revision => self.refuse(from, &envelope, out),
             _ => {}
         }
+        if self.is_early(&envelope) {
+            let said = (envelope, checksum_here);
+            self.early.insert(from.clone(), said);
+            return Ok(());
+        }
+        self.note_obedience(from, &envelope);
         let Some((role, around)) = self.parts() else {
             return Ok(());
         };
@@ -306,6 +368,38 @@ impl Core {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Who says hello in this epoch serves nothing of the one before any more.
+    fn note_obedience(&mut self, from: &NodeName, envelope: &Envelope) {
+        let epoch = self.record.as_ref().map(|record| record.epoch);
+        if let Message::Hello(hello) = &envelope.message
+            && epoch == Some(envelope.epoch)
+        {
+            let obeys = |leader: &Member| leader.node == *from && leader.replica == hello.replica;
+            self.answered.retain(|(leader, _)| !obeys(leader));
+        }
+    }
+
+    /// Whether this is a hello in an epoch that this replica has yet to begin, or to hear of: whoever
+    /// knew sooner says it once, and would wait before it says it again.
+    fn is_early(&self, envelope: &Envelope) -> bool {
+        let known = self.record.as_ref();
+        let epoch = known.map_or(Epoch::default(), |record| record.epoch);
+        let begins = matches!(&self.role, Role::Leading(leader) if !leader.has_begun());
+        let is_hello = matches!(envelope.message, Message::Hello(_));
+        is_hello && (envelope.epoch > epoch || (envelope.epoch == epoch && begins))
+    }
+
+    /// Answers what came too early, now that the epoch has begun.
+    fn hear_early(&mut self, out: &mut Vec<Effect>) -> Result<(), Halt> {
+        if !matches!(&self.role, Role::Leading(leader) if leader.has_begun()) {
+            return Ok(());
+        }
+        for (from, (envelope, checksum_here)) in std::mem::take(&mut self.early) {
+            self.hear(&from, envelope, checksum_here, out)?;
+        }
+        Ok(())
     }
 
     /// Tells a peer with an older record what is newer.
@@ -376,6 +470,7 @@ impl Core {
             record: self.record.as_ref()?,
             log: &self.log,
             links: &self.links,
+            answered: &self.answered,
             session_ms: self.session_ms,
             free_bytes: self.free_bytes,
             now_ms: self.now_ms,
@@ -390,6 +485,7 @@ impl Core {
             record: self.record.as_ref()?,
             log: &self.log,
             links: &self.links,
+            answered: &self.answered,
             session_ms: self.session_ms,
             free_bytes: self.free_bytes,
             now_ms: self.now_ms,

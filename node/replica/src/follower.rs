@@ -1,7 +1,7 @@
 //! The follower: asks to be let in, steps back to what it shares with its leader, acknowledges.
 
 use wire::replication::{Envelope, Message};
-use wire::shard::Leader;
+use wire::shard::{Leader, Member};
 use wire::{Epoch, Lsn, NodeName, Position};
 
 use crate::around::{Around, Talk};
@@ -23,6 +23,8 @@ pub(crate) struct Follower {
     heard_sent_ms: u64,
     /// When it sent what was last acknowledged in this attempt, by its clock.
     echoed_ms: u64,
+    /// When this replica last acknowledged anything to it, by the own clock.
+    answered_ms: Option<u64>,
     /// Until when what is committed here may be served.
     readable_until_ms: u64,
 }
@@ -49,8 +51,15 @@ impl Follower {
             acked: Lsn::ZERO,
             heard_sent_ms: 0,
             echoed_ms: 0,
+            answered_ms: None,
             readable_until_ms: 0,
         }
+    }
+
+    /// The leader, and when it was last answered, if it was.
+    pub(crate) fn last_answer(&self) -> Option<(Member, u64)> {
+        self.answered_ms
+            .map(|at_ms| (self.leader.member.clone(), at_ms))
     }
 
     pub(crate) fn is_of(&self, leader: &Leader, epoch: Epoch) -> bool {
@@ -266,6 +275,7 @@ impl Follower {
         if always || synced > self.acked {
             self.acked = synced;
             self.echoed_ms = self.heard_sent_ms;
+            self.answered_ms = Some(around.now_ms);
             let ack = Message::Ack {
                 synced,
                 free_bytes: around.free_bytes,

@@ -7,6 +7,7 @@ use store::{ChangeError, ChoreDone, Describe, How, NewContent, Outcome, Payload}
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wire::content::Status;
 use wire::membership::HeartbeatAnswer;
+use wire::position::Position;
 use wire::replication::Envelope;
 use wire::shard::ShardRecord;
 use wire::{Checksum, ContentId, Lsn, NodeName, ShardNo};
@@ -22,12 +23,12 @@ pub(super) enum Command {
         how: How,
         payload: Payload,
         permit: ChunkPermit,
-        reply: ChunkReply,
+        reply: UploadReply,
     },
     /// Append a later chunk.
     Chunk {
         shard: ShardNo,
-        upload: Lsn,
+        upload: Position,
         offset: u64,
         payload: Payload,
         permit: ChunkPermit,
@@ -39,13 +40,11 @@ pub(super) enum Command {
     Follow(Box<HeartbeatAnswer>),
     /// A replica of another node said something.
     Heard(Box<Heard>),
-    /// A read waits at a leader whose set is too small to commit.
-    NeedsCommit(ShardNo),
     /// Lay down every leadership that another process can take over.
     HandOver,
     /// Ask the leaders that this node follows to go on without it.
     Farewell,
-    /// There is mail.
+    /// There is mail, or something else to look at.
     Wake,
     /// A chore of a log is done.
     Finished(Opened, ChoreDone, Look),
@@ -109,6 +108,10 @@ pub(super) enum Look {
     Later,
 }
 
+/// Where the position of an upload's first chunk goes, by which the upload is named; appended only, not
+/// synced.
+pub(super) type UploadReply = oneshot::Sender<Result<Position, ChangeFailure>>;
+
 /// Where the lsn of an appended chunk goes; appended only, not synced.
 pub(super) type ChunkReply = oneshot::Sender<Result<Lsn, ChangeFailure>>;
 
@@ -145,8 +148,8 @@ pub enum What {
     },
     /// Close a chunked upload.
     Commit {
-        /// The lsn of its first chunk.
-        upload: Lsn,
+        /// The position of its first chunk.
+        upload: Position,
         /// Its metadata.
         new: NewContent,
         /// As a first version or a later one.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use store::{How, Payload};
 use tokio::sync::{Semaphore, oneshot};
 use wire::membership::HeartbeatAnswer;
+use wire::position::Position;
 use wire::replication::Envelope;
 use wire::shard::ShardRecord;
 use wire::{ContentId, Lsn, ShardNo};
@@ -41,10 +42,13 @@ struct Inner {
     table: Table,
     admission: Arc<Admission>,
     presence: Arc<Presence>,
-    abandoned: Arc<Mutex<Vec<(ShardNo, Lsn)>>>,
+    abandoned: Abandoned,
     mailbox: Arc<Mailbox>,
     chunk_permits: Arc<Semaphore>,
 }
+
+/// Uploads that will not be committed.
+pub(super) type Abandoned = Arc<Mutex<Vec<(ShardNo, Position)>>>;
 
 /// Where mail for the disk thread waits.
 pub(super) type Mailbox = Mutex<Vec<Mail>>;
@@ -108,7 +112,7 @@ impl Handle {
         id: ContentId,
         how: How,
         payload: Payload,
-    ) -> Result<Lsn, ChangeFailure> {
+    ) -> Result<Position, ChangeFailure> {
         let permit = self.chunk_permit().await?;
         let (reply, answer) = oneshot::channel();
         self.send(Command::FirstChunk {
@@ -126,7 +130,7 @@ impl Handle {
     pub(super) async fn chunk(
         &self,
         shard: ShardNo,
-        upload: Lsn,
+        upload: Position,
         offset: u64,
         payload: Payload,
     ) -> Result<Sending, ChangeFailure> {
@@ -152,7 +156,7 @@ impl Handle {
     }
 
     /// Has an upload ended that will not be committed; at the latest within a second.
-    pub(super) fn abandon(&self, shard: ShardNo, upload: Lsn) {
+    pub(super) fn abandon(&self, shard: ShardNo, upload: Position) {
         self.0
             .abandoned
             .lock()
@@ -232,10 +236,12 @@ impl Handle {
         }
     }
 
-    /// A read waits for a leader whose set is too small to commit anything.
-    pub(crate) fn needs_commit(&self, shard: ShardNo) {
-        if self.send(Command::NeedsCommit(shard)).is_err() {
-            tracing::trace!(%shard, "the disk thread has too much to do");
+    /// A read waits for a leader whose set is too small to commit anything. However many do, and however
+    /// often they say so, it is one thing to do.
+    pub(crate) fn needs_commit(&self, replica: &ReplicaView) {
+        // A full queue wakes the disk thread as well.
+        if replica.gauge.need_commit() && self.send(Command::Wake).is_err() {
+            tracing::trace!(shard = %replica.shard, "the disk thread is awake");
         }
     }
 

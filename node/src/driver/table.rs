@@ -69,6 +69,16 @@ impl ReplicaView {
         }
     }
 
+    /// Whether it serves as soon as somebody asks: its set is too small to commit, and the first request
+    /// that needs a commit has it go on degraded.
+    pub fn serves_when_asked(&self) -> bool {
+        matches!(self.standing, Standing::Leading | Standing::Elected)
+            && self
+                .record
+                .as_ref()
+                .is_some_and(|record| !replica::can_commit(record))
+    }
+
     /// Whether new contents may be stored here.
     pub fn is_open(&self) -> bool {
         self.is_leading() && self.is_to_be_open()
@@ -98,6 +108,8 @@ pub struct ReplicaGauge {
     copies_free_bytes: AtomicU64,
     /// A follower that its leader has not let in.
     is_outside: AtomicBool,
+    /// Somebody waits for a commit, and the disk thread has not looked since.
+    needs_commit: AtomicBool,
     /// What a follower has of each id that its leader may have committed already.
     pending: Mutex<HashMap<ContentId, Lsn>>,
 }
@@ -166,6 +178,17 @@ impl ReplicaGauge {
 
     pub(super) fn set_outside(&self, is_outside: bool) {
         self.is_outside.store(is_outside, Ordering::Release);
+    }
+
+    /// Somebody waits for a leader whose set is too small to commit anything; whether that is news to
+    /// the disk thread.
+    pub(super) fn need_commit(&self) -> bool {
+        !self.needs_commit.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether anybody has waited for a commit since this was asked last.
+    pub(super) fn take_need(&self) -> bool {
+        self.needs_commit.load(Ordering::Relaxed) && self.needs_commit.swap(false, Ordering::AcqRel)
     }
 
     /// Whether this is a follower that its leader has not let in.

@@ -9,7 +9,8 @@ use bytes::BytesMut;
 use sha2::{Digest, Sha256};
 use store::{How, NewContent, Payload};
 use wire::limits::{CHUNK_BYTES_MAX, CONTENT_BYTES_MAX};
-use wire::{Checksum, ContentId, Lsn};
+use wire::position::Position;
+use wire::{Checksum, ContentId};
 
 use super::admission::{AdmissionError, Promise};
 use super::command::{Ack, ChangeFailure, Wait, What};
@@ -34,7 +35,8 @@ pub struct Upload {
     size: u64,
     /// Bytes handed over in chunks.
     sent: u64,
-    upload: Option<Lsn>,
+    /// Where its first chunk is.
+    upload: Option<Position>,
     window: VecDeque<Sending>,
 }
 

@@ -114,7 +114,7 @@ async fn demanded(
     {
         return Ok(None);
     }
-    let current = intake::current(replica, id).await?;
+    let current = intake::current(replica, id).await??;
     precondition::if_match(request.headers(), &current.checksum)
 }
 

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, CONTENT_RANGE, HeaderName, HeaderValue, InvalidHeaderValue};
+use actix_web::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_RANGE, HeaderName, HeaderValue, InvalidHeaderValue,
+};
 use actix_web::{HttpResponse, ResponseError};
 use store::{AppendError, ChangeError, ReadError};
 use wire::id::{ParseIdError, RefuseNewId};
@@ -147,6 +149,8 @@ impl ApiError {
     /// The answer to the request of this id.
     pub(crate) fn response(&self, request_id: &str) -> HttpResponse {
         let mut response = HttpResponse::build(self.status_code());
+        // Caches may keep 404 and 410 for as long as they like, and what is wrong now is right soon.
+        response.insert_header((CACHE_CONTROL, "no-store"));
         if let Some((name, value)) = &self.rare.header {
             response.insert_header((name.clone(), value.clone()));
         }

@@ -29,9 +29,17 @@ pub(super) async fn info(request: HttpRequest) -> Result<HttpResponse, ApiError>
     let node = frame::node(&request)?;
     allow(&node, &request, Need::Read)?;
     let id = content_id(&request)?;
-    match node.find_reader(id).await {
-        Ok(replica) => Ok(HttpResponse::Ok().json(row(intake::current(replica, id).await?))),
-        Err(misrouted) => elsewhere(misrouted, &request),
+    let replica = match node.find_reader(id).await {
+        Ok(replica) => replica,
+        Err(misrouted) => return elsewhere(misrouted, &request),
+    };
+    match intake::current(Arc::clone(&replica), id).await? {
+        Ok(content) => Ok(HttpResponse::Ok().json(row(content))),
+        // A follower may be behind: only the leader knows what there is not.
+        Err(ReadError::NotFound | ReadError::Deleted) if !replica.is_leading() => {
+            elsewhere(node.misrouted(id), &request)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

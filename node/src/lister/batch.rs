@@ -1,6 +1,7 @@
 //! The operations of one batch, under its bounds.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use store::{Change, Committed};
 use wire::ContentId;
@@ -15,6 +16,14 @@ const OPERATIONS_MAX: usize = 2048;
 /// Bytes of one batch, about: a quarter of what a distributor takes.
 const BYTES_MAX: usize = 4 << 20;
 
+/// Records that are looked at for one batch. Most of a large content's are no operations, and each is a
+/// read: beyond twice a full batch, what was found is sent.
+pub(super) const READS_MAX: usize = 2 * OPERATIONS_MAX;
+
+/// How long the log is read for one batch. A disk that seeks for each of these records would take a
+/// minute, and nothing of other shards is listed meanwhile.
+const READ_TIME_MAX: Duration = Duration::from_millis(50);
+
 /// JSON around the names of one operation, at most: keys, id, hash, numbers and dates.
 const OPERATION_BYTES: usize = 512;
 
@@ -22,20 +31,34 @@ const OPERATION_BYTES: usize = 512;
 pub(super) struct Budget {
     operations: usize,
     bytes: usize,
+    reads: usize,
+    until: Instant,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Budget {
-            operations: OPERATIONS_MAX,
-            bytes: BYTES_MAX,
-        }
+        Budget::lasting(READ_TIME_MAX)
     }
 }
 
 impl Budget {
+    /// A whole batch, for which the log may be read for so long.
+    pub(super) fn lasting(time: Duration) -> Self {
+        Budget {
+            operations: OPERATIONS_MAX,
+            bytes: BYTES_MAX,
+            reads: READS_MAX,
+            until: Instant::now() + time,
+        }
+    }
+
     pub(super) fn is_spent(&self) -> bool {
-        self.operations == 0 || self.bytes == 0
+        self.operations == 0 || self.bytes == 0 || self.reads == 0 || Instant::now() >= self.until
+    }
+
+    /// Another record of the log is looked at.
+    pub(super) fn read(&mut self) {
+        self.reads = self.reads.saturating_sub(1);
     }
 
     pub(super) fn spend(&mut self, row: Option<&ContentRow>) {
@@ -111,7 +134,7 @@ mod tests {
     // If this fails, a batch grows beyond what a distributor accepts, and listing stops.
     #[test]
     fn a_batch_is_bounded_in_number_and_bytes() {
-        let mut budget = Budget::default();
+        let mut budget = Budget::lasting(Duration::from_secs(3600));
         for _ in 0..OPERATIONS_MAX {
             assert!(!budget.is_spent());
             budget.spend(None);

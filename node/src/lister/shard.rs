@@ -174,7 +174,7 @@ impl ShardListing {
     }
 
     /// The next step of a catalog that is behind what is in memory; none if the log gives nothing
-    /// more to read at this moment.
+    /// more to read at this moment. One over the chunks of a large content has no operations.
     fn follow_log(
         &mut self,
         after: Position,
@@ -186,9 +186,11 @@ impl ShardListing {
             .filter(|cursor| cursor.covered() == after.lsn);
         let mut cursor = kept.unwrap_or_else(|| self.view.reader.cursor(after.lsn));
         let mut operations = Vec::new();
-        while !budget.is_spent()
-            && let Some(committed) = cursor.next_change()?
-        {
+        while !budget.is_spent() {
+            budget.read();
+            let Some(committed) = cursor.next_change()? else {
+                break;
+            };
             if let Some(operation) = batch::operation(committed) {
                 batch::spend(budget, &operation);
                 operations.push(operation);
@@ -377,16 +379,19 @@ impl Queue {
 
 impl Walk {
     fn next(&mut self, budget: &mut Budget) -> Result<ListingStep, ReadError> {
-        let mut rows = Vec::new();
-        while !budget.is_spent()
-            && let Some(content) = self.live.next_content()?
-        {
+        let (mut rows, mut is_over) = (Vec::new(), false);
+        while !budget.is_spent() {
+            budget.read();
+            let Some(content) = self.live.next_content()? else {
+                is_over = true;
+                break;
+            };
             let row = row(content);
             budget.spend(Some(&row));
             rows.push(row);
         }
         let first = !std::mem::replace(&mut self.begun, true);
-        if rows.is_empty() && !first {
+        if is_over && rows.is_empty() && !first {
             self.ended = true;
             return Ok(ListingStep::LiveEnd {
                 after: self.after,

@@ -14,6 +14,7 @@ use wire::listing::ListedOperation;
 use wire::position::{Epoch, ShardNo};
 use wire::{Checksum, ContentId};
 
+use super::super::batch::READS_MAX;
 use super::super::unread::{LOOK_AGAIN_AFTER, MEND_TIME_MAX};
 use super::*;
 use crate::driver::table::{ReplicaGauge, Standing};
@@ -277,7 +278,7 @@ impl Rig {
     }
 
     fn send(&mut self, way: &mut Way) -> bool {
-        let mut budget = Budget::default();
+        let mut budget = budget();
         let part = self.listing.next_part(&mut budget).expect("reads");
         way.part = part.map(|part| (part, Fate::Sent));
         way.part.is_some()
@@ -304,6 +305,11 @@ impl Rig {
         }
         steps
     }
+}
+
+/// One whose time is not over in the middle of a test.
+fn budget() -> Budget {
+    Budget::lasting(Duration::from_secs(3600))
 }
 
 /// What is between a node and its distributor.
@@ -389,17 +395,70 @@ fn changes_beyond_the_queue_are_read_from_the_log() {
     assert!((3 * 8..3 * 30).contains(&steps), "{steps} steps");
 }
 
+// If this fails, a catalog that is behind a large upload has the lister read for minutes, while nothing
+// of any other shard is listed, and nobody who waits for that is answered.
+#[test]
+fn what_is_no_change_is_passed_over_in_steps() {
+    let mut rig = Rig::new(6);
+    let (mut way, mut catalog) = (Way::default(), Catalog::default());
+    rig.finish(&mut way, &mut catalog);
+    let id = ContentId::mint(ShardNo(1), rig.now_ms, 1);
+    let byte = || Payload::new(vec![7].into());
+    let first = rig.store.first_chunk(id, &How::Create, byte(), rig.now_ms);
+    let upload = first.expect("begins");
+    for offset in 1..10_000 {
+        let next = rig.store.chunk(upload, offset, byte(), rig.now_ms);
+        next.expect("goes on");
+    }
+    rig.commit();
+    rig.listing = ShardListing::new(Arc::clone(&rig.view));
+    let mut steps = 0;
+    while catalog.at.lsn < rig.store.positions().committed {
+        let before = catalog.at.lsn;
+        rig.exchange(&mut way, &mut catalog, 0);
+        assert!(catalog.at.lsn.0 - before.0 <= READS_MAX as u64);
+        steps += 1;
+        assert!(steps < 1_000, "it never gets there");
+    }
+}
+
+// If this fails, a catalog that is shown everything forgets what could not be shown in one step: on a
+// slow disk, nearly all.
+#[test]
+fn a_step_without_rows_does_not_end_a_walk() {
+    let mut rig = Rig::new(7);
+    for number in 0..10 {
+        let id = ContentId::mint(ShardNo(1), rig.now_ms, number);
+        rig.put(id, How::Create, format!("name {number}"));
+    }
+    rig.commit();
+    let (mut way, mut catalog) = (Way::default(), Catalog::default());
+    rig.listing.shows_all = true;
+    while !matches!(rig.listing.place, Place::Walk(_)) {
+        rig.exchange(&mut way, &mut catalog, 0);
+    }
+    for _ in 0..3 {
+        let mut spent = Budget::lasting(Duration::ZERO);
+        let part = rig.listing.next_part(&mut spent).expect("reads");
+        let outcome = catalog.apply(&part.expect("goes on"));
+        assert!(outcome.applied);
+        rig.listing.settle(&outcome, &Metrics::default());
+    }
+    rig.finish(&mut way, &mut catalog);
+    assert_eq!(catalog.rows, rig.live);
+}
+
 // If this fails, a distributor that leaves a part out of its answer is asked without a pause.
 #[test]
 fn a_part_that_was_left_out_of_the_answer_waits() {
     let mut rig = Rig::new(3);
-    let ask = rig.listing.next_part(&mut Budget::default());
+    let ask = rig.listing.next_part(&mut budget());
     assert!(ask.expect("reads").is_some());
     rig.listing.unanswered();
-    let again = rig.listing.next_part(&mut Budget::default());
+    let again = rig.listing.next_part(&mut budget());
     assert_eq!(again.expect("reads"), None);
     rig.listing.blocked_until = Some(Instant::now());
-    let again = rig.listing.next_part(&mut Budget::default());
+    let again = rig.listing.next_part(&mut budget());
     assert!(again.expect("reads").is_some());
 }
 
@@ -468,13 +527,10 @@ fn one_damaged() -> (Rig, Way, Catalog) {
 #[test]
 fn what_cannot_be_read_is_waited_for() {
     let (mut rig, mut way, mut catalog) = one_damaged();
-    let unreadable = rig.listing.next_part(&mut Budget::default());
+    let unreadable = rig.listing.next_part(&mut budget());
     assert!(matches!(unreadable, Err(ReadError::Damaged { .. })));
     rig.listing.unreadable();
-    assert!(matches!(
-        rig.listing.next_part(&mut Budget::default()),
-        Ok(None)
-    ));
+    assert!(matches!(rig.listing.next_part(&mut budget()), Ok(None)));
     // It is repaired meanwhile.
     flip(&rig, 3);
     rig.listing.blocked_until = None;
@@ -486,7 +542,7 @@ fn what_cannot_be_read_is_waited_for() {
 #[test]
 fn what_nobody_mends_is_passed() {
     let (mut rig, mut way, mut catalog) = one_damaged();
-    assert!(rig.listing.next_part(&mut Budget::default()).is_err());
+    assert!(rig.listing.next_part(&mut budget()).is_err());
     rig.listing.unread.pass(MEND_TIME_MAX);
     rig.finish(&mut way, &mut catalog);
     assert_eq!(catalog.rows.len(), 2);
@@ -498,7 +554,7 @@ fn what_nobody_mends_is_passed() {
 #[test]
 fn what_was_passed_and_is_mended_later_is_shown() {
     let (mut rig, mut way, mut catalog) = one_damaged();
-    assert!(rig.listing.next_part(&mut Budget::default()).is_err());
+    assert!(rig.listing.next_part(&mut budget()).is_err());
     rig.listing.unread.pass(MEND_TIME_MAX);
     rig.finish(&mut way, &mut catalog);
     rig.put(
@@ -532,7 +588,7 @@ fn a_walk_waits_for_what_cannot_be_read() {
     rig.listing.place = Place::Unknown;
     rig.listing.shows_all = true;
     let end = loop {
-        match rig.listing.next_part(&mut Budget::default()) {
+        match rig.listing.next_part(&mut budget()) {
             Ok(Some(part)) => {
                 let outcome = catalog.apply(&part);
                 rig.listing.settle(&outcome, &Metrics::default());

@@ -6,7 +6,8 @@
 //! DIR/shards/<n>/replica.json  the replica's UUID, made with the folder, and its log's name
 //! DIR/shards/<n>/record.json   the shard record that the replica obeys
 //! DIR/shards/<n>/log/          its log; `log-<k>/` after it began anew k times
-//! DIR/quarantine/              what replicas had that began anew, or are members no more
+//! DIR/quarantine/              what replicas had that began anew, are members no more, or could not
+//!                              be opened when their shard was made here anew
 //! ```
 //!
 //! A folder appears under its number only when it is whole: it is made as `.new-<uuid>`, synced,
@@ -217,10 +218,12 @@ impl DataDir {
     }
 
     /// Makes the folder of a new replica, whose empty log `make_log` makes at the path that it is
-    /// given, and spends the offer; durable on return. Gives the log's folder.
+    /// given, and spends the offer; durable on return. Gives the log's folder. What is in its place is
+    /// held by nobody: it could not be opened, or be taken away when its replica left, and is kept in
+    /// `quarantine/`.
     ///
     /// # Errors
-    /// When a file cannot be written; nothing remains then, and the offer stands.
+    /// When a file cannot be written; nothing new remains then, and the offer stands.
     pub fn make_replica<E>(
         &mut self,
         new: NewReplica,
@@ -246,6 +249,10 @@ impl DataDir {
         };
         write_json(&unfinished.join("replica.json"), &file)?;
         let folder = self.folder(shard);
+        if folder.try_exists().map_err(at(&folder))? {
+            tracing::warn!(%shard, %replica, "makes way for a new replica");
+            self.retire(shard)?;
+        }
         fs::rename(&unfinished, &folder).map_err(at(&folder))?;
         durable::sync_parent(&folder).map_err(at(&folder))?;
         self.identity.use_offer(replica);

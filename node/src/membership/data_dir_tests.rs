@@ -133,3 +133,28 @@ fn the_cluster_is_remembered() {
     let dir = DataDir::open(root.path(), &node()).expect("opens");
     assert_eq!(dir.identity().cluster, Some(cluster));
 }
+
+// If this fails, a node never takes the new replica of a shard whose old one could not be opened: its
+// folder stands in the way, at each heartbeat again, and the shard has a copy less for good.
+#[test]
+fn a_folder_that_nobody_holds_makes_way() {
+    let root = tempfile::tempdir().expect("a folder");
+    let mut dir = DataDir::open(root.path(), &node()).expect("opens");
+    let first = make(&mut dir, 1);
+    let mark = |text: &str| fs::write(root.path().join("shards/1/log/mark"), text);
+    mark("first").expect("writes");
+    // Its log could not be opened.
+    make(&mut dir, 1);
+    // Not even whose it was can be read.
+    mark("second").expect("writes");
+    fs::write(root.path().join("shards/1/replica.json"), "[").expect("writes");
+    let third = make(&mut dir, 1);
+    let held = dir.replicas().expect("lists").remove(0).expect("reads");
+    assert_eq!(held.replica, third);
+    let kept = |name: &str| {
+        let path = root.path().join(QUARANTINE).join(name).join("log/mark");
+        fs::read_to_string(path).expect("is kept")
+    };
+    assert_eq!(kept(&format!("1-{first}")), "first");
+    assert_eq!(kept("1-unknown"), "second");
+}

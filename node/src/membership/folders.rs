@@ -1,14 +1,13 @@
 //! What becomes of replicas' folders: logs that begin anew, replicas that are members no more; and of
 //! what logs cut off.
 //!
-//! Nothing is deleted at once. What a replica had stays in `quarantine/` for [`KEPT`]: the register
-//! that said so may have been a wrong one, and an operator may want it back.
+//! Nothing is deleted at once, nor here. What a replica had stays in `quarantine/` for [`KEPT`]: the
+//! register that said so may have been a wrong one, and an operator may want it back.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use uuid::Uuid;
 use wire::position::{Lsn, ShardNo};
 
 use super::data_dir::{
@@ -50,7 +49,7 @@ impl DataDir {
             ..file
         };
         write_json(&path, &file)?;
-        self.quarantine(shard, file.replica, &old)?;
+        self.quarantine(shard, &file.replica.to_string(), &old)?;
         Ok(made)
     }
 
@@ -74,11 +73,17 @@ impl DataDir {
     /// When it cannot be moved.
     pub fn retire(&mut self, shard: ShardNo) -> Result<(), DataDirError> {
         let folder = self.folder(shard);
-        let file: ReplicaFile = read_json(&folder.join("replica.json"))?;
-        self.quarantine(shard, file.replica, &folder)
+        match read_json::<ReplicaFile>(&folder.join("replica.json")) {
+            Ok(file) => self.quarantine(shard, &file.replica.to_string(), &folder),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(%shard, error, "it is not known which replica this was");
+                self.quarantine(shard, "unknown", &folder)
+            }
+        }
     }
 
-    fn quarantine(&self, shard: ShardNo, replica: Uuid, from: &Path) -> Result<(), DataDirError> {
+    fn quarantine(&self, shard: ShardNo, replica: &str, from: &Path) -> Result<(), DataDirError> {
         let quarantine = self.root().join(QUARANTINE);
         fs::create_dir_all(&quarantine).map_err(at(&quarantine))?;
         let mut to = quarantine.join(format!("{shard}-{replica}"));
@@ -96,28 +101,14 @@ impl DataDir {
         durable::sync_parent(from).map_err(at(from))
     }
 
-    /// Deletes what was kept long enough; whether there was anything. To be called now and then.
-    pub fn purge(&mut self) -> bool {
+    /// What was kept long enough, to be deleted; not more often than there is reason to look. To be called
+    /// now and then.
+    pub fn kept_long_enough(&mut self) -> Vec<PathBuf> {
         let now = Instant::now();
         if self.next_purge.is_some_and(|next| now < next) {
-            return false;
+            return Vec::new();
         }
         self.next_purge = Some(now + LOOK_EVERY);
-        let due = self.kept_long_enough();
-        for path in &due {
-            let deleted = match path.is_dir() {
-                true => remove_all(path),
-                false => fs::remove_file(path).map_err(at(path)),
-            };
-            match deleted {
-                Ok(()) => tracing::info!(path = %path.display(), "kept long enough, deleted"),
-                Err(error) => tracing::warn!(%error, "cannot be deleted"),
-            }
-        }
-        !due.is_empty()
-    }
-
-    fn kept_long_enough(&self) -> Vec<PathBuf> {
         let is_old = |path: &PathBuf| {
             let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
             modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= KEPT))
@@ -140,8 +131,12 @@ fn inside(folder: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::atomic::AtomicBool;
+
+    use uuid::Uuid;
 
     use super::super::data_dir::NewReplica;
+    use super::super::purge;
     use super::*;
 
     const SHARD: ShardNo = ShardNo(4);
@@ -227,14 +222,20 @@ mod tests {
         dir.retire(SHARD).expect("moves");
         assert!(dir.replicas().expect("lists").is_empty());
         let kept = root.path().join(QUARANTINE).join(format!("4-{replica}"));
-        assert!(!dir.purge());
+        assert!(dir.kept_long_enough().is_empty());
         assert!(kept.exists());
         let folder = fs::File::open(&kept).expect("opens");
         folder
             .set_modified(SystemTime::now() - KEPT)
             .expect("is set");
+        assert!(dir.kept_long_enough().is_empty(), "it was looked just now");
         dir.next_purge = None;
-        assert!(dir.purge());
+        let due = dir.kept_long_enough();
+        assert!(
+            kept.exists(),
+            "deleting takes a while, and is for another thread"
+        );
+        purge::delete_all(&due, &AtomicBool::new(false));
         assert!(!kept.exists());
         let again = NewReplica {
             shard: SHARD,
@@ -261,7 +262,7 @@ mod tests {
             file.set_modified(day_ago).expect("is set");
         }
         fs::write(&new, "bytes").expect("writes");
-        assert!(dir.purge());
+        purge::delete_all(&dir.kept_long_enough(), &AtomicBool::new(false));
         assert!(!old.exists() && new.exists() && log.join("first").exists());
     }
 }

@@ -10,4 +10,5 @@ pub mod duty;
 mod folders;
 pub mod heartbeat;
 pub mod identity;
+pub(crate) mod purge;
 pub mod register;

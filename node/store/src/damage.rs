@@ -160,6 +160,11 @@ impl KnownDamage {
         self.settled.insert(lsn);
     }
 
+    /// Whether this record was given up since the log was opened.
+    pub(crate) fn is_settled(&self, lsn: Lsn) -> bool {
+        self.settled.contains(&lsn)
+    }
+
     /// Whether what is damaged between these two is of records that nobody needs.
     pub(crate) fn is_settled_between(&self, after: Lsn, before: Lsn) -> bool {
         let between = before.0.saturating_sub(after.0.saturating_add(1));

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wire::limits::BLOCK_BYTES;
 
 use crate::checksum::crc32c;
-use crate::disk::File;
+use crate::disk::{File, is_unreadable};
 use crate::record::head::{DecodeHeadError, HEADER_BYTES, Head};
 use crate::record::{self, Payload, Record};
 use crate::segment::entry::Entry;
@@ -32,9 +32,21 @@ pub(crate) enum FetchError {
         /// Which one, from 0.
         block: u64,
     },
+    /// It lies in a sector that the disk cannot read: that is damage, too.
+    #[error("the disk cannot read it: {0}")]
+    Unreadable(io::Error),
     /// The disk failed, or (`WouldBlock`) would have to be waited for.
     #[error(transparent)]
-    Disk(#[from] io::Error),
+    Disk(io::Error),
+}
+
+impl From<io::Error> for FetchError {
+    fn from(error: io::Error) -> FetchError {
+        match is_unreadable(&error) {
+            true => FetchError::Unreadable(error),
+            false => FetchError::Disk(error),
+        }
+    }
 }
 
 /// A record whose header, block table and metadata were read and verified.
@@ -69,7 +81,13 @@ impl Fetched {
         start: u64,
         patience: Patience,
     ) -> Result<Fetched, FetchError> {
-        let mut bytes = read(file, FIRST_READ_BYTES, start, patience)?;
+        let mut bytes = match read(file, FIRST_READ_BYTES, start, patience) {
+            // What cannot be read may lie behind the head, in the payload or in another record.
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                read(file, HEADER_BYTES, start, patience)?
+            }
+            first => first?,
+        };
         let header = bytes
             .first_chunk::<HEADER_BYTES>()
             .ok_or(DecodeHeadError::Foreign)?;
@@ -172,13 +190,13 @@ impl Fetched {
 /// Whether a record's payload is intact.
 ///
 /// # Errors
-/// When the disk fails.
+/// When the disk fails, or cannot read the record: it may be whole all the same, and acknowledged.
 pub(crate) fn verify_payload(file: &dyn File, entry: &Entry, log: u64) -> io::Result<bool> {
     let whole = Fetched::head(file, log, entry.start, Patience::Wait)
         .and_then(|fetched| fetched.verify(file));
     match whole {
         Ok(()) => Ok(true),
-        Err(FetchError::Disk(error)) => Err(error),
+        Err(FetchError::Disk(error) | FetchError::Unreadable(error)) => Err(error),
         Err(FetchError::Head(_) | FetchError::Block { .. }) => Ok(false),
     }
 }

@@ -30,13 +30,16 @@ const NUMBER_BITS: u32 = 32;
 const KINDS: [Kind; 4] = [Kind::Put, Kind::Commit, Kind::Describe, Kind::Delete];
 
 impl Place {
+    /// A record that starts here, in bytes, or behind it has no place.
+    pub(crate) const START_END: u64 = ALIGN << START_BITS;
+
     pub(crate) fn new(kind: Kind, segment: u32, start: u64) -> Place {
         let kind = KINDS
             .iter()
             .position(|k| *k == kind)
             .expect("only these kinds are indexed");
+        assert!(start < Place::START_END, "a segment is below 8 GiB");
         let start = start / ALIGN;
-        assert!(start < 1 << START_BITS, "a segment is below 8 GiB");
         Place(
             (kind as u64) << (START_BITS + NUMBER_BITS) | u64::from(segment) << START_BITS | start,
         )

@@ -158,6 +158,18 @@ impl Shared {
             .map(|(_, segment)| Arc::clone(segment))
     }
 
+    /// The segments that cover lsns from `first` on, and begin before `end`.
+    pub(crate) fn segments_between(&self, first: Lsn, end: Lsn) -> Vec<Arc<Segment>> {
+        if first >= end {
+            return Vec::new();
+        }
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let covers = segments.by_first.range(..=first).next_back();
+        let from = covers.map_or(first, |(begins, _)| *begins);
+        let between = segments.by_first.range(from..end);
+        between.map(|(_, segment)| Arc::clone(segment)).collect()
+    }
+
     /// Whether a place is behind another one in the log.
     pub(crate) fn is_behind(&self, place: Place, other: Place) -> bool {
         if place.segment() == other.segment() {

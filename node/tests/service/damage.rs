@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use wire::{Code, ShardNo};
 
-use crate::support::{Cluster, error, flip, noise};
+use crate::support::{Cluster, error, flip, noise, receipt};
 
 /// The only replica.
 const ONLY: (usize, ShardNo) = (0, ShardNo(1));
@@ -72,5 +72,27 @@ async fn a_node_with_damage_starts_and_serves_the_rest() {
     }
     assert_eq!(cluster.bytes(0, last).await, b"last");
     assert_eq!(cluster.store(0, b"new").await.version, 1);
+    cluster.stop().await;
+}
+
+// If this fails, a small content whose only copy is damaged can never be replaced, not even with the
+// bytes that it should have.
+#[tokio::test]
+async fn a_damaged_content_can_be_replaced() {
+    let cluster = Cluster::start(1).await;
+    let bytes = noise(1000, 24);
+    let stored = cluster.store(0, &bytes).await;
+    flip(&cluster, ONLY, &bytes[500..600]);
+    let path = format!("/retrieve/{}", stored.id);
+    assert_eq!(error(cluster.get(0, &path).await).await.code, Code::Damaged);
+    let info = cluster.get(0, &format!("/info/{}", stored.id)).await;
+    assert_eq!(info.status(), StatusCode::OK, "its head is as it was");
+
+    let update = cluster.ask(Method::PUT, 0, &format!("/update/{}", stored.id));
+    let if_match = format!("\"{}\"", stored.checksum.hex());
+    let update = update.header("if-match", if_match).body(bytes.clone());
+    let updated = receipt(update.send().await.expect("answers")).await;
+    assert_eq!((updated.version, updated.filename.as_str()), (2, "a.txt"));
+    assert_eq!(cluster.bytes(0, stored.id).await, bytes);
     cluster.stop().await;
 }

@@ -170,6 +170,37 @@ async fn several_files_have_an_outcome_each_in_their_order() {
     cluster.stop().await;
 }
 
+// If this fails, a program is told that some files of its form are stored when the only one is refused,
+// or gets the reason wrapped up with another one that is not true.
+#[tokio::test]
+async fn a_large_file_that_is_refused_is_answered_with_its_error() {
+    let cluster = Cluster::start(1).await;
+    let taken = cluster.store(0, b"other").await.id.to_string();
+    let large = noise(4 << 20, 9);
+    let refused = [
+        ("name=\"id\"", taken.as_bytes()),
+        ("name=\"file\"; filename*=UTF-8''a%00b", &large[..]),
+    ];
+    let answer = store(&cluster, &refused).await;
+    assert_eq!(error(answer).await.code, Code::InvalidMetadata);
+
+    // What comes after it is not read, and nothing is said of it.
+    let file: (&str, &[u8]) = ("name=file; filename=a", b"a");
+    let mixed = store(&cluster, &[file, refused[0], refused[1], file]).await;
+    assert_eq!(mixed.status(), StatusCode::MULTI_STATUS);
+    let mixed: StoreOutcomes = mixed.json().await.expect("outcomes");
+    assert!(
+        matches!(
+            &mixed.items[..],
+            [StoreOutcome::Stored(_), StoreOutcome::Failed(failed)]
+                if failed.code == Code::InvalidMetadata
+        ),
+        "{mixed:?}"
+    );
+    assert_eq!(cluster.stats(0).await.contents, 2);
+    cluster.stop().await;
+}
+
 // If this fails, a form replaces nothing, or another content than it names.
 #[tokio::test]
 async fn a_form_updates_the_content_that_it_names() {

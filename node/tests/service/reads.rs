@@ -76,6 +76,45 @@ async fn an_answer_says_what_it_is() {
     cluster.stop().await;
 }
 
+// If this fails, asking how long a content is reads all of it from the disk, and counts as sent.
+#[tokio::test]
+async fn a_head_reads_nothing() {
+    let cluster = Cluster::start(1).await;
+    for bytes in [noise(1_000, 3), noise(3_000_000, 4)] {
+        let stored = cluster.store(0, &bytes).await;
+        let path = format!("/retrieve/{}", stored.id);
+        let head = cluster.ask(Method::HEAD, 0, &path).send().await;
+        let head = head.expect("answers");
+        assert_eq!(head.status(), StatusCode::OK);
+        assert_eq!(header(&head, "content-length"), bytes.len().to_string());
+        let traffic = cluster.stats(0).await.traffic;
+        assert_eq!(traffic.bytes_out, 0);
+    }
+    cluster.stop().await;
+}
+
+// If this fails, a cache keeps on saying that a content is not there, or damaged, when it long is whole.
+#[tokio::test]
+async fn no_error_is_kept_by_a_cache() {
+    let cluster = Cluster::start(1).await;
+    let stored = cluster.store(0, b"x").await;
+    let unknown = cluster.mint(0).await;
+    let delete = cluster.ask(Method::DELETE, 0, &format!("/delete/{}", stored.id));
+    receipt(delete.send().await.expect("answers")).await;
+    for (path, status) in [
+        (format!("/retrieve/{unknown}"), 404),
+        (format!("/retrieve/{}", stored.id), 410),
+        ("/retrieve/nonsense".to_owned(), 400),
+        ("/nowhere".to_owned(), 404),
+        ("/store".to_owned(), 405),
+    ] {
+        let answer = read(&cluster, &path, &[]).await;
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        assert_eq!(header(&answer, "cache-control"), "no-store", "{path}");
+    }
+    cluster.stop().await;
+}
+
 // If this fails, caches fetch again what they have, or keep what has changed.
 #[tokio::test]
 async fn conditions_are_obeyed() {

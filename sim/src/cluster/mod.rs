@@ -73,6 +73,7 @@ impl Cluster {
                 process: 0,
                 incarnation: Uuid::nil(),
                 up: false,
+                started_ms: 0,
                 paused_until_ms: 0,
                 cut_off_until_ms: 0,
                 offer: Uuid::from_u64_pair(random.bits(), random.bits()),

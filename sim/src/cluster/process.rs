@@ -66,9 +66,11 @@ impl Cluster {
             return;
         }
         self.note(|| format!("node{} starts", node + 1));
+        let now_ms = self.now_ms;
         let at = &mut self.nodes[node];
         at.up = true;
         at.process += 1;
+        at.started_ms = now_ms;
         at.paused_until_ms = 0;
         at.incarnation = incarnation;
         let process = at.process;

@@ -30,11 +30,12 @@ impl Cluster {
     pub(crate) fn feed(&mut self, node: usize, shard: ShardNo, event: Event) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            let clock_ms = self.clock_ms(node);
             let Some(live) = self.nodes[node].live.get_mut(&shard) else {
                 return;
             };
             let mut effects = Vec::new();
-            live.core.handle(event, self.now_ms, &mut effects);
+            live.core.handle(event, clock_ms, &mut effects);
             for effect in effects {
                 if !matches!(effect, Effect::Send { .. }) {
                     self.note(|| format!("{} shard {shard}: {effect:?}", node + 1));
@@ -42,6 +43,11 @@ impl Cluster {
                 events.extend(self.carry_out(node, shard, effect));
             }
         }
+    }
+
+    /// A node's own clock.
+    pub(crate) fn clock_ms(&self, node: usize) -> u64 {
+        self.now_ms - self.nodes[node].started_ms
     }
 
     fn carry_out(&mut self, node: usize, shard: ShardNo, effect: Effect) -> Option<Event> {
@@ -331,12 +337,12 @@ impl Cluster {
 
     /// Sends followers what is written and they do not have.
     fn pump(&mut self, node: usize, shard: ShardNo) {
-        let now_ms = self.now_ms;
+        let clock_ms = self.clock_ms(node);
         let Node { live, held } = self.replica(node, shard);
         let (Some(live), Some(held)) = (live, held) else {
             return;
         };
-        let (commit, lease_ms) = (live.core.committed(), live.core.lease_ms(now_ms));
+        let (commit, lease_ms) = (live.core.committed(), live.core.lease_ms(clock_ms));
         let mut packets = Vec::new();
         for (&to, stream) in &mut live.streams {
             let (mut frames, mut births) = (Vec::new(), Vec::new());
@@ -376,7 +382,7 @@ impl Cluster {
                 shard,
                 epoch,
                 attempt,
-                sent_ms: now_ms,
+                sent_ms: clock_ms,
                 echo_ms: 0,
                 message: Message::Records {
                     commit,

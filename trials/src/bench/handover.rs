@@ -26,11 +26,15 @@ const WAIT_MS_MAX: f64 = 100.0;
 /// A leadership is laid down and taken up within this.
 const TIME_MAX: Duration = Duration::from_secs(60);
 
-/// The waits of writes, in milliseconds, one for each shard that changed hands.
+/// The waits of writes, in milliseconds, one for each shard and time.
 #[derive(Default)]
 struct Waits {
+    /// Of shards whose leader was stopped.
     stops: Vec<f64>,
+    /// Of shards of which a follower was.
+    departures: Vec<f64>,
     drains: Vec<f64>,
+    /// Of shards that came back to who was stopped, or only saw it return.
     returns: Vec<f64>,
 }
 
@@ -88,13 +92,17 @@ impl Scene {
         let all = self.shards().await?;
         let begun = Instant::now();
         self.fleet.stop_one(place).await?;
-        let waits = self.waits_of(&all, begun);
+        let (left, others): (Vec<ShardNo>, Vec<ShardNo>) =
+            all.iter().partition(|shard| led.contains(shard));
+        let waits = self.waits_of(&left, begun).await?;
         self.waits.stops.extend(waits);
+        let waits = self.waits_of(&others, begun).await?;
+        self.waits.departures.extend(waits);
         let begun = Instant::now();
         self.fleet.spawn(place)?;
         self.fleet.together().await?;
         self.leads(place, |now| now >= led.len()).await?;
-        let waits = self.waits_of(&all, begun);
+        let waits = self.waits_of(&all, begun).await?;
         self.waits.returns.extend(waits);
         Ok(())
     }
@@ -105,7 +113,7 @@ impl Scene {
         let begun = Instant::now();
         self.client.drain(&node).await?;
         self.leads(place, |now| now == 0).await?;
-        let waits = self.waits_of(&led, begun);
+        let waits = self.waits_of(&led, begun).await?;
         self.waits.drains.extend(waits);
         self.client.undrain(&node).await?;
         Ok(())
@@ -147,12 +155,19 @@ impl Scene {
         }
     }
 
-    fn waits_of(&self, shards: &[ShardNo], begun: Instant) -> Vec<f64> {
+    /// The longest wait of a write to each of these shards since `begun`: of those that have ended, once
+    /// one has that was sent only now.
+    async fn waits_of(&self, shards: &[ShardNo], begun: Instant) -> anyhow::Result<Vec<f64>> {
+        let now = Instant::now();
+        for shard in shards {
+            while self.writes.first_after(*shard, now).is_none() {
+                ensure!(now.elapsed() < TIME_MAX, "nobody writes to shard {shard}");
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
         let longest = |shard: &ShardNo| self.writes.longest(*shard, begun, Instant::now());
-        shards
-            .iter()
-            .map(|shard| longest(shard).as_secs_f64() * 1e3)
-            .collect()
+        let waits = shards.iter().map(longest);
+        Ok(waits.map(|wait| wait.as_secs_f64() * 1e3).collect())
     }
 }
 
@@ -172,6 +187,14 @@ fn figures(mut waits: Waits, writes: &Writes, tally: &Tally) -> Vec<Figure> {
                 "longest wait in a stop: longest",
             ],
             &mut waits.stops,
+        ),
+        (
+            [
+                "longest wait in a follower's stop: p50",
+                "longest wait in a follower's stop: p99",
+                "longest wait in a follower's stop: longest",
+            ],
+            &mut waits.departures,
         ),
         (
             [

@@ -146,7 +146,9 @@ impl Writer {
                 break;
             }
         }
-        sleep(PAUSE).await;
+        if self.leader.is_none() {
+            sleep(PAUSE).await;
+        }
     }
 }
 

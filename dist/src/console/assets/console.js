@@ -137,6 +137,15 @@ function send(file, target, shown) {
 
 /** Sends a file until it is stored, or for good reason is not. */
 async function transfer(file, target, shown) {
+  sending += 1;
+  try {
+    return await attempts(file, target, shown);
+  } finally {
+    sending -= 1;
+  }
+}
+
+async function attempts(file, target, shown) {
   shown.className = "transfer";
   shown.querySelector("button")?.remove();
   for (let tried = 1; ; tried += 1) {
@@ -174,23 +183,35 @@ function failed(file, target, shown, message) {
   how.append(again);
 }
 
-/** Takes files that are dropped on an element or chosen in it. */
+/** Files are under way: whoever leaves the page is asked first. */
+let sending = 0;
+addEventListener("beforeunload", (event) => { if (sending) event.preventDefault(); });
+
+/** Takes files that are dropped on the page or chosen in an element. A page would else be left for a file
+ * that is dropped beside the element, and with it all that is under way. */
 function takes(root, take) {
   const input = root.querySelector("input[type=file]");
   input.onchange = () => {
     take([...input.files]);
     input.value = "";
   };
-  root.ondragover = (event) => {
+  addEventListener("dragover", (event) => {
     event.preventDefault();
     root.classList.add("over");
-  };
-  root.ondragleave = () => root.classList.remove("over");
-  root.ondrop = (event) => {
+  });
+  addEventListener("dragleave", (event) => { if (!event.relatedTarget) root.classList.remove("over"); });
+  addEventListener("drop", (event) => {
     event.preventDefault();
     root.classList.remove("over");
-    take([...event.dataTransfer.files]);
-  };
+    take(files(event.dataTransfer));
+  });
+}
+
+/** What was dropped, but for folders: a browser sends none as a file. */
+function files(dropped) {
+  const is_folder = (item) => item.webkitGetAsEntry?.()?.isDirectory;
+  const items = [...(dropped.items ?? [])].filter((item) => item.kind === "file" && !is_folder(item));
+  return items.length || dropped.items?.length ? items.map((item) => item.getAsFile()) : [...dropped.files];
 }
 
 function uploads(root) {

@@ -39,13 +39,15 @@ impl Live {
     }
 }
 
-/// Samples for ever, what is watched.
+/// Samples for ever, what is watched. A leader that is slow to tell its log delays no page.
 pub(crate) async fn sample(shared: &Shared) {
+    tokio::join!(sample_pages(shared), sample_operations(shared));
+}
+
+async fn sample_pages(shared: &Shared) {
     let live = &shared.live;
     let (mut nodes_before, mut shards_before) = (None, None);
-    let mut tail = Tail::default();
-    let mut tick = tokio::time::interval(EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick = every();
     loop {
         tick.tick().await;
         nodes_before = match live.overview.is_watched() {
@@ -56,11 +58,25 @@ pub(crate) async fn sample(shared: &Shared) {
             true => Some(send_shards(shared, shards_before.as_deref())),
             false => None,
         };
-        match live.operations.is_watched() {
+    }
+}
+
+async fn sample_operations(shared: &Shared) {
+    let mut tail = Tail::default();
+    let mut tick = every();
+    loop {
+        tick.tick().await;
+        match shared.live.operations.is_watched() {
             true => tail.follow(shared).await,
             false => tail = Tail::default(),
         }
     }
+}
+
+fn every() -> tokio::time::Interval {
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    tick
 }
 
 fn send_overview(shared: &Shared, before: Option<&[Fragment]>) -> Vec<Fragment> {

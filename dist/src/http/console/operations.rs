@@ -83,6 +83,23 @@ impl Tail {
         if self.heads.is_none() {
             shared.live.recent.clear();
         }
+        let news = self.news(shared).await;
+        if news.is_empty() {
+            return;
+        }
+        shared.live.recent.add(&news);
+        let shown = news.iter().rev().take(SHOWN_MAX);
+        shared.live.operations.send(&markup(shown));
+    }
+
+    /// The end of all logs at this moment, the newest first.
+    async fn end(mut self, shared: &Shared) -> Vec<Operation> {
+        let news = self.news(shared).await;
+        news.into_iter().rev().take(SHOWN_MAX).collect()
+    }
+
+    /// What has happened since it was asked for last, in ascending order of time.
+    async fn news(&mut self, shared: &Shared) -> Vec<Operation> {
         let grown = self.grown(shared);
         let asked = stream::iter(grown).map(|grown| ask(shared, grown));
         let told: Vec<_> = asked.buffer_unordered(ASKED_AT_ONCE).collect().await;
@@ -98,13 +115,8 @@ impl Tail {
             heads.insert(grown.shard, head);
             news.extend(operations);
         }
-        if news.is_empty() {
-            return;
-        }
         news.sort_by_key(|operation| (operation.time, operation.shard, operation.lsn));
-        shared.live.recent.add(&news);
-        let shown = news.iter().rev().take(SHOWN_MAX);
-        shared.live.operations.send(&markup(shown));
+        news
     }
 
     fn grown(&self, shared: &Shared) -> Vec<Grown> {
@@ -160,7 +172,7 @@ pub(super) async fn page(shared: Data<Shared>, request: HttpRequest) -> HttpResp
     let recent = match shared.live.operations.is_watched() {
         true => shared.live.recent.all(),
         // What was seen long ago is not the end of the log.
-        false => Vec::new(),
+        false => Tail::default().end(&shared).await,
     };
     view.show(Ok(rows::operations(&recent)))
 }

@@ -20,9 +20,23 @@ const NEWS_PER_SESSION: u32 = 3;
 const NEWS_AGE_MAX: Duration = Duration::from_secs(3);
 
 impl Members {
-    /// What the controller needs to know of nodes. With other distributors a node counts as known when these
+    /// An exchange with the catalog, which began then, went well; or one did not.
+    pub(crate) fn exchanged(&self, asked: Option<Instant>) {
+        let mut state = self.write();
+        state.exchanges_since = asked.map(|asked| state.exchanges_since.unwrap_or(asked));
+    }
+
+    /// For how long all who speak to any distributor have been heard without a break.
+    pub(crate) fn listened(&self, now: Instant) -> Duration {
+        let since = self.read().exchanges_since;
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// What the controller needs to know of nodes. Silent is who is not heard while somebody listens: after
+    /// a night without power nobody has been away for hours. With other distributors a node counts as known when these
     /// would have told of whoever registered with them at that time.
     pub(crate) fn seen(&self, now: Instant) -> BTreeMap<NodeName, Seen> {
+        let listened = self.listened(now);
         let state = self.read();
         let others = state.distributors.values();
         let mut others = others.map(|each| now.saturating_duration_since(each.heard));
@@ -40,7 +54,7 @@ impl Members {
                     heartbeat: node.heartbeat.clone(),
                     known_ms: in_ms(known),
                     alive: silent < self.session,
-                    silent_ms: in_ms(silent),
+                    silent_ms: in_ms(silent.min(listened)),
                     room: node.stats.as_ref().and_then(|(stats, _)| room(stats)),
                 },
             )
@@ -93,10 +107,8 @@ mod tests {
         text.parse().expect("a valid name")
     }
 
-    /// A book that heard of one node.
-    fn book(now: Instant) -> Members {
-        let members = Members::new(SESSION);
-        let heartbeat = Heartbeat {
+    fn heartbeat() -> Heartbeat {
+        Heartbeat {
             cluster: None,
             incarnation: Uuid::from_u128(1),
             offer: Uuid::from_u128(2),
@@ -105,9 +117,34 @@ mod tests {
             replicas: Vec::new(),
             map_version: 0,
             parting: false,
-        };
-        members.hear(&name("node1"), &heartbeat, now);
+        }
+    }
+
+    /// A book that heard of one node.
+    fn book(now: Instant) -> Members {
+        let members = Members::new(SESSION);
+        members.hear(&name("node1"), &heartbeat(), now);
         members
+    }
+
+    // If this fails, all copies of a node that starts a little later than the others after a power
+    // failure are made anew at once.
+    #[test]
+    fn only_who_is_not_heard_by_somebody_who_listens_is_silent() {
+        let now = Instant::now();
+        let members = book(now);
+        let minutes = |minutes: u64| now + Duration::from_secs(60 * minutes);
+        let silent = |at: Instant| members.seen(at)[&name("node1")].silent_ms;
+        assert_eq!(silent(minutes(20)), 0, "nobody listens");
+        members.exchanged(Some(minutes(20)));
+        members.exchanged(Some(minutes(21)));
+        assert_eq!(silent(minutes(25)), 5 * 60_000);
+        assert!(!members.seen(minutes(25))[&name("node1")].alive);
+        members.exchanged(None);
+        members.exchanged(Some(minutes(30)));
+        assert_eq!(silent(minutes(31)), 60_000);
+        members.hear(&name("node1"), &heartbeat(), minutes(31));
+        assert_eq!(silent(minutes(31)), 0);
     }
 
     // If this fails, shards and copies are put on nodes that are full.

@@ -68,6 +68,11 @@ impl Leader {
         self.epoch
     }
 
+    /// Whether the epoch's first record is in the log.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.start.is_some()
+    }
+
     /// Whether the epoch's first record is committed: from then on this process is the shard's
     /// order.
     pub(crate) fn is_confirmed(&self, log: &LogState) -> bool {

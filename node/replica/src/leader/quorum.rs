@@ -9,14 +9,25 @@ use crate::bugs::Bug;
 use crate::record::can_commit;
 
 impl Leader {
-    /// The lowest durable record of the quorum, if it is in this epoch and the set is large enough.
+    /// The lowest durable record of the quorum, if it is in this epoch and the set is large enough,
+    /// and nobody else serves what was before it.
     pub(crate) fn commit_point(&self, around: &Around<'_>) -> Option<Lsn> {
         let start = self.start?;
         if !can_commit(around.record) && !around.bugs.has(Bug::CommitBelowMin) {
             return None;
         }
+        if Leader::is_preceded(around) && !around.bugs.has(Bug::LeaseOverlapped) {
+            return None;
+        }
         let lowest = self.lowest_synced(around)?;
         (lowest >= start).then_some(lowest)
+    }
+
+    /// Whether a leader that this replica followed may still serve reads: it does for a session from
+    /// when this replica last answered it, unless it has said hello in this epoch.
+    fn is_preceded(around: &Around<'_>) -> bool {
+        let mut leaders = around.answered.iter();
+        leaders.any(|(_, at_ms)| around.now_ms < at_ms + around.session_ms)
     }
 
     /// What every member of the quorum has: of the confirmed set, and of one that is proposed.

@@ -211,6 +211,65 @@ fn nobody_is_let_in_before_the_epoch_has_begun() {
     assert_eq!(stage.said(&effects), []);
 }
 
+// If this fails, a handover takes as long as a follower waits before it asks again: whoever knew of the
+// new leader before that did is not heard.
+#[test]
+fn who_said_hello_too_early_is_let_in_when_the_epoch_has_begun() {
+    let early = |said: Message, before_the_record: bool| {
+        let mut stage = Stage::new(1, log(&[(1, 1)], 10, 8));
+        stage.feed(Event::LinkUp(node(2)));
+        stage.feed(Event::Record(super::led_by(2, 4, 1, &[1, 2])));
+        if before_the_record {
+            let effects = stage.hear(2, 3, said.clone());
+            assert_eq!(effects, [Effect::ReadRecord]);
+        }
+        stage.feed(Event::Record(record(5, 2, &[1, 2])));
+        if !before_the_record {
+            assert_eq!(stage.hear(2, 3, said), []);
+        }
+        stage
+    };
+    for before_the_record in [true, false] {
+        let mut stage = early(hello(2, at(1, 10)), before_the_record);
+        let effects = stage.feed(Event::Appended(at(2, 11)));
+        assert_eq!(stage.said(&effects), [(2, Message::Follow)]);
+        let effects = stage.feed(Event::Synced(Lsn(11)));
+        assert_eq!(stage.said(&effects), [], "once");
+
+        let mut stage = early(hello(2, at(1, 10)), before_the_record);
+        stage.feed(Event::LinkDown(node(2)));
+        let effects = stage.feed(Event::Appended(at(2, 11)));
+        assert_eq!(stage.said(&effects), [], "it hears nothing any more");
+    }
+}
+
+// If this fails, a leader that only its followers can reach goes on for a session after it was
+// deposed, and its shard stands still.
+#[test]
+fn a_new_leader_tells_the_other_replicas() {
+    let mut stage = Stage::new(1, log(&[(1, 1)], 10, 8));
+    stage.feed(Event::LinkUp(node(2)));
+    stage.feed(Event::LinkUp(node(7)));
+    let newer = record(5, 2, &[1, 2]);
+    let effects = stage.feed(Event::Record(newer.clone()));
+    let told = |to: u128| (to, Message::Refused(Box::new(newer.clone())));
+    assert_eq!(stage.said(&effects), [told(2)]);
+    let effects = stage.feed(Event::LinkUp(node(3)));
+    assert_eq!(stage.said(&effects), [told(3)]);
+    let mut follower = Stage::follower();
+    assert_eq!(follower.feed(Event::LinkUp(node(3))), []);
+}
+
+// If this fails, a replica that was replaced while it was away keeps its successor from being made.
+#[test]
+fn a_record_without_this_replica_is_read_from_the_register() {
+    let mut stage = Stage::follower();
+    let mut newer = record(9, 3, &[1]);
+    newer.replicas = super::members(&[1, 3]);
+    let effects = stage.hear_in(3, 1, 0, Message::Refused(Box::new(newer)));
+    assert_eq!(effects, [Effect::ReadRecord]);
+}
+
 // If this fails, a follower with an old record never hears of the new leader.
 #[test]
 fn whoever_has_an_older_record_is_told_the_newer() {

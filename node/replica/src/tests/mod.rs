@@ -115,6 +115,15 @@ impl Stage {
 
     pub(crate) fn leader_by(record: ShardRecord) -> Stage {
         let mut stage = Stage::new(1, log(&[(1, 1)], 10, 8));
+        // Its process began long ago: nobody whom an earlier one answered serves any more.
+        let before = ShardRecord {
+            epoch: Epoch(1),
+            leader: None,
+            version: 1,
+            ..record.clone()
+        };
+        assert_eq!(stage.feed(Event::Record(before)), []);
+        stage.now_ms += SESSION_MS;
         let effects = stage.feed(Event::Record(record));
         assert_eq!(effects, [Effect::BeginEpoch(Epoch(2))]);
         stage.feed(Event::Appended(at(2, 11)));

@@ -1,6 +1,6 @@
 //! Who may serve what is committed, and for how long.
 
-use super::{SESSION_MS, Stage, record};
+use super::{SESSION_MS, Stage, at, committed, led_by, log, node, record};
 use crate::Event;
 use wire::Lsn;
 use wire::replication::Message;
@@ -65,6 +65,78 @@ fn a_set_that_cannot_commit_serves_nothing() {
     degraded.degraded = true;
     stage.feed(Event::Record(degraded));
     assert!(stage.core.may_read(stage.now_ms + 10 * SESSION_MS));
+}
+
+/// Node 1, a follower of node 2 in epoch 1, that answered it, and took over from it alone
+/// `elected_ms` after that.
+fn successor(elected_ms: u64) -> Stage {
+    let mut stage = Stage::new(1, log(&[(1, 1)], 10, 8));
+    stage.feed(Event::LinkUp(node(2)));
+    stage.feed(Event::Record(led_by(2, 4, 1, &[1, 2])));
+    stage.hear_in(1, 2, 1, Message::Follow);
+    stage.now_ms += elected_ms;
+    let mut alone = record(5, 2, &[1]);
+    alone.degraded = true;
+    stage.feed(Event::Record(alone));
+    stage.feed(Event::Appended(at(2, 11)));
+    stage
+}
+
+// If this fails, a leader that is cut off serves a content that its successor has deleted.
+#[test]
+fn nothing_is_committed_while_the_leader_before_may_serve() {
+    let mut stage = successor(600);
+    assert_eq!(committed(&stage.feed(Event::Synced(Lsn(11)))), None);
+    assert_eq!(committed(&stage.pass(SESSION_MS - 601)), None);
+    assert_eq!(committed(&stage.pass(1)), Some(11));
+
+    let mut stage = successor(SESSION_MS);
+    let effects = stage.feed(Event::Synced(Lsn(11)));
+    assert_eq!(committed(&effects), Some(11), "it was silent for a session");
+}
+
+// If this fails, every handover takes a session.
+#[test]
+fn a_leader_before_that_follows_serves_no_more() {
+    let of_two = |record: wire::shard::ShardRecord| {
+        let replicas = super::members(&[1, 2]);
+        Event::Record(wire::shard::ShardRecord { replicas, ..record })
+    };
+    let mut stage = Stage::new(1, log(&[(1, 1)], 10, 8));
+    stage.feed(Event::LinkUp(node(2)));
+    stage.feed(of_two(led_by(2, 4, 1, &[1, 2])));
+    stage.hear_in(1, 2, 1, Message::Follow);
+    stage.feed(of_two(record(5, 2, &[1, 2])));
+    stage.feed(Event::Appended(at(2, 11)));
+    stage.feed(Event::Synced(Lsn(11)));
+    stage.let_in(2, 1);
+    assert_eq!(committed(&stage.ack(2, 1, 11)), Some(11));
+    // It ends, and leaves the set.
+    stage.feed(Event::LinkDown(node(2)));
+    let mut alone = record(6, 2, &[1]);
+    alone.degraded = true;
+    stage.feed(of_two(alone));
+    assert_eq!(committed(&stage.append(12)), Some(12));
+}
+
+// If this fails, a process that has just begun takes over from a leader that an earlier one answered:
+// it may have been elected itself before it ended.
+#[test]
+fn what_an_earlier_process_answered_counts() {
+    for before in [2, 1] {
+        let mut stage = Stage::new(1, log(&[(1, 1)], 10, 8));
+        let mut persisted = led_by(before, 4, 1, &[1, 2]);
+        persisted.leader.as_mut().expect("a leader").incarnation = uuid::Uuid::nil();
+        stage.feed(Event::Record(persisted));
+        let mut alone = record(5, 2, &[1]);
+        alone.degraded = true;
+        stage.feed(Event::Record(alone));
+        stage.feed(Event::Appended(at(2, 11)));
+        assert_eq!(committed(&stage.feed(Event::Synced(Lsn(11)))), None);
+        stage.let_in(2, 1);
+        assert_eq!(committed(&stage.pass(SESSION_MS - 1)), None, "and node 3?");
+        assert_eq!(committed(&stage.pass(1)), Some(11));
+    }
 }
 
 // If this fails, a follower serves what is long outdated.

@@ -189,6 +189,10 @@ impl DiskThread {
             self.changed.insert(shard);
         }
         self.feed(shard, Event::Record(record.clone()));
+        // Whoever waits for a commit that this set is too small for is not left to the next tick.
+        if self.replicas.get(&shard).is_some_and(Replica::waits) {
+            self.feed(shard, Event::NeedsCommit);
+        }
         self.touch(shard);
         Ok(())
     }

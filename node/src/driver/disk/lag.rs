@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use tokio::sync::oneshot;
 use wire::Lsn;
 
 use crate::driver::command::{ChangeFailure, ChunkPermit, ChunkReply};
@@ -65,7 +66,10 @@ impl Lag {
     }
 }
 
-pub(super) fn send(reply: ChunkReply, answer: Result<Lsn, ChangeFailure>) {
+pub(super) fn send<T>(
+    reply: oneshot::Sender<Result<T, ChangeFailure>>,
+    answer: Result<T, ChangeFailure>,
+) {
     if reply.send(answer).is_err() {
         tracing::trace!("nobody waits for this chunk any more");
     }
@@ -75,7 +79,7 @@ pub(super) fn send(reply: ChunkReply, answer: Result<Lsn, ChangeFailure>) {
 mod tests {
     use std::sync::Arc;
 
-    use tokio::sync::{Semaphore, oneshot};
+    use tokio::sync::Semaphore;
 
     use super::*;
 

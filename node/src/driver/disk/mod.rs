@@ -9,6 +9,7 @@ mod effects;
 mod follow;
 mod heard;
 mod lag;
+mod purge;
 mod repair;
 mod replica;
 mod syncers;
@@ -24,11 +25,11 @@ use ::replica::Event;
 use store::disk::Disk;
 use store::{ChoreDone, Poisoned, SyncDone};
 use wire::limits::SESSION_MIN;
-use wire::{Lsn, NodeName, ShardNo};
+use wire::{NodeName, ShardNo};
 
 use super::admission::Admission;
 use super::command::{Command, Look, Opened};
-use super::handle::Mailbox;
+use super::handle::{Abandoned, Mailbox};
 use super::presence::Presence;
 use super::table::{Standing, Table};
 use crate::clock;
@@ -36,6 +37,7 @@ use crate::links::Outbox;
 use crate::lister::Feed;
 use crate::membership::data_dir::DataDir;
 use crate::membership::duty::Me;
+use crate::membership::purge::Purge;
 use crate::membership::register::Ask;
 use crate::metrics::Metrics;
 use aside::Asides;
@@ -43,6 +45,8 @@ use repair::Repairs;
 use replica::Replica;
 use syncers::Syncers;
 use upkeep::Upkeep;
+#[cfg(test)]
+pub(super) use writes::PARKED_MAX;
 
 /// Commands of one round. Enough for every request that can wait; few enough that the first of
 /// them is not held up by what comes after it.
@@ -66,7 +70,7 @@ pub(super) struct Surroundings {
     pub(super) admission: Arc<Admission>,
     pub(super) feed: Arc<Feed>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) abandoned: Arc<Mutex<Vec<(ShardNo, Lsn)>>>,
+    pub(super) abandoned: Abandoned,
     pub(super) register: tokio::sync::mpsc::Sender<Ask>,
 }
 
@@ -92,6 +96,8 @@ pub(super) struct DiskThread {
     asides: Asides,
     upkeep: Upkeep,
     repairs: Repairs,
+    /// What deletes what was kept long enough, while it does.
+    purge: Option<Purge>,
     /// Logs that this round touched.
     touched: Vec<ShardNo>,
     next_tick: Instant,
@@ -126,6 +132,7 @@ impl DiskThread {
             asides,
             upkeep,
             repairs: Repairs::default(),
+            purge: None,
             touched: Vec::new(),
             next_tick: Instant::now(),
             say_at: None,
@@ -139,6 +146,7 @@ impl DiskThread {
         while !self.stopping {
             self.around.presence.works();
             self.take_commands();
+            self.take_needs();
             self.release_parked();
             self.ship_touched();
             self.sync_touched();
@@ -188,7 +196,6 @@ impl DiskThread {
             }
             Command::Follow(answer) => self.follow(*answer),
             Command::Heard(heard) => self.heard(*heard),
-            Command::NeedsCommit(shard) => self.feed(shard, Event::NeedsCommit),
             Command::HandOver => {
                 self.feed_all(&Event::HandOver);
                 self.touched.extend(self.replicas.keys());
@@ -240,7 +247,7 @@ impl DiskThread {
                 Standing::Leading if replica.core.may_write() => {
                     self.touched.push(shard);
                     if let Err(error) = replica.abort(upload, now_ms) {
-                        tracing::debug!(%shard, %upload, %error, "an upload could not be aborted");
+                        tracing::debug!(%shard, ?upload, %error, "an upload could not be aborted");
                     }
                 }
                 Standing::Leading => lock(&self.around.abandoned).push((shard, upload)),
@@ -427,25 +434,24 @@ impl DiskThread {
                 self.touch(shard);
             }
         }
-        if self.dir.purge() {
-            self.measure_quarantines();
-        }
+        self.purge();
         self.measure();
-    }
-
-    fn measure_quarantines(&mut self) {
-        for (shard, replica) in &mut self.replicas {
-            if let Err(error) = replica.store.measure_quarantine() {
-                tracing::warn!(%shard, %error, "what is in quarantine cannot be measured");
-            }
-            replica.measure();
-        }
     }
 
     /// Whoever waits for a commit must not do so in vain, because the set is too small for one.
     fn ask_for_commits(&mut self) {
-        let waits = self.replicas.iter().filter(|(_, replica)| replica.waits());
-        let shards: Vec<ShardNo> = waits.map(|(shard, _)| *shard).collect();
+        self.needs_commit(Replica::waits);
+    }
+
+    /// As [`DiskThread::ask_for_commits`], for those who read.
+    fn take_needs(&mut self) {
+        self.needs_commit(|replica| replica.gauge.take_need());
+    }
+
+    fn needs_commit(&mut self, is_needed: impl Fn(&Replica) -> bool) {
+        let replicas = self.replicas.iter();
+        let needed = replicas.filter(|(_, replica)| is_needed(replica));
+        let shards: Vec<ShardNo> = needed.map(|(shard, _)| *shard).collect();
         for shard in shards {
             self.feed(shard, Event::NeedsCommit);
         }
@@ -460,6 +466,9 @@ impl DiskThread {
         // Upkeep may be about to hand back a chore: with the receiver gone it ends instead.
         drop(self.inbound);
         self.upkeep.stop();
+        if let Some(purge) = self.purge {
+            purge.end();
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use replica::{Bugs, Core, EpochStart, Identity, LogState};
-use store::{AppendError, ChangeError, Committed, How, Payload, ReadError, Reader, Store, SyncJob};
+use store::{Committed, How, ReadError, Reader, Store, SyncJob};
 use uuid::Uuid;
 use wire::content::Status;
 use wire::position::{Lsn, Position, ShardNo};
@@ -63,7 +63,7 @@ pub(super) struct Replica {
     pub(super) committed: Vec<Committed>,
     /// What it takes on the disk, when it was last measured.
     used: u64,
-    /// Uploads of which a chunk was refused: what comes after it cannot be appended.
+    /// Uploads of this term of which a chunk was refused: what comes after it cannot be appended.
     broken: HashSet<Lsn>,
 }
 
@@ -273,49 +273,16 @@ impl Replica {
                 self.check_open(id, how)?;
                 self.store.put(id, new, how, payload, now_ms)
             }
-            What::Commit { upload, new, how } => self.store.commit_upload(upload, new, how, now_ms),
+            What::Commit { upload, new, how } => {
+                let upload = self.of_this_term(upload)?;
+                self.store.commit_upload(upload, new, how, now_ms)
+            }
             What::Describe { change, if_match } => {
                 self.store.describe(id, change, if_match, now_ms)
             }
             What::Delete { if_match } => self.store.delete(id, if_match, now_ms),
         };
         Ok(outcome?)
-    }
-
-    /// Begins a chunked upload.
-    pub(super) fn first_chunk(
-        &mut self,
-        id: ContentId,
-        how: How,
-        payload: Payload,
-        now_ms: u64,
-    ) -> Result<Lsn, ChangeFailure> {
-        self.check_open(id, how)?;
-        Ok(self.store.first_chunk(id, &how, payload, now_ms)?)
-    }
-
-    /// Appends a later chunk. Once one was refused, those behind it have no place.
-    pub(super) fn chunk(
-        &mut self,
-        upload: Lsn,
-        offset: u64,
-        payload: Payload,
-        now_ms: u64,
-    ) -> Result<Lsn, ChangeFailure> {
-        if self.broken.contains(&upload) {
-            return Err(ChangeError::NoSuchUpload.into());
-        }
-        let appended = self.store.chunk(upload, offset, payload, now_ms);
-        if appended.is_err() {
-            self.broken.insert(upload);
-        }
-        Ok(appended?)
-    }
-
-    /// Ends an upload without a content.
-    pub(super) fn abort(&mut self, upload: Lsn, now_ms: u64) -> Result<(), AppendError> {
-        self.broken.remove(&upload);
-        self.store.abort(upload, now_ms)
     }
 
     /// Refuses new contents in a closed shard; a retry of one that is stored gets its receipt.
@@ -460,6 +427,7 @@ impl Replica {
         for waiting in self.waiting.drain(..) {
             waiting.fail(ChangeFailure::Lost);
         }
+        self.broken.clear();
         self.lag.lose();
     }
 }
@@ -484,6 +452,8 @@ fn log_state(store: &Store, consistent_from: Option<Lsn>) -> LogState {
 fn stored_bytes(space: &Space) -> u64 {
     (space.log + space.index + space.quarantine).saturating_sub(space.holes)
 }
+
+mod uploads;
 
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use crate::driver::table::Standing;
 const PARKED_TIME_MAX: Duration = Duration::from_secs(3);
 
 /// Changes of one shard that may wait.
-const PARKED_MAX: usize = 1024;
+pub(in crate::driver) const PARKED_MAX: usize = 1024;
 
 /// What becomes of a change.
 enum Verdict {
@@ -113,11 +113,11 @@ impl DiskThread {
                 permit,
                 reply,
             } => {
-                let lsn = replica.first_chunk(id, how, payload, now_ms);
+                let begun = replica.first_chunk(id, how, payload, now_ms);
                 drop(permit);
                 // The requester went away between its request and this answer: nobody else knows
                 // of the upload, so nobody else would end it.
-                if let Err(Ok(upload)) = reply.send(lsn) {
+                if let Err(Ok(upload)) = reply.send(begun) {
                     lock(&self.around.abandoned).push((shard, upload));
                 }
             }
@@ -140,7 +140,16 @@ impl DiskThread {
 
     fn refuse(&mut self, command: Command, failure: ChangeFailure) {
         match command {
-            Command::FirstChunk { reply, .. } | Command::Chunk { reply, .. } => {
+            Command::FirstChunk { reply, .. } => lag::send(reply, Err(failure)),
+            Command::Chunk {
+                shard,
+                upload,
+                reply,
+                ..
+            } => {
+                if let Some(replica) = self.replicas.get_mut(&shard) {
+                    replica.break_upload(upload);
+                }
                 lag::send(reply, Err(failure));
             }
             Command::Change(request) => request.refuse(failure),

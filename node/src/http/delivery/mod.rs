@@ -30,7 +30,7 @@ use crate::routing::Misrouted;
 use disposition::Disposition;
 use parts::Segment;
 use range::Ranges;
-use stream::ContentBody;
+use stream::{ContentBody, Unsent};
 
 /// A content up to this size is answered in one piece.
 const SMALL_BYTES: u64 = 256 * 1024;
@@ -57,7 +57,13 @@ pub(super) async fn retrieve(request: HttpRequest) -> Result<HttpResponse, ApiEr
     {
         return Ok(answer);
     }
-    let wanted = Wanted::read(&query, content.content())?;
+    let wanted = match Wanted::read(&query, content.content()) {
+        // A follower may be behind: only the leader knows which version there is not.
+        Err(error) if error.code == Code::NotFound && !replica.is_leading() => {
+            return another_copy(&node, &request, &replica, (id, &query, ReadError::NotFound));
+        }
+        wanted => wanted?,
+    };
     match deliver(&node, &request, content, &wanted).await {
         // Its bytes are not what they were, or the disk does not give them.
         Err(error) if matches!(error.code, Code::Damaged | Code::Internal) => {
@@ -183,6 +189,7 @@ async fn deliver(
     let validators = Validators {
         checksum: content.checksum,
         updated_ms: content.updated_ms,
+        version: content.version,
     };
     match precondition::evaluate(request.headers(), &validators) {
         Verdict::Proceed => {}
@@ -203,19 +210,16 @@ async fn deliver(
     if let Some(range) = layout.content_range {
         response.insert_header((CONTENT_RANGE, range));
     }
-    let body = ContentBody::new(
-        Arc::clone(&open),
-        Arc::clone(&node.metrics),
-        layout.segments,
-    );
-    match layout.small {
-        Some(part) if request.method() != Method::HEAD => {
-            let bytes = read_small(open, part).await?;
-            node.metrics.bytes_out.inc_by(bytes.len() as u64);
-            Ok(response.body(bytes))
-        }
-        _ => Ok(response.body(body)),
+    if request.method() == Method::HEAD {
+        return Ok(response.body(Unsent(parts::length(&layout.segments))));
     }
+    if let Some(part) = layout.small {
+        let bytes = read_small(open, part).await?;
+        node.metrics.bytes_out.inc_by(bytes.len() as u64);
+        return Ok(response.body(bytes));
+    }
+    let metrics = Arc::clone(&node.metrics);
+    Ok(response.body(ContentBody::new(open, metrics, layout.segments)))
 }
 
 /// The headers of every answer that has, or stands for, the content.

@@ -5,6 +5,7 @@
 //! the connection: nothing unverified leaves, and the client sees that bytes are missing.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -29,6 +30,10 @@ pub(super) struct ContentBody {
     length: u64,
     ahead: Option<JoinHandle<Result<Bytes, ReadError>>>,
 }
+
+/// The body that `HEAD` is told of, by its length. The server polls a body of any length to its end,
+/// also where none of it is sent: that must not read the content.
+pub(super) struct Unsent(pub(super) u64);
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -146,5 +151,20 @@ impl MessageBody for ContentBody {
                 }
             }
         }
+    }
+}
+
+impl MessageBody for Unsent {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.0)
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Poll::Ready(None)
     }
 }

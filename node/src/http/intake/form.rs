@@ -67,6 +67,20 @@ pub(in crate::http) struct Form {
     outcomes: Outcomes,
 }
 
+/// Why a form is not read to its end.
+enum Stop {
+    /// The last outcome says it already.
+    Told,
+    /// This is the outcome of the file that it happened in.
+    Because(ApiError),
+}
+
+impl From<ApiError> for Stop {
+    fn from(error: ApiError) -> Self {
+        Stop::Because(error)
+    }
+}
+
 struct Received {
     id: ContentId,
     upload: Upload,
@@ -124,33 +138,37 @@ impl Form {
             Ok(()) if self.files == 0 => {
                 Err(ApiError::new(Code::NoFile, "the form has no field `file`"))
             }
-            Ok(()) => Ok(self.outcomes),
-            Err(error) if self.outcomes.is_empty() => Err(error),
-            Err(error) => {
+            Ok(()) | Err(Stop::Told) => Ok(self.outcomes),
+            Err(Stop::Because(error)) if self.outcomes.is_empty() => Err(error),
+            Err(Stop::Because(error)) => {
                 self.outcomes.push(Err(error));
                 Ok(self.outcomes)
             }
         }
     }
 
-    async fn read(&mut self, parts: &mut Multipart) -> Result<(), ApiError> {
+    async fn read(&mut self, parts: &mut Multipart) -> Result<(), Stop> {
         while let Some(field) = parts.next().await {
             let mut field = field.map_err(broken)?;
             self.commit_received().await;
             match field.name() {
                 Some("file") => self.read_file(&mut field).await?,
-                Some("id") => self.read_id(&text(&mut field, "id").await?)?,
-                Some("collection") => {
-                    self.collection = Some(text(&mut field, "collection").await?);
-                }
-                Some("attributes") => {
-                    self.attributes = Some(text(&mut field, "attributes").await?);
-                }
-                // A form may hold what is not for us, such as its button.
-                _ => drop(text(&mut field, "a field").await?),
+                _ => self.read_field(&mut field).await?,
             }
         }
         self.commit_received().await;
+        Ok(())
+    }
+
+    /// Takes what a field says of the files after it.
+    async fn read_field(&mut self, field: &mut Field) -> Result<(), ApiError> {
+        match field.name() {
+            Some("id") => self.read_id(&text(field, "id").await?)?,
+            Some("collection") => self.collection = Some(text(field, "collection").await?),
+            Some("attributes") => self.attributes = Some(text(field, "attributes").await?),
+            // A form may hold what is not for us, such as its button.
+            _ => drop(text(field, "a field").await?),
+        }
         Ok(())
     }
 
@@ -164,20 +182,19 @@ impl Form {
         Ok(())
     }
 
-    async fn read_file(&mut self, field: &mut Field) -> Result<(), ApiError> {
+    async fn read_file(&mut self, field: &mut Field) -> Result<(), Stop> {
         self.files += 1;
         let most = match self.intent {
             Intent::Create => FILES_PER_REQUEST_MAX,
             Intent::Replace => 1,
         };
         if self.files > most {
-            return Err(ApiError::malformed(format!(
-                "this request takes at most {most} files"
-            )));
+            let message = format!("this request takes at most {most} files");
+            return Err(ApiError::malformed(message).into());
         }
         match self.store_file(field).await {
             Ok(received) => self.received = Some(received),
-            Err(error) if ends_the_form(error.code) => return Err(error),
+            Err(error) if ends_the_form(error.code) => return Err(error.into()),
             Err(error) => {
                 // Outcomes are in the order of the files.
                 self.await_all().await;
@@ -334,15 +351,14 @@ async fn text(field: &mut Field, name: &str) -> Result<String, ApiError> {
     String::from_utf8(bytes.into()).map_err(|_| ApiError::malformed(format!("{name} is not UTF-8")))
 }
 
-/// Drops the rest of a refused file, so that the next one can be read.
-async fn skip(field: &mut Field) -> Result<(), ApiError> {
+/// Drops the rest of a refused file, so that the next one can be read. When that cannot be reached,
+/// there is nothing more to say: the file has its outcome, and whether another follows is not known.
+async fn skip(field: &mut Field) -> Result<(), Stop> {
     let mut dropped = 0;
     while let Some(piece) = field.next().await {
-        dropped += piece.map_err(broken)?.len();
+        dropped += piece.map_err(|_| Stop::Told)?.len();
         if dropped > REFUSED_BODY_BYTES_MAX {
-            return Err(ApiError::malformed(
-                "not read: a refused file before it was too large",
-            ));
+            return Err(Stop::Told);
         }
     }
     Ok(())

@@ -55,7 +55,7 @@ impl Target {
                 replaced: None,
             });
         }
-        let replaced = current(replica, id).await?;
+        let replaced = current(replica, id).await??;
         let if_match = precondition::if_match(headers, &replaced.checksum)?;
         Ok(Target {
             how: How::Update { if_match },
@@ -64,24 +64,17 @@ impl Target {
     }
 }
 
-/// The current version of a content.
+/// The current version of a content, by the head of its record alone: whether its bytes are whole is no
+/// concern of who replaces it.
 ///
 /// # Errors
-/// When there is none, or it cannot be read.
+/// The inner one when there is none, or it cannot be read.
 pub(in crate::http) async fn current(
     replica: Arc<ReplicaView>,
     id: ContentId,
-) -> Result<Content, ApiError> {
-    if let Some(open) = replica.reader.open_cached(id)? {
-        return Ok(open.content().clone());
-    }
-    let open = tokio::task::spawn_blocking(move || replica.reader.open(id))
-        .await
-        .map_err(|error| ApiError::internal(&error))?;
-    Ok(open
-        .map_err(|error: ReadError| ApiError::from(error))?
-        .content()
-        .clone())
+) -> Result<Result<Content, ReadError>, ApiError> {
+    let content = tokio::task::spawn_blocking(move || replica.reader.content(id)).await;
+    content.map_err(|error| ApiError::internal(&error))
 }
 
 /// What the answer waits for.

@@ -6,6 +6,7 @@
 mod file_system;
 #[cfg(any(test, feature = "simulation"))]
 pub mod simulated;
+mod unreadable;
 
 use std::fmt::Debug;
 use std::io;
@@ -13,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use file_system::FileSystem;
+pub(crate) use unreadable::{PAGE_BYTES, SECTOR_BYTES, is_unreadable, read_by_unit, unreadable};
 
 /// A file system, as far as the store uses one.
 ///

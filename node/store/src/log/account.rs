@@ -28,6 +28,9 @@ pub(crate) struct SegmentState {
     pub(crate) dead: u64,
     /// Payloads given back.
     pub(crate) holes: u64,
+    /// Of dead records that superseded another one, the payloads that are or will be holes: a rewriting
+    /// that must keep such a record leaves as much room for its payload.
+    pub(crate) chained: u64,
     /// Deletes, in bytes: live, and droppable when they are old enough.
     pub(crate) deletes: u64,
     /// When the last record was appended, in milliseconds since 1970.
@@ -40,7 +43,13 @@ pub(crate) struct SegmentState {
     pub(crate) index_bytes: Option<u64>,
     /// A damaged record keeps it from getting an index file.
     pub(crate) unsealable: bool,
+    /// When it was to be rewritten and could not be read, in milliseconds since 1970.
+    pub(crate) unread_ms: Option<u64>,
 }
+
+/// How long a segment that could not be read is left alone, if nothing of it is repaired: reading it
+/// in vain once an hour is no load, and a disk may have its moods.
+const UNREAD_MS: u64 = 3_600_000;
 
 impl SegmentState {
     /// A segment without records.
@@ -54,12 +63,14 @@ impl SegmentState {
             live: 0,
             dead: 0,
             holes: 0,
+            chained: 0,
             deletes: 0,
             last_ms: 0,
             kept_dead: 0,
             kept_deletes: 0,
             index_bytes: None,
             unsealable: false,
+            unread_ms: None,
         }
     }
 
@@ -76,7 +87,8 @@ impl SegmentState {
         }
         self.segment.mark(entry.lsn, entry.start);
         if entry.kind == Kind::Chunk {
-            self.segment.add_chunk(entry.lsn, entry.start);
+            self.segment
+                .add_chunk(entry.lsn, entry.start, entry.lengths);
         }
     }
 
@@ -91,7 +103,8 @@ impl SegmentState {
             self.deletes += entry.bytes();
         }
         if entry.kind == Kind::Chunk {
-            self.segment.add_chunk(entry.lsn, entry.start);
+            self.segment
+                .add_chunk(entry.lsn, entry.start, entry.lengths);
         }
         if let Some(last) = self.segment.sealed_at() {
             self.segment.seal(last, self.end);
@@ -100,12 +113,20 @@ impl SegmentState {
 
     /// A record of this segment is needed no more.
     pub(crate) fn kill(&mut self, entry: &Entry) {
-        assert!(self.live >= entry.bytes(), "only live records die");
-        self.live -= entry.bytes();
-        self.dead += entry.bytes();
+        self.kill_bytes(entry.bytes());
+        if entry.kind != Kind::Chunk && entry.supersedes > Lsn::ZERO {
+            self.chained += entry.punchable_bytes();
+        }
         if entry.kind == Kind::Delete {
             self.deletes -= entry.bytes();
         }
+    }
+
+    /// A record of this segment that takes so many bytes, and is no delete, is needed no more.
+    pub(crate) fn kill_bytes(&mut self, bytes: u64) {
+        assert!(self.live >= bytes, "only live records die");
+        self.live -= bytes;
+        self.dead += bytes;
     }
 
     /// A record at the end was cut off.
@@ -121,6 +142,18 @@ impl SegmentState {
         assert!(self.dead >= bytes, "only dead payloads are given back");
         self.dead -= bytes;
         self.holes += bytes;
+    }
+
+    /// Whether a rewriting could not read it, a short time ago. A clock that went back makes that no
+    /// longer.
+    pub(crate) fn is_unread(&self, now_ms: u64) -> bool {
+        let since_ms = self.unread_ms.and_then(|unread| now_ms.checked_sub(unread));
+        since_ms.is_some_and(|since_ms| since_ms < UNREAD_MS)
+    }
+
+    /// What a rewriting of the segment takes at most, holes included.
+    pub(crate) fn rewritten_bytes_max(&self) -> u64 {
+        self.live + self.dead + self.chained
     }
 
     /// The share of the segment's bytes, holes not counted, that rewriting it would give back.

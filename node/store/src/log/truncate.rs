@@ -122,7 +122,7 @@ impl Log {
     fn end_of(&self, segment: usize, lsn: Lsn) -> io::Result<u64> {
         let segment = &self.segments[segment].segment;
         let (mut last, start) = segment.near(lsn);
-        let mut scan = Scan::new(&*segment.file, self.shared.log, start)?;
+        let mut scan = Scan::refusing(&*segment.file, self.shared.log, start)?;
         loop {
             let at = scan.position();
             match scan.next()? {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use wire::{ContentId, Lsn, Position};
 
+use super::needed::Held;
 use super::{ReadError, Reader};
 use crate::content::Content;
 use crate::damage::Lost;
+use crate::disk::is_unreadable;
 use crate::fetch::{FetchError, Fetched, Patience};
 use crate::index::Place;
 use crate::record::Record;
@@ -40,6 +42,8 @@ pub struct Cursor {
     at: Option<At>,
     /// Where something was passed over that may have been a record.
     passed_damage: Option<Lost>,
+    /// What its follower may have of uploads.
+    pub(super) held: Held,
 }
 
 /// A place in a segment.
@@ -60,6 +64,7 @@ impl Cursor {
             covered: after,
             at: None,
             passed_damage: None,
+            held: Held::new(after),
         }
     }
 
@@ -149,11 +154,11 @@ impl Cursor {
                     }
                 }
                 Err(FetchError::Disk(error)) => return Err(error.into()),
-                Err(FetchError::Head(_) | FetchError::Block { .. }) => {
+                Err(_) => {
                     let next = self.skip(&at)?;
                     let lacks = self.lacks(&at, next)?;
                     if lacks {
-                        self.pass_damage(next.or(segment.sealed_at().map(Lsn::next)));
+                        self.pass_damage(next.or_else(|| self.after_damage(&segment)));
                     }
                     if self.until == Until::Needed && lacks {
                         let what = format!("a record behind {} has no head", self.covered);
@@ -177,6 +182,15 @@ impl Cursor {
         if next.is_some() && !damage.is_lost_between(self.covered, last.next()) {
             damage.hide(self.covered, last.next());
         }
+    }
+
+    /// Before which lsn damage ends behind which nothing follows in its segment; none where it may be
+    /// of what is not committed, and be cut off.
+    fn after_damage(&self, segment: &Segment) -> Option<Lsn> {
+        let committed = self.shared.committed();
+        let is_committed = self.covered < committed;
+        let end = segment.sealed_at();
+        end.or(is_committed.then_some(committed)).map(Lsn::next)
     }
 
     fn position(&mut self) -> Option<At> {
@@ -224,8 +238,10 @@ impl Cursor {
         }
         // Beyond the end are zeros, or nothing.
         let mut magic = [0; MAGIC.len()];
-        let read = segment.file.read_at(&mut magic, *start)?;
-        Ok(magic[..read].iter().any(|byte| *byte != 0))
+        match segment.file.read_at(&mut magic, *start) {
+            Err(error) if is_unreadable(&error) => Ok(true),
+            read => Ok(magic[..read?].iter().any(|byte| *byte != 0)),
+        }
     }
 
     /// Goes on behind the last record of a segment, to the next segment. False when the segment is

@@ -35,7 +35,7 @@ pub enum ReadError {
     /// The content was deleted.
     #[error("the content was deleted")]
     Deleted,
-    /// This copy is damaged.
+    /// This copy is damaged, or lies in a sector that the disk cannot read.
     #[error("the content's copy here is damaged: {what}")]
     Damaged {
         /// What does not agree.
@@ -277,9 +277,12 @@ impl From<FetchError> for ReadError {
     fn from(error: FetchError) -> ReadError {
         match error {
             FetchError::Disk(error) => ReadError::Disk(error),
-            error @ (FetchError::Head(_) | FetchError::Block { .. }) => ReadError::Damaged {
-                what: error.to_string(),
-            },
+            error
+            @ (FetchError::Head(_) | FetchError::Block { .. } | FetchError::Unreadable(_)) => {
+                ReadError::Damaged {
+                    what: error.to_string(),
+                }
+            }
         }
     }
 }

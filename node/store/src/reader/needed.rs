@@ -3,6 +3,11 @@
 //! A dead record may be a hole by now, and a dead upload may have lost some of its chunks and not
 //! others. Sending what is left of it would contradict itself; to a follower it is as if it had been
 //! compacted.
+//!
+//! Only the end of an upload of which a follower may have chunks is sent to it, dead or not: without
+//! it, the upload stays open there.
+
+use std::collections::BTreeSet;
 
 use wire::{ContentId, Lsn};
 
@@ -74,6 +79,42 @@ impl Data {
     }
 }
 
+/// Uploads of which a cursor's follower may have chunks, and not the end.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// What the follower had when the cursor began.
+    before: Lsn,
+    /// Uploads that began since, and of which it was given chunks.
+    given: BTreeSet<Lsn>,
+}
+
+impl Held {
+    pub(super) fn new(before: Lsn) -> Held {
+        Held {
+            before,
+            given: BTreeSet::new(),
+        }
+    }
+
+    fn may_end(&self, head: &Head) -> bool {
+        let is_held = head.upload <= self.before || self.given.contains(&head.upload);
+        head.kind == Kind::Commit && is_held
+    }
+
+    fn give(&mut self, head: &Head) {
+        match head.kind {
+            Kind::Chunk => {
+                self.given.insert(head.upload);
+            }
+            Kind::Commit | Kind::Abort => {
+                self.given.remove(&head.upload);
+            }
+            Kind::Epoch => self.given.clear(),
+            Kind::Put | Kind::Describe | Kind::Delete => {}
+        }
+    }
+}
+
 impl Cursor {
     /// The next record that a follower needs, whole and verified; none at the end, where it can be
     /// asked again later. For cursors of [`Reader::missing`].
@@ -84,18 +125,27 @@ impl Cursor {
     pub fn next_needed(&mut self) -> Result<Option<Record>, ReadError> {
         let reader = Reader::new(self.shared.clone());
         while let Some((fetched, segment)) = self.next_fetched()? {
-            if !reader.needs(&fetched.head) {
+            if !reader.needs(&fetched.head) && !self.held.may_end(&fetched.head) {
                 continue;
             }
             let length =
                 usize::try_from(fetched.head.payload_bytes).map_err(std::io::Error::other)?;
             match fetched.payload(&*segment.file, 0, length, Patience::Wait) {
-                Ok(payload) => return Ok(Some(fetched.into_record(payload))),
-                Err(FetchError::Disk(error)) => return Err(error.into()),
-                // It may have died, and become a hole, since it was looked at.
+                Ok(payload) => {
+                    self.held.give(&fetched.head);
+                    return Ok(Some(fetched.into_record(payload)));
+                }
+                // It may have died, and become a hole, since it was looked at; or it was dead, and
+                // its follower waits for the next epoch's record to end the upload.
                 Err(_) if !reader.needs(&fetched.head) => {}
+                Err(FetchError::Disk(error)) => return Err(error.into()),
                 Err(error) => {
-                    let what = format!("record {}: {error}", fetched.head.lsn);
+                    let (id, lsn) = (fetched.head.id, fetched.head.lsn);
+                    // Above the commit it is not repaired, but cut off and taken again.
+                    if lsn <= self.shared.committed() {
+                        self.shared.damage().note(id, lsn);
+                    }
+                    let what = format!("record {lsn}: {error}");
                     return Err(ReadError::Damaged { what });
                 }
             }

@@ -60,8 +60,8 @@ impl Reader {
             Some(start) => start,
             None => {
                 let (_, start) = segment.near(lsn);
-                let found = Scan::find_from(&*segment.file, self.shared.log, lsn, start)?;
-                found.ok_or(ReadError::NotFound)?.start
+                let scan = Scan::new(&*segment.file, self.shared.log, start)?;
+                scan.find(lsn)?.ok_or(ReadError::NotFound)?.start
             }
         };
         let file = &*segment.file;

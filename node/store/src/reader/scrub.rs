@@ -6,8 +6,9 @@ use std::sync::Arc;
 use wire::{ContentId, Lsn};
 
 use super::{ReadError, Reader};
-use crate::fetch::{FetchError, Fetched, Patience};
+use crate::fetch::{Fetched, Patience};
 use crate::index::Place;
+use crate::record::head::DecodeHeadError;
 use crate::record::kind::Kind;
 use crate::segment::Segment;
 use crate::segment::entry::Entry;
@@ -62,7 +63,7 @@ impl Reader {
     /// read: it may wait, to keep a rate; when it says no, this piece ends there.
     ///
     /// # Errors
-    /// When the disk cannot read the heads of the segment's records.
+    /// When the disk fails; sectors that it cannot read are damage.
     pub fn scrub(
         &self,
         after: Lsn,
@@ -115,7 +116,7 @@ impl Scrub<'_> {
                     drop(damage);
                     let is_new = last.next() <= upto && next_lsn > self.found.covered.next();
                     if is_new && !is_settled {
-                        self.damaged_heads(last, next_lsn, &suspects, &error.to_string());
+                        self.damaged_heads(last, next_lsn, &suspects, &error);
                     }
                     if next.is_none() {
                         break;
@@ -193,10 +194,8 @@ impl Scrub<'_> {
         let whole = Fetched::head(file, shared.log, entry.start, Patience::Wait);
         let error = match whole.and_then(|fetched| fetched.verify(file)) {
             Ok(()) => return Ok(()),
-            // A sector that the disk cannot read is damage of what lies there.
-            Err(error @ (FetchError::Head(_) | FetchError::Block { .. } | FetchError::Disk(_))) => {
-                error
-            }
+            // What the disk cannot read is damage of what lies there.
+            Err(error) => error,
         };
         // It may have been superseded, and given back, while it was read.
         self.upload = None;
@@ -212,7 +211,14 @@ impl Scrub<'_> {
     }
 
     /// Headers between two lsns are damaged.
-    fn damaged_heads(&mut self, last: Lsn, next: Lsn, suspects: &[Suspect], what: &str) {
+    fn damaged_heads(
+        &mut self,
+        last: Lsn,
+        next: Lsn,
+        suspects: &[Suspect],
+        error: &DecodeHeadError,
+    ) {
+        let what = &error.to_string();
         let before = self.found.damaged.len();
         for suspect in suspects {
             let Some(content) = self.identify(suspect) else {
@@ -229,7 +235,10 @@ impl Scrub<'_> {
             let sure = chunk.unwrap_or(Lsn::ZERO);
             shared.damage().note(content.bytes(), sure);
         }
-        if self.found.damaged.len() == before {
+        // A page that cannot be read may hold many heads, and nothing is left of any.
+        let hides_others = *error == DecodeHeadError::Unreadable;
+        if hides_others || self.found.damaged.len() == before {
+            self.reader.shared.damage().hide(last, next);
             self.found.records += 1;
             self.report(None, last.next(), what);
         }

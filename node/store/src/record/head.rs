@@ -99,6 +99,9 @@ pub enum DecodeHeadError {
     /// Nothing was ever written here.
     #[error("zeros: the end of the log")]
     Zeros,
+    /// The disk cannot read what stands there.
+    #[error("the disk cannot read the record's head")]
+    Unreadable,
     /// Not a record of this log, or a damaged one.
     #[error("not a record of this log")]
     Foreign,

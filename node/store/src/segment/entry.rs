@@ -78,6 +78,15 @@ impl Entry {
         self.end() - self.start
     }
 
+    /// The bytes that are given back at once when the record is dead: the payload's whole pages. A
+    /// commit keeps its list: a restart must know which chunks died with it.
+    pub(crate) fn punchable_bytes(&self) -> u64 {
+        match self.kind {
+            Kind::Commit => 0,
+            _ => self.lengths.punchable_bytes(),
+        }
+    }
+
     pub(crate) fn encode(&self) -> [u8; ENTRY_BYTES] {
         let mut out = [0; ENTRY_BYTES];
         let upload = if self.kind == Kind::Epoch {

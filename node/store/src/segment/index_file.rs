@@ -14,7 +14,8 @@
 //! 64  …  entries of 64 bytes, in the order of lsns
 //! ```
 //!
-//! A missing or damaged index file is made again from its segment: nothing is known only here.
+//! An index file that is missing, damaged or cannot be read is made again from its segment: nothing is
+//! known only here.
 
 use std::io;
 use std::path::Path;
@@ -107,41 +108,30 @@ impl SegmentIndex {
         Ok(bytes.len() as u64)
     }
 
-    /// Reads the file; none when it is missing, damaged or another segment's.
-    ///
-    /// # Errors
-    /// As the disk gives them, except that a missing file is none.
+    /// Reads the file; none when it is missing, cannot be read, is damaged or another segment's.
     pub(crate) fn load(
         disk: &dyn Disk,
         dir: &Path,
         log: u64,
         name: SegmentName,
-    ) -> io::Result<Option<SegmentIndex>> {
-        let file = match disk.open(&name.index_path(dir)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
-        };
-        Ok(Self::decode(&read_all(&*file)?, log, name))
+    ) -> Option<SegmentIndex> {
+        let file = disk.open(&name.index_path(dir)).ok()?;
+        Self::decode(&read_all(&*file).ok()?, log, name)
     }
 
-    /// Reads the highest commit lsn alone; none when the file is missing, or its header damaged.
-    ///
-    /// # Errors
-    /// As the disk gives them, except that a missing file is none.
-    pub(crate) fn peek(
-        disk: &dyn Disk,
-        dir: &Path,
-        log: u64,
-        name: SegmentName,
-    ) -> io::Result<Option<Lsn>> {
-        let file = match disk.open(&name.index_path(dir)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
-        };
+    /// Reads the highest commit lsn alone; none when the file is missing, or its header cannot be
+    /// read or is damaged.
+    pub(crate) fn peek(disk: &dyn Disk, dir: &Path, log: u64, name: SegmentName) -> Option<Lsn> {
+        let file = disk.open(&name.index_path(dir)).ok()?;
         let mut header = [0; HEADER_BYTES];
-        let read = file.read_at(&mut header, 0)?;
+        let read = file.read_at(&mut header, 0).ok()?;
         let known = read == HEADER_BYTES && is_header(&header, log, name);
-        Ok(known.then(|| Lsn(u64_at(&header, 32))))
+        known.then(|| Lsn(u64_at(&header, 32)))
+    }
+
+    /// The file's length, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        (HEADER_BYTES + self.entries.len() * ENTRY_BYTES) as u64
     }
 }
 
@@ -205,7 +195,8 @@ mod tests {
             .persist(&FileSystem, dir.path(), 5, NAME)
             .expect("writes");
         assert_eq!(written, example().encode(5, 1).len() as u64);
-        let load = |log| SegmentIndex::load(&FileSystem, dir.path(), log, NAME).expect("reads");
+        assert_eq!(written, example().bytes());
+        let load = |log| SegmentIndex::load(&FileSystem, dir.path(), log, NAME);
         assert_eq!(load(5), Some(example()));
         assert_eq!(load(6), None);
     }

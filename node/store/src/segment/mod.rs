@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use wire::Lsn;
 
 use crate::disk::File;
-use crate::record::layout::ALIGN;
+use crate::record::layout::{ALIGN, Lengths};
 use header::SEGMENT_HEADER_BYTES;
 use name::SegmentName;
 
@@ -24,7 +24,7 @@ pub(crate) struct Segment {
     pub(crate) name: SegmentName,
     pub(crate) file: Arc<dyn File>,
     /// Where chunks start, in the order of lsns: a commit record names its chunks by lsn.
-    chunks: RwLock<Vec<RecordPlace>>,
+    chunks: RwLock<Vec<ChunkPlace>>,
     /// Where every so many bytes a record starts: a walk that begins at an lsn begins near it.
     marks: RwLock<Vec<RecordPlace>>,
     /// The last lsn covered, once nothing more is appended here; zero before.
@@ -42,6 +42,46 @@ struct RecordPlace {
     lsn: Lsn,
     /// In units of 8 bytes.
     start: u32,
+}
+
+/// Where a chunk is, and how long: so a large content dies without a read for each of its chunks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChunkPlace {
+    pub(crate) lsn: Lsn,
+    /// In units of 8 bytes.
+    start: u32,
+    /// Length of the payload, in bytes; or [`UNKNOWN`].
+    payload: u32,
+}
+
+/// The length of a chunk that has metadata, which no version writes.
+const UNKNOWN: u32 = u32::MAX;
+
+// The length stands where padding was.
+const _: () = assert!(size_of::<ChunkPlace>() == size_of::<RecordPlace>());
+
+impl ChunkPlace {
+    fn new(lsn: Lsn, start: u64, lengths: Lengths) -> ChunkPlace {
+        let payload = u32::try_from(lengths.payload).ok();
+        ChunkPlace {
+            lsn,
+            start: u32::try_from(start / ALIGN).expect("a segment is below 32 GiB"),
+            payload: payload.filter(|_| lengths.metadata == 0).unwrap_or(UNKNOWN),
+        }
+    }
+
+    /// Where its record starts in the segment, in bytes.
+    pub(crate) fn start(self) -> u64 {
+        u64::from(self.start) * ALIGN
+    }
+
+    /// None when only its head tells.
+    pub(crate) fn lengths(self) -> Option<Lengths> {
+        (self.payload != UNKNOWN).then_some(Lengths {
+            metadata: 0,
+            payload: u64::from(self.payload),
+        })
+    }
 }
 
 impl Segment {
@@ -77,19 +117,23 @@ impl Segment {
 
     /// Whether a record of a sealed segment should begin at this byte.
     pub(crate) fn has_record_at(&self, start: u64) -> bool {
-        start < self.end.load(Ordering::Acquire)
+        start < self.end()
+    }
+
+    /// Where the last record of a sealed segment ends, in bytes.
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
     }
 
     /// Notes a chunk; lsns come in ascending order, but for lost ones.
-    pub(crate) fn add_chunk(&self, lsn: Lsn, start: u64) {
-        let start = u32::try_from(start / ALIGN).expect("a segment is below 32 GiB");
+    pub(crate) fn add_chunk(&self, lsn: Lsn, start: u64, lengths: Lengths) {
         let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
         let at = chunks.partition_point(|chunk| chunk.lsn < lsn);
         assert!(
             chunks.get(at).is_none_or(|chunk| chunk.lsn > lsn),
             "a chunk is noted once"
         );
-        chunks.insert(at, RecordPlace { lsn, start });
+        chunks.insert(at, ChunkPlace::new(lsn, start, lengths));
     }
 
     /// Notes any record, for those that look for one near it; lsns come in ascending order.
@@ -115,10 +159,10 @@ impl Segment {
 
     /// Forgets the records above an lsn, after a truncation.
     pub(crate) fn forget_above(&self, lsn: Lsn) {
-        for places in [&self.chunks, &self.marks] {
-            let mut places = places.write().unwrap_or_else(PoisonError::into_inner);
-            places.retain(|place| place.lsn <= lsn);
-        }
+        let mut chunks = self.chunks.write().unwrap_or_else(PoisonError::into_inner);
+        chunks.retain(|chunk| chunk.lsn <= lsn);
+        let mut marks = self.marks.write().unwrap_or_else(PoisonError::into_inner);
+        marks.retain(|mark| mark.lsn <= lsn);
     }
 
     /// The chunk that starts here; none when no chunk does.
@@ -133,9 +177,14 @@ impl Segment {
 
     /// Where a chunk starts, in bytes; none when it is not here.
     pub(crate) fn chunk(&self, lsn: Lsn) -> Option<u64> {
+        self.chunk_place(lsn).map(ChunkPlace::start)
+    }
+
+    /// Where a chunk is; none when it is not here.
+    pub(crate) fn chunk_place(&self, lsn: Lsn) -> Option<ChunkPlace> {
         let chunks = self.chunks.read().unwrap_or_else(PoisonError::into_inner);
         let at = chunks.binary_search_by_key(&lsn, |chunk| chunk.lsn).ok()?;
-        Some(u64::from(chunks[at].start) * ALIGN)
+        Some(chunks[at])
     }
 }
 

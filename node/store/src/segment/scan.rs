@@ -5,8 +5,7 @@ use std::io;
 use wire::Lsn;
 
 use super::entry::Entry;
-use super::header::SEGMENT_HEADER_BYTES;
-use crate::disk::File;
+use crate::disk::{File, PAGE_BYTES, is_unreadable, read_by_unit, unreadable};
 use crate::record::head::{
     DecodeHeadError, FORMAT, FORMAT_AT, HEADER_BYTES, Head, ID_AT, LOG_AT, LSN_AT, MAGIC,
     SUPERSEDES_AT, u64_at,
@@ -26,6 +25,18 @@ pub(crate) struct Scan<'a> {
     end: u64,
     window: Vec<u8>,
     window_at: u64,
+    /// The pages of the window that cannot be read.
+    unreadable: Vec<u64>,
+    sectors: BadSectors,
+}
+
+/// What a sector is that the disk cannot read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BadSectors {
+    /// Damage of the records that lie in it.
+    Damage,
+    /// An error.
+    Refuse,
 }
 
 /// What lies at a position of a segment.
@@ -55,34 +66,21 @@ pub(crate) struct Suspect {
 }
 
 impl<'a> Scan<'a> {
-    /// The record of an lsn in a segment file; none when it is not there, or cannot be read.
+    /// Goes on to the record of an lsn; none when it is not there, or cannot be read.
     ///
     /// # Errors
     /// As the disk gives them.
-    pub(crate) fn find(file: &dyn File, log: u64, lsn: Lsn) -> io::Result<Option<Entry>> {
-        Scan::find_from(file, log, lsn, SEGMENT_HEADER_BYTES)
-    }
-
-    /// As [`Scan::find`], from the record that starts at byte `start` on.
-    pub(crate) fn find_from(
-        file: &dyn File,
-        log: u64,
-        lsn: Lsn,
-        start: u64,
-    ) -> io::Result<Option<Entry>> {
-        let mut scan = Scan::new(file, log, start)?;
+    pub(crate) fn find(mut self, lsn: Lsn) -> io::Result<Option<Entry>> {
         loop {
-            let start = scan.position();
-            match scan.next()? {
+            let start = self.position();
+            match self.next()? {
                 Found::Record { entry, .. } if entry.lsn == lsn => return Ok(Some(entry)),
                 Found::Record { entry, .. } if entry.lsn > lsn => return Ok(None),
                 Found::Record { .. } => {}
                 Found::End => return Ok(None),
                 Found::Damage(_) => {
-                    if scan
-                        .resynchronise(start, Lsn::ZERO, &mut Vec::new())?
-                        .is_none()
-                    {
+                    let next = self.resynchronise(start, Lsn::ZERO, &mut Vec::new())?;
+                    if next.is_none() {
                         return Ok(None);
                     }
                 }
@@ -99,7 +97,9 @@ impl<'a> Scan<'a> {
             return Ok(None);
         }
         let log = self.log;
-        let header = self.bytes(start, HEADER_BYTES)?;
+        let Some(header) = self.readable(start, HEADER_BYTES)? else {
+            return Ok(None);
+        };
         let looks_like_one = header[..MAGIC.len()] == MAGIC || u64_at(header, LOG_AT) == log;
         Ok(looks_like_one.then(|| Suspect {
             start,
@@ -109,11 +109,25 @@ impl<'a> Scan<'a> {
         }))
     }
 
-    /// A scan of the records from `start` on.
+    /// A scan of the records from `start` on. Where the disk cannot read a sector, the records that
+    /// lie in it are damaged.
     ///
     /// # Errors
     /// When the file's length cannot be read.
     pub(crate) fn new(file: &'a dyn File, log: u64, start: u64) -> io::Result<Scan<'a>> {
+        Scan::with(file, log, start, BadSectors::Damage)
+    }
+
+    /// As [`Scan::new`], for who cuts off what is damaged: a record in a sector that cannot be read may
+    /// be whole, and acknowledged.
+    ///
+    /// # Errors
+    /// As [`Scan::new`].
+    pub(crate) fn refusing(file: &'a dyn File, log: u64, start: u64) -> io::Result<Scan<'a>> {
+        Scan::with(file, log, start, BadSectors::Refuse)
+    }
+
+    fn with(file: &'a dyn File, log: u64, start: u64, sectors: BadSectors) -> io::Result<Scan<'a>> {
         let end = file.len()?;
         Ok(Scan {
             file,
@@ -122,6 +136,8 @@ impl<'a> Scan<'a> {
             end,
             window: Vec::new(),
             window_at: 0,
+            unreadable: Vec::new(),
+            sectors,
         })
     }
 
@@ -157,7 +173,8 @@ impl<'a> Scan<'a> {
         suspects.extend(self.suspect(start)?);
         let mut at = start + ALIGN;
         while at + HEADER_BYTES as u64 <= self.end {
-            if self.bytes(at, MAGIC.len())? == MAGIC
+            let magic = self.readable(at, MAGIC.len())?;
+            if magic.is_some_and(|magic| magic == MAGIC)
                 && let Some(lsn) = self.intact(at)?
                 && lsn > after
             {
@@ -193,12 +210,20 @@ impl<'a> Scan<'a> {
         };
         let lsn = Lsn(u64_at(unknown, LSN_AT));
         let lengths = unknown.first_chunk().and_then(Head::lengths_in);
-        Ok(lengths
-            .is_some_and(|lengths| self.is_intact(at, lengths))
-            .then_some(lsn))
+        match lengths {
+            Some(lengths) => Ok(self.is_intact(at, lengths)?.then_some(lsn)),
+            None => Ok(None),
+        }
     }
 
     fn look(&mut self, at: u64) -> io::Result<Found> {
+        match self.decode(at) {
+            Err(error) if self.passes(&error) => Ok(Found::Damage(DecodeHeadError::Unreadable)),
+            found => found,
+        }
+    }
+
+    fn decode(&mut self, at: u64) -> io::Result<Found> {
         if at + HEADER_BYTES as u64 > self.end {
             return self.tail(at);
         }
@@ -212,11 +237,13 @@ impl<'a> Scan<'a> {
             Err(DecodeHeadError::Zeros) => return self.tail(at),
             Err(unknown @ DecodeHeadError::Unknown { .. }) => {
                 let header = *header;
-                return Ok(Found::Damage(self.unknown_or_damaged(at, &header, unknown)));
+                return self
+                    .unknown_or_damaged(at, &header, unknown)
+                    .map(Found::Damage);
             }
             Err(error) => return Ok(Found::Damage(error)),
         };
-        if !self.is_intact(at, head.lengths()) {
+        if !self.is_intact(at, head.lengths())? {
             return Ok(Found::Damage(DecodeHeadError::Checksum));
         }
         Ok(Found::Record {
@@ -232,33 +259,28 @@ impl<'a> Scan<'a> {
         at: u64,
         header: &[u8; HEADER_BYTES],
         unknown: DecodeHeadError,
-    ) -> DecodeHeadError {
+    ) -> io::Result<DecodeHeadError> {
         let Some(lengths) = Head::lengths_in(header) else {
-            return unknown;
+            return Ok(unknown);
         };
-        if self.is_intact(at, lengths) {
-            return unknown;
+        if self.is_intact(at, lengths)? {
+            return Ok(unknown);
         }
-        let Ok(bytes) = self.bytes(at, lengths.head().min(self.end - at) as usize) else {
-            return DecodeHeadError::Checksum;
-        };
+        let bytes = self.bytes(at, lengths.head().min(self.end - at) as usize)?;
         // A later format may keep its checksum elsewhere: only one that is right but for the
         // format's number is surely ours.
         let mut ours = bytes.to_vec();
         ours[FORMAT_AT] = FORMAT;
         let is_ours = header[FORMAT_AT] == FORMAT || Head::verify(&ours);
-        if is_ours {
-            DecodeHeadError::Checksum
-        } else {
-            unknown
-        }
+        Ok(match is_ours {
+            true => DecodeHeadError::Checksum,
+            false => unknown,
+        })
     }
 
-    fn is_intact(&mut self, at: u64, lengths: Lengths) -> bool {
-        lengths.payload_start(at) + lengths.payload <= self.end
-            && self
-                .bytes(at, lengths.head() as usize)
-                .is_ok_and(Head::verify)
+    fn is_intact(&mut self, at: u64, lengths: Lengths) -> io::Result<bool> {
+        let fits = lengths.payload_start(at) + lengths.payload <= self.end;
+        Ok(fits && Head::verify(self.bytes(at, lengths.head() as usize)?))
     }
 
     /// Zeros to the end of the file are the end of the log; zeros before something else are not.
@@ -273,23 +295,57 @@ impl<'a> Scan<'a> {
         Ok(Found::End)
     }
 
+    fn passes(&self, error: &io::Error) -> bool {
+        self.sectors == BadSectors::Damage && is_unreadable(error)
+    }
+
+    /// As [`Scan::bytes`]; none where the disk cannot read them, and that is damage.
+    fn readable(&mut self, at: u64, length: usize) -> io::Result<Option<&[u8]>> {
+        let sectors = self.sectors;
+        match self.bytes(at, length) {
+            Err(error) if sectors == BadSectors::Damage && is_unreadable(&error) => Ok(None),
+            bytes => bytes.map(Some),
+        }
+    }
+
     /// `length` bytes at `at`, which must lie within the file: from memory, if they follow closely on
     /// what was asked for before.
+    ///
+    /// # Errors
+    /// As the disk gives them; also when only some of them cannot be read.
     pub(crate) fn bytes(&mut self, at: u64, length: usize) -> io::Result<&[u8]> {
         let inside =
             at >= self.window_at && at + length as u64 <= self.window_at + self.window.len() as u64;
         if !inside {
             let wanted = WINDOW_BYTES.max(length).min((self.end - at) as usize);
-            self.window.resize(wanted, 0);
-            self.window_at = at;
-            let read = self.file.read_at(&mut self.window, at)?;
-            self.window.truncate(read);
-            if read < length {
+            let read = self.fill(at, wanted);
+            // Nothing is in memory where that came to nothing.
+            self.window.truncate(*read.as_ref().unwrap_or(&0));
+            if read? < length {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
+        let is_lost = |page: &u64| *page < at + length as u64 && at < page + PAGE_BYTES;
+        if self.unreadable.iter().any(is_lost) {
+            return Err(unreadable());
+        }
         let from = (at - self.window_at) as usize;
         Ok(&self.window[from..from + length])
+    }
+
+    /// Reads the window; returns how many bytes the file has of it.
+    fn fill(&mut self, at: u64, bytes: usize) -> io::Result<usize> {
+        self.window.resize(bytes, 0);
+        self.window_at = at;
+        self.unreadable.clear();
+        match self.file.read_at(&mut self.window, at) {
+            Err(error) if self.passes(&error) => {
+                let readable = read_by_unit(self.file, &mut self.window, at, PAGE_BYTES)?;
+                self.unreadable = readable.unreadable;
+                Ok(readable.bytes)
+            }
+            read => read,
+        }
     }
 }
 

@@ -8,7 +8,13 @@ use super::header::SEGMENT_HEADER_BYTES;
 use super::name::SegmentName;
 use super::{MARK_EVERY_BYTES, Segment};
 use crate::disk::Disk;
+use crate::record::layout::Lengths;
 use crate::stage::{dir, empty_disk};
+
+const LENGTHS: Lengths = Lengths {
+    metadata: 0,
+    payload: 1 << 20,
+};
 
 fn segment() -> Segment {
     let name = SegmentName {
@@ -35,7 +41,7 @@ fn a_segment_is_sealed_at_its_last_lsn_and_opened_again_by_a_cut() {
 fn chunks_are_found_by_their_lsns_alone() {
     let segment = segment();
     for (lsn, start) in [(11, 4096), (14, 8 * 1000), (15, (1 << 35) - 8)] {
-        segment.add_chunk(Lsn(lsn), start);
+        segment.add_chunk(Lsn(lsn), start, LENGTHS);
     }
     assert_eq!(segment.chunk(Lsn(11)), Some(4096));
     assert_eq!(segment.chunk(Lsn(14)), Some(8000));
@@ -45,17 +51,31 @@ fn chunks_are_found_by_their_lsns_alone() {
     }
 }
 
+// If this fails, more or less than a dead chunk is given back.
+#[test]
+fn a_chunks_lengths_are_known_unless_it_has_metadata() {
+    let segment = segment();
+    let with_metadata = Lengths {
+        metadata: 1,
+        ..LENGTHS
+    };
+    segment.add_chunk(Lsn(11), 4096, LENGTHS);
+    segment.add_chunk(Lsn(12), 8192, with_metadata);
+    let lengths = |lsn| segment.chunk_place(Lsn(lsn)).expect("noted").lengths();
+    assert_eq!((lengths(11), lengths(12)), (Some(LENGTHS), None));
+}
+
 // If this fails, a chunk that was cut off is read in place of the one that follows it.
 #[test]
 fn chunks_above_a_cut_are_forgotten_and_may_come_again() {
     let segment = segment();
     for lsn in [11, 12, 13] {
-        segment.add_chunk(Lsn(lsn), lsn * 8);
+        segment.add_chunk(Lsn(lsn), lsn * 8, LENGTHS);
     }
     segment.forget_above(Lsn(12));
     assert_eq!(segment.chunk(Lsn(13)), None);
     assert_eq!(segment.chunk(Lsn(12)), Some(96));
-    segment.add_chunk(Lsn(13), 800);
+    segment.add_chunk(Lsn(13), 800, LENGTHS);
     assert_eq!(segment.chunk(Lsn(13)), Some(800));
 }
 
@@ -65,13 +85,13 @@ fn chunks_above_a_cut_are_forgotten_and_may_come_again() {
 fn chunks_are_found_in_whatever_order_they_came() {
     let segment = segment();
     for lsn in [12, 14, 13] {
-        segment.add_chunk(Lsn(lsn), lsn * 4096);
+        segment.add_chunk(Lsn(lsn), lsn * 4096, LENGTHS);
     }
     for lsn in [12, 13, 14] {
         assert_eq!(segment.chunk(Lsn(lsn)), Some(lsn * 4096));
         assert_eq!(segment.chunk_at(lsn * 4096), Some(Lsn(lsn)));
     }
-    segment.add_chunk(Lsn(12), 8192);
+    segment.add_chunk(Lsn(12), 8192, LENGTHS);
 }
 
 // If this fails, every follower that asks to be let in makes its leader read the headers of a whole

@@ -33,7 +33,9 @@ impl Stage {
     pub(crate) fn place_of(&self, lsn: Lsn) -> Option<(PathBuf, Entry)> {
         let states = self.store.log.segments.iter();
         let mut found = states.filter_map(|state| {
-            let entry = Scan::find(&*state.segment.file, LOG, lsn).expect("a healthy disk")?;
+            let scan = Scan::new(&*state.segment.file, LOG, SEGMENT_HEADER_BYTES);
+            let found = scan.expect("a healthy disk").find(lsn);
+            let entry = found.expect("a healthy disk")?;
             Some((state.segment.name.path(dir()), entry))
         });
         found.next_back()
@@ -44,6 +46,13 @@ impl Stage {
         let (path, entry) = self.place_of(lsn).expect("the record is there");
         let flipped = self.disk.flip_bit(&path, entry.start + at, 3);
         flipped.expect("the byte is durable");
+    }
+
+    /// Makes the sector unreadable that is `at` bytes behind the start of the record of this lsn.
+    pub(crate) fn break_sector(&self, lsn: Lsn, at: u64) {
+        let (path, entry) = self.place_of(lsn).expect("the record is there");
+        let broken = self.disk.break_sector(&path, entry.start + at);
+        broken.expect("the file is there");
     }
 
     /// The lsns of all records in the log's files.

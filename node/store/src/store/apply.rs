@@ -1,5 +1,6 @@
 //! How committed records move the index, at commit and at recovery: the same code for both.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
@@ -7,15 +8,17 @@ use wire::{ContentId, Lsn, Position};
 
 use super::{Change, Committed, Store};
 use crate::content::Content;
-use crate::fetch::{FetchError, Fetched, Patience};
+use crate::fetch::{Fetched, Patience};
 use crate::index::Place;
 use crate::log::Log;
 use crate::pending::{Pending, PendingRecord, Upload, Uploads};
 use crate::record::decode_chunks;
 use crate::record::kind::Kind;
+use crate::record::layout::Lengths;
 use crate::segment::Segment;
 use crate::segment::entry::Entry;
-use crate::upkeep::Upkeep;
+use crate::segment::index_file::SegmentIndex;
+use crate::upkeep::{DeadChunk, Upkeep};
 
 impl Store {
     /// Moves the commit up to `lsn`: the records up to there enter the index, and are given to
@@ -27,10 +30,7 @@ impl Store {
         );
         while let Some(record) = self.pending.pop_committed(lsn) {
             let number = record.segment;
-            // A disk that cannot read what is superseded does not undo what is committed: the
-            // accounts then miss those bytes until the segment is rewritten, or opened again.
-            let (contents, _unread) = self.index().apply(&record.entry, number, &record.ended);
-            self.contents = contents;
+            self.contents = self.index().apply(&record.entry, number, &record.ended);
             committed.push(Committed {
                 position: Position {
                     epoch: record.epoch,
@@ -48,29 +48,26 @@ impl Store {
             log: &mut self.log,
             upkeep: &mut self.upkeep,
             contents: self.contents,
-            unread: Ok(()),
+            long_lists: None,
         }
     }
 }
+
+/// The chunks of commits, by the commits' lsns.
+type Lists = BTreeMap<Lsn, Vec<Lsn>>;
 
 /// What a record touches when it is committed.
 pub(super) struct Applying<'a> {
     log: &'a mut Log,
     upkeep: &'a mut Upkeep,
     pub(super) contents: u64,
-    /// The first superseded record that the disk could not read.
-    unread: io::Result<()>,
+    /// The long lists that a replay saw itself.
+    long_lists: Option<&'a Lists>,
 }
 
 impl Applying<'_> {
-    /// Applies a committed record; returns the number of live contents after it, and whether the
-    /// disk could read all that it superseded.
-    pub(super) fn apply(
-        mut self,
-        entry: &Entry,
-        segment: u32,
-        ended: &[Upload],
-    ) -> (u64, io::Result<()>) {
+    /// Applies a committed record; returns the number of live contents after it.
+    pub(super) fn apply(mut self, entry: &Entry, segment: u32, ended: &[Upload]) -> u64 {
         match entry.kind {
             Kind::Put | Kind::Commit => {
                 let existed = self.replace(entry, segment, |_| true);
@@ -104,7 +101,7 @@ impl Applying<'_> {
             }
             Kind::Chunk => {}
         }
-        (self.contents, self.unread)
+        self.contents
     }
 
     /// Whether an upload surely ended without a content. What closed it may be a record that is
@@ -145,10 +142,13 @@ impl Applying<'_> {
                     is_known = false;
                     continue;
                 }
-                // A damaged record cannot say whose it is: its hash of 64 secret bits does. Its
+                // A record that cannot be read, be it the disk that fails, cannot say whose it is:
+                // its hash of 64 secret bits does. That undoes nothing that is committed. Its
                 // space comes back when its segment is rewritten.
-                Err(FetchError::Head(_) | FetchError::Block { .. }) => is_known = false,
-                Err(FetchError::Disk(error)) => self.unread = Err(error),
+                Err(_) => {
+                    is_known = false;
+                    self.tell_unreadable(&segment, place, entry);
+                }
             }
             had_data |= place.kind().is_data();
             shared.index.remove(&entry.id, place);
@@ -158,6 +158,17 @@ impl Applying<'_> {
             shared.note_gap(entry.id);
         }
         had_data
+    }
+
+    /// A record died whose head cannot be read. No content needs it, and yet nobody can pass it until
+    /// it was repaired.
+    fn tell_unreadable(&self, segment: &Segment, place: Place, successor: &Entry) {
+        let (log, start) = (&*self.log, place.start());
+        let index = SegmentIndex::load(&*log.disk, &log.dir, log.shared.log, segment.name);
+        let entries = index.map(|index| index.entries).unwrap_or_default();
+        let dead = entries.iter().find(|entry| entry.start == start);
+        let lsn = dead.map_or(successor.supersedes, |entry| entry.lsn);
+        log.shared.damage().hide(lsn.previous(), lsn.next());
     }
 
     /// Whether a later record of its content is in the index that leaves nothing of this one.
@@ -195,34 +206,54 @@ impl Applying<'_> {
     fn kill(&mut self, segment: &Segment, fetched: &Fetched) {
         let entry = fetched.entry();
         if entry.kind == Kind::Commit {
-            let length = usize::try_from(entry.lengths.payload).expect("a payload fits memory");
-            let payload = fetched.payload(&*segment.file, 0, length, Patience::Wait);
-            // Where the list is damaged, rewriting the segments finds the chunks dead.
-            let chunks = payload
-                .map(|bytes| decode_chunks(&bytes))
-                .unwrap_or_default();
-            self.kill_chunks(chunks.iter().map(|chunk| chunk.lsn).collect(), entry.lsn);
+            self.kill_chunks(self.chunks_of(segment, fetched), entry.lsn);
         }
         self.upkeep
             .kill(self.log, segment.number, &entry, entry.lsn);
     }
 
-    /// Tells chunks dead; `pin` is the record that readers of them hold.
+    /// The chunks that a commit names.
+    fn chunks_of(&self, segment: &Segment, commit: &Fetched) -> Vec<Lsn> {
+        let seen = self.long_lists.and_then(|seen| seen.get(&commit.head.lsn));
+        if let Some(chunks) = seen {
+            return chunks.clone();
+        }
+        let length = usize::try_from(commit.head.payload_bytes).expect("a payload fits memory");
+        let list = commit.payload(&*segment.file, 0, length, Patience::Wait);
+        // Where the list is damaged, rewriting the segments finds the chunks dead.
+        let chunks = list.map(|bytes| decode_chunks(&bytes)).unwrap_or_default();
+        chunks.iter().map(|chunk| chunk.lsn).collect()
+    }
+
+    /// Tells chunks dead; `pin` is the record that readers of them hold. No disk is asked: there may
+    /// be ten thousand of them, and everything else of the shard waits.
     fn kill_chunks(&mut self, chunks: Vec<Lsn>, pin: Lsn) {
         let shared = Arc::clone(&self.log.shared);
         for lsn in chunks {
             let Some(segment) = shared.segment_of(lsn) else {
                 continue;
             };
-            let Some(start) = segment.chunk(lsn) else {
+            let Some(place) = segment.chunk_place(lsn) else {
                 continue;
             };
-            let fetched = Fetched::head(&*segment.file, shared.log, start, Patience::Wait);
-            if let Ok(fetched) = fetched {
+            let (start, lengths) = (place.start(), place.lengths());
+            if let Some(lengths) = lengths.or_else(|| self.lengths_at(&segment, start)) {
+                let chunk = DeadChunk {
+                    lsn,
+                    start,
+                    lengths,
+                };
                 self.upkeep
-                    .kill(self.log, segment.number, &fetched.entry(), pin);
+                    .kill_chunk(self.log, segment.number, &chunk, pin);
             }
         }
+    }
+
+    /// What a record's head tells of its lengths.
+    fn lengths_at(&self, segment: &Segment, start: u64) -> Option<Lengths> {
+        let log = self.log.shared.log;
+        let fetched = Fetched::head(&*segment.file, log, start, Patience::Wait);
+        fetched.ok().map(|fetched| fetched.head.lengths())
     }
 }
 
@@ -233,6 +264,9 @@ pub(super) struct Replay {
     uploads: Uploads,
     upkeep: Upkeep,
     contents: u64,
+    /// What long lists name, as far as it is here: an earlier version gave them back when their
+    /// commits died.
+    long_lists: Lists,
 }
 
 impl Replay {
@@ -246,15 +280,15 @@ impl Replay {
     ) -> io::Result<()> {
         let ended = self.uploads.follow(entry);
         if entry.lsn <= commit {
+            self.remember_list(entry, &ended);
             let applying = Applying {
                 log,
                 upkeep: &mut self.upkeep,
                 contents: self.contents,
-                unread: Ok(()),
+                long_lists: Some(&self.long_lists),
             };
-            let (contents, read) = applying.apply(entry, segment.number, &ended);
-            self.contents = contents;
-            return read;
+            self.contents = applying.apply(entry, segment.number, &ended);
+            return Ok(());
         }
         let fetched = Fetched::head(&*segment.file, log.shared.log, entry.start, Patience::Wait)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
@@ -266,6 +300,14 @@ impl Replay {
             ended,
         });
         Ok(())
+    }
+
+    fn remember_list(&mut self, entry: &Entry, ended: &[Upload]) {
+        if entry.kind == Kind::Commit && entry.lengths.is_punchable() {
+            let chunks = ended.iter().flat_map(|upload| &upload.chunks);
+            let chunks = chunks.map(|chunk| chunk.lsn).collect();
+            self.long_lists.insert(entry.lsn, chunks);
+        }
     }
 
     pub(super) fn into_store(self, log: Log) -> Store {

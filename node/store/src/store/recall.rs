@@ -60,7 +60,7 @@ impl Applying<'_> {
                 self.contents
             }
             Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete | Kind::Abort => {
-                self.apply(entry, segment.number, ended).0
+                self.apply(entry, segment.number, ended)
             }
         }
     }

@@ -24,7 +24,8 @@ use crate::store::Store;
 const DROPPABLE_SHARE: f64 = 0.3;
 
 /// Neighbours are joined while what is in them fits this share of a segment: a log whose contents
-/// were mostly deleted does not keep a file for each of its former segments.
+/// were mostly deleted does not keep a file for each of its former segments. What must stay of them as
+/// a hole counts too: a hole takes no space on the disk, but places behind it are beyond it.
 const JOINED_SHARE: f64 = 0.5;
 
 /// A run of neighbouring segments to be rewritten as one.
@@ -99,6 +100,7 @@ impl Store {
             state.index_bytes.is_some()
                 && state.last <= committed
                 && self.upkeep.repairing != Some(state.segment.number)
+                && !state.is_unread(now_ms)
         };
         let joined = (self.log.geometry.segment_bytes as f64 * JOINED_SHARE) as u64;
         for first in 0..full {
@@ -107,7 +109,7 @@ impl Store {
             }
             let mut bytes = 0;
             let run = self.log.segments[first..full].iter().take_while(|state| {
-                bytes += state.live + state.dead;
+                bytes += state.rewritten_bytes_max();
                 ready(state) && bytes <= joined
             });
             let end = first + run.count();
@@ -128,6 +130,13 @@ impl Store {
             .take()
             .expect("one compaction is under way");
         let Some(file) = rewritten.file.clone() else {
+            // Others must not wait for it.
+            let unread = rewritten
+                .unread
+                .and_then(|source| self.log.state_mut(source));
+            if let Some(state) = unread {
+                state.unread_ms = Some(rewritten.begun_ms);
+            }
             return match rewritten.error {
                 None => Ok(()),
                 Some(error) => Err(ChoreError {
@@ -205,7 +214,9 @@ impl Store {
         for kept in &rewritten.kept {
             let entry = &kept.entry;
             let live = match entry.kind {
-                Kind::Chunk | Kind::Epoch | Kind::Abort => !died.contains(&entry.lsn),
+                Kind::Chunk | Kind::Epoch => !died.contains(&entry.lsn),
+                // It was dead from its commit on.
+                Kind::Abort => false,
                 Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete => {
                     let from = Place::new(entry.kind, kept.source, kept.start);
                     let to = Place::new(entry.kind, rewritten.number, entry.start);
@@ -216,7 +227,7 @@ impl Store {
                 kept_deletes += entry.bytes();
             }
             if !live {
-                kept_dead += entry.bytes() - entry.lengths.punchable_bytes();
+                kept_dead += entry.bytes() - entry.punchable_bytes();
                 self.upkeep
                     .kill(&mut self.log, rewritten.number, entry, kept.pin);
             }

@@ -2,6 +2,7 @@
 //! what is due and takes the results; the work itself is done by chores, on any other thread.
 
 mod compact;
+mod gone;
 mod punch;
 mod repair;
 mod rest;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use wire::Lsn;
 
 use crate::log::Log;
+use crate::record::layout::Lengths;
 use crate::segment::entry::Entry;
 use crate::store::Store;
 
@@ -82,6 +84,15 @@ struct Rests {
     trust: Rest,
 }
 
+/// A chunk that is needed no more, as far as that matters here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeadChunk {
+    pub(crate) lsn: Lsn,
+    /// In bytes.
+    pub(crate) start: u64,
+    pub(crate) lengths: Lengths,
+}
+
 /// A compaction that is under way.
 #[derive(Debug)]
 struct Compacting {
@@ -124,19 +135,43 @@ impl Upkeep {
             return;
         };
         state.kill(entry);
+        let payload = Extent {
+            segment: Arc::clone(&state.segment),
+            start: entry.lengths.payload_start(entry.start),
+            bytes: entry.punchable_bytes(),
+            pin,
+        };
+        self.note_death(entry.lsn, payload);
+    }
+
+    /// As [`Upkeep::kill`], of a chunk.
+    pub(crate) fn kill_chunk(&mut self, log: &mut Log, number: u32, chunk: &DeadChunk, pin: Lsn) {
+        let Some(state) = log.state_mut(number) else {
+            return;
+        };
+        let DeadChunk {
+            lsn,
+            start,
+            lengths,
+        } = *chunk;
+        state.kill_bytes(lengths.end(start) - start);
+        let payload = Extent {
+            segment: Arc::clone(&state.segment),
+            start: lengths.payload_start(start),
+            bytes: lengths.punchable_bytes(),
+            pin,
+        };
+        self.note_death(lsn, payload);
+    }
+
+    fn note_death(&mut self, lsn: Lsn, payload: Extent) {
         if let Some(compacting) = &mut self.compacting
-            && compacting.sources.contains(&number)
+            && compacting.sources.contains(&payload.segment.number)
         {
-            compacting.died.insert(entry.lsn);
+            compacting.died.insert(lsn);
         }
-        if entry.lengths.is_punchable() {
-            let start = entry.lengths.payload_start(entry.start);
-            self.extents.push(Extent {
-                segment: Arc::clone(&state.segment),
-                start,
-                bytes: entry.lengths.punchable_bytes(),
-                pin,
-            });
+        if payload.bytes > 0 {
+            self.extents.push(payload);
         }
     }
 

@@ -4,6 +4,8 @@
 //! was there or the one that was damaged: a crash in the middle leaves a damaged record, never a
 //! wrong one. Nothing moves, and no position changes. It counts when it was synced and read back.
 
+mod write;
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -85,8 +87,8 @@ enum Mended {
 enum Failed {
     /// Nothing that was there before is worse for it.
     Refused(io::Error),
-    /// A write or a sync failed: that stops the log.
-    Write(io::Error),
+    /// A sync failed that may have lost what was appended: that stops the log.
+    Sync(io::Error),
 }
 
 /// Where the record belongs, and whether what stands there is its head.
@@ -152,31 +154,6 @@ impl Repair {
         bytes
     }
 
-    /// Writes bytes at the record's start; returns when they are durable and were read back.
-    fn write(&self, entry: &Entry, bytes: &[u8]) -> Result<(), Failed> {
-        // Above the commit that a restart knows, a record that is half written would be cut off.
-        self.marker.raise(self.commit).map_err(Failed::Refused)?;
-        // A handle of its own: should the system tell of a failed sync only once, the owner's sync
-        // must still hear of it.
-        let path = self.segment.name.path(&self.dir);
-        let file = self.disk.open(&path).map_err(Failed::Refused)?;
-        let length = bytes.len() as u64;
-        let reserved = file.allocate(entry.start, length);
-        reserved.map_err(Failed::Refused)?;
-        let written = file.write_at(bytes, entry.start);
-        written
-            .and_then(|()| file.sync_data())
-            .map_err(Failed::Write)?;
-        file.begin_write_back(entry.start, length);
-        let mut read = vec![0; bytes.len()];
-        let count = file.read_at(&mut read, entry.start);
-        let count = count.map_err(Failed::Refused)?;
-        if read[..count] != *bytes {
-            return Err(refused("what was written reads back as something else"));
-        }
-        Ok(())
-    }
-
     /// The mark goes when all that the content needs can be read again, as far as it is known.
     fn forget_damage(&self) {
         let head = &self.record.head;
@@ -191,7 +168,7 @@ impl Repair {
 
     /// Finds the record's place, and makes sure that it is this record's and no other's.
     fn locate(&self) -> Result<Spot, Failed> {
-        let Some(start) = self.known_start().map_err(Failed::Refused)? else {
+        let Some(start) = self.known_start() else {
             return self.search();
         };
         let file = &*self.segment.file;
@@ -236,17 +213,16 @@ impl Repair {
 
     /// Where the record starts, if the list of chunks or an index file tells; what stands there may
     /// be damaged.
-    fn known_start(&self) -> io::Result<Option<u64>> {
+    fn known_start(&self) -> Option<u64> {
         let lsn = self.record.head.lsn;
         let chunk = self.segment.chunk(lsn);
         if self.record.head.kind == Kind::Chunk && chunk.is_some() {
-            return Ok(chunk);
+            return chunk;
         }
         let (log, name) = (self.shared.log, self.segment.name);
         let index = SegmentIndex::load(&*self.disk, &self.dir, log, name)?;
-        let entries = index.map(|index| index.entries).unwrap_or_default();
-        let entry = entries.iter().find(|entry| entry.lsn == lsn);
-        Ok(entry.map(|entry| entry.start))
+        let entry = index.entries.iter().find(|entry| entry.lsn == lsn);
+        entry.map(|entry| entry.start)
     }
 
     /// Looks for the record's place among what can be read.
@@ -272,7 +248,7 @@ impl Repair {
                         let is_alone = last.next() == lsn && next == Some(lsn.next());
                         return match self.named_among(&suspects).map_err(Failed::Refused)? {
                             Some(start) => self.fits(start),
-                            None if is_alone => self.fits(start),
+                            None if is_alone || self.is_led_to(start) => self.fits(start),
                             None => Err(refused("nobody knows where it was")),
                         };
                     }
@@ -282,6 +258,22 @@ impl Repair {
                 }
             }
         }
+    }
+
+    /// Whether the index leads to a record of this content and kind at `start`, where damage begins that
+    /// the record lies in. It is this one: of what is damaged the first, and it would have been
+    /// superseded by a later one that was committed.
+    fn is_led_to(&self, start: u64) -> bool {
+        let Head { kind, id, .. } = &self.record.head;
+        let is_indexed = match kind {
+            Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete => {
+                let place = Place::new(*kind, self.segment.number, start);
+                self.shared.index.contains(id, place)
+            }
+            Kind::Chunk | Kind::Abort | Kind::Epoch => false,
+        };
+        // What was lost when the log was opened superseded nothing yet.
+        is_indexed && self.shared.damage().lost_nothing()
     }
 
     /// Where what is left of a damaged header still names the record: by its lsn in this log, or by
@@ -344,7 +336,7 @@ impl Store {
         }
         self.shared.settle(lsn);
         if let Some(segment) = self.shared.segment_of(lsn) {
-            self.reconsider_sealing(segment.number);
+            self.reconsider(segment.number);
         }
     }
 
@@ -367,11 +359,11 @@ impl Store {
                 if let Mended::Lost(entry) = mended {
                     self.recall(&repaired.head, &entry, &repaired.segment);
                 }
-                self.reconsider_sealing(repaired.segment.number);
+                self.reconsider(repaired.segment.number);
                 Ok(())
             }
             Err(Failed::Refused(error)) => Err(ChoreError { step, error }),
-            Err(Failed::Write(error)) => {
+            Err(Failed::Sync(error)) => {
                 let kind = error.kind();
                 let reason = self.log.poison(Poisoned::new(step, error));
                 let error = io::Error::new(kind, reason);
@@ -380,10 +372,12 @@ impl Store {
         }
     }
 
-    /// While a record of a segment is lost to the index, a rewriting would leave that one out.
-    fn reconsider_sealing(&mut self, number: u32) {
+    /// Something in a segment was mended: it may be read as a whole now. While a record of it is lost
+    /// to the index, a rewriting would leave that one out.
+    fn reconsider(&mut self, number: u32) {
         let shared = Arc::clone(&self.shared);
         if let Some(state) = self.log.state_mut(number) {
+            state.unread_ms = None;
             let (first, last) = (state.segment.name.first, state.last);
             let damage = shared.damage();
             state.unsealable = damage.is_lost_between(first.previous(), last.next());

@@ -4,6 +4,8 @@
 //! bring the older one back. So a dead record, or an old delete, is dropped only if the record that
 //! it superseded is gone already, or goes now.
 
+mod ends;
+
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
@@ -12,7 +14,8 @@ use wire::Lsn;
 use wire::limits::DELETE_RECORD_LIFE_MS;
 
 use super::compact::Compaction;
-use crate::disk::{File, read_exact_at};
+use super::gone::Gone;
+use crate::disk::{File, is_unreadable, read_exact_at};
 use crate::index::Place;
 use crate::reader::{ReadError, Reader};
 use crate::record::kind::Kind;
@@ -29,6 +32,9 @@ pub(super) struct Rewritten {
     /// The new segment, durable and under its name; none when the compaction came to nothing.
     pub(super) file: Option<Arc<dyn File>>,
     pub(super) error: Option<io::Error>,
+    /// The number of the source that could not be read, if it was that.
+    pub(super) unread: Option<u32>,
+    pub(super) begun_ms: u64,
     pub(super) sources: Vec<Arc<Segment>>,
     pub(super) number: u32,
     pub(super) first: Lsn,
@@ -41,6 +47,20 @@ pub(super) struct Rewritten {
     /// Of these, the ones that are there only because an older record still needs them.
     pub(super) stuck: BTreeSet<Lsn>,
     pub(super) dropped_deletes: Vec<DroppedDelete>,
+}
+
+/// Why a rewriting came to nothing.
+enum Failed {
+    /// The source of this number cannot be read, or what its records belong to.
+    Read(u32, io::Error),
+    /// The new segment cannot be written.
+    Write(io::Error),
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Failed {
+        Failed::Write(error)
+    }
 }
 
 /// A record that was copied.
@@ -71,30 +91,16 @@ struct Rewriting<'a> {
     horizon: Lsn,
     /// Records that were kept only because an older one still needs them.
     stuck: BTreeSet<Lsn>,
-    /// What is in other segments, as it was asked for.
-    others: HashMap<Lsn, Others>,
+    /// What is surely not in the segments before the sources.
+    gone: Gone,
+    /// The uploads of which chunks were kept.
+    uploads: BTreeSet<Lsn>,
     /// What each upload's chunks belong to: the lsn of its live commit, if it has one.
     commits: HashMap<Lsn, Option<Lsn>>,
 }
 
-/// The records of another segment.
-#[derive(Debug, Default)]
-struct Others {
-    lsns: BTreeSet<Lsn>,
-    /// Between each two of these, both excluded, damage hides what is there.
-    hidden: Vec<(Lsn, Lsn)>,
-}
-
-impl Others {
-    /// Whether a record is there, or may be.
-    fn may_have(&self, lsn: Lsn) -> bool {
-        let mut hidden = self.hidden.iter();
-        self.lsns.contains(&lsn) || hidden.any(|(after, before)| *after < lsn && lsn < *before)
-    }
-}
-
 /// Whether a record is a delete that is old enough to go.
-fn is_expired(entry: &Entry, now_ms: u64) -> bool {
+pub(super) fn is_expired(entry: &Entry, now_ms: u64) -> bool {
     entry.kind == Kind::Delete && entry.time_ms.saturating_add(DELETE_RECORD_LIFE_MS) <= now_ms
 }
 
@@ -103,6 +109,8 @@ impl Compaction {
         let mut rewritten = Rewritten {
             file: None,
             error: None,
+            unread: None,
+            begun_ms: self.now_ms,
             sources: self.sources.clone(),
             number: self.number,
             first: self.first,
@@ -129,7 +137,11 @@ impl Compaction {
                 rewritten.index_bytes = self.write_index(&rewritten.kept).ok();
             }
             Ok(None) => {}
-            Err(error) => rewritten.error = Some(error),
+            Err(Failed::Write(error)) => rewritten.error = Some(error),
+            Err(Failed::Read(source, error)) => {
+                rewritten.unread = Some(source);
+                rewritten.error = Some(error);
+            }
         }
         rewritten
     }
@@ -148,11 +160,14 @@ impl Compaction {
         self.disk.remove(&temporary).ok();
     }
 
-    fn rewrite(&self, may_go_on: &mut dyn FnMut(u64) -> bool) -> io::Result<Option<Rewriting<'_>>> {
+    fn rewrite(
+        &self,
+        may_go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<Option<Rewriting<'_>>, Failed> {
         let path = self.name().path(&self.dir);
         let temporary = SegmentName::temporary_path(&path);
         match self.disk.remove(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
         let mut rewriting = Rewriting::new(self, self.disk.create(&temporary)?);
@@ -194,7 +209,8 @@ impl<'a> Rewriting<'a> {
             dropped_deletes: Vec::new(),
             horizon: plan.horizon,
             stuck: BTreeSet::new(),
-            others: HashMap::new(),
+            gone: Gone::before(plan),
+            uploads: BTreeSet::new(),
             commits: HashMap::new(),
         }
     }
@@ -217,32 +233,65 @@ impl<'a> Rewriting<'a> {
         &mut self,
         source: &Arc<Segment>,
         may_go_on: &mut dyn FnMut(u64) -> bool,
-    ) -> io::Result<bool> {
-        let mut scan = Scan::new(&*source.file, self.plan.shared.log, SEGMENT_HEADER_BYTES)?;
+    ) -> Result<bool, Failed> {
+        let unread = |error| Failed::Read(source.number, error);
+        let scan = Scan::new(&*source.file, self.plan.shared.log, SEGMENT_HEADER_BYTES);
+        let mut scan = scan.map_err(unread)?;
         let mut last = source.name.first.previous();
+        while let Some((entry, pin)) = self
+            .next_needed((source, &mut scan), &mut last)
+            .map_err(unread)?
+        {
+            if !may_go_on(entry.bytes()) {
+                return Ok(false);
+            }
+            let copied = self.copy((source, &mut scan), entry, pin);
+            let copied = copied.inspect_err(|error| self.tell_unreadable(&entry, error));
+            copied.map_err(unread)?;
+            if self.output.bytes.len() >= OUTPUT_BYTES {
+                self.output.flush()?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The next record of a source that must be copied, and what its readers hold; none at its end.
+    fn next_needed(
+        &mut self,
+        (source, scan): (&Segment, &mut Scan<'_>),
+        last: &mut Lsn,
+    ) -> io::Result<Option<(Entry, Lsn)>> {
         let end = source.sealed_at().unwrap_or(self.plan.last);
         loop {
             match scan.next()? {
                 Found::Record { entry, .. } => {
-                    last = entry.lsn;
-                    let Some(pin) = self.is_needed(source, &entry)? else {
-                        continue;
-                    };
-                    if !may_go_on(entry.bytes()) {
-                        return Ok(false);
+                    *last = entry.lsn;
+                    if let Some(pin) = self.is_needed(source, &entry)? {
+                        return Ok(Some((entry, pin)));
                     }
-                    self.copy((source, &mut scan), entry, pin)?;
                 }
-                Found::End => return Ok(true),
-                // A segment with a damaged record stays as it is, until it was repaired.
-                Found::Damage(error) => {
-                    let next = scan.pass(last)?.unwrap_or(end.next());
-                    if !self.plan.shared.damage().hide(last, next) {
-                        continue;
-                    }
+                // Zeros look like the end; what should be there is not left out for them.
+                Found::End if source.has_record_at(scan.position()) => {
+                    self.plan.shared.damage().hide(*last, end.next());
+                    let error = "zeros before the last record of a segment";
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 }
+                Found::End => return Ok(None),
+                // A segment with a damaged record stays as it is, until it was repaired.
+                Found::Damage(error) => {
+                    let next = scan.pass(*last)?.unwrap_or(end.next());
+                    if self.plan.shared.damage().hide(*last, next) {
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                    }
+                }
             }
+        }
+    }
+
+    /// A record that cannot be read is not moved, as its sector may be read later: it is repaired first.
+    fn tell_unreadable(&self, entry: &Entry, error: &io::Error) {
+        if is_unreadable(error) {
+            self.plan.shared.damage().note(entry.id, entry.lsn);
         }
     }
 
@@ -250,7 +299,7 @@ impl<'a> Rewriting<'a> {
     fn is_needed(&mut self, source: &Segment, entry: &Entry) -> io::Result<Option<Lsn>> {
         match entry.kind {
             Kind::Epoch => Ok(Some(entry.lsn)),
-            Kind::Abort => Ok(None),
+            Kind::Abort => Ok(self.has_chunks(entry).then_some(entry.lsn)),
             Kind::Chunk => self.chunk_pin(entry),
             Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete => {
                 let place = Place::new(entry.kind, source.number, entry.start);
@@ -261,7 +310,8 @@ impl<'a> Rewriting<'a> {
                 }
                 // Where the chain has a gap, what is before it may be here all the same.
                 let is_last = live && self.plan.shared.has_gap(&entry.id);
-                if is_last || entry.supersedes > Lsn::ZERO && self.is_there(entry.supersedes)? {
+                let hides = entry.supersedes > Lsn::ZERO && self.is_there(entry.supersedes);
+                if is_last || hides || self.has_chunks(entry) {
                     self.stuck.insert(entry.lsn);
                     return Ok(Some(entry.lsn));
                 }
@@ -297,50 +347,16 @@ impl<'a> Rewriting<'a> {
     }
 
     /// Whether an older record is, or may be, in the log after this rewriting.
-    fn is_there(&mut self, lsn: Lsn) -> io::Result<bool> {
+    fn is_there(&self, lsn: Lsn) -> bool {
+        // Of a record that was given up, nobody knows what it superseded: that may be there instead.
+        if self.plan.shared.damage().is_settled(lsn) {
+            return true;
+        }
         if lsn >= self.plan.first {
             let kept = self.kept.binary_search_by_key(&lsn, |kept| kept.entry.lsn);
-            return Ok(kept.is_ok());
+            return kept.is_ok();
         }
-        let Some(segment) = self.plan.shared.segment_of(lsn) else {
-            return Ok(false);
-        };
-        let first = segment.name.first;
-        if !self.others.contains_key(&first) {
-            let others = self.records_of(&segment)?;
-            self.others.insert(first, others);
-        }
-        Ok(self.others[&first].may_have(lsn))
-    }
-
-    fn records_of(&self, segment: &Segment) -> io::Result<Others> {
-        let plan = self.plan;
-        let mut others = Others::default();
-        let index = SegmentIndex::load(&*plan.disk, &plan.dir, plan.shared.log, segment.name)?;
-        if let Some(index) = index {
-            others.lsns = index.entries.iter().map(|entry| entry.lsn).collect();
-            return Ok(others);
-        }
-        let mut scan = Scan::new(&*segment.file, plan.shared.log, SEGMENT_HEADER_BYTES)?;
-        let mut last = segment.name.first.previous();
-        loop {
-            let start = scan.position();
-            match scan.next()? {
-                Found::Record { entry, .. } => {
-                    last = entry.lsn;
-                    others.lsns.insert(last);
-                }
-                Found::End => return Ok(others),
-                Found::Damage(_) => {
-                    let next = scan.resynchronise(start, last, &mut Vec::new())?;
-                    let before = next.map_or(Lsn(u64::MAX), |(_, lsn)| lsn);
-                    others.hidden.push((last, before));
-                    if next.is_none() {
-                        return Ok(others);
-                    }
-                }
-            }
-        }
+        !self.gone.has(lsn)
     }
 
     /// Copies a record byte for byte; the padding changes with the place.
@@ -354,6 +370,10 @@ impl<'a> Rewriting<'a> {
             start: self.output.end(),
             ..entry
         };
+        if moved.start >= Place::START_END {
+            // Nothing could lead to it, and no start would get past it.
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let payload_from = entry.lengths.payload_start(entry.start);
         let payload = usize::try_from(entry.lengths.payload).map_err(io::Error::other)?;
         let payload_to = moved.lengths.payload_start(moved.start);
@@ -368,16 +388,16 @@ impl<'a> Rewriting<'a> {
             read_exact_at(&*source.file, room, payload_from)?;
         }
         self.output.pad(moved.end());
+        if moved.kind == Kind::Chunk {
+            self.uploads.insert(moved.upload);
+        }
         self.kept.push(Kept {
             entry: moved,
             source: source.number,
             start: entry.start,
             pin,
         });
-        match self.output.bytes.len() >= OUTPUT_BYTES {
-            true => self.output.flush(),
-            false => Ok(()),
-        }
+        Ok(())
     }
 }
 

@@ -67,7 +67,7 @@ impl Seal {
                 // A damaged record: without an index file, every restart looks at it again.
                 Found::End | Found::Damage(_) => {
                     let next = scan.pass(last)?.unwrap_or(self.last.next());
-                    if !self.shared.damage().is_settled_between(last, next) {
+                    if self.shared.damage().hide(last, next) {
                         return Err(io::ErrorKind::InvalidData.into());
                     }
                 }

@@ -117,6 +117,65 @@ async fn a_node_that_stops_is_waited_for_by_nobody() {
     cluster.stop().await;
 }
 
+// If this fails, the node that is left takes itself out of a load balancer, so that nobody asks it, and
+// it never begins to serve.
+#[actix_web::test]
+async fn a_survivor_that_nobody_asks_is_ready() {
+    let mut cluster = Cluster::start_mirrored(2).await;
+    let ids = [cluster.mint(0).await, cluster.mint(1).await];
+    for id in ids {
+        cluster.whole(id).await;
+    }
+    cluster.stop_node(1).await;
+    cluster
+        .until("the survivor leads both, and is alone", || async {
+            let records = [cluster.record(ids[0]).await, cluster.record(ids[1]).await];
+            records.iter().all(|record| {
+                let leader = record.leader.as_ref().map(|leader| &leader.member);
+                record.in_sync.iter().collect::<Vec<_>>() == leader.as_slice()
+                    && leader.is_some_and(|leader| Cluster::place(&leader.node) == 0)
+            })
+        })
+        .await;
+    let ready = cluster.get(0, "/health/ready").await;
+    assert_eq!(ready.status(), StatusCode::OK, "{:?}", ready.text().await);
+    for id in ids {
+        let record = cluster.record(id).await;
+        assert!(!record.degraded, "somebody asked");
+    }
+    cluster.stop().await;
+}
+
+// If this fails, who asks a copy that is behind is told that there is no such content or version, when
+// its leader has it.
+#[actix_web::test]
+async fn only_the_leader_says_that_there_is_none() {
+    let cluster = Cluster::start_mirrored(2).await;
+    let stored = cluster.upload(b"x").await;
+    cluster.whole(stored.id).await;
+    let (leader, follower) = (
+        cluster.leader(stored.id).await,
+        cluster.follower(stored.id).await,
+    );
+    cluster.reads(follower, stored.id, b"x").await;
+    let unknown = ContentId::mint(stored.id.shard(), now_ms(), rand::random());
+    for path in [
+        format!("/retrieve/{}?version=2", stored.id),
+        format!("/info/{unknown}"),
+    ] {
+        let sent_on = cluster.get(follower, &path).await;
+        let location = sent_on.headers().get("location");
+        let location = location.map(|to| to.to_str().expect("text").to_owned());
+        let to_leader = format!("{}{path}", cluster.url(leader));
+        assert_eq!(location, Some(to_leader), "{}", sent_on.status());
+        let answer = cluster.get(leader, &path).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+    }
+    let known = cluster.get(follower, &format!("/info/{}", stored.id)).await;
+    assert_eq!(known.status(), StatusCode::OK);
+    cluster.stop().await;
+}
+
 // If this fails, a mirror that was away asks for everything again, or comes back with holes.
 #[actix_web::test]
 async fn a_follower_that_was_away_catches_up() {

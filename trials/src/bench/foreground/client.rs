@@ -63,10 +63,10 @@ impl Client {
         let begun = (self.board.current.load(Ordering::Relaxed), due);
         let mut failures = 0;
         while !self.attempt(kind).await {
-            if self.board.stop.load(Ordering::Relaxed) {
-                return;
-            }
             failures += 1;
+            if self.board.stop.load(Ordering::Relaxed) {
+                return self.board.given_up(kind, begun, failures);
+            }
             sleep(BACK_OFF).await;
         }
         self.board.done(kind, begun, failures);

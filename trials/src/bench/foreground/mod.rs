@@ -33,6 +33,19 @@ pub struct Load {
     pub keep: Option<usize>,
 }
 
+impl Load {
+    /// The kinds that are sent, deletes apart.
+    fn kinds(&self) -> impl Iterator<Item = Kind> {
+        let kinds = [
+            (Kind::Upload, self.uploads),
+            (Kind::Read, self.reads),
+            (Kind::Question, self.questions),
+        ];
+        let sent = kinds.into_iter().filter(|(_, clients)| *clients > 0);
+        sent.map(|(kind, _)| kind)
+    }
+}
+
 /// Kinds of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -96,6 +109,7 @@ struct Board {
 /// the services, and not for what else this process does.
 pub struct Foreground {
     board: Arc<Board>,
+    load: Load,
     thread: JoinHandle<anyhow::Result<()>>,
 }
 
@@ -114,6 +128,7 @@ impl Foreground {
         let its = Arc::clone(&board);
         Foreground {
             board,
+            load,
             thread: std::thread::spawn(move || run(&its, load)),
         }
     }
@@ -145,19 +160,33 @@ impl Foreground {
         self.board.stop.store(true, Ordering::Relaxed);
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await?;
         joined.map_err(|_| anyhow::anyhow!("the foreground panicked"))??;
+        let now = Instant::now();
         let mut periods = self.board.lock();
-        if let Some(last) = periods.0.last_mut() {
-            last.ended = Instant::now();
+        let (periods, gaps) = &mut *periods;
+        if let Some(last) = periods.last_mut() {
+            last.ended = now;
+            // What has paused until now pauses still.
+            for kind in self.load.kinds() {
+                let tally = &mut last.tallies[kind as usize];
+                tally.gap = tally.gap.max(gaps[kind as usize].end(now));
+            }
         }
         let ledger = self.board.ledger.lock();
         let mut ledger = ledger.unwrap_or_else(PoisonError::into_inner);
-        Ok((periods.0.clone(), std::mem::take(&mut *ledger)))
+        Ok((periods.clone(), std::mem::take(&mut *ledger)))
     }
 }
 
 impl Board {
     fn lock(&self) -> MutexGuard<'_, (Vec<Period>, [Gaps; KINDS])> {
         self.periods.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request that began in a period has failed so often until all ended.
+    fn given_up(&self, kind: Kind, (period, begun): (usize, Instant), failures: u64) {
+        let tally = &mut self.lock().0[period].tallies[kind as usize];
+        tally.failures += failures;
+        tally.longest = tally.longest.max(begun.elapsed());
     }
 
     /// A request that began in a period has come to its end after some failures.

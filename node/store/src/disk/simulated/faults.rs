@@ -51,6 +51,7 @@ impl From<Failure> for io::Error {
 #[derive(Clone, Default)]
 pub(super) struct Faults {
     done: u64,
+    reads: u64,
     stop_after: Option<u64>,
     stopped: bool,
     /// For each kind, the failures planned: how many more succeed before it, and how it fails.
@@ -84,6 +85,16 @@ impl Faults {
             capacity_bytes: self.capacity_bytes,
             ..Faults::default()
         }
+    }
+
+    /// Counts one read; it fails once the power is gone.
+    pub(super) fn begin_read(&mut self) -> io::Result<()> {
+        self.reads += 1;
+        self.check_power()
+    }
+
+    pub(super) fn reads(&self) -> u64 {
+        self.reads
     }
 
     /// Fails once the power is gone.

@@ -35,27 +35,33 @@ impl Handle {
     }
 
     fn read<T>(&self, read: impl FnOnce(&State) -> T) -> io::Result<T> {
-        let state = self.disk.lock();
-        state.faults.check_power()?;
+        let mut state = self.disk.lock();
+        state.faults.begin_read()?;
         Ok(read(&state))
     }
 }
 
 impl File for Handle {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.read(|state| state.inode(self.inode).now().read(buf, offset))
+        self.read(|state| state.inode(self.inode).read(buf, offset))?
     }
 
     fn read_cached_at(&self, buf: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
         self.read(|state| {
             let inode = state.inode(self.inode);
-            (!state.faults.cold).then(|| inode.now().read(buf, offset))
-        })
+            let read = (!state.faults.cold).then(|| inode.read(buf, offset));
+            read.transpose()
+        })?
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.change(Operation::Write, |state, failure| {
             let failure = failure.or(state.refusal(self.inode, offset, buf.len() as u64));
+            let writable = state.inode(self.inode).writable(offset, buf.len() as u64) as usize;
+            let (buf, failure) = match failure {
+                None if writable < buf.len() => (&buf[..writable], Some(Failure::Io)),
+                failure => (buf, failure),
+            };
             match failure {
                 None => state.inode_mut(self.inode).write(buf, offset),
                 Some(_) => {

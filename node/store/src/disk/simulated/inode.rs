@@ -1,11 +1,15 @@
 //! One simulated file: what a reader sees now, what a power loss would leave for certain, and the
-//! changes in between. It knows no names and no faults.
+//! changes in between. It knows no names, and of faults only which sectors are broken.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 
-use super::pages::{PAGE_BYTES, PAGE_SECTORS, Page, Pages, Touched, pages_touching, pages_within};
+use super::faults::Failure;
+use super::pages::{
+    PAGE_BYTES, PAGE_SECTORS, Page, Pages, SECTOR_BYTES, Touched, pages_touching, pages_within,
+};
 use super::random::Random;
 
 /// One change that is not durable yet.
@@ -37,6 +41,8 @@ pub(super) struct Inode {
     now: Pages,
     durable: Pages,
     unsynced: Vec<Change>,
+    /// Where sectors that cannot be read begin.
+    broken: BTreeSet<u64>,
     /// How many handles are open: an unlinked file lives until the last is dropped.
     pub(super) handles: u64,
 }
@@ -91,8 +97,24 @@ impl Inode {
         &self.now
     }
 
+    /// How many bytes of a write get through: a page of which only a part is written is read before.
+    pub(super) fn writable(&self, offset: u64, bytes: u64) -> u64 {
+        let end = offset + bytes;
+        let whole = pages_within(offset, bytes);
+        let is_lost = |page: &u64| {
+            let sectors = page * PAGE_BYTES..(page + 1) * PAGE_BYTES;
+            !whole.contains(page) && self.broken.range(sectors).next().is_some()
+        };
+        let lost = pages_touching(offset, bytes).find(is_lost);
+        lost.map_or(end, |page| (page * PAGE_BYTES).max(offset)) - offset
+    }
+
     pub(super) fn write(&mut self, buf: &[u8], offset: u64) {
         let before = self.now.len();
+        // A disk puts a sector that is written again elsewhere.
+        let end = offset + buf.len() as u64;
+        self.broken
+            .retain(|sector| *sector < offset || sector + SECTOR_BYTES as u64 > end);
         for Touched {
             page,
             sectors,
@@ -130,6 +152,8 @@ impl Inode {
             let (start, stop) = (start.max(offset), stop.min(end));
             self.write(&vec![0; (stop - start) as usize], start);
         }
+        self.broken
+            .retain(|sector| !whole.contains(&(sector / PAGE_BYTES)));
         for page in whole {
             self.now.punch(page);
             self.unsynced.push(Change::Punch { page });
@@ -199,6 +223,7 @@ impl Inode {
             now: durable.clone(),
             durable,
             unsynced: Vec::new(),
+            broken: self.broken.clone(),
             handles: 0,
         }
     }
@@ -208,6 +233,22 @@ impl Inode {
         Inode {
             handles: 0,
             ..self.clone()
+        }
+    }
+
+    /// The sector at `offset` cannot be read from now on, until all of it is written again.
+    pub(super) fn break_sector(&mut self, offset: u64) {
+        let sector = SECTOR_BYTES as u64;
+        self.broken.insert(offset / sector * sector);
+    }
+
+    /// What a reader sees of a range, if all sectors of it can be read.
+    pub(super) fn read(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let first = offset.saturating_sub(SECTOR_BYTES as u64 - 1);
+        let mut broken = self.broken.range(first..offset + buf.len() as u64);
+        match broken.next() {
+            None => Ok(self.now.read(buf, offset)),
+            Some(_) => Err(Failure::Io.into()),
         }
     }
 

@@ -162,9 +162,26 @@ impl SimulatedDisk {
         }
     }
 
+    /// Makes the sector of 512 bytes around `offset` of a file unreadable (EIO), until all of it is
+    /// written again.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such file.
+    pub fn break_sector(&self, path: &Path, offset: u64) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        let number = state.tree.file(path)?;
+        state.inode_mut(number).break_sector(offset);
+        Ok(())
+    }
+
     /// How many operations that change the disk were begun since it was made.
     pub fn operations(&self) -> u64 {
         self.shared.lock().faults.done()
+    }
+
+    /// How many times its files were read, or asked for what they are, since it was made.
+    pub fn reads(&self) -> u64 {
+        self.shared.lock().faults.reads()
     }
 
     /// Cuts the power after so many operations since the disk was made: every later one, and

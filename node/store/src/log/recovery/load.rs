@@ -12,7 +12,7 @@ use crate::log::SegmentState;
 use crate::record::kind::Kind;
 use crate::segment::Segment;
 use crate::segment::entry::Entry;
-use crate::segment::header::SegmentHeader;
+use crate::segment::header::{SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::segment::index_file::SegmentIndex;
 use crate::segment::name::SegmentName;
 use crate::segment::scan::{Scan, Suspect};
@@ -81,7 +81,7 @@ impl<'a> Loader<'a> {
     }
 
     /// A segment's items, from its index file if it has one that is whole; and the length of that
-    /// file. One that is not whole is removed, so that it is made again.
+    /// file. Any other is removed, so that it is made again.
     fn items(&mut self, piece: &mut Surveyed) -> Result<(Vec<Item>, Option<u64>), OpenError> {
         let opening = self.opening;
         if let Some(items) = piece.items.take() {
@@ -89,13 +89,12 @@ impl<'a> Loader<'a> {
             self.remove_index(piece.name)?;
             return Ok((items, None));
         }
-        let index = SegmentIndex::load(&**opening.disk, opening.dir, opening.log, piece.name);
-        match opening.disk("read an index file", index)? {
+        match SegmentIndex::load(&**opening.disk, opening.dir, opening.log, piece.name) {
             Some(index) => {
-                let commit = index.commit;
+                let (commit, bytes) = (index.commit, index.bytes());
                 let records = index.entries.into_iter();
                 let items = records.map(|entry| Item::Record(entry, commit)).collect();
-                Ok((items, self.index_bytes(piece.name)?))
+                Ok((items, Some(bytes)))
             }
             None => {
                 self.report.scanned += 1;
@@ -133,24 +132,13 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn index_bytes(&self, name: SegmentName) -> Result<Option<u64>, OpenError> {
-        match self.opening.disk.open(&name.index_path(self.opening.dir)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => {
-                let file = self.opening.disk("open an index file", other)?;
-                self.opening
-                    .disk("measure an index file", file.len())
-                    .map(Some)
-            }
-        }
-    }
-
+    /// An index file that stayed beside records it does not tell of would hide them, should it be
+    /// read again.
     fn remove_index(&self, name: SegmentName) -> Result<(), OpenError> {
-        if self.index_bytes(name)?.is_none() {
-            return Ok(());
+        match self.opening.disk.remove(&name.index_path(self.opening.dir)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => self.opening.disk("remove a damaged index file", other),
         }
-        let removed = self.opening.disk.remove(&name.index_path(self.opening.dir));
-        self.opening.disk("remove a damaged index file", removed)
     }
 
     /// A damaged segment header, or one that a crash left unwritten, is written again: name,
@@ -263,7 +251,7 @@ impl<'a> Loader<'a> {
                 epoch: fetched.head.epoch,
                 lsn: lost,
             }),
-            Err(FetchError::Disk(error)) => {
+            Err(FetchError::Disk(error) | FetchError::Unreadable(error)) => {
                 self.opening.disk("read a record", Err(error))?;
             }
             // It was whole a moment ago.
@@ -292,7 +280,8 @@ impl<'a> Loader<'a> {
             return Ok(());
         };
         let file = &*state.segment.file;
-        let found = Scan::find(file, self.opening.log, suspect.supersedes);
+        let scan = Scan::refusing(file, self.opening.log, SEGMENT_HEADER_BYTES);
+        let found = scan.and_then(|scan| scan.find(suspect.supersedes));
         if let Some(entry) = self.opening.disk("look for a superseded record", found)? {
             self.log.shared.note_suspect(entry.id);
         }

@@ -123,8 +123,7 @@ impl Opening<'_> {
     }
 
     fn read(&self, piece: &mut Surveyed) -> Result<(), OpenError> {
-        let commit = SegmentIndex::peek(&**self.disk, self.dir, self.log, piece.name);
-        if let Some(commit) = self.disk("read an index file", commit)? {
+        if let Some(commit) = SegmentIndex::peek(&**self.disk, self.dir, self.log, piece.name) {
             piece.commit = commit;
             return Ok(());
         }
@@ -141,7 +140,7 @@ impl Opening<'_> {
 
     /// Reads a segment from its bytes alone.
     pub(super) fn scan(&self, piece: &Surveyed) -> Result<Vec<Item>, OpenError> {
-        let scan = Scan::new(&*piece.file, self.log, SEGMENT_HEADER_BYTES);
+        let scan = Scan::refusing(&*piece.file, self.log, SEGMENT_HEADER_BYTES);
         let mut scan = self.disk("scan a segment", scan)?;
         let mut last = piece.name.first.previous();
         let mut items = Vec::new();

@@ -176,3 +176,23 @@ fn what_a_rewriting_had_to_keep_is_not_droppable() {
     state.kill(&second);
     assert!(close(state.droppable_share(NOW_MS), 1.0 / 3.0));
 }
+
+// If this fails, joined segments pass the bound of what a place can tell; or segments with the lists of
+// dead contents, which are no holes, are never joined.
+#[test]
+fn only_what_may_become_a_hole_is_counted_beside_the_dead() {
+    for (kind, chained) in [(Kind::Put, 98_304), (Kind::Commit, 0)] {
+        let mut state = state();
+        let mut replaces = entry(&state, kind, 100_000);
+        replaces.supersedes = Lsn(1);
+        state.append(&replaces, Lsn(3));
+        let first = append(&mut state, kind, 100_000);
+        state.kill(&replaces);
+        state.kill(&first);
+        let bytes = replaces.bytes() + first.bytes();
+        assert_eq!(state.rewritten_bytes_max(), bytes + chained);
+        state.punched(replaces.punchable_bytes() + first.punchable_bytes());
+        let holes = first.punchable_bytes();
+        assert_eq!(state.rewritten_bytes_max(), bytes - holes);
+    }
+}

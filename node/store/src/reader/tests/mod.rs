@@ -5,6 +5,7 @@ mod from_disk;
 mod live;
 mod open;
 mod scrub;
+mod sectors;
 
 use crate::stage::{Stage, body};
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wire::{Epoch, Lsn};
 
-use super::{DecodeHeadError, Found, SEGMENT_HEADER_BYTES, Scan, Suspect};
+use super::{DecodeHeadError, Found, Scan, Suspect};
 use crate::disk::{Disk, File};
 use crate::record::{Head, Kind, Payload, Record};
 use crate::segment::entry::Entry;
+use crate::segment::header::SEGMENT_HEADER_BYTES;
 use crate::stage::{LOG, body, dir, empty_disk};
 
 /// A segment file that records are laid into, one behind the other.
@@ -283,7 +284,7 @@ fn a_later_format_is_unknown_whatever_its_checksum() {
 #[test]
 fn a_record_is_found_by_its_lsn_also_behind_damage() {
     let tape = Tape::with(&[1, 2, 5, 6]);
-    let find = |lsn| Scan::find(&*tape.file, LOG, Lsn(lsn)).expect("healthy");
+    let find = |lsn| tape.scan().find(Lsn(lsn)).expect("healthy");
     assert_eq!(find(5), Some(tape.entries[2]));
     assert_eq!(find(3), None, "it was compacted");
     assert_eq!(find(7), None, "it was never written");

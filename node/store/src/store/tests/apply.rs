@@ -222,6 +222,32 @@ fn the_chunks_of_a_superseded_content_are_dead() {
     });
 }
 
+// If this fails, all that a disk's shards have to do waits for seconds while a large content is deleted,
+// or an upload of one is aborted.
+#[test]
+fn chunks_die_without_being_read() {
+    let reads = |stage: &mut Stage| {
+        stage.sync();
+        let before = stage.disk.reads();
+        stage.settle();
+        stage.disk.reads() - before
+    };
+    let mut stage = Stage::new();
+    stage.upload(1, &body(1, 300_000), 1_000);
+    assert!(stage.store.log.segments.len() > 1, "it fills segments");
+    let aborted = stage.begin_upload(2, &body(2, 100_000), 1_000, crate::How::Create);
+    stage.settle();
+    stage.delete(1);
+    let (of_delete, live) = (reads(&mut stage), stage.store.usage().space.live);
+    assert!(of_delete < 5, "{of_delete} reads for 300 chunks");
+    let aborted = stage.store.abort(aborted.expect("new"), stage.now_ms);
+    aborted.expect("there is room");
+    let of_abort = reads(&mut stage);
+    assert!(of_abort < 5, "{of_abort} reads for 100 chunks");
+    assert!(live - stage.store.usage().space.live > 100_000);
+    stage.assert_accounts();
+}
+
 // If this fails, two contents whose ids have the same hash take each other's place.
 #[test]
 fn ids_of_the_same_hash_are_told_apart_by_their_records() {

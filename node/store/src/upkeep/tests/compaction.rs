@@ -1,12 +1,13 @@
 //! Full segments are rewritten: which, when, and with what left in them.
 
+use crate::disk::Disk;
 use wire::Lsn;
 
 use super::{carry_out, due, generations, in_first, rest, sealed};
 use crate::disk::simulated::{Failure, Operation};
 use crate::geometry::Geometry;
 use crate::segment::header::SegmentHeader;
-use crate::stage::{GEOMETRY, LOG, Stage, body, dir, id, names};
+use crate::stage::{GEOMETRY, LOG, Stage, UPDATE, body, dir, id, names};
 use crate::{How, ReadError};
 
 fn assert_live(stage: &Stage, contents: impl IntoIterator<Item = u64>) {
@@ -137,6 +138,37 @@ fn small_neighbours_are_joined() {
     stage.restart();
     assert_live(&stage, (0..contents).filter(|n| n % 10 == 0));
     assert_eq!(stage.store.usage().contents, contents.div_ceil(10));
+}
+
+// If this fails, joined segments become longer with each joining, by the holes that must stay in them,
+// until no place leads to their ends: the node stops then, and at every start.
+#[test]
+fn what_stays_as_a_hole_counts_when_neighbours_are_joined() {
+    let (mut stage, contents) = sealed(5);
+    // Too few of each segment to rewrite it: what replaces these versions must stay.
+    let updated: Vec<u64> = (0..contents - 10).filter(|n| n % 5 == 0).collect();
+    for n in &updated {
+        stage.update(*n, &body(1_000 + n, 100_000));
+        stage.update(*n, &body(2_000 + n, 1_000));
+        stage.settle();
+    }
+    let filled = stage.fill(contents, stage.store.log.segments.len() + 1);
+    stage.upkeep();
+    for restarted in [false, true] {
+        if restarted {
+            stage.restart();
+            stage.upkeep();
+        }
+        for state in &stage.store.log.segments {
+            assert!(state.end <= GEOMETRY.segment_bytes, "{:?}", state.end);
+        }
+        for n in &updated {
+            assert_eq!(stage.read(*n).expect("live"), body(2_000 + n, 1_000));
+        }
+        assert_live(&stage, contents..filled);
+        stage.assert_accounts();
+    }
+    assert!(stage.store.usage().space.holes >= 98_304 * updated.len() as u64);
 }
 
 // If this fails, the operator sees no gain of what the disk was busy with.
@@ -338,4 +370,93 @@ fn a_segment_with_damage_is_left_as_it_is() {
     let live = (1..contents).filter(|n| !deleted.contains(n));
     assert_live(&stage, live);
     assert!(names(&stage.disk, ".seg").len() == 3);
+}
+
+// If this fails, contents whose sectors read as zeros are left out without a word, and lost.
+#[test]
+fn zeros_at_the_end_of_a_segment_are_damage() {
+    let (mut stage, _) = sealed(3);
+    delete_in_first(&mut stage, 15);
+    stage.settle_durably();
+    let last = stage.store.log.segments[0].last;
+    let (path, entry) = stage.place_of(last).expect("the record is there");
+    let bytes = usize::try_from(entry.bytes()).expect("a small one");
+    let file = stage.disk.open(&path).expect("it is there");
+    file.write_at(&vec![0; bytes], entry.start).expect("writes");
+    let (_, chores) = due(&mut stage);
+    carry_out(&mut stage, chores).expect_err("something is missing");
+    assert_eq!(generations(&stage), [0, 0, 0]);
+}
+
+// If this fails, one damaged record keeps all deleted contents of its log on the disk for ever; or its
+// own segment is never rewritten again once it was repaired.
+#[test]
+fn a_segment_that_cannot_be_read_keeps_no_other_from_being_rewritten() {
+    for repaired in [false, true] {
+        let (mut stage, contents) = sealed(4);
+        let record = stage.store.reader().record(Lsn(2)).expect("intact");
+        let deleted: Vec<u64> = (0..contents - 5).filter(|n| n % 5 > 2).collect();
+        for n in &deleted {
+            stage.delete(*n);
+        }
+        stage.settle_durably();
+        let (path, entry) = stage.place_of(Lsn(2)).expect("the record is there");
+        let flip = |stage: &Stage| {
+            let flipped = stage.disk.flip_bit(&path, entry.start + 24, 3);
+            flipped.expect("the byte is durable");
+        };
+        flip(&stage);
+        let (_, chores) = due(&mut stage);
+        carry_out(&mut stage, chores).expect_err("it cannot be read");
+        rest(&mut stage);
+        stage.upkeep();
+        let after = generations(&stage);
+        assert!(after[0] == 0 && after[1..].contains(&1), "{after:?}");
+        if repaired {
+            let chore = stage.store.repair(record).expect("it is free");
+            carry_out(&mut stage, vec![chore]).expect("a healthy disk");
+        } else {
+            flip(&stage);
+            stage.now_ms += 3_590_000;
+            assert_eq!(due(&mut stage).0, Vec::<&str>::new(), "not so soon");
+            stage.now_ms += 10_000;
+        }
+        stage.upkeep();
+        assert_eq!(generations(&stage)[0], 1, "repaired: {repaired}");
+        assert_live(&stage, (0..contents).filter(|n| !deleted.contains(n)));
+        stage.assert_accounts();
+    }
+}
+
+// If this fails, the segment with the list of a deleted large content is rewritten again and again, or
+// the list is there for ever.
+#[test]
+fn the_list_of_a_dead_content_goes_with_what_it_replaced() {
+    let (mut stage, contents) = sealed(2);
+    let bytes = body(9, 450_000);
+    let update = stage.begin_upload(0, &bytes, 100, UPDATE).expect("live");
+    let commit = stage.close_upload(update, &bytes, UPDATE).expect("live");
+    let (_, entry) = stage.place_of(commit.lsn).expect("written");
+    assert!(entry.lengths.is_punchable(), "the list is a long one");
+    stage.settle();
+    stage.delete(0);
+    let segments = stage.store.log.segments.len();
+    let all = stage.fill(contents, segments + 2);
+    stage.upkeep();
+    assert_eq!(generations(&stage)[0], 0, "what it replaced is still there");
+    let lsns = stage.lsns();
+    assert!(lsns.contains(&commit.lsn.0), "and would come back");
+    assert!(!lsns.contains(&update.0), "its chunks are gone");
+    let space = stage.store.usage().space;
+    stage.restart();
+    stage.upkeep();
+    assert_eq!(stage.store.usage().space.live, space.live);
+    stage.lead();
+    let most = in_first(&stage) - 1;
+    let deleted = delete_in_first(&mut stage, most);
+    stage.fill(all, segments + 3);
+    stage.upkeep();
+    assert!(!stage.lsns().contains(&commit.lsn.0));
+    assert_live(&stage, (1..contents).filter(|n| !deleted.contains(n)));
+    stage.assert_accounts();
 }

@@ -11,6 +11,16 @@ fn horizon(stage: &Stage) -> Lsn {
     stage.store.positions().horizon
 }
 
+/// Gives full segments their index files, and rewrites none.
+fn seal_all(stage: &mut Stage) {
+    for _ in 0..20 {
+        for chore in stage.store.chores(stage.now_ms) {
+            let done = chore.run(&mut |_| false);
+            stage.store.finish(done).expect("a healthy disk");
+        }
+    }
+}
+
 /// Contents that were all deleted, puts and deletes in full segments; the number of contents, and
 /// the lsn of the last delete in a full segment.
 fn all_deleted() -> (Stage, u64, Lsn) {
@@ -297,6 +307,32 @@ fn a_delete_stays_where_what_it_replaced_never_came() {
         follower.restart();
     }
     assert!(follower.read(0).is_err(), "is deleted");
+}
+
+// If this fails, an update that was damaged here, and given up because an intact replica has dropped it,
+// takes the link along from the delete to the version before it: that one comes back.
+#[test]
+fn a_delete_outlives_what_is_behind_a_record_that_was_given_up() {
+    let (mut stage, contents) = sealed(2);
+    stage.update(0, &body(500, 9_000));
+    let updated = stage.store.positions().appended.lsn;
+    let end = stage.fill(contents, 4);
+    stage.delete(0);
+    (contents..end).for_each(|n| drop(stage.delete(n)));
+    let filled = stage.fill(end, 6);
+    (end..filled).for_each(|n| drop(stage.delete(n)));
+    stage.fill(filled, 8);
+    seal_all(&mut stage);
+    stage.flip(updated, 24);
+    stage.store.settle(updated);
+    stage.now_ms = NOW_MS + DELETE_RECORD_LIFE_MS;
+    stage.upkeep();
+    let generations = generations(&stage);
+    assert!(generations[0] == 0 && generations[1] > 0, "{generations:?}");
+    stage.settle_durably();
+    stage.restart();
+    assert_eq!(stage.store.usage().damaged, 0, "it is left out");
+    assert!(matches!(stage.read(0), Err(ReadError::Deleted)));
 }
 
 // If this fails, a follower that is behind the horizon is told that it is complete.

@@ -2,10 +2,12 @@
 
 mod compaction;
 mod deletes;
+mod ends;
 mod punch;
 mod recall;
 mod repair;
 mod seal;
+mod sectors;
 mod trust;
 
 use super::{Chore, ChoreError, Work};

@@ -3,9 +3,10 @@
 use wire::Lsn;
 
 use super::{carry_out, due, rest};
+use crate::disk::Disk;
 use crate::disk::simulated::{Failure, Operation};
-use crate::stage::{Stage, UPDATE, body, id};
-use crate::{How, ReadError};
+use crate::stage::{GEOMETRY, LOG, Stage, UPDATE, body, id};
+use crate::{Geometry, How, ReadError};
 
 const LARGE: usize = 66_000;
 const PAGES: u64 = 65_536;
@@ -198,4 +199,53 @@ fn a_restart_finds_what_is_still_to_go() {
     stage.upkeep();
     assert_eq!(holes(&stage), PAGES);
     stage.assert_accounts();
+}
+
+/// So many chunks that the list of them is as long as a payload that is given back.
+const MANY: usize = 4_096;
+
+/// A deleted content of so many chunks, in one segment, after its upkeep.
+fn deleted_in_many_chunks() -> Stage {
+    let geometry = Geometry {
+        segment_bytes: 8 << 20,
+        ..GEOMETRY
+    };
+    let mut stage = Stage::of(LOG, geometry);
+    stage.upload(1, &body(1, 100 * MANY), 100);
+    stage.settle();
+    stage.delete(1);
+    stage.settle_durably();
+    stage.upkeep();
+    stage
+}
+
+// If this fails, the space of a deleted content of over 4 GiB is never given back after a restart.
+#[test]
+fn a_restart_knows_the_chunks_of_a_dead_content_whatever_their_number() {
+    let mut stage = deleted_in_many_chunks();
+    let before = stage.store.usage().space;
+    stage.restart();
+    stage.upkeep();
+    let after = stage.store.usage().space;
+    assert_eq!(
+        (after.live, after.dead, after.holes),
+        (before.live, before.dead, before.holes)
+    );
+    stage.assert_accounts();
+}
+
+// If this fails, what an earlier version deleted of such contents stays on the disk for ever.
+#[test]
+fn a_restart_knows_the_chunks_of_a_dead_content_whose_list_is_gone() {
+    let mut stage = deleted_in_many_chunks();
+    let before = stage.store.usage().space;
+    let (path, commit) = stage.place_of(Lsn(MANY as u64 + 2)).expect("it stays");
+    let payload_at = commit.lengths.payload_start(commit.start);
+    let file = stage.disk.open(&path).expect("it is there");
+    file.punch(payload_at, commit.lengths.payload)
+        .expect("a healthy disk");
+    file.sync_data().expect("a healthy disk");
+    stage.restart();
+    let after = stage.store.usage().space;
+    assert_eq!((after.live, after.dead), (before.live, before.dead));
 }

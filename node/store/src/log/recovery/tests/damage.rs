@@ -5,7 +5,7 @@ use wire::{Lsn, Position};
 use super::{assert_damaged, assert_reads, lsn, said_of_an_absent_id, sealed, stored};
 use crate::disk::Disk;
 use crate::stage::{Stage, UPDATE, body, dir, names};
-use crate::{How, ReadError};
+use crate::{How, Lost, ReadError};
 
 /// Where in a record its epoch stands: a byte that only the checksum protects.
 const EPOCH_AT: u64 = 24;
@@ -221,4 +221,78 @@ fn a_damaged_epoch_record_leaves_the_positions() {
     assert_reads(&stage, 0..2, 700);
     let end: Position = stage.store.positions().appended;
     assert!(stage.store.contains(end));
+}
+
+/// A log of several segments, a content of the first one that is deleted, and a sector that lies in
+/// its header and in no other record.
+fn one_deleted() -> (Stage, u64, u64, u64) {
+    let (mut stage, contents) = sealed(3);
+    let begins_sector = |n: &u64| {
+        let (_, entry) = stage.place_of(lsn(*n)).expect("written");
+        entry.start.next_multiple_of(512) - entry.start < 128
+    };
+    let deleted = (1..20).find(begins_sector).expect("one of them");
+    let (_, entry) = stage.place_of(lsn(deleted)).expect("written");
+    stage.delete(deleted);
+    stage.settle_durably();
+    (stage, contents, deleted, entry.start.next_multiple_of(512))
+}
+
+/// Of what is damaged, what no content needs.
+fn hidden(stage: &Stage) -> Vec<Lost> {
+    stage.store.reader().damage().hidden
+}
+
+// If this fails, one bad sector under a content that was deleted long ago keeps a whole copy of a
+// shard from being served.
+#[test]
+fn a_dead_record_that_the_disk_cannot_read_is_told_and_the_rest_serves() {
+    let (mut stage, contents, deleted, sector) = one_deleted();
+    let path = dir().join(names(&stage.disk, ".seg").remove(0));
+    stage.disk.break_sector(&path, sector).expect("it is there");
+    let recovery = stage.restart();
+    assert_eq!((recovery.damaged, recovery.quarantined_bytes), (0, 0));
+    let (first, last) = (lsn(deleted), lsn(deleted));
+    assert_eq!(hidden(&stage), [Lost { first, last }]);
+    assert!(matches!(stage.read(deleted), Err(ReadError::Deleted)));
+    assert_reads(&stage, (0..contents).filter(|n| *n != deleted), 10_000);
+    stage.begin(2);
+    stage.delete(deleted + 1);
+    stage.settle();
+    assert!(matches!(stage.read(deleted + 1), Err(ReadError::Deleted)));
+}
+
+// If this fails, nobody repairs a dead record's header, and its segment is never rewritten.
+#[test]
+fn a_dead_record_with_a_damaged_header_is_told_until_it_is_repaired() {
+    let (mut stage, contents, deleted, _) = one_deleted();
+    let record = stage.store.reader().record(lsn(deleted)).expect("intact");
+    stage.flip(lsn(deleted), EPOCH_AT);
+    stage.restart();
+    let (first, last) = (lsn(deleted), lsn(deleted));
+    assert_eq!(hidden(&stage), [Lost { first, last }]);
+    let repair = stage.store.repair(record).expect("it is committed");
+    let done = repair.run(&mut |_| true);
+    stage.store.finish(done).expect("it is written");
+    assert_eq!(hidden(&stage), []);
+    stage.restart();
+    assert_eq!(hidden(&stage), []);
+    assert!(matches!(stage.read(deleted), Err(ReadError::Deleted)));
+    assert_reads(&stage, (0..contents).filter(|n| *n != deleted), 10_000);
+}
+
+// If this fails, a bad sector in one content makes the one before it unreadable, too.
+#[test]
+fn a_sector_that_cannot_be_read_costs_the_records_that_lie_in_it() {
+    let mut stage = Stage::new();
+    for n in 0..4 {
+        stage.put(n, &body(n, 3_000));
+    }
+    stage.settle();
+    let (path, entry) = stage.place_of(lsn(2)).expect("written");
+    let sector = (entry.start + 128).next_multiple_of(512);
+    assert!(sector + 512 < entry.end(), "it lies in this record alone");
+    stage.disk.break_sector(&path, sector).expect("it is there");
+    assert_reads(&stage, [0, 1, 3], 3_000);
+    assert!(matches!(stage.read(2), Err(ReadError::Damaged { .. })));
 }

@@ -123,6 +123,44 @@ fn a_damaged_index_file_is_made_again() {
     }
 }
 
+// If this fails, one bad sector in a file that can be made again keeps all contents of a shard's copy.
+#[test]
+fn an_index_file_that_cannot_be_read_is_made_again() {
+    // In its header, and in its entries.
+    for at in [0, 900] {
+        let (mut stage, all) = sealed(3);
+        let name = names(&stage.disk, ".idx").remove(0);
+        let path = dir().join(&name);
+        let whole = contents(&stage.disk, &path);
+        stage.disk.break_sector(&path, at).expect("it is there");
+        let recovery = stage.restart();
+        assert_eq!((recovery.scanned, recovery.damaged), (2, 0), "byte {at}");
+        assert_reads(&stage, 0..all, 10_000);
+        assert!(!names(&stage.disk, ".idx").contains(&name));
+        stage.upkeep();
+        assert!(contents(&stage.disk, &path) == whole, "byte {at}");
+        assert_eq!(stage.restart().scanned, 1, "byte {at}");
+    }
+}
+
+// If this fails, records are appended behind what an index file tells, which hides them at the start
+// after the next.
+#[test]
+fn an_index_file_that_can_be_neither_read_nor_removed_stops_the_replica() {
+    let (stage, _) = sealed(3);
+    let disk = stage.disk.kill();
+    let path = dir().join(names(&disk, ".idx").remove(0));
+    disk.break_sector(&path, 0).expect("it is there");
+    // The first name is the quarantine's.
+    disk.fail(Operation::Name, 1, Failure::Io);
+    let error = open(&disk).expect_err("it stays");
+    let told = error.to_string();
+    assert!(
+        told.starts_with("remove a damaged index file in /replica: "),
+        "{told}"
+    );
+}
+
 // If this fails, an older program serves records that it does not understand, as an index file made
 // by the newer one hides what is new in them.
 #[test]
@@ -176,8 +214,8 @@ fn an_index_file_that_tells_of_what_is_unknown_counts_for_nothing() {
 fn an_index_file_of_another_generation_or_log_is_not_read() {
     let (stage, _) = sealed(2);
     let segment = &stage.store.log.segments[0].segment;
-    let load = |log, name| SegmentIndex::load(&stage.disk, dir(), log, name).expect("healthy");
-    let peek = |log, name| SegmentIndex::peek(&stage.disk, dir(), log, name).expect("healthy");
+    let load = |log, name| SegmentIndex::load(&stage.disk, dir(), log, name);
+    let peek = |log, name| SegmentIndex::peek(&stage.disk, dir(), log, name);
     let index = load(LOG, segment.name).expect("it is whole");
     assert_eq!(peek(LOG, segment.name), Some(index.commit));
     assert_eq!(index.entries, crate::stage::entries(&*segment.file));

@@ -1,11 +1,15 @@
 //! Above the commit the log is cut at the first bad record, whatever follows it.
 
+use std::sync::Arc;
+
 use wire::Lsn;
 
 use super::{assert_reads, lsn, stored};
-use crate::ReadError;
 use crate::disk::Disk;
-use crate::stage::{Stage, body, contents, dir, names};
+use crate::segment::header::SEGMENT_HEADER_BYTES;
+use crate::segment::scan::WINDOW_BYTES;
+use crate::stage::{GEOMETRY, LOG, Stage, body, contents, dir, names, quarantined};
+use crate::{Geometry, ReadError, Store};
 
 /// Two contents that are known committed, and four that are only synced.
 fn with_a_tail() -> Stage {
@@ -183,4 +187,30 @@ fn an_unsynced_end_of_a_full_segment_is_the_end_of_the_log() {
     assert_eq!(names(&stage.disk, ".seg").len(), 1);
     stage.lead();
     assert_eq!(stage.store.usage().damaged, 0);
+}
+
+// If this fails, what was acknowledged is cut off because its disk cannot read it at the moment.
+#[test]
+fn a_tail_that_cannot_be_read_stops_the_replica_and_stays() {
+    let geometry = Geometry {
+        segment_bytes: 8 << 20,
+        ..GEOMETRY
+    };
+    // The last header ends where a scan's first read does.
+    let border = SEGMENT_HEADER_BYTES + WINDOW_BYTES as u64;
+    let mut stage = Stage::of(LOG, geometry);
+    stage.put(0, &body(0, (border - 128 - 8192) as usize));
+    stage.put(1, &body(1, 3_000));
+    stage.sync();
+    let (path, entry) = stage.place_of(lsn(1)).expect("written");
+    assert_eq!(entry.start + 128, border);
+    for sector in [entry.start, border, border + 1_024] {
+        let disk = stage.disk.kill();
+        disk.break_sector(&path, sector).expect("it is there");
+        let opened = Store::open_with(Arc::new(disk.clone()), dir(), LOG, geometry);
+        let error = opened.expect_err("it cannot be told whether it is whole");
+        let told = error.to_string();
+        assert!(!told.starts_with("cut"), "byte {sector}: {told}");
+        assert!(quarantined(&disk).is_empty(), "byte {sector}");
+    }
 }

@@ -1,0 +1,91 @@
+//! Changes that wait, and readers that do.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use store::{ChangeError, How, Payload};
+
+use super::{Rig, SHARD, leading, mint};
+use crate::driver::command::ChangeFailure;
+use crate::driver::disk::PARKED_MAX;
+
+const CHUNK: usize = 1 << 20;
+
+fn chunk() -> Payload {
+    Payload::new(vec![7; CHUNK].into())
+}
+
+impl Rig {
+    /// Has a change wait for the disk while something else is done.
+    async fn while_syncing<T>(&self, rest: impl AsyncFnOnce() -> T) -> T {
+        self.faults.hold();
+        let rest = async {
+            let begun = Instant::now();
+            while self.faults.waiting() == 0 {
+                assert!(begun.elapsed() < Duration::from_secs(10), "in vain");
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            rest().await
+        };
+        let (synced, done) = tokio::join!(self.put(mint(1), How::Create), rest);
+        synced.expect("is committed");
+        done
+    }
+}
+
+// If this fails, some hundred readers who wait for a leader fill the queue of the disk thread within a
+// moment, and every upload to every other shard is refused.
+#[tokio::test]
+async fn readers_who_wait_take_no_room_from_changes() {
+    let (rig, _) = leading().await;
+    let replica = rig.handle().table().replica(SHARD).expect("is led here");
+    let change = async || {
+        for _ in 0..10_000 {
+            rig.handle().needs_commit(&replica);
+        }
+        let release = async { rig.faults.release() };
+        tokio::join!(rig.put(mint(2), How::Create), release).0
+    };
+    let changed = rig.while_syncing(change).await;
+    changed.expect("there is room for it");
+    rig.stop();
+}
+
+// If this fails, an upload of which a chunk was refused while many changes waited ends the disk thread
+// with its next chunk.
+#[tokio::test]
+async fn a_chunk_behind_a_refused_one_is_refused() {
+    let (rig, _) = leading().await;
+    let handle = rig.handle();
+    let id = mint(1);
+    let upload = handle.first_chunk(id, How::Create, chunk()).await;
+    let upload = upload.expect("is appended");
+    // Nobody can take over: for as long as it is tried, changes wait.
+    handle.hand_over().await;
+    let waiting = join_all((0..PARKED_MAX as u64).map(|n| rig.put(mint(10 + n), How::Create)));
+    let rest = async {
+        let second = handle.chunk(SHARD, upload, CHUNK as u64, chunk()).await;
+        let second = second.expect("is sent").appended().await;
+        assert!(matches!(second, Err(ChangeFailure::Busy)), "{second:?}");
+    };
+    let (waited, ()) = tokio::join!(waiting, rest);
+    for one in waited {
+        one.expect("is committed when the handover is over");
+    }
+    let third = handle.chunk(SHARD, upload, 2 * CHUNK as u64, chunk()).await;
+    let third = third.expect("is sent").appended().await;
+    let refused = ChangeFailure::Refused(ChangeError::NoSuchUpload);
+    assert_eq!(
+        third.expect_err("has no place").to_string(),
+        refused.to_string()
+    );
+    handle.abandon(SHARD, upload);
+    let begun = Instant::now();
+    while let Err(error) = rig.put(id, How::Create).await {
+        let running = ChangeFailure::Refused(ChangeError::InProgress);
+        assert_eq!(error.to_string(), running.to_string());
+        assert!(begun.elapsed() < Duration::from_secs(10), "never ended");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    rig.stop();
+}
