@@ -289,6 +289,7 @@ fn the_map_has_another_version_exactly_when_it_differs() {
 fn a_node_is_known_since_its_first_heartbeat() {
     let begun = Instant::now();
     let members = Members::new(SESSION);
+    members.exchanged(Some(begun));
     members.hear(&name("node1"), &heartbeat(1), begun);
     let later = begun + Duration::from_millis(300);
     members.hear(&name("node1"), &heartbeat(1), later);
