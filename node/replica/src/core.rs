@@ -316,8 +316,19 @@ impl Core {
             });
         }
         self.log.committed = commit;
+        self.forget_leases();
         out.push(Effect::CommitTo(commit));
         Ok(())
+    }
+
+    /// What is committed in this epoch its leader committed when nobody who led before served any more.
+    fn forget_leases(&mut self) {
+        let epoch = self.record.as_ref().map(|record| record.epoch);
+        let last = self.log.epochs.last();
+        let begun = last.filter(|last| Some(last.epoch) == epoch);
+        if begun.is_some_and(|last| self.log.committed >= last.first) {
+            self.answered.clear();
+        }
     }
 
     /// What follows from what is known now.

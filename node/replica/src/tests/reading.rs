@@ -1,6 +1,6 @@
 //! Who may serve what is committed, and for how long.
 
-use super::{SESSION_MS, Stage, at, committed, led_by, log, node, record};
+use super::{SESSION_MS, Stage, at, committed, hello, led_by, log, node, record};
 use crate::Event;
 use wire::Lsn;
 use wire::replication::Message;
@@ -137,6 +137,38 @@ fn what_an_earlier_process_answered_counts() {
         assert_eq!(committed(&stage.pass(SESSION_MS - 1)), None, "and node 3?");
         assert_eq!(committed(&stage.pass(1)), Some(11));
     }
+}
+
+// If this fails, a leadership that moves twice within a session stands still for the rest of it.
+#[test]
+fn who_led_before_an_epoch_that_commits_is_not_waited_for() {
+    let mut stage = Stage::new(1, log(&[(1, 1)], 10, 8));
+    stage.feed(Event::LinkUp(node(3)));
+    stage.feed(Event::LinkUp(node(2)));
+    stage.feed(Event::Record(led_by(3, 4, 1, &[1, 2, 3])));
+    stage.hear_in(1, 3, 1, Message::Follow);
+    stage.feed(Event::Record(led_by(2, 5, 2, &[1, 2])));
+    stage.hear(2, 2, Message::Follow);
+    stage.feed(Event::Appended(at(2, 11)));
+    stage.feed(Event::Synced(Lsn(11)));
+    let told = Message::Commit {
+        commit: Lsn(11),
+        lease_ms: 300,
+    };
+    assert_eq!(committed(&stage.hear(2, 2, told)), Some(11));
+    stage.feed(Event::Record(record(6, 3, &[1, 2])));
+    stage.feed(Event::Appended(at(3, 12)));
+    stage.feed(Event::Synced(Lsn(12)));
+    let mut said = hello(2, at(2, 11));
+    if let Message::Hello(hello) = &mut said {
+        hello.revision.version = 6;
+    }
+    stage.hear_in(3, 2, 1, said);
+    let ack = Message::Ack {
+        synced: Lsn(12),
+        free_bytes: 1,
+    };
+    assert_eq!(committed(&stage.hear_in(3, 2, 1, ack)), Some(12));
 }
 
 // If this fails, a follower serves what is long outdated.
