@@ -21,6 +21,20 @@ pub(crate) fn entries(file: &dyn File) -> Vec<Entry> {
 }
 
 impl Stage {
+    /// Small contents, in a full segment and in the one that is written to; an intact copy; and how many.
+    pub(crate) fn with_small_contents() -> (Stage, Stage, u64) {
+        let mut stage = Stage::new();
+        let mut n = 0;
+        while stage.store.log.segments.len() < 2 || n % 100 > 0 {
+            stage.put(n, &body(n, 100));
+            n += 1;
+        }
+        stage.settle_durably();
+        stage.upkeep();
+        let copy = stage.on(stage.disk.kill());
+        (stage, copy, n)
+    }
+
     /// Commits everything so that a restart knows of it, by the commit marker.
     pub(crate) fn settle_durably(&mut self) {
         self.settle();

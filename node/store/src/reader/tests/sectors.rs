@@ -56,20 +56,6 @@ fn a_head_that_cannot_be_read_is_damage_of_its_content() {
     assert_eq!(listed[0].content, id(1));
 }
 
-/// Small contents, in a full segment and in the one that is written to, and an intact copy.
-fn small_contents() -> (Stage, Stage, u64) {
-    let mut stage = Stage::new();
-    let mut n = 0;
-    while stage.store.log.segments.len() < 2 || n % 100 > 0 {
-        stage.put(n, &body(n, 100));
-        n += 1;
-    }
-    stage.settle_durably();
-    stage.upkeep();
-    let copy = stage.on(stage.disk.kill());
-    (stage, copy, n)
-}
-
 /// Scrubs to the end.
 fn scrub(stage: &Stage) -> Vec<Lsn> {
     let committed = stage.store.positions().committed;
@@ -88,7 +74,7 @@ fn scrub(stage: &Stage) -> Vec<Lsn> {
 // forgets what it found before.
 #[test]
 fn a_scrub_passes_a_bad_sector_among_small_records() {
-    let (stage, _, contents) = small_contents();
+    let (stage, _, contents) = Stage::with_small_contents();
     // One record's payload rots, then a sector cannot be read, then another record rots; and so on
     // in the second segment.
     let second = stage.store.log.segments[1].segment.name.first.0;
@@ -160,7 +146,7 @@ fn what_a_follower_cannot_be_sent_is_told_as_damage() {
 // complete.
 #[test]
 fn a_catalog_is_shown_what_lies_behind_a_bad_sector() {
-    let (stage, _, contents) = small_contents();
+    let (stage, _, contents) = Stage::with_small_contents();
     let end = stage.store.positions().committed;
     stage.break_sector(Lsn(100), 0);
     let mut cursor = stage.store.reader().cursor(Lsn::ZERO);

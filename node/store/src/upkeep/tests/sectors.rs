@@ -94,20 +94,6 @@ fn a_full_segment_that_cannot_be_read_is_sealed_once_it_is_mended() {
     assert!(stage.store.log.segments[0].index_bytes.is_some());
 }
 
-/// Small contents in a full segment and in the one that is written to, and an intact copy.
-fn small_contents() -> (Stage, Stage, u64) {
-    let mut stage = Stage::new();
-    let mut n = 0;
-    while stage.store.log.segments.len() < 2 || n % 100 > 0 {
-        stage.put(n, &body(n, 100));
-        n += 1;
-    }
-    stage.settle_durably();
-    stage.upkeep();
-    let copy = stage.on(stage.disk.kill());
-    (stage, copy, n)
-}
-
 fn assert_whole(stage: &Stage, contents: u64, what: &str) {
     for n in 0..contents {
         let read = stage.read(n);
@@ -135,7 +121,7 @@ fn records_that_share_a_page_that_cannot_be_read_are_mended_one_by_one() {
     // In the middle of the full segment, at its start, at its end, and in the other one.
     for place in 0..4 {
         let what = format!("place {place}");
-        let (mut stage, copy, contents) = small_contents();
+        let (mut stage, copy, contents) = Stage::with_small_contents();
         let n = [300, 1, last(&stage), last(&stage) + 40][place];
         stage.break_sector(lsn(n), 130);
         let found = find_damage(&stage);
