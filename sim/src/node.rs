@@ -75,6 +75,8 @@ pub(crate) struct Live {
     pub(crate) job: Option<SyncJob>,
     pub(crate) streams: BTreeMap<usize, Stream>,
     pub(crate) waiting: Vec<Waiting>,
+    /// Since when it has led for a replica that could lead itself.
+    pub(crate) stands_in_since_ms: Option<u64>,
 }
 
 impl Live {

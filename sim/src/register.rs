@@ -1,7 +1,7 @@
 //! The register: shard records by compare-and-set, and what the controller knows. It can be away,
 //! lose answers, and go back in time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use controller::Seen;
 use wire::membership::Heartbeat;
@@ -71,6 +71,8 @@ pub(crate) struct Office {
     heard_ms: BTreeMap<NodeName, u64>,
     /// When it first came.
     first_ms: BTreeMap<NodeName, u64>,
+    /// The nodes that an operator empties.
+    pub(crate) draining: BTreeSet<NodeName>,
 }
 
 impl Office {

@@ -88,27 +88,17 @@ pub(crate) fn candidate(situation: Situation<'_>, record: &ShardRecord) -> Optio
         &record.eligible
     };
     let successor = best(situation, &record.in_sync).or_else(|| best(situation, eligible))?;
-    Some(succeed(situation, record, Reason::Elected, successor))
-}
-
-/// A member that is to lead, and its process.
-pub(crate) type Successor = (Member, Uuid);
-
-/// The next epoch, led by this member.
-pub(crate) fn succeed(
-    situation: Situation<'_>,
-    record: &ShardRecord,
-    reason: Reason,
-    successor: Successor,
-) -> Change {
-    changed(record, reason, |next| {
+    Some(changed(record, Reason::Elected, |next| {
         take_office(situation, next, successor);
-    })
+    }))
 }
 
 /// The least damaged, then the one with the most: it has fewest to catch up with.
-fn best(situation: Situation<'_>, members: &[Member]) -> Option<(Member, Uuid)> {
-    let living = members.iter().filter_map(|member| {
+pub(crate) fn best<'a>(
+    situation: Situation<'_>,
+    members: impl IntoIterator<Item = &'a Member>,
+) -> Option<(Member, Uuid)> {
+    let living = members.into_iter().filter_map(|member| {
         let (heartbeat, report) = situation.holder(member)?;
         Some((member, heartbeat.incarnation, report))
     });
@@ -126,7 +116,7 @@ fn best(situation: Situation<'_>, members: &[Member]) -> Option<(Member, Uuid)> 
 }
 
 /// Whether the member's process is about to end.
-fn is_parting(situation: Situation<'_>, member: &Member) -> bool {
+pub(crate) fn is_parting(situation: Situation<'_>, member: &Member) -> bool {
     let seen = situation.alive(&member.node);
     seen.is_some_and(|seen| seen.heartbeat.parting)
 }

@@ -1,28 +1,45 @@
-//! A node that drains leads nothing: its leaderships go first, then its replicas are replaced.
+//! A leader that shall not lead any longer hands over by itself: to the first of the replicas.
+//!
+//! The order of a record's replicas says for whom the shard was made. A leader that is not the first of
+//! them lays its office down, when all of its log is committed, for the one that is. So nobody who waits
+//! for an answer is told that it may be lost, as an election over the leader's head would have it.
 
 use wire::shard::{Member, ShardRecord};
 
-use crate::elect::candidate;
-use crate::{Change, Reason, Situation};
+use crate::elect::{best, is_parting};
+use crate::{Change, Reason, Situation, changed};
 
-/// The next epoch, led by another member of the set that lives and does not drain itself. The old
-/// leader stays in the set until another replica has taken its place, so nothing is degraded.
+/// A node that drains leads nothing: its leaderships go first, then its replicas are replaced.
 pub(crate) fn hand_over(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     let leader = &record.leader.as_ref()?.member;
-    let drains = |member: &Member| situation.draining.contains(&member.node);
-    if !drains(leader) {
+    let leaves = |member: &Member| {
+        situation.draining.contains(&member.node) || is_parting(situation, member)
+    };
+    if !situation.draining.contains(&leader.node) {
         return None;
     }
-    let mut in_sync = record.in_sync.iter();
-    in_sync.find(|member| !drains(member) && situation.holder(member).is_some())?;
-    // Whoever drains is the last choice: one that does not is there.
-    let mut change = candidate(situation, record)?;
-    // The first replica is given the leadership back whenever it can have it.
-    change.record.replicas.sort_by_key(drains);
-    Some(Change {
-        reason: Reason::HandedOver,
-        ..change
+    if heir(situation, record).is_some_and(|first| !leaves(first)) {
+        return None;
+    }
+    let staying = record.in_sync.iter().filter(|member| !leaves(member));
+    let (successor, _) = best(situation, staying)?;
+    Some(hand_over_to(record, &successor))
+}
+
+/// From now on the shard is for this member of the set, and the leader hands over to it.
+pub(crate) fn hand_over_to(record: &ShardRecord, successor: &Member) -> Change {
+    changed(record, Reason::HandedOver, |next| {
+        next.replicas.sort_by_key(|member| member != successor);
     })
+}
+
+/// The member that is about to lead: the first of the replicas, when it is in the set, lives and does not
+/// lead yet.
+pub(crate) fn heir<'a>(situation: Situation<'_>, record: &'a ShardRecord) -> Option<&'a Member> {
+    let leader = &record.leader.as_ref()?.member;
+    let first = record.replicas.first().filter(|first| *first != leader)?;
+    let can_lead = record.in_sync.contains(first) && situation.holder(first).is_some();
+    can_lead.then_some(first)
 }
 
 #[cfg(test)]
@@ -110,6 +127,17 @@ mod tests {
             self.record.in_sync.push(newest);
         }
 
+        /// The leader lays its office down for the first of the replicas.
+        fn obey(&mut self) {
+            let first = self.record.replicas[0].clone();
+            let incarnation = self.nodes[&first.node].heartbeat.incarnation;
+            self.record.epoch = self.record.epoch.next();
+            self.record.leader = Some(Leader {
+                member: first,
+                incarnation,
+            });
+        }
+
         fn leader(&self) -> &Member {
             &self.record.leader.as_ref().expect("is led").member
         }
@@ -164,12 +192,15 @@ mod tests {
     fn leadership_goes_first_then_the_replica_is_replaced() {
         let mut world = World::new(2, &[1, 2]);
         assert_eq!(world.step(), Some(Reason::HandedOver));
-        assert_eq!((world.leader(), world.record.epoch), (&member(2), Epoch(2)));
+        assert_eq!((world.leader(), world.record.epoch), (&member(1), Epoch(1)));
+        assert_eq!(world.record.replicas[0], member(2), "it is asked to");
         assert_eq!(world.record.in_sync.len(), 2, "nobody is less safe for it");
         assert_eq!(world.step(), Some(Reason::Added));
         assert_eq!(world.record.replicas[2].node, node(3));
         assert_eq!(world.step(), None, "it waits for the new copy");
         world.join();
+        assert_eq!(world.step(), None, "and until the leader has handed over");
+        world.obey();
         assert_eq!(world.step(), Some(Reason::Removed));
         let left: Vec<&NodeName> = world.record.replicas.iter().map(|m| &m.node).collect();
         assert_eq!(left, [&node(2), &node(3)]);
@@ -183,6 +214,8 @@ mod tests {
         assert_eq!(world.step(), Some(Reason::Added));
         world.join();
         assert_eq!(world.step(), Some(Reason::HandedOver));
+        assert_eq!(world.step(), None);
+        world.obey();
         assert_ne!(world.leader().node, node(1));
         assert_eq!(world.step(), Some(Reason::Removed));
         assert_eq!(world.record.member_on(&node(1)), None);
@@ -201,5 +234,19 @@ mod tests {
         let mut world = World::new(2, &[1, 2]);
         world.draining.clear();
         assert_eq!(world.step(), None);
+    }
+
+    // If this fails, a node that drains leads on, because the one that was to follow it died first.
+    #[test]
+    fn whoever_was_to_take_over_and_died_is_replaced() {
+        let mut world = World::new(3, &[1, 2, 3]);
+        let three = world.nodes.get_mut(&node(3)).expect("a node");
+        three.heartbeat.replicas.push(report(3));
+        assert_eq!(world.step(), Some(Reason::HandedOver));
+        let first = world.record.replicas[0].node.clone();
+        world.nodes.get_mut(&first).expect("a node").alive = false;
+        assert_eq!(world.step(), Some(Reason::HandedOver));
+        let next = &world.record.replicas[0].node;
+        assert!(*next != first && *next != node(1), "{next}");
     }
 }

@@ -140,7 +140,7 @@ pub enum Reason {
     Restored,
     /// The leader is dead, or its process is another one than before.
     Elected,
-    /// The leader's node drains.
+    /// The leader's node drains, or is the fullest: it is to hand over to the first of the replicas.
     HandedOver,
     /// The shard is full.
     Full,

@@ -2,7 +2,7 @@
 //! most and the least of what they have room for.
 //!
 //! A move is three changes, each decided anew from what is there: a replica is added on the emptier
-//! node; when it is in sync, and the fuller node leads, another member takes over; then the replica
+//! node; when it is in sync, and the fuller node leads, it hands over to another member; then the replica
 //! on the fullest node is the surplus that [`decide`](crate::decide) removes. So the shard never has
 //! fewer copies than before.
 
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wire::NodeName;
 use wire::shard::{Member, ShardRecord};
 
-use crate::elect::{Successor, succeed};
+use crate::hand_over::{hand_over_to, heir};
 use crate::make::Offers;
 use crate::repair::is_outage;
 use crate::room::{Scale, bytes, fits, is_full};
@@ -85,23 +85,20 @@ fn is_moving(situation: Situation<'_>, record: &ShardRecord) -> bool {
         || record.in_sync.len() < record.replicas.len()
 }
 
-/// With a surplus that is in sync, the fullest node gives up its lead, so that its replica can go.
+/// With a surplus that is in sync, the fullest node hands over, so that its replica can go.
 fn hand_on(situation: Situation<'_>, loads: &Loads<'_>, record: &ShardRecord) -> Option<Change> {
     let is_whole = record.in_sync.len() == record.replicas.len() && !record.degraded;
     let leader = &record.leader.as_ref()?.member;
     let load = |member: &Member| loads.get(&member.node).copied();
     let fullest = record.replicas.iter().max_by_key(|member| load(member))?;
-    if !is_whole || fullest != leader {
+    if !is_whole || fullest != leader || heir(situation, record).is_some() {
         return None;
     }
     let others = record.in_sync.iter().filter(|member| *member != leader);
-    let successors = others.filter_map(|member| {
-        let (heartbeat, _) = situation.holder(member)?;
-        Some((load(member)?, member, heartbeat.incarnation))
-    });
-    let (_, member, incarnation) = successors.min_by_key(|(load, member, _)| (*load, *member))?;
-    let successor: Successor = (member.clone(), incarnation);
-    Some(succeed(situation, record, Reason::HandedOver, successor))
+    let living = others.filter(|member| situation.holder(member).is_some());
+    let loaded = living.filter_map(|member| Some((load(member)?, member)));
+    let (_, successor) = loaded.min()?;
+    Some(hand_over_to(record, successor))
 }
 
 /// A new replica on the emptiest node with room, of a shard on the fullest; then of the next two nodes.

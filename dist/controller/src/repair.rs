@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use wire::NodeName;
 use wire::shard::{Member, ShardRecord};
 
+use crate::hand_over::heir;
 use crate::make::Offers;
 use crate::room::{Scale, by_room, fits, is_full, load, shard_bytes};
 use crate::{Change, Reason, Seen, Situation, changed};
@@ -151,6 +152,10 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
         in_sync += usize::from(record.in_sync.contains(member));
     }
     if record.replicas.len() <= copies || in_sync < copies || in_sync < kept {
+        return None;
+    }
+    // Whoever is about to lay its office down may be the one that goes.
+    if heir(situation, record).is_some() {
         return None;
     }
     // A degraded set is too small already.

@@ -1,6 +1,5 @@
 //! The distributor in office, and the register behind it.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use controller::{Bugs, Making, Policy, Situation, decide};
@@ -183,7 +182,7 @@ impl Cluster {
         let changes = decide(Situation {
             records,
             nodes: &self.office.seen,
-            draining: &BTreeSet::new(),
+            draining: &self.office.draining,
             making: Making::after(
                 waited && records.len() < SHARDS_MAX,
                 Duration::from_millis(self.now_ms - self.office.since_ms),

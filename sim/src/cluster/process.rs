@@ -17,6 +17,9 @@ use crate::queue::Happening;
 /// How often a core is told that time passed.
 const TICK_MS: u64 = 80;
 
+/// How long a leader leads for a replica that could lead itself.
+const STANDS_IN_MS_MIN: u64 = 500;
+
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -125,6 +128,7 @@ impl Cluster {
             job: None,
             streams: Default::default(),
             waiting: Vec::new(),
+            stands_in_since_ms: None,
         };
         at.live.insert(shard, live);
         let record = held.record.clone();
@@ -149,7 +153,29 @@ impl Cluster {
         self.after(TICK_MS, Happening::Tick { node, process });
         self.feed_all(node, &Event::Tick);
         if self.random.chance(1, 16) {
+            self.give_back(node);
             self.do_chores(node);
+        }
+    }
+
+    /// Whoever has led for another for a while hands over to it.
+    fn give_back(&mut self, node: usize) {
+        let now_ms = self.now_ms;
+        let mut due = Vec::new();
+        for (shard, live) in &mut self.nodes[node].live {
+            if !live.core.stands_in() {
+                live.stands_in_since_ms = None;
+                continue;
+            }
+            let since_ms = *live.stands_in_since_ms.get_or_insert(now_ms);
+            if now_ms >= since_ms + STANDS_IN_MS_MIN {
+                live.stands_in_since_ms = None;
+                due.push(*shard);
+            }
+        }
+        for shard in due {
+            self.note(|| format!("node{} gives shard {shard} back", node + 1));
+            self.feed(node, shard, Event::HandOver);
         }
     }
 

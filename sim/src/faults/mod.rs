@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     Slow(usize, usize),
     /// A link that was dumb in one direction breaks, and what it held back is lost.
     Dumb(usize, usize),
+    /// An operator wants a node's replicas back on it.
+    Drained(usize),
     /// Eight days have passed.
     Week,
     /// The register comes back from a backup.
@@ -45,7 +47,7 @@ impl Cluster {
         self.faults += 1;
         let node = self.random.below(self.nodes.len() as u64) as usize;
         let other = self.random.below(self.nodes.len() as u64) as usize;
-        match self.random.below(27) {
+        match self.random.below(29) {
             0..=2 => self.crash(node, End::Kill),
             3..=5 => self.crash(node, End::PowerLoss),
             6 => self.lose_disk(node),
@@ -78,6 +80,7 @@ impl Cluster {
             21..=22 => self.hand_over(),
             23 => self.grow_deaf(node),
             24 => self.begin_rollback(),
+            25..=26 => self.drain(node),
             _ if node != other => self.silence(node, other),
             _ => self.forget(node),
         }
@@ -95,6 +98,10 @@ impl Cluster {
             Fault::Full(node) => self.nodes[node].disk.set_capacity(None),
             Fault::Slow(a, b) => self.network.link(a, b).slow_ms = 0,
             Fault::Dumb(a, b) => self.cut(a, b, 0),
+            Fault::Drained(node) => {
+                let name = &self.nodes[node].name;
+                self.office.draining.remove(name);
+            }
             Fault::Week => self.leap(),
             Fault::GoneBack => self.roll_back(),
         }
@@ -106,6 +113,7 @@ impl Cluster {
         self.is_rough = false;
         let now_ms = self.now_ms;
         self.register.away_until_ms = 0;
+        self.office.draining.clear();
         for n in 0..self.nodes.len() {
             let node = &mut self.nodes[n];
             node.disk.set_capacity(None);
@@ -252,6 +260,15 @@ impl Cluster {
             let delay_ms = self.random.between(1, 1_200);
             self.after(delay_ms, Happening::Heal(Fault::Restart(node)));
         }
+    }
+
+    /// An operator empties a node, and changes their mind after a while.
+    fn drain(&mut self, node: usize) {
+        let for_ms = self.random.between(300, 4_000);
+        self.note(|| format!("node{} drains for {for_ms}", node + 1));
+        let name = self.nodes[node].name.clone();
+        self.office.draining.insert(name);
+        self.after(for_ms, Happening::Heal(Fault::Drained(node)));
     }
 
     /// A node is away while deletes grow so old that they may be forgotten.

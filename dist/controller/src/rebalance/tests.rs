@@ -162,6 +162,9 @@ impl World {
             }
         }
         let World { records, nodes, .. } = self;
+        for record in records.values_mut() {
+            obey(record, nodes);
+        }
         for (name, seen) in nodes {
             seen.heartbeat.replicas.retain(|report| {
                 let member = records[&report.shard].member_on(name);
@@ -182,6 +185,19 @@ impl World {
     }
 }
 
+/// The leader lays its office down for the first of the replicas, when that is in the set.
+fn obey(record: &mut ShardRecord, nodes: &BTreeMap<NodeName, Seen>) {
+    let first = record.replicas[0].clone();
+    let leads = record.leader.as_ref().is_some_and(|l| l.member == first);
+    if !leads && record.in_sync.contains(&first) {
+        record.epoch = record.epoch.next();
+        record.leader = Some(Leader {
+            incarnation: nodes[&first.node].heartbeat.incarnation,
+            member: first,
+        });
+    }
+}
+
 // If this fails, the only copy of a shard goes before another one is made, or never goes.
 #[test]
 fn a_single_copy_is_added_then_led_then_removed() {
@@ -190,7 +206,8 @@ fn a_single_copy_is_added_then_led_then_removed() {
     world.shard(2, 80, &[1]);
     assert_eq!(world.round(), (vec![Reason::Added], false));
     let moved = Reason::HandedOver;
-    assert_eq!(world.round(), (vec![moved, Reason::Removed], false));
+    assert_eq!(world.round(), (vec![moved], false));
+    assert_eq!(world.round(), (vec![Reason::Removed], false));
     assert_eq!(world.settle(), [80, 100]);
     let record = &world.records[&ShardNo(1)];
     assert_eq!(record.replicas[0].node, node(2));
