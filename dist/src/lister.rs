@@ -279,7 +279,7 @@ fn answer(merged: Vec<Batch>, shards: &[Vec<ShardNo>], outcomes: Vec<ListingOutc
 }
 
 fn refuse(merged: Vec<Batch>, error: &QueryError) {
-    let unavailable = matches!(error, QueryError::Unavailable(_));
+    let unavailable = matches!(error, QueryError::Unavailable(_) | QueryError::Ended(_));
     if unavailable {
         tracing::warn!(%error, "nothing is listed");
     } else {

@@ -87,7 +87,7 @@ impl Turn {
             let ids: Vec<ContentId> = questions.iter().map(|(id, _)| *id).collect();
             match self.inner.catalog.contents(&ids).await {
                 // Nobody else shall wait as long to be told the same.
-                Err(error @ QueryError::Unavailable(_)) => {
+                Err(error @ (QueryError::Unavailable(_) | QueryError::Ended(_))) => {
                     let waiting = std::mem::take(&mut lock(&self.inner.queue).waiting);
                     answer(questions.into_iter().chain(waiting), &Err(error));
                 }

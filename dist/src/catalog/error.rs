@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use uuid::Uuid;
 
+use super::PageOrder;
+
 /// Why a query has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QueryError {
@@ -17,9 +19,12 @@ pub enum QueryError {
     /// The database answered with an error that names no value of ours.
     #[error("the catalog database failed: {0}")]
     Failed(String),
-    /// The answer would take so long that others had to wait for it.
+    /// The database ended the statement, as its time was over: a change was not made.
+    #[error("the catalog database ended a statement: {0}")]
+    Ended(String),
+    /// The answer in this order would take so long that others had to wait for it; another order may not.
     #[error("the question reads too much of the catalog to be answered in time")]
-    TooLong,
+    TooLong(PageOrder),
     /// A value in the database cannot be read back.
     #[error("the catalog's column {column} cannot be read: {detail}")]
     Corrupt {

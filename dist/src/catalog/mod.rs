@@ -202,7 +202,8 @@ pub enum Order<'a> {
 ///   [`Status::Unlistable`].
 /// - After a [`QueryError::Unavailable`] the call may have taken effect or not; sending the same
 ///   parts again is harmless.
-/// - A page that would take long is [`QueryError::TooLong`], and keeps nobody else from the database.
+/// - A page that would take long in the order that is asked for is [`QueryError::TooLong`], and keeps nobody
+///   else from the database.
 /// - When the database is away, calls fail within a few seconds; when it is back, they succeed
 ///   again without a restart.
 pub trait Catalog: Send + Sync {

@@ -29,13 +29,20 @@ pub(super) const PAGE_TIME_MAX: Duration = Duration::from_secs(4);
 /// some tenths of a second. Among more of them, in that order, a page is found soon.
 pub(super) const NAMES_MAX: i64 = 20_000;
 
-/// What an error means that came so long after a page was asked for.
-pub(super) fn in_page(error: QueryError, query: &PageQuery, took: Duration) -> QueryError {
-    match (&query.filename, error) {
-        (Some(NameFilter::Prefix(_)), QueryError::Unavailable(_)) if took >= PAGE_TIME_MAX => {
-            QueryError::TooLong
-        }
-        (_, error) => error,
+/// What an error means for who asked for a page: one that was ended is told to be too long where the order is
+/// what makes it so.
+pub(super) fn in_page(error: QueryError, query: &PageQuery) -> QueryError {
+    let reads_others = match (&query.filename, query.order.is_by_name()) {
+        // One name alone has no order by name.
+        (Some(NameFilter::Exactly(_)), _) => false,
+        // Those of all collections.
+        (_, true) => query.collection.is_some(),
+        // Those of all names, or all whose names begin so.
+        (filename, false) => filename.is_some(),
+    };
+    match error {
+        QueryError::Ended(_) if reads_others => QueryError::TooLong(query.order),
+        error => error,
     }
 }
 
@@ -84,7 +91,8 @@ fn successor(c: char) -> Option<char> {
 
 #[cfg(test)]
 mod tests {
-    use super::{NameFilter, PAGE_TIME_MAX, PageQuery, QueryError, in_page, upper_bound};
+    use super::{NameFilter, PageQuery, QueryError, in_page, upper_bound};
+    use crate::catalog::PageOrder;
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     proptest! {
@@ -102,21 +110,37 @@ mod tests {
         }
     }
 
-    // If this fails, a client is told to ask again what is never answered, or a database that is away is
-    // taken for a large one.
+    // If this fails, a client is told to ask again what is never answered, a database that is away is taken
+    // for a large one, or another order is advised where it does not help.
     #[test]
-    fn a_search_that_takes_too_long_is_told_so() {
-        let away = || QueryError::Unavailable("away".to_owned());
-        let search = PageQuery {
-            filename: Some(NameFilter::Prefix("a".to_owned())),
-            ..PageQuery::default()
-        };
-        assert_eq!(in_page(away(), &search, PAGE_TIME_MAX), QueryError::TooLong);
-        assert_eq!(in_page(away(), &search, PAGE_TIME_MAX / 2), away());
-        assert_eq!(
-            in_page(away(), &PageQuery::default(), PAGE_TIME_MAX),
-            away()
-        );
+    fn a_page_that_was_ended_for_its_order_is_told_so() {
+        let away = QueryError::Unavailable("away".to_owned());
+        let ended = QueryError::Ended("after 4 s".to_owned());
+        let prefix = Some(NameFilter::Prefix("a".to_owned()));
+        let exactly = Some(NameFilter::Exactly("a".to_owned()));
+        let orders = [PageOrder::Oldest, PageOrder::NameBackwards];
+        for (filename, collection, too_long) in [
+            (None, None, [false, false]),
+            (None, Some("a"), [false, true]),
+            (prefix.clone(), None, [true, false]),
+            (prefix, Some("a"), [true, true]),
+            (exactly, Some("a"), [false, false]),
+        ] {
+            for (order, too_long) in orders.into_iter().zip(too_long) {
+                let query = PageQuery {
+                    order,
+                    filename: filename.clone(),
+                    collection: collection.map(str::to_owned),
+                    ..PageQuery::default()
+                };
+                let told = match too_long {
+                    true => QueryError::TooLong(order),
+                    false => ended.clone(),
+                };
+                assert_eq!(in_page(ended.clone(), &query), told, "{query:?}");
+                assert_eq!(in_page(away.clone(), &query), away, "{query:?}");
+            }
+        }
     }
 
     // If this fails, a prefix at the edge of Unicode finds nothing or everything.

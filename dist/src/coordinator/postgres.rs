@@ -154,7 +154,9 @@ impl Coordinator for PostgresCoordinator {
 impl From<QueryError> for CoordinatorError {
     fn from(error: QueryError) -> Self {
         match error {
-            QueryError::Unavailable(detail) => CoordinatorError::Unavailable(detail),
+            QueryError::Unavailable(detail) | QueryError::Ended(detail) => {
+                CoordinatorError::Unavailable(detail)
+            }
             other => CoordinatorError::Failed(other.to_string()),
         }
     }

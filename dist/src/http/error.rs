@@ -168,8 +168,14 @@ impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         let detail = error.to_string();
         match error {
-            QueryError::Unavailable(_) => ApiError::catalog_away().with_detail(detail),
-            QueryError::TooLong => ApiError::malformed(
+            QueryError::Unavailable(_) | QueryError::Ended(_) => {
+                ApiError::catalog_away().with_detail(detail)
+            }
+            QueryError::TooLong(order) if order.is_by_name() => ApiError::malformed(
+                "too few of the names are of this collection to be found in this order; ask with \
+                 sort=id",
+            ),
+            QueryError::TooLong(_) => ApiError::malformed(
                 "too many names begin so to be put into this order; ask with sort=name, or for a \
                  longer beginning",
             ),

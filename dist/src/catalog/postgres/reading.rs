@@ -120,14 +120,17 @@ impl PostgresCatalog {
     }
 
     pub(super) async fn read_page(&self, query: &PageQuery) -> Result<Vec<Listed>, QueryError> {
+        let page = self.read_page_in_order(query).await;
+        page.map_err(|error| in_page(error, query))
+    }
+
+    async fn read_page_in_order(&self, query: &PageQuery) -> Result<Vec<Listed>, QueryError> {
         if let Some((statement, range)) = by_name(query) {
             return self.read_page_by_name(query, statement, range).await;
         }
         let exact = match &query.filename {
             Some(NameFilter::Prefix(prefix)) => {
-                let begun = Instant::now();
-                let page = self.read_page_of_names(query, prefix).await;
-                return page.map_err(|error| in_page(error, query, begun.elapsed()));
+                return self.read_page_of_names(query, prefix).await;
             }
             Some(NameFilter::Exactly(name)) => Some(name.as_str()),
             None => None,
@@ -361,7 +364,7 @@ mod tests {
         assert!(some.0.is_ok() && some.1.is_ok());
         let begun = Instant::now();
         let outcome = read(readers, || sqlx::query("select pg_sleep(60)")).await;
-        let Err(QueryError::Unavailable(detail)) = outcome else {
+        let Err(QueryError::Ended(detail)) = outcome else {
             panic!("it slept");
         };
         assert!(detail.contains("statement timeout"), "{detail}");

@@ -83,24 +83,21 @@ pub(super) async fn open(path: &Path) -> Result<(SqliteCatalog, Arc<Writer>), Op
         place: place.clone(),
         detail: one_line(&error),
     };
-    let writers = SqlitePoolOptions::new()
+    let migrating = SqlitePoolOptions::new()
         .max_connections(1)
         .connect_with(options.clone())
         .await
         .map_err(unreachable)?;
     sqlx::migrate!("../migrations/sqlite")
-        .run(&writers)
+        .run(&migrating)
         .await
         .map_err(|error| OpenError::Migrate {
             place: place.clone(),
             detail: one_line(&error),
         })?;
-    let mut connection = writers.acquire().await.map_err(unreachable)?.detach();
-    sqlx::query(follow::MAKE_MATCHED)
-        .execute(&mut connection)
-        .await
-        .map_err(unreachable)?;
-    let reading = options.read_only(true).create_if_missing(false);
+    migrating.close().await;
+    let connection = writer::connect(&options).await.map_err(unreachable)?;
+    let reading = options.clone().read_only(true).create_if_missing(false);
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
         .test_before_acquire(false)
@@ -112,11 +109,7 @@ pub(super) async fn open(path: &Path) -> Result<(SqliteCatalog, Arc<Writer>), Op
         .connect_with(reading)
         .await
         .map_err(unreachable)?;
-    let writer = Writer::new(connection, lock).await;
-    let writer = Arc::new(writer.map_err(|error| OpenError::Unreachable {
-        place,
-        detail: error.to_string(),
-    })?);
+    let writer = Arc::new(Writer::new(options, connection, lock));
     Ok((
         SqliteCatalog {
             writer: Arc::clone(&writer),

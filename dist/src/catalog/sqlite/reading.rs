@@ -1,14 +1,12 @@
 //! Reading rows, pages and totals.
 
-use std::time::Instant;
-
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::types::Json;
 use wire::content::ContentRow;
 use wire::{ContentId, Epoch, Lsn, Position};
 
-use super::writer::{Deadline, name};
+use super::writer::{name, set_deadline};
 use super::{Listed, PageQuery, QueryError, ShardTotals, SqliteCatalog};
 use crate::catalog::NameFilter;
 use crate::catalog::listing::{from_column, shard_from_column, status_from_text};
@@ -111,10 +109,9 @@ impl SqliteCatalog {
     pub(super) async fn read_page(&self, page: &PageQuery) -> Result<Vec<Listed>, QueryError> {
         let pager = self.pagers.acquire().await;
         let mut pager = pager.map_err(|error| name(&error))?;
-        let begun = Instant::now();
-        Deadline::set(&mut pager, PAGE_TIME_MAX).await?;
+        set_deadline(&mut pager, PAGE_TIME_MAX).await?;
         let rows = page_on(&mut pager, page).await;
-        rows.map_err(|error| in_page(error, page, begun.elapsed()))
+        rows.map_err(|error| in_page(error, page))
     }
 
     pub(super) async fn read_totals(&self) -> Result<Vec<ShardTotals>, QueryError> {

@@ -1,110 +1,118 @@
 //! The one connection that writes.
 
 use std::fs::File;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::Connection;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
+use super::follow;
 use crate::catalog::error::QueryError;
-
-/// How long the connection may be held for. What is done at a time is bounded, some tenths of a second; this
-/// is for what was not foreseen: whoever keeps the office waits for the same connection.
-const HOLD_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// So many of SQLite's instructions, some tenths of a millisecond, run between two looks at the clock.
 const LOOK_AFTER: i32 = 100_000;
 
-/// When a connection's statements are ended.
-#[derive(Clone, Debug)]
-pub(super) struct Deadline {
-    made: Instant,
-    after_ms: Arc<AtomicU64>,
+/// Ends a connection's statements after so long from now on. For those that read: a transaction is rolled back
+/// by what ends one of its statements.
+pub(super) async fn set_deadline(
+    connection: &mut SqliteConnection,
+    time_max: Duration,
+) -> Result<(), QueryError> {
+    let begun = Instant::now();
+    let mut handle = connection.lock_handle().await;
+    let handle = handle.as_mut().map_err(|error| name(error))?;
+    handle.set_progress_handler(LOOK_AFTER, move || begun.elapsed() < time_max);
+    Ok(())
 }
 
-impl Deadline {
-    fn never() -> Self {
-        Deadline {
-            made: Instant::now(),
-            after_ms: Arc::new(AtomicU64::new(u64::MAX)),
-        }
-    }
-
-    /// Ends the connection's statements after so long from now on.
-    pub(super) async fn set(
-        connection: &mut SqliteConnection,
-        time_max: Duration,
-    ) -> Result<(), QueryError> {
-        let deadline = Deadline::never();
-        deadline.put_off(time_max);
-        deadline.watch(connection).await
-    }
-
-    async fn watch(self, connection: &mut SqliteConnection) -> Result<(), QueryError> {
-        let mut handle = connection.lock_handle().await;
-        let handle = handle.as_mut().map_err(|error| name(error))?;
-        handle.set_progress_handler(LOOK_AFTER, move || !self.is_over());
-        Ok(())
-    }
-
-    fn put_off(&self, time_max: Duration) {
-        let after = self.made.elapsed() + time_max;
-        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-        self.after_ms.store(after_ms, Ordering::Relaxed);
-    }
-
-    fn is_over(&self) -> bool {
-        self.made.elapsed().as_millis() >= u128::from(self.after_ms.load(Ordering::Relaxed))
-    }
+/// Opens a connection that can list.
+pub(super) async fn connect(
+    options: &SqliteConnectOptions,
+) -> Result<SqliteConnection, sqlx::Error> {
+    let mut connection = options.connect().await?;
+    sqlx::query(follow::MAKE_MATCHED)
+        .execute(&mut connection)
+        .await?;
+    Ok(connection)
 }
 
 /// The connection that writes, and the lock that makes it the only one.
+///
+/// No statement is ended for the time that it takes: what is done at a time is bounded, so that it ends, and
+/// what was ended would be sent again and take as long.
 pub(crate) struct Writer {
+    options: SqliteConnectOptions,
     open: Mutex<Option<Open>>,
-    deadline: Deadline,
 }
 
 struct Open {
-    connection: SqliteConnection,
+    /// None after one that was thrown away, until there is another.
+    connection: Option<SqliteConnection>,
     /// Held until the connection is closed; the system gives the lock back with the file.
     _lock: File,
 }
 
 impl Writer {
-    pub(super) async fn new(
-        mut connection: SqliteConnection,
+    pub(super) fn new(
+        options: SqliteConnectOptions,
+        connection: SqliteConnection,
         lock: File,
-    ) -> Result<Self, QueryError> {
-        let deadline = Deadline::never();
-        deadline.clone().watch(&mut connection).await?;
-        let open = Open {
+    ) -> Self {
+        let connection = Some(connection);
+        let open = Mutex::new(Some(Open {
             connection,
             _lock: lock,
-        };
-        Ok(Writer {
-            open: Mutex::new(Some(open)),
-            deadline,
-        })
+        }));
+        Writer { options, open }
     }
 
-    /// Waits until nobody else writes. Statements that run for longer than [`HOLD_TIME_MAX`] fail.
+    /// Waits until nobody else writes. The connection is in no transaction.
     pub(crate) async fn hold(&self) -> Result<MappedMutexGuard<'_, SqliteConnection>, QueryError> {
-        let open = self.open.lock().await;
-        self.deadline.put_off(HOLD_TIME_MAX);
-        MutexGuard::try_map(open, |open| open.as_mut().map(|open| &mut open.connection))
-            .map_err(|_| QueryError::Unavailable("the database is closed".to_owned()))
+        let closed = || QueryError::Unavailable("the database is closed".to_owned());
+        let mut open = self.open.lock().await;
+        open.as_mut()
+            .ok_or_else(closed)?
+            .mend(&self.options)
+            .await?;
+        MutexGuard::try_map(open, |open| open.as_mut()?.connection.as_mut()).map_err(|_| closed())
     }
 
     /// Closes the connection, then gives up the lock.
     pub(super) async fn close(&self) {
         if let Some(open) = self.open.lock().await.take()
-            && let Err(error) = open.connection.close().await
+            && let Some(connection) = open.connection
+            && let Err(error) = connection.close().await
         {
             tracing::warn!(%error, "closing the catalog");
         }
+    }
+}
+
+impl Open {
+    /// Opens the connection anew if its last transaction has not ended.
+    ///
+    /// Where a write fails (a full disk, an error of the disk), SQLite rolls back by itself. The rollback that
+    /// follows then fails, as there is nothing to roll back, the driver counts the transaction as open for
+    /// ever, and refuses to begin another one.
+    async fn mend(&mut self, options: &SqliteConnectOptions) -> Result<(), QueryError> {
+        if let Some(connection) = &mut self.connection {
+            // A transaction that was dropped is rolled back by and by: an answer comes after that.
+            if !connection.is_in_transaction()
+                || (connection.ping().await.is_ok() && !connection.is_in_transaction())
+            {
+                return Ok(());
+            }
+            tracing::warn!("a transaction of the catalog ended by itself: a new connection");
+        }
+        if let Some(stuck) = self.connection.take()
+            && let Err(error) = stuck.close().await
+        {
+            tracing::warn!(%error, "closing the catalog's connection");
+        }
+        let fresh = connect(options).await.map_err(|error| name(&error))?;
+        self.connection = Some(fresh);
+        Ok(())
     }
 }
 
@@ -137,11 +145,11 @@ pub(crate) fn name(error: &sqlx::Error) -> QueryError {
                     code::BUSY
                     | code::LOCKED
                     | code::READONLY
-                    | code::INTERRUPT
                     | code::IOERR
                     | code::FULL
                     | code::CANTOPEN,
                 ) => QueryError::Unavailable(detail),
+                Some(code::INTERRUPT) => QueryError::Ended(detail),
                 _ => QueryError::Failed(detail),
             }
         }
@@ -156,6 +164,10 @@ pub(crate) fn name(error: &sqlx::Error) -> QueryError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Catalog;
+    use sqlx::AssertSqlSafe;
+    use wire::ShardNo;
+    use wire::listing::{ListingPart, ListingStep};
 
     // If this fails, a question that reads everything keeps others from the database for as long as it takes.
     #[tokio::test]
@@ -164,14 +176,83 @@ mod tests {
         let mut connection = opened.expect("opens");
         let endless = "with recursive n (i) as (select 1 union all select i + 1 from n)
                        select count(*) from n";
-        let set = Deadline::set(&mut connection, Duration::from_millis(50));
+        let set = set_deadline(&mut connection, Duration::from_millis(50));
         set.await.expect("set");
         let ended = sqlx::query(endless).execute(&mut connection).await;
         let error = name(&ended.expect_err("it is endless"));
-        assert!(matches!(error, QueryError::Unavailable(_)), "{error}");
-        let set = Deadline::set(&mut connection, Duration::from_secs(60));
+        assert!(matches!(error, QueryError::Ended(_)), "{error}");
+        let set = set_deadline(&mut connection, Duration::from_secs(60));
         set.await.expect("set");
         let next = sqlx::query("select 1").execute(&mut connection).await;
         next.expect("the next one has its own");
+    }
+
+    /// Adds rows until the database has no room, in a transaction.
+    async fn overfill(writer: &Writer) -> QueryError {
+        let mut held = writer.hold().await.expect("the connection");
+        let pages: i64 = sqlx::query_scalar("pragma page_count")
+            .fetch_one(&mut *held)
+            .await
+            .expect("counted");
+        let bound = format!("pragma max_page_count = {}", pages + 10);
+        let bounded = sqlx::query(AssertSqlSafe(bound)).execute(&mut *held).await;
+        bounded.expect("bounded");
+        let begun = held.begin_with("begin immediate").await;
+        let mut transaction = begun.expect("begins");
+        loop {
+            let add = "insert into draining (node) values (hex(randomblob(2000)))";
+            if let Err(error) = sqlx::query(add).execute(&mut *transaction).await {
+                return name(&error);
+            }
+        }
+    }
+
+    // If this fails, nothing is listed and no shard changes after the disk was full once, until somebody
+    // restarts the distributor.
+    #[tokio::test]
+    async fn a_transaction_that_sqlite_ended_is_followed_by_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let opened = super::super::open(&folder.path().join("catalog.db")).await;
+        let (catalog, writer) = opened.expect("opens");
+        for _ in 0..2 {
+            let full = overfill(&writer).await;
+            assert!(matches!(full, QueryError::Unavailable(_)), "{full}");
+            let mut held = writer.hold().await.expect("the connection");
+            let next = held.begin_with("begin immediate").await;
+            let mut next = next.expect("begins");
+            let left: i64 = sqlx::query_scalar("select count(*) from draining")
+                .fetch_one(&mut *next)
+                .await
+                .expect("counted");
+            assert_eq!(left, 0, "it was rolled back");
+            next.commit().await.expect("commits");
+        }
+        let part = ListingPart {
+            shard: ShardNo(1),
+            step: ListingStep::Ask,
+        };
+        catalog.list(&[part]).await.expect("it lists");
+        catalog.close().await;
+        assert!(writer.hold().await.is_err(), "it is closed");
+    }
+
+    // If this fails, a caller who gives up costs a new connection, or the next one finds his transaction.
+    #[tokio::test]
+    async fn a_transaction_that_was_dropped_is_rolled_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let opened = super::super::open(&folder.path().join("catalog.db")).await;
+        let (_catalog, writer) = opened.expect("opens");
+        let mut held = writer.hold().await.expect("the connection");
+        let only_here = "create temp table only_here (a)";
+        let made = sqlx::query(only_here).execute(&mut *held).await;
+        made.expect("made");
+        let begun = held.begin_with("begin immediate").await;
+        drop(begun.expect("begins"));
+        drop(held);
+        let mut held = writer.hold().await.expect("the connection");
+        let begun = held.begin_with("begin immediate").await;
+        let mut transaction = begun.expect("begins");
+        let same = sqlx::query("select * from only_here").execute(&mut *transaction);
+        same.await.expect("it is the same connection");
     }
 }

@@ -3,7 +3,7 @@
 use crate::support::chaos_proxy::ChaosProxy;
 use crate::support::fake_node::FakeNode;
 use crate::support::{Fresh, Service, ask, at, brief, config, row, upserts};
-use dist::catalog::open;
+use dist::catalog::{NameFilter, PageQuery, QueryError, open};
 use pgtest::Postgres;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -117,6 +117,26 @@ async fn a_database_that_hangs_counts_as_away() {
     dist.until(async || dist.ask("GET", "/content").await.0 == 200)
         .await;
     dist.stop().await;
+}
+
+// If this fails, who searches by the beginning of a name while the database hangs is told to ask for something
+// else, and no client asks again.
+#[tokio::test]
+async fn a_search_in_a_database_that_hangs_is_not_taken_for_a_long_one() {
+    let fresh = Fresh::postgres();
+    let mut proxy = ChaosProxy::before(Postgres::shared().port()).await;
+    let opened = open(&proxy.through(&fresh.url)).await.expect("opens");
+    let search = PageQuery {
+        filename: Some(NameFilter::Prefix("a".to_owned())),
+        ..PageQuery::default()
+    };
+    let page = opened.catalog.page(&search).await;
+    page.expect("its connection is there");
+    proxy.stall();
+    let away = opened.catalog.page(&search).await;
+    assert!(matches!(away, Err(QueryError::Unavailable(_))), "{away:?}");
+    proxy.restore().await;
+    opened.catalog.page(&search).await.expect("it is back");
 }
 
 // If this fails, a listing whose answer was lost is counted twice, or a part of it is missing.
