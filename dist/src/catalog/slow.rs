@@ -16,11 +16,11 @@ use super::{
     QueryError, Sample, ShardTotals, Sighting,
 };
 
-/// Takes one transaction or query for each permit, and keeps the shards and spans of the one, the
+/// Takes one transaction or query, or forgets, for each permit, and keeps the shards and spans of the one, the
 /// ids of the other.
 pub(crate) struct Slow {
     pub(crate) permits: Semaphore,
-    /// What transactions and queries fail with.
+    /// What transactions, queries and forgetting fail with.
     pub(crate) failure: Mutex<Option<fn() -> QueryError>>,
     transactions: Mutex<Vec<Vec<(u16, u64)>>>,
     queries: Mutex<Vec<Vec<ContentId>>>,
@@ -144,7 +144,7 @@ impl Catalog for Slow {
     }
 
     fn forget(&self, _: u64) -> BoxFuture<'_, Result<(), QueryError>> {
-        away()
+        self.permit().boxed()
     }
 
     fn history<'a>(

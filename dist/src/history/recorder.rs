@@ -38,6 +38,8 @@ pub(crate) struct Recorder {
     /// Whether the last attempt to write failed.
     is_failing: bool,
     forgot: Option<Instant>,
+    /// Whether the last attempt to forget failed.
+    is_forgetting_failing: bool,
 }
 
 impl Recorder {
@@ -50,6 +52,7 @@ impl Recorder {
             is_in_turn: false,
             is_failing: false,
             forgot: None,
+            is_forgetting_failing: false,
         }
     }
 
@@ -63,6 +66,7 @@ impl Recorder {
             } else {
                 let brought = self.bring_or_repeat().await;
                 self.tell(brought);
+                self.forget().await;
             }
         }
     }
@@ -130,7 +134,7 @@ impl Recorder {
         self.bring().await
     }
 
-    /// Brings what waits, the oldest first, and has forgotten what is too old.
+    /// Brings what waits, the oldest first.
     async fn bring(&mut self) -> Result<(), QueryError> {
         if !self.is_in_turn {
             self.leave_out_written().await?;
@@ -143,11 +147,21 @@ impl Recorder {
             self.catalog.record(sample).await?;
             self.waiting.pop_front();
         }
-        if self.forgot.is_none_or(|at| at.elapsed() >= FORGET_EVERY) {
-            self.forgot = Some(Instant::now());
-            self.catalog.forget(now().0 / 1000).await?;
-        }
         Ok(())
+    }
+
+    /// Has forgotten what is too old, in the next round if that fails; says so once.
+    async fn forget(&mut self) {
+        if self.is_failing || self.forgot.is_some_and(|at| at.elapsed() < FORGET_EVERY) {
+            return;
+        }
+        let forgotten = self.catalog.forget(now().0 / 1000).await;
+        let was_failing = std::mem::replace(&mut self.is_forgetting_failing, forgotten.is_err());
+        match forgotten {
+            Ok(()) => self.forgot = Some(Instant::now()),
+            Err(error) if was_failing => tracing::debug!(%error, "old history stays for now"),
+            Err(error) => tracing::warn!(%error, "old history is not forgotten, and grows"),
+        }
     }
 }
 
@@ -180,6 +194,31 @@ fn until_next(now: Timestamp) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::slow::Slow;
+
+    // If this fails, history that cannot be forgotten fills the database, and nobody is told.
+    #[tokio::test]
+    async fn what_was_not_forgotten_is_tried_again_and_told() {
+        let catalog = Slow::new(10);
+        let members = Arc::new(Members::new(Duration::from_secs(3)));
+        let mut recorder = Recorder::new(members, Arc::<Slow>::clone(&catalog) as _);
+        let asked = || 10 - catalog.permits.available_permits();
+        let fail = |failure| *catalog.failure.lock().expect("no panic") = failure;
+        fail(Some(|| QueryError::Failed("no".to_owned())));
+        for round in 1..3 {
+            recorder.bring_or_repeat().await.expect("nothing to bring");
+            recorder.forget().await;
+            assert_eq!((asked(), recorder.is_forgetting_failing), (round, true));
+        }
+        fail(None);
+        recorder.forget().await;
+        recorder.forget().await;
+        assert_eq!(
+            (asked(), recorder.is_forgetting_failing),
+            (3, false),
+            "once"
+        );
+    }
 
     // If this fails, some steps hold two samples and others none.
     #[test]
