@@ -4,6 +4,7 @@
 
 pub mod destination;
 pub mod folder;
+mod mode;
 pub mod part;
 pub mod safe_name;
 pub mod special;

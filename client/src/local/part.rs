@@ -2,13 +2,16 @@
 //!
 //! It lies beside its target and is named `ID.HASH.part`, with the first 16 digits of the content's
 //! hash: a later version of the content never continues an earlier one's bytes. It is locked while
-//! it is written, and takes its target's name only when it is whole and on the disk.
+//! it is written, only its owner may read it, and it takes its target's name, and gets others who may,
+//! only when it is whole and on the disk.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use wire::{Checksum, ContentId};
+
+use super::mode;
 
 const HASH_DIGITS: usize = 16;
 
@@ -60,7 +63,7 @@ impl Part {
     /// When the file cannot be opened, or another process holds it.
     pub fn open(folder: &Path, id: ContentId, checksum: Checksum) -> Result<Self, PartError> {
         let path = folder.join(format!("{id}.{}.part", &checksum.hex()[..HASH_DIGITS]));
-        let mut options = OpenOptions::new();
+        let mut options = mode::private();
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(&path).map_err(failed("open", &path))?;
         match file.try_lock() {
@@ -130,14 +133,21 @@ impl Part {
     }
 
     /// Syncs it and gives it the target's name, which then survives a power loss. Who may read a file that
-    /// it replaces may read it, and nobody else: a secret stays one.
+    /// it replaces may read it, and nobody else: a secret stays one. A new file is like any that is made there.
     ///
     /// # Errors
     /// When a step fails, or the target exists and should be kept; the part stays.
     pub fn finish(self, target: &Path, existing: Existing) -> Result<(), PartError> {
-        if existing == Existing::Replace {
-            self.take_permissions(target)?;
+        let replaced = target.symlink_metadata().ok();
+        if existing == Existing::Keep && replaced.is_some() {
+            return Err(PartError::Exists(target.to_owned()));
         }
+        let replaced = replaced.filter(|found| found.is_file());
+        let permissions = replaced.map_or_else(
+            || mode::granted_by_new(&self.path).map_err(failed("make a file beside", &self.path)),
+            |replaced| Ok(mode::granted(&replaced)),
+        );
+        self.take(permissions?)?;
         self.file.sync_all().map_err(failed("sync", &self.path))?;
         match existing {
             Existing::Replace => {
@@ -148,17 +158,13 @@ impl Part {
         sync_folder(target)
     }
 
-    fn take_permissions(&self, target: &Path) -> Result<(), PartError> {
-        let replaced = match target.symlink_metadata() {
-            Ok(found) if found.is_file() => found.permissions(),
-            Ok(_) | Err(_) => return Ok(()),
-        };
-        // Not every file system has more than one kind.
+    fn take(&self, permissions: Permissions) -> Result<(), PartError> {
         let have = self.file.metadata().map_err(failed("read", &self.path))?;
-        if have.permissions() == replaced {
+        // Not every file system has more than one kind.
+        if mode::granted(&have) == permissions {
             return Ok(());
         }
-        let taken = self.file.set_permissions(replaced);
+        let taken = self.file.set_permissions(permissions);
         taken.map_err(failed("set the permissions of", &self.path))
     }
 
@@ -268,29 +274,57 @@ mod tests {
         assert_eq!(std::fs::read(&target).expect("reads"), b"mine");
         let part = open(folder.path());
         assert_eq!(part.bytes(), 3, "what was downloaded is kept");
+        assert_eq!(mode(part.path()), 0o600, "and kept to its owner");
         part.finish(&target, Existing::Replace).expect("finishes");
         assert_eq!(std::fs::read(&target).expect("reads"), b"new");
     }
 
-    // If this fails, a download into a file that only its owner may read opens it to everybody.
-    #[cfg(unix)]
+    fn mode(path: &Path) -> u32 {
+        use std::os::unix::fs::PermissionsExt;
+        path.metadata().expect("is there").permissions().mode() & 0o7777
+    }
+
+    // If this fails, a download into a file that only its owner may read opens it to everybody, while it is
+    // made or then; or somebody else's program, which runs as its owner, becomes what was downloaded.
     #[test]
     fn a_file_that_is_replaced_keeps_its_permissions() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("target");
-        for mode in [0o600, 0o440, 0o755] {
+        for (before, after) in [
+            (0o600, 0o600),
+            (0o440, 0o440),
+            (0o755, 0o755),
+            (0o6755, 0o755),
+        ] {
             std::fs::write(&target, b"old").expect("writes");
-            let permissions = PermissionsExt::from_mode(mode);
+            let permissions = PermissionsExt::from_mode(before);
             std::fs::set_permissions(&target, permissions).expect("sets");
             let mut part = open(folder.path());
             part.append(b"new").expect("writes");
+            assert_eq!(mode(part.path()), 0o600, "while it is made");
             part.finish(&target, Existing::Replace).expect("finishes");
-            let found = target.metadata().expect("is there").permissions().mode();
-            assert_eq!(found & 0o777, mode, "{mode:o}");
+            assert_eq!(mode(&target), after, "{before:o}");
             assert_eq!(std::fs::read(&target).expect("reads"), b"new");
             std::fs::remove_file(&target).expect("removes");
         }
+    }
+
+    // If this fails, nobody but who downloaded it can read a new file where others' files can be read.
+    #[test]
+    fn a_new_file_is_like_any_that_is_made_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let other = folder.path().join("other");
+        std::fs::write(&other, b"").expect("writes");
+        for existing in [Existing::Keep, Existing::Replace] {
+            let target = folder.path().join(format!("{existing:?}"));
+            let mut part = open(folder.path());
+            part.append(b"new").expect("writes");
+            assert_eq!(mode(part.path()), 0o600, "while it is made");
+            part.finish(&target, existing).expect("finishes");
+            assert_eq!(mode(&target), mode(&other));
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 3);
     }
 
     // If this fails, a damaged part spoils every later attempt.
