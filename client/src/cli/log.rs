@@ -50,12 +50,19 @@ pub(super) async fn run(session: &Session, arguments: Arguments) -> Result<(), F
             session.ui.json(&operation)?;
         }
     }
+    let mut is_told = false;
     loop {
         while let Some(operation) = log.next().await.map_err(failed)? {
             session.ui.json(&operation)?;
         }
         if !arguments.follow {
             return Ok(());
+        }
+        if log.is_without_shards() && !is_told {
+            is_told = true;
+            session
+                .ui
+                .note("the distributor knows of no shard yet: waiting for one");
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

@@ -1,6 +1,7 @@
 //! `client nodes`: the services of the cluster.
 
 pub(super) mod drain;
+mod look;
 mod progress;
 pub(super) mod rebalance;
 pub(super) mod recover;
@@ -21,9 +22,6 @@ use crate::ui::table::Table;
 use super::Session;
 use super::failure::Failure;
 pub(super) use watch::what_is_left;
-
-/// Between two looks at what is left to be done.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Words about what is left are written so often where no bar is drawn.
 const TELL_EVERY: Duration = Duration::from_secs(10);

@@ -1,17 +1,14 @@
 //! Commands about nodes and shards.
 
-use std::io::{BufRead, BufReader};
+mod log;
+
 use std::path::Path;
-use std::time::Duration;
 
-use client::api::{LeaderError, Leaderless, LogError};
-use client::cli::failure::{Caused, Kind};
 use serde_json::Value;
-use wire::{Code, Lsn, ShardNo};
+use wire::Code;
 
-use crate::command::{binary, run, signal};
+use crate::command::run;
 use crate::fake::{Fake, Fault};
-use crate::patient_client;
 
 fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -84,6 +81,25 @@ fn a_drain_that_cannot_end_says_why() {
     assert_eq!(ran.code, Some(0), "{}", ran.err);
     let words = "node1: no other node can take 1 shard: add a node, or lower `copies`\n";
     assert_eq!(ran.err.matches(words).count(), 1, "once: {}", ran.err);
+}
+
+// If this fails, a wait of hours ends because statistics could not be had at one look, and an operator takes a
+// node for emptied.
+#[test]
+fn a_wait_bears_statistics_that_cannot_be_had() {
+    let fake = Fake::start();
+    fake.drains_by(&[1, 1, 0]);
+    fake.fail("GET /stats", Fault::Foreign(500, "out of order"));
+    let ran = run(&fake, here(), &["drain", "node1"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "node1 is empty\n"));
+    let told = "node1: cannot ask who has room for copies: ";
+    assert_eq!(ran.err.matches(told).count(), 1, "{}", ran.err);
+    let fake = Fake::start();
+    fake.copies_by(&[0, 1024]);
+    fake.fail("GET /stats", Fault::Foreign(500, "out of order"));
+    let ran = run(&fake, here(), &["remove", "node1", "--force"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains(told), "{}", ran.err);
 }
 
 // If this fails, an operator thinks that all is mirrored again when the dead node is only forgotten.
@@ -280,145 +296,4 @@ fn a_copy_is_chosen_only_when_that_is_meant() {
     fake.fail("POST /shards/1/recover", Fault::DoAndDrop);
     assert_eq!(chosen(&["node2", "--yes"]).code, Some(4));
     assert_eq!(asked(), before + 1);
-}
-
-// If this fails, the log is told in part, twice, or not where the leader went.
-#[test]
-fn the_log_is_told_once_and_whole() {
-    let fake = Fake::start();
-    fake.logs(2500);
-    fake.fail("GET /log", Fault::Drop);
-    fake.fail("GET /log", Fault::Refuse(Code::NoLeader));
-    let ran = run(&fake, here(), &["log"]);
-    let lsns: Vec<u64> = ran
-        .out
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
-        .map(|line| line["lsn"].as_u64().expect("a number"))
-        .collect();
-    assert_eq!(lsns, (1..=2500).collect::<Vec<u64>>(), "{}", ran.err);
-    assert_eq!(ran.code, Some(0));
-    let ran = run(&fake, here(), &["log", "--shard", "7"]);
-    let told = "there is no shard 7";
-    assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{}", ran.err);
-    assert!(ran.err.contains(told), "{}", ran.err);
-}
-
-// If this fails, a log that nobody could tell looks like one in which nothing was done.
-#[test]
-fn a_distributor_that_knows_of_no_shard_tells_no_log() {
-    let fake = Fake::start();
-    let none = r#"{"cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633", "nodes": {}, "shards": []}"#;
-    fake.fail("GET /nodes", Fault::Foreign(200, none));
-    let ran = run(&fake, here(), &["log"]);
-    assert_eq!((ran.code, ran.out.as_str()), (Some(8), ""), "{}", ran.err);
-    for told in ["knows of no shard yet", "hint: "] {
-        assert!(ran.err.contains(told), "{}", ran.err);
-    }
-}
-
-/// Shard 1 without a leader.
-const LEADERLESS: &str = r#"{
-    "cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633", "nodes": {},
-    "shards": [{
-        "shard": 1, "state": "open", "epoch": 4, "leader": null, "in_sync": ["node1"],
-        "eligible": [], "min_in_sync": 1, "degraded": false, "bytes": 0, "contents": 0,
-        "replicas": []
-    }]
-}"#;
-
-// If this fails, a log is told without a shard that had no leader for a moment, as if it were whole.
-#[tokio::test]
-async fn a_shard_that_nobody_leads_is_waited_for() {
-    let fake = Fake::start();
-    fake.logs(3);
-    for _ in 0..3 {
-        fake.fail("GET /nodes", Fault::Foreign(200, LEADERLESS));
-    }
-    let ran = run(&fake, here(), &["log"]);
-    assert_eq!(
-        (ran.code, ran.out.lines().count()),
-        (Some(0), 3),
-        "{}",
-        ran.err
-    );
-    for _ in 0..100 {
-        fake.fail("GET /nodes", Fault::Foreign(200, LEADERLESS));
-    }
-    let client = patient_client(&fake, None, Duration::from_millis(500));
-    let error = client
-        .log(None, Leaderless::Await)
-        .next()
-        .await
-        .expect_err("nobody leads");
-    let none = |error: &LogError| matches!(error, LogError::Leader(LeaderError::None(ShardNo(1))));
-    assert!(none(&error), "{error}");
-    assert_eq!(error.kind(), Kind::Unavailable);
-    let mut followed = client.log(None, Leaderless::PassOver);
-    assert_eq!(followed.next().await.expect("goes on"), None);
-    fake.heal();
-    let first = followed.next().await.expect("goes on").expect("a line");
-    assert_eq!(first.lsn, Lsn(1));
-}
-
-// If this fails, whoever wants to see what is done now is shown years of it first, or misses some.
-#[test]
-fn the_log_can_begin_near_its_end() {
-    let fake = Fake::start();
-    let lsns = |arguments: &[&str]| {
-        let ran = run(&fake, here(), arguments);
-        assert_eq!(ran.code, Some(0), "{}", ran.err);
-        let lines = ran
-            .out
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-        lines
-            .filter_map(|line| line["lsn"].as_u64())
-            .collect::<Vec<_>>()
-    };
-    fake.logs(9);
-    assert_eq!(lsns(&["log", "--tail", "2"]), [8, 9]);
-    let asked = fake.seen("GET /log");
-    assert!(asked[0].query.contains("after=5"), "{}", asked[0].query);
-    assert_eq!(lsns(&["log", "--tail", "99"]).len(), 9);
-    assert_eq!(lsns(&["log", "--tail", "0"]), Vec::<u64>::new());
-    // Of the newest records none is a line: it is looked for further back.
-    fake.logs(3);
-    assert_eq!(lsns(&["log", "--tail", "2"]), [2, 3]);
-    fake.logs(9);
-    let before = fake.seen("GET /log").len();
-    let mut child = binary(&fake, here(), &["log", "--follow", "--tail", "0"])
-        .spawn()
-        .expect("starts");
-    // It has looked at the log twice: now comes what is new.
-    while fake.seen("GET /log").len() < before + 2 {
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    fake.logs(10);
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let line = lines.next().expect("a line").expect("text");
-    assert!(line.contains(r#""lsn":10"#), "{line}");
-    signal(&child, "-INT");
-    assert_eq!(child.wait().expect("ends").code(), Some(130));
-}
-
-// If this fails, whoever follows the log misses what is done from now on, or sees the old again.
-#[test]
-fn the_log_is_followed_from_where_it_was() {
-    let fake = Fake::start();
-    fake.logs(2);
-    let mut child = binary(&fake, here(), &["log", "--follow"])
-        .spawn()
-        .expect("starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let mut next = || {
-        let line = lines.next().expect("a line").expect("text");
-        let line: Value = serde_json::from_str(&line).expect("JSON");
-        line["lsn"].as_u64()
-    };
-    assert_eq!([next(), next()], [Some(1), Some(2)]);
-    fake.logs(3);
-    assert_eq!(next(), Some(3));
-    signal(&child, "-INT");
-    assert_eq!(child.wait().expect("ends").code(), Some(130));
 }

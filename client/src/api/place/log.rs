@@ -1,6 +1,8 @@
 //! The operation log of the whole cluster: the logs of its shards, from their leaders, as one.
 
-use std::collections::{BTreeMap, VecDeque};
+mod tail;
+
+use std::collections::VecDeque;
 
 use wire::membership::NodesAnswer;
 use wire::operation::Operation;
@@ -14,10 +16,7 @@ use crate::api::{Client, SMALL_EXCHANGE_MAX};
 use super::{LeaderError, leader_among};
 
 /// Lines that are asked for at a time.
-const LINES_MAX: u64 = 1000;
-
-/// How much further back a search for the last lines begins each time.
-const TAIL_GROWTH: u64 = 8;
+const LINES_MAX: usize = 1000;
 
 /// What a walk does with a shard that nobody leads at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,42 +141,9 @@ impl Log {
         Ok(Some(operation))
     }
 
-    /// The last so many lines of what there is; the walk goes on behind them. It begins near the ends of the
-    /// logs, and further back while it has not found enough: not each record is a line.
-    ///
-    /// # Errors
-    /// As [`Log::next`].
-    pub async fn tail(&mut self, lines: usize) -> Result<VecDeque<Operation>, LogError> {
-        let mut records = (lines as u64).max(1);
-        loop {
-            self.look().await?;
-            self.looked = true;
-            for log in &mut self.shards {
-                log.after = Lsn(log.committed.0.saturating_sub(records));
-                log.lines.clear();
-            }
-            let begun: BTreeMap<ShardNo, Lsn> = self
-                .shards
-                .iter()
-                .map(|log| (log.shard, log.after))
-                .collect();
-            let (mut last, mut found) = (VecDeque::new(), BTreeMap::<ShardNo, usize>::new());
-            while let Some(operation) = self.next().await? {
-                *found.entry(operation.shard).or_default() += 1;
-                last.push_back(operation);
-                if last.len() > lines {
-                    last.pop_front();
-                }
-            }
-            let is_whole = |shard| found.get(shard).is_some_and(|found| *found >= lines);
-            if begun
-                .iter()
-                .all(|(shard, after)| *after == Lsn::ZERO || lines == 0 || is_whole(shard))
-            {
-                return Ok(last);
-            }
-            records = records.saturating_mul(TAIL_GROWTH);
-        }
+    /// Whether no shard is known yet.
+    pub fn is_without_shards(&self) -> bool {
+        self.shards.is_empty()
     }
 
     /// Asks which shards there are, and who leads them.
@@ -219,23 +185,34 @@ impl Log {
 impl ShardLog {
     /// Reads on from where it is.
     async fn fill(&mut self, client: &Client, leaderless: Leaderless) -> Result<(), LogError> {
+        let Some(lines) = self.page(client, leaderless, self.after).await? else {
+            self.ended = true;
+            return Ok(());
+        };
+        self.after = lines.back().map_or(self.after, |line| line.lsn);
+        self.ended = lines.len() < LINES_MAX;
+        self.lines = lines;
+        Ok(())
+    }
+
+    /// The lines after a record, at most [`LINES_MAX`]; none while nobody leads and nobody is waited for.
+    async fn page(
+        &mut self,
+        client: &Client,
+        leaderless: Leaderless,
+        after: Lsn,
+    ) -> Result<Option<VecDeque<Operation>>, LogError> {
         let mut attempts = client.attempts().reached();
         loop {
             let Some(leader) = &self.leader else {
                 if leaderless == Leaderless::PassOver {
-                    self.ended = true;
-                    return Ok(());
+                    return Ok(None);
                 }
                 self.leader = Some(client.next_leader_of(self.shard).await?);
                 continue;
             };
-            let error = match client.log_lines(leader, self.shard, self.after).await {
-                Ok(lines) => {
-                    self.after = lines.back().map_or(self.after, |line| line.lsn);
-                    self.ended = (lines.len() as u64) < LINES_MAX;
-                    self.lines = lines;
-                    return Ok(());
-                }
+            let error = match client.log_lines(leader, self.shard, after).await {
+                Ok(lines) => return Ok(Some(lines)),
                 Err(error) => error,
             };
             if error.remedy() == Remedy::GiveUp || !attempts.again(&error).await {

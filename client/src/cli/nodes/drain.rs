@@ -5,7 +5,7 @@ use wire::membership::{Draining, NodeEntry, NodesAnswer, ShardEntry};
 
 use super::super::Session;
 use super::super::failure::{Failure, Kind};
-use super::LOOK_EVERY;
+use super::look::look_again;
 use super::watch::{Watch, what_is_left};
 
 /// Empty a node, and wait until it holds nothing any more.
@@ -69,11 +69,8 @@ async fn wait(session: &Session, node: &NodeName, first: NodeEntry) -> Result<No
             return Ok(entry);
         }
         watch.show(left.replicas_left, left.bytes_left);
-        tokio::time::sleep(LOOK_EVERY).await;
-        let asked = session.client.nodes().await;
-        let mut answer =
-            asked.map_err(|error| Failure::caused("cannot ask for the nodes", &error))?;
-        watch.explain(&answer, &shards_on(node, &answer)).await?;
+        let mut answer = look_again(&session.client, |text| session.ui.note(text)).await?;
+        watch.explain(&answer, &shards_on(node, &answer)).await;
         entry = answer
             .nodes
             .remove(node)

@@ -8,8 +8,9 @@ use crate::ui::human;
 
 use super::super::Session;
 use super::super::failure::Failure;
+use super::TELL_EVERY;
+use super::look::look_again;
 use super::progress::Progress;
-use super::{LOOK_EVERY, TELL_EVERY};
 
 /// Move replicas from the fullest nodes to the emptiest, until they are about equally full.
 ///
@@ -76,9 +77,7 @@ async fn wait(session: &Session, first: NodesAnswer) -> Result<NodesAnswer, Fail
                 "about {left} to move, copies on their way: {moving}{estimate}"
             ));
         }
-        tokio::time::sleep(LOOK_EVERY).await;
-        let asked = session.client.nodes().await;
-        answer = asked.map_err(|error| Failure::caused("cannot ask for the nodes", &error))?;
+        answer = look_again(&session.client, |text| session.ui.note(text)).await?;
     }
     Ok(answer)
 }

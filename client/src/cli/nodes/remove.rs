@@ -7,8 +7,8 @@ use wire::{NodeName, ShardNo};
 
 use super::super::Session;
 use super::super::failure::Failure;
-use super::LOOK_EVERY;
 use super::drain::shards_on;
+use super::look::look_again;
 use super::watch::Watch;
 
 /// Remove a node from the cluster.
@@ -66,7 +66,7 @@ fn numbers(shards: &[&ShardEntry]) -> BTreeSet<ShardNo> {
 async fn wait(session: &Session, node: &NodeName, held: &BTreeSet<ShardNo>) -> Result<(), Failure> {
     let mut watch = Watch::new(session, "copying", node.as_str());
     loop {
-        let cluster = look(session).await?;
+        let cluster = look_again(&session.client, |text| session.ui.note(text)).await?;
         let all = cluster
             .shards
             .iter()
@@ -79,8 +79,7 @@ async fn wait(session: &Session, node: &NodeName, held: &BTreeSet<ShardNo>) -> R
             return Ok(());
         }
         watch.show(shards.len() as u64, bytes.iter().sum());
-        watch.explain(&cluster, &shards).await?;
-        tokio::time::sleep(LOOK_EVERY).await;
+        watch.explain(&cluster, &shards).await;
     }
 }
 

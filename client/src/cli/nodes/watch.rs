@@ -1,17 +1,19 @@
 //! Copies that the cluster makes, as somebody who waits for them is told.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wire::membership::{NodesAnswer, ShardEntry};
 
 use crate::cli::Session;
 use crate::cli::copying::{OUTAGE, is_outage, stuck, stuck_in_words};
-use crate::cli::failure::Failure;
 use crate::ui::board::Bar;
 use crate::ui::human;
 
 use super::TELL_EVERY;
 use super::progress::Progress;
+
+/// Between two looks at why it does not go on: whatever keeps copies from being made lasts longer than this.
+const EXPLAIN_EVERY: Duration = Duration::from_secs(5);
 
 /// What is left of one undertaking, on a bar or in words.
 pub(super) struct Watch<'a> {
@@ -22,7 +24,9 @@ pub(super) struct Watch<'a> {
     progress: Option<Progress>,
     /// When something was said, and of how many shards.
     told: Option<(Instant, u64)>,
-    /// What was last said of why it does not go on.
+    /// When it was last asked why it does not go on.
+    explained: Option<Instant>,
+    /// What was last said of that.
     hindrance: Option<String>,
 }
 
@@ -35,6 +39,7 @@ impl<'a> Watch<'a> {
             bar: session.ui.board().work(title),
             progress: None,
             told: None,
+            explained: None,
             hindrance: None,
         }
     }
@@ -58,34 +63,41 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Says once why these shards do not get the copies that they lack, where that is so.
-    pub(super) async fn explain(
-        &mut self,
-        cluster: &NodesAnswer,
-        shards: &[&ShardEntry],
-    ) -> Result<(), Failure> {
-        let asked = self.session.client.stats().await;
-        let stats =
-            asked.map_err(|error| Failure::caused("cannot ask for the statistics", &error))?;
+    /// Says once why these shards do not get the copies that they lack, where that is so. It is asked for now
+    /// and then, and borne that nobody can tell.
+    pub(super) async fn explain(&mut self, cluster: &NodesAnswer, shards: &[&ShardEntry]) {
+        let now = Instant::now();
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < EXPLAIN_EVERY;
+        if self.explained.is_some_and(is_recent) {
+            return;
+        }
+        self.explained = Some(now);
+        let hindrance = self.hindrance(cluster, shards).await;
+        if let Some(words) = hindrance.as_ref().filter(|_| hindrance != self.hindrance) {
+            self.session.ui.note(&format!("{}: {words}", self.name));
+        }
+        self.hindrance = hindrance;
+    }
+
+    /// What keeps these shards from getting their copies, if anything.
+    async fn hindrance(&self, cluster: &NodesAnswer, shards: &[&ShardEntry]) -> Option<String> {
         let waiting = shards.iter().filter(|shard| shard.waits).count();
-        let hindrance = if waiting > 0 {
+        if waiting > 0 {
             let wait = if waiting == 1 {
                 "shard waits"
             } else {
                 "shards wait"
             };
             let words = "for a copy to be made from: `client recover` shows which";
-            Some(format!("{waiting} {wait} {words}"))
-        } else if is_outage(cluster) {
-            Some(OUTAGE.to_owned())
-        } else {
-            stuck_in_words(stuck(cluster, &stats.nodes, shards.iter().copied()))
-        };
-        if let Some(words) = hindrance.as_ref().filter(|_| hindrance != self.hindrance) {
-            self.session.ui.note(&format!("{}: {words}", self.name));
+            return Some(format!("{waiting} {wait} {words}"));
         }
-        self.hindrance = hindrance;
-        Ok(())
+        if is_outage(cluster) {
+            return Some(OUTAGE.to_owned());
+        }
+        match self.session.client.stats().await {
+            Ok(stats) => stuck_in_words(stuck(cluster, &stats.nodes, shards.iter().copied())),
+            Err(error) => Some(format!("cannot ask who has room for copies: {error}")),
+        }
     }
 }
 
@@ -105,7 +117,6 @@ pub(in crate::cli) fn what_is_left(shards: u64, bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     // If this fails, a log of a drain says nothing for the hours that one large shard takes, or far too much.
     #[test]

@@ -48,9 +48,9 @@ impl State {
         let number = |name| request.parameter(name).map(|text| text.parse::<u64>());
         let after = number("after").and_then(Result::ok).expect("a position");
         let limit = number("limit").and_then(Result::ok).expect("a number");
-        let ours = request.parameter("shard").as_deref() == Some("1");
-        let lines = self.log.iter();
-        let lines = lines.filter(|line| ours && line["lsn"].as_u64().is_some_and(|l| l > after));
+        let shard = number("shard").and_then(Result::ok).expect("a shard");
+        let lines = self.log.iter().filter(|line| line["shard"] == shard);
+        let lines = lines.filter(|line| line["lsn"].as_u64().is_some_and(|l| l > after));
         let lines = lines.take(usize::try_from(limit).expect("a small number"));
         Reply {
             status: 200,

@@ -60,7 +60,7 @@ struct State {
     faults: Vec<(String, Fault)>,
     seen: Vec<Seen>,
     place: Option<String>,
-    /// The lines of the operation log of shard 1.
+    /// The lines of the operation logs.
     log: Vec<Value>,
     uris: Option<Vec<String>>,
     /// Replicas that `node1` still has to give away, one number for each look; none: it does not.
@@ -172,13 +172,19 @@ impl Fake {
 
     /// So many operations are in the log of shard 1.
     pub(crate) fn logs(&self, operations: u64) {
+        self.state().log.clear();
+        self.logs_in(1, 2026, 1..=operations);
+    }
+
+    /// These records of a shard are operations of that year.
+    pub(crate) fn logs_in(&self, shard: u16, year: u16, lsns: impl IntoIterator<Item = u64>) {
         let line = |lsn: u64| {
             json!({
-                "shard": 1, "lsn": lsn, "epoch": 1, "operation": "epoch",
-                "time": "2026-01-31T12:00:00.000Z",
+                "shard": shard, "lsn": lsn, "epoch": 1, "operation": "epoch",
+                "time": format!("{year}-01-31T12:00:00.000Z"),
             })
         };
-        self.state().log = (1..=operations).map(line).collect();
+        self.state().log.extend(lsns.into_iter().map(line));
     }
 
     /// Contents are at these base URIs from now on.
