@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use wire::ContentId;
-use wire::shard::ShardRecord;
+use wire::shard::{ShardRecord, ShardState};
 
 use crate::bug::SeededBug;
 use crate::clients::state_of;
@@ -126,6 +126,14 @@ fn begin(cluster: &mut Cluster) {
     cluster.after(1_800, Happening::Fault);
 }
 
+/// Whether the shard was made on a disk that was lost before anything was in it: it is closed, and nobody
+/// can lead it.
+fn is_lost(cluster: &Cluster, record: &ShardRecord) -> bool {
+    let mut able = record.in_sync.iter().chain(&record.eligible);
+    record.state == ShardState::Closed
+        && !able.any(|member| cluster.holds(&member.node, record.shard, member.replica))
+}
+
 /// Why the cluster has not converged: each shard must have a leader, and its replicas all of the
 /// set, with nothing left to commit.
 fn unsettled(cluster: &Cluster) -> Option<String> {
@@ -144,7 +152,7 @@ fn unsettled(cluster: &Cluster) -> Option<String> {
             return Some(format!("nobody leads {told}"));
         };
         let leader = cluster.node_named(&leader.member.node);
-        if is_rotten(cluster, record) {
+        if is_rotten(cluster, record) || is_lost(cluster, record) {
             continue;
         }
         let lead = leader.and_then(|node| cluster.nodes[node].live.get(&record.shard));

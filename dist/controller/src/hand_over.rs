@@ -15,7 +15,8 @@ pub(crate) fn hand_over(situation: Situation<'_>, record: &ShardRecord) -> Optio
     let leaves = |member: &Member| {
         situation.draining.contains(&member.node) || is_parting(situation, member)
     };
-    if !situation.draining.contains(&leader.node) {
+    // The register may have gone back: whoever acted on a later record was perhaps not heard yet.
+    if !situation.may_judge || !situation.draining.contains(&leader.node) {
         return None;
     }
     if heir(situation, record).is_some_and(|first| !leaves(first)) {
@@ -70,6 +71,7 @@ mod tests {
         nodes: BTreeMap<NodeName, Seen>,
         draining: BTreeSet<NodeName>,
         copies: u8,
+        may_judge: bool,
     }
 
     impl World {
@@ -97,6 +99,7 @@ mod tests {
                 nodes: (1..=3).map(|number| (node(number), seen(number))).collect(),
                 draining: BTreeSet::from([node(1)]),
                 copies,
+                may_judge: true,
             }
         }
 
@@ -108,7 +111,7 @@ mod tests {
                 nodes: &self.nodes,
                 draining: &self.draining,
                 making: Making::No,
-                may_judge: true,
+                may_judge: self.may_judge,
                 policy: Policy::of(self.copies),
             });
             let change = changes.into_iter().next()?;
@@ -234,6 +237,16 @@ mod tests {
         let mut world = World::new(2, &[1, 2]);
         world.draining.clear();
         assert_eq!(world.step(), None);
+    }
+
+    // If this fails, a register that went back is changed before somebody can say so.
+    #[test]
+    fn nothing_is_handed_over_before_all_were_heard() {
+        let mut world = World::new(2, &[1, 2]);
+        world.may_judge = false;
+        assert_eq!(world.step(), None);
+        world.may_judge = true;
+        assert_eq!(world.step(), Some(Reason::HandedOver));
     }
 
     // If this fails, a node that drains leads on, because the one that was to follow it died first.

@@ -44,7 +44,7 @@ pub(crate) fn repair(
 
 /// Over a third of the nodes that hold something look dead: more likely it is the network, and copying
 /// makes it worse. A machine that is gone for good, and holds nothing, is no sign of that.
-pub(crate) fn is_outage(situation: Situation<'_>) -> bool {
+pub fn is_outage(situation: Situation<'_>) -> bool {
     let records = situation.records.values();
     let members = records.flat_map(|record| &record.replicas);
     let holders: BTreeSet<&NodeName> = members.map(|member| &member.node).collect();

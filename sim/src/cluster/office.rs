@@ -184,7 +184,7 @@ impl Cluster {
             nodes: &self.office.seen,
             draining: &self.office.draining,
             making: Making::after(
-                waited && records.len() < SHARDS_MAX,
+                waited,
                 Duration::from_millis(self.now_ms - self.office.since_ms),
                 Duration::from_millis(SESSION_MS),
             ),
