@@ -86,3 +86,44 @@ async fn a_failed_upload_says_why_and_can_be_tried_again() {
     stage.says("h1", "There is no such page").await;
     stage.leave().await;
 }
+
+// If this fails, a wrong file that was dropped cannot be stopped any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_can_be_cancelled() {
+    let stage = Stage::set(None).await;
+    stage.open("/console/upload").await;
+    // Three are on their way at a time: the last one waits.
+    let drop = "(() => { const data = new DataTransfer();
+        const bytes = new Uint8Array(64 << 20);
+        for (let n = 1; n <= 4; n += 1) data.items.add(new File([bytes], `${n}.bin`));
+        document.body.dispatchEvent(
+            new DragEvent('drop', { dataTransfer: data, cancelable: true, bubbles: true }));
+        const buttons = [...document.querySelectorAll('.transfer button')];
+        for (const button of buttons.slice(1)) button.click();
+        return buttons.map((button) => button.textContent); })()";
+    let buttons = stage.browser.eval(drop).await.expect("is dropped");
+    assert_eq!(
+        buttons,
+        serde_json::json!(["Cancel", "Cancel", "Cancel", "Cancel"])
+    );
+    stage.says(".transfer.done", "1.bin").await;
+    stage
+        .until("document.querySelectorAll('.transfer.failed').length === 3")
+        .await;
+    stage
+        .says(".transfer.failed", "Not stored: it was cancelled")
+        .await;
+    stage
+        .until("document.querySelectorAll('.transfer.done button').length === 0")
+        .await;
+    // Whoever thinks better of it need not choose the file again.
+    stage.click(".transfer.failed button").await;
+    stage
+        .until("document.querySelectorAll('.transfer.done').length === 2")
+        .await;
+    stage.open("/console/contents").await;
+    stage
+        .until("document.querySelectorAll('tbody tr').length === 2")
+        .await;
+    stage.end().await;
+}

@@ -103,12 +103,25 @@ function size(bytes) {
 }
 
 /** One file's line on the page. */
-function line(file) {
-  const root = element('<div class="transfer"><span class="what"></span><span class="how"></span><progress max="1" value="0"></progress></div>');
+function line(file, target) {
+  const root = element('<div class="transfer waits"><span class="what"></span><span class="how"></span><progress max="1" value="0"></progress></div>');
   root.querySelector(".what").textContent = file.name;
   root.querySelector(".how").textContent = `${size(file.size)}, waits`;
+  cancels(root, () => failed(file, target, root, CANCELLED));
   document.getElementById("transfers").append(root);
   return root;
+}
+
+const CANCELLED = "it was cancelled";
+
+/** Gives a file's line the button that gives it up. */
+function cancels(shown, cancel) {
+  shown.querySelector("button")?.remove();
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Cancel";
+  button.onclick = cancel;
+  shown.querySelector("progress").before(button);
 }
 
 /** Answers after which nothing was stored: each further try is another content. */
@@ -131,6 +144,10 @@ function send(file, target, shown) {
       else reject({ again: NOT_STORED.includes(body?.code), message: body?.message ?? `The service answered ${request.status}` });
     };
     request.onerror = () => reject({ again: false, message: "The connection was lost; it may be stored all the same" });
+    request.onabort = () => reject({ again: false, message: CANCELLED });
+    cancels(shown, () => request.abort());
+    // All of it is there: it is stored now, or for another reason is not.
+    request.upload.onload = () => shown.querySelector("button")?.remove();
     request.send(file);
   });
 }
@@ -147,12 +164,12 @@ async function transfer(file, target, shown) {
 
 async function attempts(file, target, shown) {
   shown.className = "transfer";
-  shown.querySelector("button")?.remove();
   for (let tried = 1; ; tried += 1) {
     try {
       const receipt = await send(file, target, shown);
       shown.classList.add("done");
       shown.querySelector("progress").remove();
+      shown.querySelector("button")?.remove();
       const how = shown.querySelector(".how");
       how.textContent = receipt.degraded ? "stored, on fewer nodes than usual" : `stored on ${receipt.nodes.join(", ")}`;
       const link = document.createElement("a");
@@ -163,6 +180,7 @@ async function attempts(file, target, shown) {
     } catch (error) {
       if (error.again && tried < TRIES) {
         shown.querySelector(".how").textContent = "once more";
+        shown.querySelector("button")?.remove();
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS * tried));
         continue;
       }
@@ -173,7 +191,8 @@ async function attempts(file, target, shown) {
 }
 
 function failed(file, target, shown, message) {
-  shown.classList.add("failed");
+  shown.className = "transfer failed";
+  shown.querySelector("button")?.remove();
   const how = shown.querySelector(".how");
   how.textContent = `Not stored: ${message}. `;
   const again = document.createElement("button");
@@ -219,14 +238,18 @@ function uploads(root) {
   let under_way = 0;
   const next = async () => {
     if (under_way >= FILES_AT_ONCE || !waiting.length) return;
-    const [file, shown] = waiting.shift();
+    const [file, target, shown] = waiting.shift();
     under_way += 1;
-    await transfer(file, `${root.dataset.upload}?filename=${encodeURIComponent(file.name)}&size=${file.size}`, shown);
+    // One that was cancelled meanwhile, and may have been tried again, waits no more.
+    if (shown.classList.contains("waits")) await transfer(file, target, shown);
     under_way -= 1;
     next();
   };
   takes(root, (files) => {
-    for (const file of files) waiting.push([file, line(file)]);
+    for (const file of files) {
+      const target = `${root.dataset.upload}?filename=${encodeURIComponent(file.name)}&size=${file.size}`;
+      waiting.push([file, target, line(file, target)]);
+    }
     for (let slot = 0; slot < FILES_AT_ONCE; slot += 1) next();
   });
 }
@@ -234,7 +257,8 @@ function uploads(root) {
 function updates(root) {
   takes(root, async ([file]) => {
     if (!file) return;
-    const receipt = await transfer(file, `${root.dataset.update}?filename=${encodeURIComponent(file.name)}`, line(file));
+    const target = `${root.dataset.update}?filename=${encodeURIComponent(file.name)}`;
+    const receipt = await transfer(file, target, line(file, target));
     if (receipt) location.reload();
   });
 }
