@@ -107,6 +107,7 @@ fn cluster() -> Cluster {
                 .collect(),
             total: stats,
             contents_led: 10_000_000,
+            shards: Vec::new(),
         },
         catalog_up: true,
     }

@@ -103,6 +103,7 @@ pub(super) fn statistics(shared: &Shared) -> ClusterStats {
         nodes,
         total,
         contents_led: view.contents(),
+        shards: view.shards(&shared.waiting_shards()),
     }
 }
 

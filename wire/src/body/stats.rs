@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::membership::ShardEntry;
 use crate::name::NodeName;
 
 /// `GET /stats` of a node.
@@ -129,4 +130,7 @@ pub struct ClusterStats {
     /// Live contents, each counted once, as the leaders of their shards report them.
     #[serde(default)]
     pub contents_led: u64,
+    /// Every shard, as in `GET /nodes`.
+    #[serde(default)]
+    pub shards: Vec<ShardEntry>,
 }

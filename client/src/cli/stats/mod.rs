@@ -170,6 +170,7 @@ mod tests {
             nodes,
             total: node,
             contents_led: 0,
+            shards: Vec::new(),
         };
         let text = text(&stats, Palette::PLAIN);
         let lines: Vec<Vec<&str>> = text

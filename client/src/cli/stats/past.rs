@@ -197,6 +197,7 @@ mod tests {
                 ..NodeStats::default()
             },
             contents_led: 0,
+            shards: Vec::new(),
         }
     }
 

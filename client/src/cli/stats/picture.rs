@@ -104,6 +104,7 @@ fn head(view: &View) -> Line {
         nodes,
         total,
         contents_led,
+        ..
     } = view.stats;
     let up = nodes.values().flatten().count();
     let hue = if up < nodes.len() {

@@ -36,6 +36,7 @@ fn seen(nodes: usize, looks: u64) -> (ClusterStats, Past) {
             .collect(),
         total: node(step),
         contents_led: 12,
+        shards: Vec::new(),
     };
     let mut past = Past::default();
     for step in 0..looks {

@@ -83,6 +83,7 @@ mod tests {
                 nodes: [(name("node1"), Some(node.clone())), (name("node2"), None)].into(),
                 total: node,
                 contents_led: 42,
+                shards: Vec::new(),
             }
         };
         let mut past = Past::default();

@@ -272,7 +272,7 @@ fn itself() -> Vec<Operation> {
         Operation::new(
             "get",
             routes::STATS,
-            "Every node's statistics, and their sums.",
+            "Every node's statistics, their sums, and every shard.",
         )
         .gives::<ClusterStats>(),
         history(),
