@@ -208,9 +208,19 @@ impl Inner {
         let outcome = self.catalog.list(&parts).await;
         self.observe(&merged, &parts, started, outcome.is_ok());
         match outcome {
-            Ok(outcomes) => answer(merged, &shards, outcomes),
+            Ok(outcomes) => {
+                self.count_unlistable(&outcomes);
+                answer(merged, &shards, outcomes);
+            }
             Err(error) => refuse(merged, &error),
         }
+    }
+
+    /// What is sent again was counted when it was applied.
+    fn count_unlistable(&self, outcomes: &[ListingOutcome]) {
+        let applied = outcomes.iter().filter(|outcome| outcome.applied);
+        let refused: usize = applied.map(|outcome| outcome.unlistable.len()).sum();
+        self.metrics.unlistable_rows.inc_by(refused as u64);
     }
 
     fn observe(&self, merged: &[Batch], parts: &[ListingPart], started: Instant, listed: bool) {

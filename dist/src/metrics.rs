@@ -34,6 +34,7 @@ pub(crate) struct Metrics {
     pub(crate) requests: Requests,
     pub(crate) listed_operations: Counter,
     pub(crate) listing_failures: Counter,
+    pub(crate) unlistable_rows: Counter,
     pub(crate) listing_batch_operations: Histogram,
     pub(crate) listing_merged_batches: Histogram,
     pub(crate) listing_transaction_seconds: Histogram,
@@ -43,6 +44,7 @@ pub(crate) struct Metrics {
     pub(crate) catalog_up: Gauge,
     coordinator_up: Gauge,
     controller: Gauge,
+    copying_held: Gauge,
     pub(crate) unclean_recoveries: Counter,
     shard_changes: Family<ReasonLabels, Counter>,
 }
@@ -64,6 +66,7 @@ impl Metrics {
             requests: Requests::default(),
             listed_operations: Counter::default(),
             listing_failures: Counter::default(),
+            unlistable_rows: Counter::default(),
             listing_batch_operations: counts(),
             listing_merged_batches: counts(),
             listing_transaction_seconds: Latencies.new_metric(),
@@ -73,6 +76,7 @@ impl Metrics {
             catalog_up: Gauge::default(),
             coordinator_up: Gauge::default(),
             controller: Gauge::default(),
+            copying_held: Gauge::default(),
             unclean_recoveries: Counter::default(),
             shard_changes: Family::default(),
         };
@@ -91,6 +95,9 @@ impl Metrics {
         self.register("listed_operations", help, self.listed_operations.clone());
         let help = "Listing transactions that failed";
         self.register("listing_failures", help, self.listing_failures.clone());
+        let help =
+            "Contents whose rows the database refused here, and which are listed as UNLISTABLE";
+        self.register("unlistable_rows", help, self.unlistable_rows.clone());
         let help = "Operations in one listing transaction";
         let operations = self.listing_batch_operations.clone();
         self.register("listing_operations", help, operations);
@@ -117,6 +124,9 @@ impl Metrics {
         self.register("coordinator_up", help, self.coordinator_up.clone());
         let help = "Whether this distributor holds the office of the controller";
         self.register("controller", help, self.controller.clone());
+        let help =
+            "Whether nothing is copied, as over a third of the nodes that hold something is silent";
+        self.register("copying_held", help, self.copying_held.clone());
         let help = "Changes of shard records that were made here, by reason";
         self.register("shard_changes", help, self.shard_changes.clone());
         let help = "Shards of which an operator chose a copy here, and lost what only others had";
@@ -128,6 +138,8 @@ impl Metrics {
         let (up, in_office) = (controller.hears_register(), controller.in_office());
         self.coordinator_up.set(i64::from(up));
         self.controller.set(i64::from(in_office));
+        let held = controller.holds_copying();
+        self.copying_held.set(i64::from(held));
     }
 
     /// Counts a change of a shard's record that was made here.
@@ -188,6 +200,8 @@ mod tests {
             "acequia_dist_controller 0",
             "acequia_dist_listed_operations_total 3",
             "acequia_dist_listing_failures_total 0",
+            "acequia_dist_unlistable_rows_total 0",
+            "acequia_dist_copying_held 0",
             "acequia_dist_listing_delay_seconds_sum 700.0",
             "acequia_dist_shard_changes_total{reason=\"handed_over\"} 1",
             "acequia_dist_unclean_recoveries_total 0",

@@ -24,7 +24,7 @@ use crate::members::Members;
 use crate::metrics::Metrics;
 
 use answers::Answers;
-use controller::{Change, Making, Situation, behind, decide, rebalance, wants_records};
+use controller::{Change, Making, Situation, behind, decide, is_outage, rebalance, wants_records};
 pub(crate) use controller::{Listed, Policy, RecoverRefused, Recovery, Room, Seen};
 
 /// Decisions can follow from each other: a full shard is closed, then another one is made.
@@ -45,6 +45,8 @@ pub(crate) struct Controller {
     answers: std::sync::Mutex<Answers>,
     /// Nothing is left to be moved, as far as was seen in office.
     balanced: AtomicBool,
+    /// Nothing is copied, as so many nodes are silent, as far as was seen in office.
+    copying_held: AtomicBool,
     office: Mutex<Option<Office>>,
 }
 
@@ -75,6 +77,7 @@ impl Controller {
             in_office_until: std::sync::Mutex::default(),
             answers: std::sync::Mutex::new(Answers::new(session)),
             balanced: AtomicBool::new(false),
+            copying_held: AtomicBool::new(false),
             office: Mutex::new(None),
         }
     }
@@ -110,6 +113,26 @@ impl Controller {
     /// that they are.
     pub(crate) fn is_balanced(&self) -> bool {
         self.in_office() && self.balanced.load(Ordering::Relaxed)
+    }
+
+    /// Whether this distributor is in office, and has nothing copied, as over a third of the nodes is silent.
+    pub(crate) fn holds_copying(&self) -> bool {
+        self.in_office() && self.copying_held.load(Ordering::Relaxed)
+    }
+
+    /// Says once that nothing is copied, and once that it is again.
+    fn note_outage(&self, is_outage: bool) {
+        match (
+            self.copying_held.swap(is_outage, Ordering::Relaxed),
+            is_outage,
+        ) {
+            (false, true) => tracing::warn!(
+                "over a third of the nodes that hold something is silent: nothing is copied until they are \
+                 back, or removed"
+            ),
+            (true, false) => tracing::info!("enough nodes are heard: copies are made again"),
+            _ => {}
+        }
     }
 
     /// Whether nodes' proposals may be taken. A register that was away may have come back from the
@@ -185,7 +208,10 @@ impl Controller {
         self.members.set_records(self.coordinator.records().await?);
         match *office {
             Some(office) => self.carry_out(office).await,
-            None => Ok(()),
+            None => {
+                self.copying_held.store(false, Ordering::Relaxed);
+                Ok(())
+            }
         }
     }
 
@@ -267,6 +293,7 @@ impl Controller {
                 may_judge: waited,
                 policy: *self.policy.get(),
             };
+            self.note_outage(waited && is_outage(situation));
             let moves = self.moves(situation);
             let changes = if moves.is_empty() {
                 decide(situation)

@@ -114,8 +114,17 @@ impl Scene {
     }
 
     fn with(new: bool, adopted: bool, wanted: (Duration, Policy)) -> Self {
+        Scene::hearing(Duration::from_secs(60), (new, adopted), wanted)
+    }
+
+    /// Who is not heard for so long is silent.
+    fn hearing(
+        silent_after: Duration,
+        (new, adopted): (bool, bool),
+        wanted: (Duration, Policy),
+    ) -> Self {
         let register: Arc<Register> = Arc::default();
-        let members = Arc::new(Members::new(Duration::from_secs(60)));
+        let members = Arc::new(Members::new(silent_after));
         let identity = Identity {
             cluster: Uuid::from_u128(1),
             adopted,
@@ -149,6 +158,13 @@ impl Scene {
             parting: false,
         };
         self.members.hear(&name, &heartbeat, Instant::now());
+    }
+
+    /// What a node last said, once more.
+    fn beat(&self, node: &str) {
+        let (name, now): (NodeName, _) = (node.parse().expect("a name"), Instant::now());
+        let heartbeat = self.members.seen(now)[&name].heartbeat.clone();
+        self.members.hear(&name, &heartbeat, now);
     }
 
     /// The nodes that a shard's record names have made its replicas, and make another offer.
@@ -249,6 +265,31 @@ async fn when_nodes_have_gathered_their_shards_are_made_before_the_next_tick() {
         () = scene.controller.watch_gathering() => panic!("it goes on for ever"),
         () = made => {}
     }
+}
+
+// If this fails, nobody is told that copies are not made anew, or for ever.
+#[tokio::test]
+async fn that_nothing_is_copied_is_known_while_it_is_so() {
+    let scene = Scene::hearing(SESSION, (true, false), (SESSION, Policy::of(2)));
+    for node in ["node1", "node2"] {
+        scene.hear(node);
+    }
+    let beaten = |nodes: &'static [&str], holds: bool| {
+        move |scene: &Scene| {
+            nodes.iter().for_each(|node| scene.beat(node));
+            scene.controller.is_settled() && scene.controller.holds_copying() == holds
+        }
+    };
+    let all: &[&str] = &["node1", "node2"];
+    scene.tick_until(beaten(all, false)).await;
+    assert!(scene.register.shards() > 0, "both hold something");
+    scene.tick_until(beaten(&["node1"], true)).await;
+    scene.register.set(Office::Refused);
+    scene.controller.tick().await.expect("answered");
+    assert!(!scene.controller.holds_copying(), "another one decides");
+    scene.register.set(Office::Given);
+    scene.tick_until(beaten(&["node1"], true)).await;
+    scene.tick_until(beaten(all, false)).await;
 }
 
 // If this fails, two distributors decide at the same time.
