@@ -54,6 +54,8 @@ pub(crate) struct Answer {
 pub(crate) struct Trail {
     pub(crate) request_id: String,
     pub(crate) trace: Option<TraceParent>,
+    /// What tracing programs sent along with the trace.
+    pub(crate) trace_state: Option<String>,
 }
 
 impl Trail {
@@ -62,6 +64,7 @@ impl Trail {
         Trail {
             request_id: purpose.to_owned(),
             trace: None,
+            trace_state: None,
         }
     }
 }
@@ -281,6 +284,9 @@ impl Peer {
             .header(routes::REQUEST_ID_HEADER, &trail.request_id);
         if let Some(trace) = &trail.trace {
             request = request.header(routes::TRACE_HEADER, trace.to_string());
+            if let Some(state) = &trail.trace_state {
+                request = request.header(routes::TRACE_STATE_HEADER, state);
+            }
         }
         if let Some(key) = &self.cluster_key {
             request = request.header(routes::CLUSTER_KEY_HEADER, key);

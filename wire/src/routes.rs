@@ -120,6 +120,8 @@ pub const CLUSTER_KEY_HEADER: &str = "x-cluster-key";
 pub const REQUEST_ID_HEADER: &str = "x-request-id";
 /// The header that names the trace that a request belongs to, see [`trace`].
 pub const TRACE_HEADER: &str = "traceparent";
+/// The header in which tracing programs keep what they need beside [`TRACE_HEADER`]; passed on as it is.
+pub const TRACE_STATE_HEADER: &str = "tracestate";
 /// The header that gives a content's version with its bytes.
 pub const VERSION_HEADER: &str = "x-content-version";
 

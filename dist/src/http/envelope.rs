@@ -139,7 +139,7 @@ fn finish(headers: &mut HeaderMap, id: &str, cross_origin: Option<&HeaderValue>)
         ),
         (
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "authorization, content-type, if-match, traceparent, x-request-id",
+            "authorization, content-type, if-match, traceparent, tracestate, x-request-id",
         ),
         (
             header::ACCESS_CONTROL_EXPOSE_HEADERS,

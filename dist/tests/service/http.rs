@@ -24,6 +24,7 @@ crate::on_both_databases!(
     keys_open_their_routes,
     everything_is_there_after_a_restart,
     many_places_are_spread,
+    refused_rows_are_counted_once,
     a_forward_waits_for_the_next_leader,
     who_is_connected_is_told_that_it_stops,
 );
@@ -74,6 +75,7 @@ async fn a_node_that_joins_takes_uploads(fresh: Fresh) {
     let stats = dist.json("/stats").await;
     assert_eq!(stats["total"]["max_storage"], 1 << 30);
     assert_eq!(stats["contents_led"], 0);
+    assert_eq!(stats["shards"], nodes["shards"]);
     dist.stop().await;
 }
 
@@ -194,7 +196,8 @@ async fn changes_go_to_the_leader(fresh: Fresh) {
     let response = put
         .header("if-match", "\"e\"")
         .header("x-request-id", "mine")
-        .header("traceparent", TRACE);
+        .header("traceparent", TRACE)
+        .header("tracestate", "vendor=1");
     let response = response.send().await.expect("an answer");
     assert_eq!(
         (response.status().as_u16(), &response.headers()["etag"]),
@@ -210,6 +213,7 @@ async fn changes_go_to_the_leader(fresh: Fresh) {
     );
     assert_eq!(call.headers["x-request-id"], "mine");
     assert_eq!(call.headers["traceparent"], TRACE);
+    assert_eq!(call.headers["tracestate"], "vendor=1");
     assert_eq!(call.body, body.to_string());
 
     let delete = key(service.request("DELETE", &format!("/content/{id}")));
@@ -426,6 +430,27 @@ async fn everything_is_there_after_a_restart(fresh: Fresh) {
             .map(Vec::len),
         Some(1)
     );
+    dist.stop().await;
+}
+
+// If this fails, nobody learns that the database refuses what nodes hold.
+async fn refused_rows_are_counted_once(fresh: Fresh) {
+    let dist = Service::start(config(&fresh.url)).await;
+    let shard = FakeNode::start("node1").await.join(&dist).await.0;
+    let mut refused = row(shard, 1);
+    refused.filename = String::new();
+    let part = || upserts(shard, start(), at(1, 2), [refused.clone(), row(shard, 2)]);
+    for applied in [true, false] {
+        let (status, answer) = dist.list(vec![part()]).await;
+        assert_eq!(
+            (status, &answer["parts"][0]["applied"]),
+            (200, &json!(applied))
+        );
+        let metrics = dist.request("GET", "/metrics").send().await;
+        let text = metrics.expect("an answer").text().await.expect("text");
+        let line = "acequia_dist_unlistable_rows_total 1";
+        assert!(text.lines().any(|each| each == line), "{text}");
+    }
     dist.stop().await;
 }
 

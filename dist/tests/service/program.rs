@@ -2,6 +2,7 @@
 
 mod early;
 mod reload;
+mod requests;
 
 use crate::support::{Fresh, Service};
 use std::io::{BufRead, BufReader};

@@ -8,7 +8,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::HeaderMap;
 use telemetry::Span;
 use uuid::Uuid;
-use wire::routes::{self, REQUEST_ID_HEADER, TRACE_HEADER};
+use wire::routes::{self, REQUEST_ID_HEADER, TRACE_HEADER, TRACE_STATE_HEADER};
 use wire::trace::TraceParent;
 
 use crate::app::Shared;
@@ -16,6 +16,9 @@ use crate::peer::Trail;
 
 /// A longer request id is replaced by one of ours.
 const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// As much of a trace's state is passed on at least, says the specification; whatever is longer, not at all.
+const TRACE_STATE_BYTES_MAX: usize = 512;
 
 /// A request that came in.
 pub(super) struct Entry {
@@ -41,6 +44,7 @@ impl Entry {
         let trail = Trail {
             request_id: request_id(request.headers()),
             trace: span.as_ref().map_or(given, |span| Some(span.trace())),
+            trace_state: given.and_then(|_| trace_state(request.headers())),
         };
         request.extensions_mut().insert(trail.clone());
         Entry {
@@ -60,6 +64,9 @@ impl Entry {
         let (route, took) = (route.unwrap_or("other"), self.started.elapsed());
         let requests = &shared.metrics.requests;
         requests.answered(route, method, status, took);
+        let (ms, request_id) = (took.as_millis(), self.trail.request_id.as_str());
+        let trace = self.trail.trace.map(|trace| trace.trace_id());
+        tracing::debug!(method, route, status, ms, request_id, trace, "answered");
         if let Some(span) = self.span {
             span.end(status);
         }
@@ -85,4 +92,40 @@ fn request_id(headers: &HeaderMap) -> String {
 fn trace(headers: &HeaderMap) -> Option<TraceParent> {
     let sent = headers.get(TRACE_HEADER)?;
     sent.to_str().ok()?.parse().ok()
+}
+
+/// What goes along with the trace; it may come in several headers.
+fn trace_state(headers: &HeaderMap) -> Option<String> {
+    let sent = headers.get_all(TRACE_STATE_HEADER);
+    let sent: Option<Vec<&str>> = sent.map(|value| value.to_str().ok()).collect();
+    let state = sent?.join(",");
+    (1..=TRACE_STATE_BYTES_MAX)
+        .contains(&state.len())
+        .then_some(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    // If this fails, a vendor's tracing program loses its place in a trace at this service, or a stranger
+    // makes this service send as much as he likes.
+    #[test]
+    fn what_goes_along_with_a_trace_is_passed_on_up_to_a_bound() {
+        let state = |sent: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in sent {
+                let value = HeaderValue::from_str(value).expect("a value");
+                headers.append(HeaderName::from_static(TRACE_STATE_HEADER), value);
+            }
+            trace_state(&headers)
+        };
+        assert_eq!(state(&[]), None);
+        assert_eq!(state(&["a=1"]).as_deref(), Some("a=1"));
+        assert_eq!(state(&["a=1", "b=2"]).as_deref(), Some("a=1,b=2"));
+        assert!(state(&[&"x".repeat(TRACE_STATE_BYTES_MAX)]).is_some());
+        assert_eq!(state(&[&"x".repeat(TRACE_STATE_BYTES_MAX), "y"]), None);
+        assert_eq!(state(&["\u{e9}"]), None);
+    }
 }

@@ -15,7 +15,7 @@ use crate::support::{Fresh, Service};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A distributor whose log is read.
-struct Process {
+pub(super) struct Process {
     child: Child,
     log: Receiver<String>,
     folder: TempDir,
@@ -24,7 +24,7 @@ struct Process {
 }
 
 impl Process {
-    fn start(top: &str) -> Self {
+    pub(super) fn start(top: &str) -> Self {
         let (folder, database) = (tempfile::tempdir().expect("a folder"), Fresh::sqlite());
         let port = free_port();
         write(&folder, port, top, "");
@@ -58,12 +58,12 @@ impl Process {
         write(&self.folder, self.port, top, entry);
     }
 
-    fn service(&self) -> Service {
+    pub(super) fn service(&self) -> Service {
         Service::at(&format!("http://127.0.0.1:{}", self.port))
     }
 
     /// The next line of its log with these words.
-    fn says(&self, words: &str) -> String {
+    pub(super) fn says(&self, words: &str) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let rest = deadline.checked_duration_since(Instant::now());
