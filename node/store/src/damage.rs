@@ -157,6 +157,11 @@ impl KnownDamage {
     pub(crate) fn settle(&mut self, lsn: Lsn) {
         self.found(lsn);
         take(&mut self.hidden, lsn);
+        // A dead record, which stays for its head alone, may be damaged behind that.
+        self.contents.retain(|_, records| {
+            let was_there = records.remove(&lsn);
+            !(was_there && records.is_empty())
+        });
         self.settled.insert(lsn);
     }
 

@@ -14,7 +14,7 @@ use wire::{ContentId, Epoch, Lsn};
 
 use super::ChoreError;
 use crate::disk::Disk;
-use crate::fetch::{Fetched, Patience};
+use crate::fetch::{FetchError, Fetched, Patience};
 use crate::index::Place;
 use crate::log::marker::CommitMarker;
 use crate::poison::Poisoned;
@@ -117,7 +117,7 @@ impl Repair {
         let is_lost = self.shared.is_lost(entry.lsn);
         let is_needed = is_lost || self.is_needed(&entry);
         // A dead record's payload may have been given back; its head tells where the next one is.
-        if is_needed {
+        if is_needed || self.is_in_the_way(&entry) {
             self.write(&entry, &self.whole(&entry))?;
         } else if !spot.has_head {
             self.write(&entry, self.record.head_bytes())?;
@@ -127,6 +127,17 @@ impl Repair {
             true => Mended::Lost(entry),
             false => Mended::Known,
         })
+    }
+
+    /// Whether the disk cannot read a dead record's payload, which is never given back: no rewriting of
+    /// the segment gets past it, where the record must stay for its head.
+    fn is_in_the_way(&self, entry: &Entry) -> bool {
+        let file = &*self.segment.file;
+        let read = || {
+            Fetched::head(file, self.shared.log, entry.start, Patience::Wait)
+                .and_then(|fetched| fetched.verify(file))
+        };
+        !entry.lengths.is_punchable() && matches!(read(), Err(FetchError::Unreadable(_)))
     }
 
     fn is_needed(&self, entry: &Entry) -> bool {

@@ -272,9 +272,11 @@ impl<'a> Rewriting<'a> {
                 }
                 // Zeros look like the end; what should be there is not left out for them.
                 Found::End if source.has_record_at(scan.position()) => {
-                    self.plan.shared.damage().hide(*last, end.next());
-                    let error = "zeros before the last record of a segment";
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                    if self.plan.shared.damage().hide(*last, end.next()) {
+                        let error = "zeros before the last record of a segment";
+                        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+                    }
+                    return Ok(None);
                 }
                 Found::End => return Ok(None),
                 // A segment with a damaged record stays as it is, until it was repaired.
@@ -374,19 +376,11 @@ impl<'a> Rewriting<'a> {
             // Nothing could lead to it, and no start would get past it.
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let payload_from = entry.lengths.payload_start(entry.start);
-        let payload = usize::try_from(entry.lengths.payload).map_err(io::Error::other)?;
         let payload_to = moved.lengths.payload_start(moved.start);
         let head = scan.bytes(entry.start, entry.lengths.head() as usize)?;
         self.output.bytes.extend_from_slice(head);
         self.output.pad(payload_to);
-        if payload <= WINDOW_BYTES {
-            let payload = scan.bytes(payload_from, payload)?;
-            self.output.bytes.extend_from_slice(payload);
-        } else {
-            let room = self.output.extend(payload);
-            read_exact_at(&*source.file, room, payload_from)?;
-        }
+        self.copy_payload((source, scan), &entry)?;
         self.output.pad(moved.end());
         if moved.kind == Kind::Chunk {
             self.uploads.insert(moved.upload);
@@ -398,6 +392,41 @@ impl<'a> Rewriting<'a> {
             pin,
         });
         Ok(())
+    }
+
+    fn copy_payload(
+        &mut self,
+        (source, scan): (&Segment, &mut Scan<'_>),
+        entry: &Entry,
+    ) -> io::Result<()> {
+        let from = entry.lengths.payload_start(entry.start);
+        let length = usize::try_from(entry.lengths.payload).map_err(io::Error::other)?;
+        if length <= WINDOW_BYTES {
+            match scan.bytes(from, length) {
+                Ok(payload) => self.output.bytes.extend_from_slice(payload),
+                Err(error) if self.is_given_up(entry, &error) => {
+                    self.output.extend(length);
+                }
+                Err(error) => return Err(error),
+            }
+            return Ok(());
+        }
+        let room = self.output.extend(length);
+        match read_exact_at(&*source.file, room, from) {
+            Err(error) if self.is_given_up(entry, &error) => {
+                let at = self.output.bytes.len() - length;
+                self.output.bytes[at..].fill(0);
+                Ok(())
+            }
+            read => read,
+        }
+    }
+
+    /// Whether a payload that cannot be read is one that nobody has, or needs: its record is dead, and
+    /// stays for its head alone. Zeros do in its place, as where one was given back.
+    fn is_given_up(&self, entry: &Entry, error: &io::Error) -> bool {
+        let is_settled = || self.plan.shared.damage().is_settled(entry.lsn);
+        is_unreadable(error) && self.stuck.contains(&entry.lsn) && is_settled()
     }
 }
 

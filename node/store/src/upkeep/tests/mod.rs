@@ -3,6 +3,7 @@
 mod compaction;
 mod deletes;
 mod ends;
+mod given_up;
 mod punch;
 mod recall;
 mod repair;
