@@ -28,6 +28,8 @@ pub(crate) struct Scan<'a> {
     /// The pages of the window that cannot be read.
     unreadable: Vec<u64>,
     sectors: BadSectors,
+    /// It met something that cannot be read, since that was last asked.
+    has_passed: bool,
 }
 
 /// What a sector is that the disk cannot read.
@@ -138,7 +140,14 @@ impl<'a> Scan<'a> {
             window_at: 0,
             unreadable: Vec::new(),
             sectors,
+            has_passed: false,
         })
+    }
+
+    /// Whether something that it went past since the last call could not be read: it may be whole, as
+    /// far as anybody knows.
+    pub(crate) fn take_passed(&mut self) -> bool {
+        std::mem::take(&mut self.has_passed)
     }
 
     /// Where the next record should start.
@@ -327,6 +336,7 @@ impl<'a> Scan<'a> {
         }
         let is_lost = |page: &u64| *page < at + length as u64 && at < page + PAGE_BYTES;
         if self.unreadable.iter().any(is_lost) {
+            self.has_passed = true;
             return Err(unreadable());
         }
         let from = (at - self.window_at) as usize;

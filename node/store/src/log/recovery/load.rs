@@ -7,6 +7,7 @@ use wire::{Lsn, Position};
 
 use super::survey::{Damage, Item, Surveyed};
 use super::{Log, OpenError, Opening, Recovery, Visit};
+use crate::disk::unreadable;
 use crate::fetch::{FetchError, Fetched, Patience, verify_payload};
 use crate::log::SegmentState;
 use crate::record::kind::Kind;
@@ -221,10 +222,14 @@ impl<'a> Loader<'a> {
             // Nothing is missing: the rest of a segment that another one had followed already.
             return Ok(Next::Item);
         }
+        let next = damage.next.map(|(_, lsn)| lsn).or(successor);
+        if damage.is_unreadable && next.is_none_or(|next| next > self.commit.next()) {
+            // What is not known committed may be acknowledged all the same: it is not cut off.
+            self.opening.disk("scan a segment", Err(unreadable()))?;
+        }
         if lost > self.commit {
             return Ok(Next::Cut(damage.start));
         }
-        let next = damage.next.map(|(_, lsn)| lsn).or(successor);
         self.lose(lost, next.map_or(self.commit, Lsn::previous));
         // Nothing more is written behind it, and no index file may hide it.
         self.log.active_mut().unsealable = true;
@@ -280,7 +285,7 @@ impl<'a> Loader<'a> {
             return Ok(());
         };
         let file = &*state.segment.file;
-        let scan = Scan::refusing(file, self.opening.log, SEGMENT_HEADER_BYTES);
+        let scan = Scan::new(file, self.opening.log, SEGMENT_HEADER_BYTES);
         let found = scan.and_then(|scan| scan.find(suspect.supersedes));
         if let Some(entry) = self.opening.disk("look for a superseded record", found)? {
             self.log.shared.note_suspect(entry.id);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wire::Lsn;
 
 use super::{OpenError, Opening};
-use crate::disk::File;
+use crate::disk::{File, is_unreadable};
 use crate::record::head::DecodeHeadError;
 use crate::segment::entry::Entry;
 use crate::segment::header::{DecodeSegmentError, SEGMENT_HEADER_BYTES, SegmentHeader};
@@ -44,6 +44,8 @@ pub(super) struct Damage {
     pub(super) next: Option<(u64, Lsn)>,
     /// What the damaged headers seem to be about.
     pub(super) suspects: Vec<Suspect>,
+    /// The disk cannot read some of it: that may be whole, and read on another day.
+    pub(super) is_unreadable: bool,
 }
 
 impl Opening<'_> {
@@ -90,8 +92,12 @@ impl Opening<'_> {
     fn identify(&self, name: SegmentName) -> Result<Surveyed, OpenError> {
         let file = self.disk("open a segment", self.disk.open(&name.path(self.dir)))?;
         let mut page = vec![0; SEGMENT_HEADER_BYTES as usize];
-        let read = self.disk("read a segment", file.read_at(&mut page, 0))?;
-        let header = match SegmentHeader::decode(&page[..read], self.log) {
+        let read = match file.read_at(&mut page, 0) {
+            Err(error) if is_unreadable(&error) => None,
+            read => Some(self.disk("read a segment", read)?),
+        };
+        let decode = |read: usize| SegmentHeader::decode(&page[..read], self.log);
+        let header = match read.map_or(Err(DecodeSegmentError::Damaged), decode) {
             Ok(header) => Some(header),
             // Records say themselves which log and which lsn they are, and the name says the rest.
             Err(DecodeSegmentError::Damaged) => None,
@@ -140,7 +146,7 @@ impl Opening<'_> {
 
     /// Reads a segment from its bytes alone.
     pub(super) fn scan(&self, piece: &Surveyed) -> Result<Vec<Item>, OpenError> {
-        let scan = Scan::refusing(&*piece.file, self.log, SEGMENT_HEADER_BYTES);
+        let scan = Scan::new(&*piece.file, self.log, SEGMENT_HEADER_BYTES);
         let mut scan = self.disk("scan a segment", scan)?;
         let mut last = piece.name.first.previous();
         let mut items = Vec::new();
@@ -169,6 +175,7 @@ impl Opening<'_> {
                         start,
                         next,
                         suspects,
+                        is_unreadable: scan.take_passed(),
                     }));
                     if next.is_none() {
                         return Ok(items);

@@ -4,7 +4,7 @@ use wire::{Lsn, Position};
 
 use super::{assert_damaged, assert_reads, lsn, said_of_an_absent_id, sealed, stored};
 use crate::disk::Disk;
-use crate::stage::{Stage, UPDATE, body, dir, names};
+use crate::stage::{Stage, UPDATE, body, dir, names, open, quarantined};
 use crate::{How, Lost, ReadError};
 
 /// Where in a record its epoch stands: a byte that only the checksum protects.
@@ -295,4 +295,84 @@ fn a_sector_that_cannot_be_read_costs_the_records_that_lie_in_it() {
     stage.disk.break_sector(&path, sector).expect("it is there");
     assert_reads(&stage, [0, 1, 3], 3_000);
     assert!(matches!(stage.read(2), Err(ReadError::Damaged { .. })));
+}
+
+/// How long a content of [`unsealed`] is: none has its head in the page of another one's.
+fn length(n: u64) -> usize {
+    9_000 + 56 * n as usize
+}
+
+/// Contents in a segment without an index file; the number of one of them, and a sector that lies in its
+/// head and in no other record.
+fn unsealed() -> (Stage, u64, u64) {
+    let mut stage = Stage::new();
+    for n in 0..20 {
+        stage.put(n, &body(n, length(n)));
+    }
+    stage.sync();
+    let sector = |n: u64| {
+        let (_, entry) = stage.place_of(lsn(n)).expect("written");
+        let sector = entry.start.next_multiple_of(512);
+        (sector - entry.start < 128).then_some((n, sector))
+    };
+    let (n, sector) = (2..18).find_map(sector).expect("one of them");
+    (stage, n, sector)
+}
+
+// If this fails, one bad sector under a content keeps a whole copy of a shard from being served after a
+// restart; or what others have is not mended.
+#[test]
+fn a_sector_below_the_commit_that_cannot_be_read_is_damage_to_a_restart() {
+    let (mut stage, broken, sector) = unsealed();
+    stage.settle_durably();
+    let copy = stage.on(stage.disk.kill());
+    let path = dir().join(names(&stage.disk, ".seg").remove(0));
+    stage.disk.break_sector(&path, sector).expect("it is there");
+    let recovery = stage.restart();
+    assert_eq!((recovery.damaged, recovery.quarantined_bytes), (1, 0));
+    let (first, last) = (lsn(broken), lsn(broken));
+    assert_eq!(stage.store.reader().damage().lost, [Lost { first, last }]);
+    assert_damaged(&stage, broken);
+    for n in (0..20).filter(|n| *n != broken) {
+        assert_reads(&stage, [n], length(n));
+    }
+    let record = copy.store.reader().record(first).expect("intact");
+    let repair = stage.store.repair(record).expect("it is committed");
+    let done = repair.run(&mut |_| true);
+    stage.store.finish(done).expect("it is written");
+    assert_reads(&stage, [broken], length(broken));
+    stage.settle_durably();
+    assert_eq!(stage.restart().damaged, 0);
+    assert_reads(&stage, [broken], length(broken));
+}
+
+// If this fails, what was acknowledged is cut off because one sector of it cannot be read at the moment.
+#[test]
+fn a_sector_above_the_commit_that_cannot_be_read_stops_the_replica() {
+    let (stage, _, sector) = unsealed();
+    let disk = stage.disk.kill();
+    let path = dir().join(names(&disk, ".seg").remove(0));
+    disk.break_sector(&path, sector).expect("it is there");
+    let error = open(&disk).expect_err("it cannot be told whether it is whole");
+    assert!(error.to_string().starts_with("scan a segment"), "{error}");
+    assert!(quarantined(&disk).is_empty());
+}
+
+// If this fails, one bad sector in what can be told in another way keeps a whole copy from being served.
+#[test]
+fn a_segment_header_that_cannot_be_read_is_written_again() {
+    for is_sealed in [false, true] {
+        let mut stage = match is_sealed {
+            true => sealed(3).0,
+            false => unsealed().0,
+        };
+        stage.settle_durably();
+        let path = dir().join(names(&stage.disk, ".seg").remove(0));
+        for at in [0, 600] {
+            stage.disk.break_sector(&path, at).expect("it is there");
+            let recovery = stage.restart();
+            assert_eq!((recovery.damaged, recovery.quarantined_bytes), (0, 0));
+            assert!(stage.read(7).is_ok(), "byte {at}");
+        }
+    }
 }
