@@ -79,7 +79,7 @@ impl Places {
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Place> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Place> + Clone {
         self.first.into_iter().chain(self.rest.iter().copied())
     }
 

@@ -149,8 +149,17 @@ impl Segment {
     /// Where a walk to an lsn begins: at a record that is not behind it, or at the first; an lsn that
     /// is before that record, and its start in bytes.
     pub(crate) fn near(&self, lsn: Lsn) -> (Lsn, u64) {
+        self.mark_before(|mark| mark.lsn <= lsn)
+    }
+
+    /// As [`Segment::near`], for a walk to the record that starts at this byte.
+    pub(crate) fn before(&self, start: u64) -> (Lsn, u64) {
+        self.mark_before(|mark| u64::from(mark.start) * ALIGN <= start)
+    }
+
+    fn mark_before(&self, is_before: impl Fn(&RecordPlace) -> bool) -> (Lsn, u64) {
         let marks = self.marks.read().unwrap_or_else(PoisonError::into_inner);
-        let before = marks.partition_point(|mark| mark.lsn <= lsn);
+        let before = marks.partition_point(is_before);
         match before.checked_sub(1).map(|at| marks[at]) {
             Some(mark) => (mark.lsn.previous(), u64::from(mark.start) * ALIGN),
             None => (self.name.first.previous(), SEGMENT_HEADER_BYTES),

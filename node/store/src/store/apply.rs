@@ -18,6 +18,7 @@ use crate::record::layout::Lengths;
 use crate::segment::Segment;
 use crate::segment::entry::Entry;
 use crate::segment::index_file::SegmentIndex;
+use crate::segment::scan::{Found, Scan};
 use crate::upkeep::{DeadChunk, Upkeep};
 
 impl Store {
@@ -121,26 +122,16 @@ impl Applying<'_> {
         let old = shared.index.find(&entry.id);
         shared.index.insert(&entry.id, new);
         let (mut had_data, mut newest, mut is_known) = (false, Lsn::ZERO, true);
-        for place in old.iter() {
-            let Some(segment) = shared.segment(place.segment()) else {
-                continue;
-            };
-            if shared.is_behind(place, new) {
-                continue;
-            }
+        let older = old.iter().filter(|place| !shared.is_behind(*place, new));
+        let older = older.filter_map(|place| Some((place, shared.segment(place.segment())?)));
+        let (goes, stays) = (older.clone(), older);
+        for (place, segment) in goes.filter(|(place, _)| which(place.kind())) {
             let fetched = Fetched::head(&*segment.file, shared.log, place.start(), Patience::Wait);
             match fetched {
                 Ok(fetched) if fetched.head.id != entry.id => continue,
                 Ok(fetched) => {
                     newest = newest.max(fetched.head.lsn);
-                    if !which(place.kind()) {
-                        continue;
-                    }
                     self.kill(&segment, &fetched);
-                }
-                Err(_) if !which(place.kind()) => {
-                    is_known = false;
-                    continue;
                 }
                 // A record that cannot be read, be it the disk that fails, cannot say whose it is:
                 // its hash of 64 secret bits does. That undoes nothing that is committed. Its
@@ -152,6 +143,18 @@ impl Applying<'_> {
             }
             had_data |= place.kind().is_data();
             shared.index.remove(&entry.id, place);
+        }
+        for (place, segment) in stays.filter(|(place, _)| !which(place.kind())) {
+            // What stays is older than what goes: it is read only where that was not the predecessor.
+            if !is_known || newest == entry.supersedes {
+                break;
+            }
+            let fetched = Fetched::head(&*segment.file, shared.log, place.start(), Patience::Wait);
+            match fetched {
+                Ok(fetched) if fetched.head.id != entry.id => {}
+                Ok(fetched) => newest = newest.max(fetched.head.lsn),
+                Err(_) => is_known = false,
+            }
         }
         // A damaged record may be any of this content's, and may be repaired.
         if !is_known || (newest > Lsn::ZERO && newest != entry.supersedes) {
@@ -167,8 +170,18 @@ impl Applying<'_> {
         let index = SegmentIndex::load(&*log.disk, &log.dir, log.shared.log, segment.name);
         let entries = index.map(|index| index.entries).unwrap_or_default();
         let dead = entries.iter().find(|entry| entry.start == start);
-        let lsn = dead.map_or(successor.supersedes, |entry| entry.lsn);
-        log.shared.damage().hide(lsn.previous(), lsn.next());
+        let around = dead.map_or_else(
+            || {
+                let sealed = segment.sealed_at().map(Lsn::next);
+                let end = sealed.map_or(successor.lsn, |end| end.min(successor.lsn));
+                around(segment, log.shared.log, start, end)
+            },
+            |entry| Ok((entry.lsn.previous(), entry.lsn.next())),
+        );
+        // Where its neighbours cannot be read either, whoever reads them next tells of them all.
+        if let Ok((after, before)) = around {
+            log.shared.damage().hide(after, before);
+        }
     }
 
     /// Whether a later record of its content is in the index that leaves nothing of this one.
@@ -254,6 +267,25 @@ impl Applying<'_> {
         let log = self.log.shared.log;
         let fetched = Fetched::head(&*segment.file, log, start, Patience::Wait);
         fetched.ok().map(|fetched| fetched.head.lengths())
+    }
+}
+
+/// Between which lsns the record lies that begins at `start`, where no head can be read; all records of
+/// its segment are before `end`.
+fn around(segment: &Segment, log: u64, start: u64, end: Lsn) -> io::Result<(Lsn, Lsn)> {
+    let (mut last, from) = segment.before(start);
+    let mut scan = Scan::new(&*segment.file, log, from)?;
+    loop {
+        let at = scan.position();
+        match scan.next()? {
+            Found::Record { entry, .. } if at < start => last = entry.lsn,
+            Found::Record { entry, .. } if at > start => return Ok((last, entry.lsn)),
+            // It can be read after all.
+            Found::Record { entry, .. } => return Ok((entry.lsn.previous(), entry.lsn.next())),
+            Found::End => return Ok((last, end)),
+            Found::Damage(_) if scan.pass(last)?.is_none() => return Ok((last, end)),
+            Found::Damage(_) => {}
+        }
     }
 }
 

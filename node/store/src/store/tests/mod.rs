@@ -6,6 +6,7 @@ mod decisions;
 mod follower;
 mod leader;
 mod positions;
+mod unreadable;
 mod uploads;
 
 use wire::Checksum;
