@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a file system allocates and gives back at once.
-pub(super) const PAGE_BYTES: u64 = 4096;
+pub(super) use crate::disk::PAGE_BYTES;
 /// What a disk writes at once: it is never torn.
-pub(super) const SECTOR_BYTES: usize = 512;
+pub(super) const SECTOR_BYTES: usize = crate::disk::SECTOR_BYTES as usize;
 /// The sectors of one page; a mask of them fits a `u8`.
 pub(super) const PAGE_SECTORS: usize = PAGE_BYTES as usize / SECTOR_BYTES;
 
