@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use trials::binaries::Binaries;
+use trials::command;
 use trials::failing::{self, Failing, FailingDisk};
 use trials::fleet::{Fleet, Plan};
 use trials::http::{self, Outcome};
@@ -24,8 +25,9 @@ struct Bed {
 
 impl Bed {
     /// Two nodes, each with a copy of everything; none when no disk can fail here.
-    async fn start(folder: &Path) -> Option<Bed> {
-        if failing::obstacle(folder).is_some() {
+    async fn start(test: &str, folder: &Path) -> Option<Bed> {
+        if let Some(why) = failing::obstacle(folder) {
+            command::skipped(test, &why);
             return None;
         }
         let plan = Plan {
@@ -89,7 +91,8 @@ fn logged(folder: &Path) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_synced_is_not_acknowledged_and_others_go_on() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let Some(mut bed) = Bed::start(folder.path()).await else {
+    let test = "what_cannot_be_synced_is_not_acknowledged_and_others_go_on";
+    let Some(mut bed) = Bed::start(test, folder.path()).await else {
         return;
     };
     let (kept, ..) = bed.store("kept").await;
@@ -156,7 +159,8 @@ async fn what_cannot_be_synced_is_not_acknowledged_and_others_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_cannot_be_read_is_read_elsewhere() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let Some(bed) = Bed::start(folder.path()).await else {
+    let test = "a_copy_that_cannot_be_read_is_read_elsewhere";
+    let Some(bed) = Bed::start(test, folder.path()).await else {
         return;
     };
     let (id, node, outcome) = bed.store("read me").await;

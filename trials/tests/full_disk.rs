@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use trials::binaries::Binaries;
+use trials::command;
 use trials::disks::{self, Disk, Fill};
 use trials::fleet::{Fleet, Plan};
 use trials::http::{self, Outcome};
@@ -86,8 +87,9 @@ fn body(id: ContentId, bytes: usize) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_on_a_full_disk_starts_serves_and_gives_space_back() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    if disks::obstacle(folder.path()).is_some() {
-        return;
+    if let Some(why) = disks::obstacle(folder.path()) {
+        let test = "a_node_on_a_full_disk_starts_serves_and_gives_space_back";
+        return command::skipped(test, &why);
     }
     let disk = Disk::make(&folder.path().join("node1")).expect("makes a disk");
     let mut bed = Bed::start(folder.path()).await;

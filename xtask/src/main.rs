@@ -6,6 +6,7 @@
 mod check;
 mod packages;
 mod pictures;
+mod schemathesis;
 mod tidy;
 mod trials;
 mod workspace;
@@ -35,6 +36,8 @@ enum Task {
     Torture(trials::Forwarded),
     /// Take the pictures of the web console in docs/pictures, with Chromium
     ConsolePictures,
+    /// Have schemathesis examine both services of a small cluster by their /openapi.json
+    Schemathesis(schemathesis::Bounds),
     /// Make Debian packages of the services and the client, in target/debian
     Packages,
     /// Measure a cluster beside nginx; with a subcommand, one thing: `--help` lists them
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(&workspace::root()),
         Task::Torture(rest) => trials::run("torture", &rest),
         Task::ConsolePictures => pictures::take(),
+        Task::Schemathesis(bounds) => schemathesis::run(&bounds),
         Task::Packages => packages::make(),
         Task::Bench(rest) => trials::run("bench", &rest),
     };
@@ -79,6 +83,8 @@ mod tests {
             Ok(Task::ConsolePictures)
         ));
         assert!(matches!(read(&["packages"]), Ok(Task::Packages)));
+        let bounded = read(&["schemathesis", "--max-examples", "5", "--seconds", "20"]);
+        assert!(matches!(bounded, Ok(Task::Schemathesis(_))));
         let Ok(Task::Torture(rest)) = read(&["torture", "--minutes", "100", "--postgres"]) else {
             panic!("`torture` takes the arguments of the trial");
         };

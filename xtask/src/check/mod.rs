@@ -32,7 +32,7 @@ pub(crate) fn run() -> anyhow::Result<bool> {
     steps.run("doc tests", || runner::doc_tests(&mut tally))?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n{steps}")?;
-    writeln!(out, "{} passed, {} failed", tally.passed, tally.failed)?;
+    writeln!(out, "{tally}")?;
     Ok(steps.passed())
 }
 

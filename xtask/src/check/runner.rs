@@ -1,5 +1,7 @@
 //! Runs the tests, shows their output as it comes, and counts them.
 
+use std::fmt;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
@@ -14,7 +16,24 @@ pub(super) struct Tally {
     pub(super) passed: u64,
     /// Tests that failed, timed out or could not be run.
     pub(super) failed: u64,
+    /// Of those that passed, how many tested nothing: the machine lacks what they need.
+    pub(super) skipped: u64,
 }
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let passed = self.passed.saturating_sub(self.skipped);
+        write!(f, "{passed} passed, {} failed", self.failed)?;
+        match self.skipped {
+            0 => Ok(()),
+            skipped => write!(f, ", {skipped} skipped"),
+        }
+    }
+}
+
+/// Names the file to which a test that can test nothing here adds a line; its runner shows nothing of a
+/// test that passes. The crate `trials` has the same name.
+const SKIPPED_FILE: &str = "SKIPPED_TESTS_FILE";
 
 /// Runs all tests: with cargo-nextest where it is installed, else with cargo's own runner.
 ///
@@ -40,7 +59,15 @@ pub(super) fn tests(tally: &mut Tally) -> anyhow::Result<bool> {
             "--no-fail-fast",
         ]);
     }
-    counted(&mut command, tally, &mut std::io::stdout())
+    let file = workspace::target().join("skipped-tests");
+    fs::create_dir_all(workspace::target())?;
+    fs::write(&file, "").context("cannot write into the target folder")?;
+    command.env(SKIPPED_FILE, &file);
+    let passed = counted(&mut command, tally, &mut std::io::stdout())?;
+    let skipped = fs::read_to_string(&file).context("where are the skipped tests?")?;
+    tally.skipped += skipped.lines().count() as u64;
+    std::io::stdout().write_all(skipped.as_bytes())?;
+    Ok(passed)
 }
 
 /// Runs the examples in documentation comments.
@@ -109,6 +136,23 @@ fn summary(line: &str) -> Option<Tally> {
 mod tests {
     use super::*;
 
+    fn tally(passed: u64, failed: u64) -> Tally {
+        Tally {
+            passed,
+            failed,
+            skipped: 0,
+        }
+    }
+
+    // If this fails, a test that tests nothing on this machine counts like one that does.
+    #[test]
+    fn what_was_skipped_is_told() {
+        let mut of = tally(7, 1);
+        assert_eq!(of.to_string(), "7 passed, 1 failed");
+        of.skipped = 2;
+        assert_eq!(of.to_string(), "5 passed, 1 failed, 2 skipped");
+    }
+
     // If this fails, a run with failures can look like one without.
     #[test]
     fn both_runners_are_understood() {
@@ -128,7 +172,7 @@ mod tests {
             ("test result: FAILED. 1 passed; 2 failed; 0 ignored", (1, 2)),
         ];
         for (line, (passed, failed)) in cases {
-            assert_eq!(summary(line), Some(Tally { passed, failed }), "{line}");
+            assert_eq!(summary(line), Some(tally(passed, failed)), "{line}");
         }
         assert_eq!(summary("        PASS [   0.1s] node 3 passed"), None);
         assert_eq!(summary("    test result: FAILED. 0 passed; 1 failed"), None);
@@ -156,7 +200,8 @@ mod tests {
             tally,
             Tally {
                 passed: 4,
-                failed: 1
+                failed: 1,
+                skipped: 0
             }
         );
         assert!(!shell("exit 3", &mut tally).expect("runs"));
@@ -164,7 +209,8 @@ mod tests {
             tally,
             Tally {
                 passed: 4,
-                failed: 1
+                failed: 1,
+                skipped: 0
             }
         );
     }

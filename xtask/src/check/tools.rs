@@ -1,5 +1,5 @@
 //! Programs that the tests use and that cargo does not bring: PostgreSQL, ZooKeeper, a browser,
-//! download tools and promtool.
+//! download tools, promtool, and what makes disks fail.
 
 use std::env;
 use std::fs;
@@ -37,7 +37,7 @@ impl Tool {
     }
 }
 
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 11] = [
     Tool::installed("postgres", "postgresql"),
     Tool::installed("java", "default-jre-headless"),
     Tool::installed("zookeeper.jar", "zookeeper"),
@@ -46,6 +46,8 @@ const TOOLS: [Tool; 9] = [
     Tool::installed("curl", "curl"),
     Tool::installed("wget", "wget"),
     Tool::installed("aria2c", "aria2"),
+    Tool::installed("strace", "strace"),
+    Tool::installed("python3", "python3"),
     Tool::unpacked("promtool", "prometheus"),
 ];
 
@@ -101,7 +103,7 @@ pub(super) fn check_dependencies() -> anyhow::Result<bool> {
 }
 
 fn missing_tools() -> Vec<&'static Tool> {
-    static ALL: [Tool; 9] = TOOLS;
+    static ALL: &[Tool] = &TOOLS;
     ALL.iter()
         .filter(|tool| find(tool.program).is_none())
         .collect()
