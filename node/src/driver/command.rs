@@ -73,8 +73,21 @@ impl Opened {
     }
 }
 
-/// A chunk's part of the room that chunks have until they are appended.
-pub(super) type ChunkPermit = OwnedSemaphorePermit;
+/// A chunk's part of the room that chunks have.
+pub(super) struct ChunkPermit {
+    /// Of the node's memory, until the chunk is appended.
+    pub(super) of_node: OwnedSemaphorePermit,
+    /// Of its shard's, until the followers are not far behind.
+    pub(super) of_shard: OwnedSemaphorePermit,
+}
+
+impl ChunkPermit {
+    /// The chunk is in the log: no other shard waits for this one's followers.
+    pub(super) fn appended(self) -> OwnedSemaphorePermit {
+        drop(self.of_node);
+        self.of_shard
+    }
+}
 
 /// What came over a link.
 pub(super) struct Heard {

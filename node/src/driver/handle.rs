@@ -30,7 +30,7 @@ const FAREWELL_TIME_MAX: Duration = Duration::from_millis(700);
 const HANDOVER_LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Chunks on their way to the disk thread, over all uploads: 32 MiB of memory at most, and enough
-/// to keep a fast disk writing.
+/// to keep a fast disk writing. What is appended is bounded by what a log keeps for its followers.
 const CHUNKS_IN_FLIGHT_MAX: usize = 32;
 
 /// Sends work to the disk thread, and shows what it published. Clones are the same handle.
@@ -113,7 +113,7 @@ impl Handle {
         how: How,
         payload: Payload,
     ) -> Result<Position, ChangeFailure> {
-        let permit = self.chunk_permit().await?;
+        let permit = self.chunk_permit(id.shard()).await?;
         let (reply, answer) = oneshot::channel();
         self.send(Command::FirstChunk {
             id,
@@ -134,7 +134,7 @@ impl Handle {
         offset: u64,
         payload: Payload,
     ) -> Result<Sending, ChangeFailure> {
-        let permit = self.chunk_permit().await?;
+        let permit = self.chunk_permit(shard).await?;
         let (reply, answer) = oneshot::channel();
         self.send(Command::Chunk {
             shard,
@@ -147,12 +147,19 @@ impl Handle {
         Ok(Sending(answer))
     }
 
-    /// Waits for room for a chunk. It is given back when the chunk is appended and the followers are not
-    /// far behind: not only when the uploader asks for the answer, which a slow one does minutes later.
-    async fn chunk_permit(&self) -> Result<ChunkPermit, ChangeFailure> {
-        let permits = Arc::clone(&self.0.chunk_permits);
-        let permit = permits.acquire_owned().await;
-        permit.map_err(|_| ChangeFailure::NotLed)
+    /// Waits for room for a chunk. The shard's is given back when the followers are not far behind, the
+    /// node's when the chunk is appended: not only when the uploader asks for the answer, which a slow
+    /// one does minutes later.
+    async fn chunk_permit(&self, shard: ShardNo) -> Result<ChunkPermit, ChangeFailure> {
+        let replica = self.table().replica(shard);
+        let replica = replica.ok_or(ChangeFailure::NotLed)?;
+        // In this order: who waits for its shard takes nothing from the others.
+        let of_shard = replica.gauge.chunk_room().acquire_owned().await;
+        let of_node = Arc::clone(&self.0.chunk_permits).acquire_owned().await;
+        match (of_shard, of_node) {
+            (Ok(of_shard), Ok(of_node)) => Ok(ChunkPermit { of_node, of_shard }),
+            _ => Err(ChangeFailure::NotLed),
+        }
     }
 
     /// Has an upload ended that will not be committed; at the latest within a second.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use store::{EpochStart, Reader, Usage};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 use wire::ContentId;
 use wire::position::{Epoch, Lsn, Position, ShardNo};
@@ -112,6 +113,21 @@ pub struct ReplicaGauge {
     needs_commit: AtomicBool,
     /// What a follower has of each id that its leader may have committed already.
     pending: Mutex<HashMap<ContentId, Lsn>>,
+    /// The room for chunks that are not appended, or that followers are far behind of.
+    chunk_room: ChunkRoom,
+}
+
+/// A shard's chunks that are on their way or held back: half of what the node has room for, so that no
+/// shard that is slow keeps the others waiting.
+pub(super) const CHUNKS_OF_SHARD_MAX: usize = 16;
+
+#[derive(Debug)]
+struct ChunkRoom(Arc<Semaphore>);
+
+impl Default for ChunkRoom {
+    fn default() -> Self {
+        ChunkRoom(Arc::new(Semaphore::new(CHUNKS_OF_SHARD_MAX)))
+    }
 }
 
 /// One reading of a [`ReplicaGauge`].
@@ -132,6 +148,11 @@ pub struct Measures {
 }
 
 impl ReplicaGauge {
+    /// The shard's room for chunks.
+    pub(super) fn chunk_room(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.chunk_room.0)
+    }
+
     /// The last reading.
     pub fn measures(&self) -> Measures {
         self.measures

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use wire::Lsn;
 
 use crate::driver::command::{ChangeFailure, ChunkPermit, ChunkReply};
@@ -20,8 +20,8 @@ pub(super) struct Lag {
     acknowledged: u64,
     /// The count of bytes up to each record, oldest first.
     unacknowledged: VecDeque<(Lsn, u64)>,
-    /// With what they hold of the room for chunks: uploads that nobody holds back would go on.
-    held: VecDeque<(Lsn, ChunkReply, ChunkPermit)>,
+    /// With what they hold of their shard's room for chunks: uploads that nobody holds back would go on.
+    held: VecDeque<(Lsn, ChunkReply, OwnedSemaphorePermit)>,
 }
 
 impl Lag {
@@ -47,12 +47,19 @@ impl Lag {
 
     /// Answers an uploader whose chunk was appended: at once, or when the others have caught up.
     pub(super) fn answer(&mut self, lsn: Lsn, reply: ChunkReply, permit: ChunkPermit) {
+        let permit = permit.appended();
         if self.appended - self.acknowledged <= BEHIND_BYTES_MAX {
             drop(permit);
             send(reply, Ok(lsn));
         } else {
             self.held.push_back((lsn, reply, permit));
         }
+    }
+
+    /// Lets those go whose uploaders have left: they would take the room of others for as long as the
+    /// followers are behind.
+    pub(super) fn release_left(&mut self) {
+        self.held.retain(|(_, reply, _)| !reply.is_closed());
     }
 
     /// Leadership ended: what is held is lost.
@@ -90,20 +97,25 @@ mod tests {
         Arc::new(Semaphore::new(chunks))
     }
 
-    fn permit(room: &Arc<Semaphore>) -> ChunkPermit {
-        Arc::clone(room).try_acquire_owned().expect("has room")
+    fn permit(of_node: &Arc<Semaphore>, of_shard: &Arc<Semaphore>) -> ChunkPermit {
+        let acquire = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_owned();
+        ChunkPermit {
+            of_node: acquire(of_node).expect("the node has room"),
+            of_shard: acquire(of_shard).expect("the shard has room"),
+        }
     }
 
-    // If this fails, a leader with a fast disk runs away from its followers, and they leave the set.
+    // If this fails, a leader with a fast disk runs away from its followers, and they leave the set; or
+    // one slow follower keeps the uploads to all other shards of the node waiting.
     #[test]
     fn uploaders_wait_while_the_others_are_far_behind() {
         let mut lag = Lag::default();
         let mut answers = Vec::new();
-        let room = room(20);
+        let (node, shard) = (room(1), room(20));
         for n in 1..=20 {
             lag.append(Lsn(n), CHUNK);
             let (reply, answer) = oneshot::channel();
-            lag.answer(Lsn(n), reply, permit(&room));
+            lag.answer(Lsn(n), reply, permit(&node, &shard));
             answers.push(answer);
         }
         let answered = |answers: &mut Vec<oneshot::Receiver<_>>| {
@@ -114,13 +126,31 @@ mod tests {
             20 - answers.len()
         };
         assert_eq!(answered(&mut answers), 16);
-        assert_eq!(room.available_permits(), 16, "and no more are let in");
+        assert_eq!(shard.available_permits(), 16, "and no more are let in");
+        assert_eq!(node.available_permits(), 1, "but to other shards");
         lag.acknowledge(Some(Lsn(2)));
         assert_eq!(answered(&mut answers), 16, "18 MiB behind");
         lag.acknowledge(Some(Lsn(4)));
         assert_eq!(answered(&mut answers), 20);
-        assert_eq!(room.available_permits(), 20);
+        assert_eq!(shard.available_permits(), 20);
         assert!(answers.is_empty());
+    }
+
+    // If this fails, uploads that were given up keep others of their shard out for as long as a follower
+    // is behind.
+    #[test]
+    fn who_left_takes_no_room() {
+        let mut lag = Lag::default();
+        let (node, shard) = (room(1), room(2));
+        lag.append(Lsn(1), 40 * CHUNK);
+        let (left, stays) = (oneshot::channel(), oneshot::channel());
+        lag.answer(Lsn(1), left.0, permit(&node, &shard));
+        lag.answer(Lsn(1), stays.0, permit(&node, &shard));
+        drop(left.1);
+        lag.release_left();
+        assert_eq!(shard.available_permits(), 1);
+        lag.acknowledge(Some(Lsn(1)));
+        assert!(matches!(stays.1.blocking_recv(), Ok(Ok(Lsn(1)))));
     }
 
     // If this fails, an uploader waits for ever for a follower that left the set.
@@ -129,14 +159,14 @@ mod tests {
         let mut lag = Lag::default();
         let (mut first, mut second) = (oneshot::channel(), oneshot::channel());
         lag.append(Lsn(1), 40 * CHUNK);
-        let room = room(2);
-        lag.answer(Lsn(1), first.0, permit(&room));
+        let (node, shard) = (room(1), room(2));
+        lag.answer(Lsn(1), first.0, permit(&node, &shard));
         lag.acknowledge(None);
         assert!(matches!(first.1.try_recv(), Ok(Ok(Lsn(1)))));
         lag.append(Lsn(2), 40 * CHUNK);
-        lag.answer(Lsn(2), second.0, permit(&room));
+        lag.answer(Lsn(2), second.0, permit(&node, &shard));
         lag.lose();
         assert!(matches!(second.1.try_recv(), Ok(Err(ChangeFailure::Lost))));
-        assert_eq!(room.available_permits(), 2);
+        assert_eq!(shard.available_permits(), 2);
     }
 }

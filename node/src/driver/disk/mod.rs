@@ -243,6 +243,7 @@ impl DiskThread {
             let Some(replica) = self.replicas.get_mut(&shard) else {
                 continue;
             };
+            replica.lag.release_left();
             match replica.standing {
                 Standing::Leading if replica.core.may_write() => {
                     self.touched.push(shard);

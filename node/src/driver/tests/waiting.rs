@@ -5,9 +5,14 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use store::{ChangeError, How, Payload};
 
+use wire::shard::ShardRecord;
+use wire::{ContentId, ShardNo};
+
 use super::{Rig, SHARD, leading, mint};
+use crate::clock;
 use crate::driver::command::ChangeFailure;
 use crate::driver::disk::PARKED_MAX;
+use crate::driver::table::CHUNKS_OF_SHARD_MAX;
 
 const CHUNK: usize = 1 << 20;
 
@@ -87,5 +92,42 @@ async fn a_chunk_behind_a_refused_one_is_refused() {
         assert!(begun.elapsed() < Duration::from_secs(10), "never ended");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    rig.stop();
+}
+
+// If this fails, one follower that pauses keeps the large uploads to every shard of the node waiting, also
+// those to shards that it does not follow.
+#[tokio::test]
+async fn a_shard_whose_chunks_are_held_back_takes_no_room_from_another() {
+    const OTHER: ShardNo = ShardNo(2);
+    let (rig, _) = leading().await;
+    rig.obey(&ShardRecord {
+        shard: OTHER,
+        log: 8,
+        version: 2,
+        ..rig.first_record()
+    });
+    let handle = rig.handle();
+    let begun = Instant::now();
+    while !(handle.table().replica(OTHER)).is_some_and(|replica| replica.is_leading()) {
+        assert!(begun.elapsed() < Duration::from_secs(10), "in vain");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    // What a follower that is far behind comes to.
+    let replica = handle.table().replica(SHARD).expect("is led here");
+    let all = u32::try_from(CHUNKS_OF_SHARD_MAX).expect("a few");
+    let room = replica.gauge.chunk_room();
+    let held = room.acquire_many_owned(all).await;
+    let held = held.expect("nobody uploads");
+    let mut waiting = Box::pin(handle.first_chunk(mint(1), How::Create, chunk()));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    for number in 0..2 * u64::from(all) {
+        let id = ContentId::mint(OTHER, clock::now_ms(), number);
+        let upload = handle.first_chunk(id, How::Create, chunk());
+        let upload = tokio::time::timeout(Duration::from_secs(10), upload).await;
+        upload.expect("has room").expect("is appended");
+    }
+    drop(held);
+    waiting.await.expect("is appended");
     rig.stop();
 }
