@@ -28,11 +28,14 @@ const READ_TIME_MAX: Duration = Duration::from_millis(50);
 const OPERATION_BYTES: usize = 512;
 
 /// What is left of a batch that is being put together.
+#[derive(Clone)]
 pub(super) struct Budget {
     operations: usize,
     bytes: usize,
     reads: usize,
     until: Instant,
+    /// When this was what was left.
+    at: Instant,
 }
 
 impl Default for Budget {
@@ -44,11 +47,35 @@ impl Default for Budget {
 impl Budget {
     /// A whole batch, for which the log may be read for so long.
     pub(super) fn lasting(time: Duration) -> Self {
+        let at = Instant::now();
         Budget {
             operations: OPERATIONS_MAX,
             bytes: BYTES_MAX,
             reads: READS_MAX,
-            until: Instant::now() + time,
+            until: at + time,
+            at,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_operations(operations: usize) -> Self {
+        Budget {
+            operations,
+            ..Budget::lasting(Duration::from_secs(3600))
+        }
+    }
+
+    /// Begins what may come to nothing.
+    pub(super) fn begin(&mut self) -> Budget {
+        self.at = Instant::now();
+        self.clone()
+    }
+
+    /// What was left when this began, time included, after what came to nothing.
+    pub(super) fn given_back(self) -> Budget {
+        Budget {
+            until: self.until + self.at.elapsed(),
+            ..self
         }
     }
 

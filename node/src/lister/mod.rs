@@ -6,6 +6,7 @@
 
 mod batch;
 mod feed;
+mod filling;
 pub mod row;
 mod shard;
 mod task;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use store::{Committed, Cursor, LiveWalk, Lost, ReadError};
+use store::{Committed, Cursor, LiveWalk, Lost, ReadError, Walked};
 use wire::content::Status;
 use wire::listing::{ListingOutcome, ListingPart, ListingStep};
 use wire::position::{Lsn, Position};
@@ -44,6 +44,8 @@ pub(super) struct ShardListing {
     moved_at: Instant,
     /// The log could not be read; it is not tried again before this.
     blocked_until: Option<Instant>,
+    /// It could not be read the last time.
+    is_unreadable: bool,
     unread: Unread,
     /// The catalog is shown everything, even if it can follow.
     shows_all: bool,
@@ -102,6 +104,7 @@ impl ShardListing {
             cursor: None,
             moved_at: Instant::now(),
             blocked_until: None,
+            is_unreadable: false,
             overtaken: Overtaken::No,
             unread: Unread::default(),
             shows_all: false,
@@ -134,6 +137,8 @@ impl ShardListing {
             self.place = Place::Unknown;
         }
         let step = self.next_step(budget)?;
+        // That the catalog is asked again says nothing of the log.
+        self.is_unreadable &= matches!(step, Some(ListingStep::Ask));
         let shard = self.view.shard;
         Ok(step.map(|step| {
             self.moved_at = Instant::now();
@@ -301,8 +306,14 @@ impl ShardListing {
 
     /// The log could not be read.
     pub(super) fn unreadable(&mut self) {
+        self.is_unreadable = true;
         self.place = Place::Unknown;
         self.blocked_until = Some(Instant::now() + READ_AGAIN_AFTER);
+    }
+
+    /// Whether it could not be read the last time, and may not be the next.
+    pub(super) fn is_unreadable(&self) -> bool {
+        self.is_unreadable
     }
 
     /// Answers those who have waited long enough.
@@ -382,13 +393,18 @@ impl Walk {
         let (mut rows, mut is_over) = (Vec::new(), false);
         while !budget.is_spent() {
             budget.read();
-            let Some(content) = self.live.next_content()? else {
-                is_over = true;
-                break;
-            };
-            let row = row(content);
-            budget.spend(Some(&row));
-            rows.push(row);
+            match self.live.step()? {
+                Walked::Content(content) => {
+                    let row = row(*content);
+                    budget.spend(Some(&row));
+                    rows.push(row);
+                }
+                Walked::On => {}
+                Walked::End => {
+                    is_over = true;
+                    break;
+                }
+            }
         }
         let first = !std::mem::replace(&mut self.begun, true);
         if is_over && rows.is_empty() && !first {

@@ -15,6 +15,7 @@ use wire::position::{Epoch, ShardNo};
 use wire::{Checksum, ContentId};
 
 use super::super::batch::READS_MAX;
+use super::super::filling::Filling;
 use super::super::unread::{LOOK_AGAIN_AFTER, MEND_TIME_MAX};
 use super::*;
 use crate::driver::table::{ReplicaGauge, Standing};
@@ -600,4 +601,37 @@ fn a_walk_waits_for_what_cannot_be_read() {
     let damage = rig.store.reader().damage();
     assert_eq!(damage.hidden.first().map(|place| place.first), Some(Lsn(3)));
     assert_eq!(catalog.rows, rig.live);
+}
+
+// If this fails, nothing of other shards is listed in time while one cannot be read.
+#[test]
+fn a_shard_that_cannot_be_read_takes_nothing_from_the_others() {
+    let [mut first, mut second] = [one_damaged(), one_damaged()].map(|(rig, ..)| rig);
+    let (mut healthy, mut way, mut catalog) = (Rig::new(4), Way::default(), Catalog::default());
+    healthy.finish(&mut way, &mut catalog);
+    for _ in 0..2 {
+        let mut batch = Filling::within(Budget::of_operations(2));
+        let id = ContentId::mint(ShardNo(1), healthy.now_ms, healthy.random.random());
+        healthy.put(id, How::Create, "name".to_owned());
+        healthy.commit();
+        for rig in [&mut first, &mut second, &mut healthy] {
+            assert!(!batch.is_full());
+            batch.fill(ShardNo(1), &mut rig.listing);
+        }
+        let [part] = &batch.parts[..] else {
+            panic!("the healthy one has one: {:?}", batch.parts);
+        };
+        healthy
+            .listing
+            .settle(&catalog.apply(part), &Metrics::default());
+        assert_eq!(catalog.rows.len(), healthy.live.len());
+        assert!(first.listing.is_unreadable() && second.listing.is_unreadable());
+        // Five seconds later, they are where they were.
+        for rig in [&mut first, &mut second] {
+            rig.listing.blocked_until = None;
+            let at = rig.view.gauge.measures().position(Lsn(1));
+            rig.listing.place = Place::At(at);
+        }
+    }
+    assert!(first.listing.blocked_until.is_none());
 }

@@ -17,6 +17,7 @@ use wire::{NodeName, ShardNo, routes};
 
 use super::batch::Budget;
 use super::feed::{Entry, Feed};
+use super::filling::Filling;
 use super::shard::ShardListing;
 use crate::driver::table::ReplicaView;
 use crate::membership::distributors::{CallError, Distributors};
@@ -211,24 +212,17 @@ impl Task {
         if self.retry.is_some_and(|(at, _)| Instant::now() < at) {
             return None;
         }
-        let mut budget = Budget::default();
-        let mut parts = Vec::new();
+        let mut batch = Filling::within(Budget::default());
         for shard in in_turn(&self.shards, self.turn) {
-            if budget.is_spent() {
+            if batch.is_full() {
                 break;
             }
-            let Some(Led { listing, .. }) = self.shards.get_mut(&shard) else {
-                continue;
-            };
-            self.turn = shard;
-            match listing.next_part(&mut budget) {
-                Ok(part) => parts.extend(part),
-                Err(error) => {
-                    tracing::error!(%shard, %error, "the log cannot be read for listing");
-                    listing.unreadable();
-                }
+            if let Some(Led { listing, .. }) = self.shards.get_mut(&shard) {
+                self.turn = shard;
+                batch.fill(shard, listing);
             }
         }
+        let mut parts = batch.parts;
         parts.sort_by_key(|part| part.shard);
         (!parts.is_empty()).then_some(parts)
     }

@@ -33,7 +33,9 @@ pub use log::epochs::EpochStart;
 pub use log::recovery::{OpenError, Recovery};
 pub use log::{SyncDone, SyncJob};
 pub use poison::{AppendError, Poisoned};
-pub use reader::{Cursor, DamagedRecord, LiveWalk, OpenContent, ReadError, Reader, Scrubbed};
+pub use reader::{
+    Cursor, DamagedRecord, LiveWalk, OpenContent, ReadError, Reader, Scrubbed, Walked,
+};
 pub use record::{
     DecodeHeadError, DecodeMetadataError, DecodeRecordError, Head, Kind, Payload, Record,
 };

@@ -73,6 +73,9 @@ pub(in crate::http) async fn current(
     replica: Arc<ReplicaView>,
     id: ContentId,
 ) -> Result<Result<Content, ReadError>, ApiError> {
+    if let Some(content) = replica.reader.content_cached(id).transpose() {
+        return Ok(content);
+    }
     let content = tokio::task::spawn_blocking(move || replica.reader.content(id)).await;
     content.map_err(|error| ApiError::internal(&error))
 }

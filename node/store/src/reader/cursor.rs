@@ -256,6 +256,17 @@ impl Cursor {
     }
 }
 
+/// What a step of a walk came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Walked {
+    /// The next live content.
+    Content(Box<Content>),
+    /// No content yet: the next step goes on.
+    On,
+    /// There is no further one.
+    End,
+}
+
 /// Walks over the live contents up to an lsn.
 #[derive(Debug)]
 pub struct LiveWalk {
@@ -280,39 +291,54 @@ impl LiveWalk {
         self.cursor.passed_damage()
     }
 
-    /// The next live content; none at the end.
+    /// Looks at one more record: most of a large content's ten thousand are no content of their own.
     ///
     /// # Errors
     /// When the disk fails, or a record's metadata cannot be understood.
+    pub fn step(&mut self) -> Result<Walked, ReadError> {
+        if self.cursor.covered() >= self.upto {
+            return Ok(Walked::End);
+        }
+        let Some((fetched, segment)) = self.cursor.next_fetched()? else {
+            return Ok(Walked::End);
+        };
+        let head = &fetched.head;
+        if head.lsn > self.upto || !matches!(head.kind, Kind::Put | Kind::Commit) {
+            return Ok(Walked::On);
+        }
+        let (lsn, is_lost) = (head.lsn, self.cursor.shared.is_lost(head.lsn));
+        if !self.is_live(&fetched, &segment) {
+            if is_lost {
+                let (first, last) = (lsn, lsn);
+                self.cursor.passed_damage = Some(Lost { first, last });
+            }
+            return Ok(Walked::On);
+        }
+        let id = ContentId::from_bytes(head.id).map_err(|error| ReadError::Damaged {
+            what: error.to_string(),
+        })?;
+        let content = match self.reader.content(id) {
+            Ok(content) => Some(content),
+            Err(ReadError::NotFound | ReadError::Deleted) => None,
+            // What can be told of it stands in the record at hand.
+            Err(ReadError::Damaged { .. }) => Content::from_fetched(&fetched)?,
+            Err(error @ ReadError::Disk(_)) => return Err(error),
+        };
+        Ok(content.map_or(Walked::On, |content| Walked::Content(Box::new(content))))
+    }
+
+    /// The next live content, however far it is; none at the end.
+    ///
+    /// # Errors
+    /// As [`LiveWalk::step`].
     pub fn next_content(&mut self) -> Result<Option<Content>, ReadError> {
-        while self.cursor.covered() < self.upto {
-            let Some((fetched, segment)) = self.cursor.next_fetched()? else {
-                return Ok(None);
-            };
-            let head = &fetched.head;
-            if head.lsn > self.upto || !matches!(head.kind, Kind::Put | Kind::Commit) {
-                continue;
-            }
-            let (lsn, is_lost) = (head.lsn, self.cursor.shared.is_lost(head.lsn));
-            if !self.is_live(&fetched, &segment) {
-                if is_lost {
-                    let (first, last) = (lsn, lsn);
-                    self.cursor.passed_damage = Some(Lost { first, last });
-                }
-                continue;
-            }
-            let id = ContentId::from_bytes(head.id).map_err(|error| ReadError::Damaged {
-                what: error.to_string(),
-            })?;
-            match self.reader.content(id) {
-                Ok(content) => return Ok(Some(content)),
-                Err(ReadError::NotFound | ReadError::Deleted) => {}
-                // What can be told of it stands in the record at hand.
-                Err(ReadError::Damaged { .. }) => return Ok(Content::from_fetched(&fetched)?),
-                Err(error @ ReadError::Disk(_)) => return Err(error),
+        loop {
+            match self.step()? {
+                Walked::Content(content) => return Ok(Some(*content)),
+                Walked::On => {}
+                Walked::End => return Ok(None),
             }
         }
-        Ok(None)
     }
 
     /// Whether the index leads to this record, wherever it was moved to.

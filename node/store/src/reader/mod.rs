@@ -14,7 +14,7 @@ use std::sync::Arc;
 use wire::{ContentId, Lsn};
 
 use cursor::Until;
-pub use cursor::{Cursor, LiveWalk};
+pub use cursor::{Cursor, LiveWalk, Walked};
 pub use open_content::OpenContent;
 pub use scrub::{DamagedRecord, Scrubbed};
 
@@ -99,7 +99,19 @@ impl Reader {
     /// # Errors
     /// As [`Reader::open`].
     pub fn content(&self, id: ContentId) -> Result<Content, ReadError> {
-        match self.known(id)? {
+        self.content_patiently(id, Patience::Wait)
+    }
+
+    /// As [`Reader::content`], but none when the disk would have to be waited for.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub fn content_cached(&self, id: ContentId) -> Result<Option<Content>, ReadError> {
+        or_would_block(self.content_patiently(id, Patience::Cached))
+    }
+
+    fn content_patiently(&self, id: ContentId, patience: Patience) -> Result<Content, ReadError> {
+        match self.known_patiently(id, patience)? {
             Known::Live(content, _) => Ok(content),
             Known::Deleted(..) => Err(ReadError::Deleted),
         }
@@ -138,9 +150,26 @@ impl Reader {
         self.shared.damage().is_damaged(&id.bytes())
     }
 
+    /// A version's bytes are not those of its hash, although each block of them is as it was written: all
+    /// of its records count as damaged until they are written again, or it is replaced.
+    pub fn doubt(&self, id: ContentId, version: u64) {
+        let is_current = self
+            .content(id)
+            .is_ok_and(|content| content.version == version);
+        for lsn in self.needed(id).into_iter().flatten() {
+            if is_current {
+                self.shared.damage().note(id.bytes(), lsn);
+            }
+        }
+    }
+
     /// What is known of an id.
     pub(crate) fn known(&self, id: ContentId) -> Result<Known, ReadError> {
-        let records = self.locate(id, Patience::Wait)?;
+        self.known_patiently(id, Patience::Wait)
+    }
+
+    fn known_patiently(&self, id: ContentId, patience: Patience) -> Result<Known, ReadError> {
+        let records = self.locate(id, patience)?;
         let lsn = records.latest.fetched.head.lsn;
         let content = self.content_of(&records.latest)?;
         match records.latest.place.kind() {

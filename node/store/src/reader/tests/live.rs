@@ -6,7 +6,7 @@ use wire::{ContentId, Lsn};
 
 use super::{compacted, half_deleted};
 use crate::stage::{Stage, body, id};
-use crate::{Content, LiveWalk};
+use crate::{Content, LiveWalk, Walked};
 
 /// All that a walk still shows; no content twice.
 fn shown(walk: &mut LiveWalk) -> BTreeMap<ContentId, Content> {
@@ -154,4 +154,29 @@ fn a_damaged_content_is_shown_all_the_same() {
     assert!(stage.read(1).is_err());
     let walk = shown(&mut stage.store.reader().live(Lsn(4)));
     assert_eq!(ids(&walk), [id(0), id(1), id(2)]);
+}
+
+// If this fails, nothing of other shards is listed for as long as a walk passes the chunks of a content
+// of ten gigabytes.
+#[test]
+fn a_step_looks_at_one_record_however_large_a_content_is() {
+    let mut stage = Stage::new();
+    stage.put(1, &body(1, 100));
+    stage.upload(2, &body(2, 9_000), 300);
+    stage.delete(1);
+    stage.settle();
+    let end = stage.store.positions().committed;
+    let mut walk = stage.store.reader().live(end);
+    let mut steps = 0;
+    let mut contents = Vec::new();
+    loop {
+        match walk.step().expect("healthy") {
+            Walked::Content(content) => contents.push(content.id),
+            Walked::On => {}
+            Walked::End => break,
+        }
+        steps += 1;
+    }
+    assert_eq!(contents, [id(2)]);
+    assert_eq!(steps, end.0);
 }

@@ -83,6 +83,8 @@ fn a_cached_read_waits_for_no_disk() {
     for n in 1..4 {
         let cached = reader.open_cached(id(n)).expect("no failure");
         assert!(cached.is_none(), "{n} must be waited for");
+        let content = reader.content_cached(id(n)).expect("no failure");
+        assert!(content.is_none(), "{n} must be waited for");
         assert!(reader.open(id(n)).is_ok());
     }
     let small = open[0].read_cached(0, 10).expect("intact");
@@ -100,6 +102,8 @@ fn a_cached_read_waits_for_no_disk() {
     );
     stage.disk.set_cold(false);
     assert!(reader.open_cached(id(3)).expect("cached").is_some());
+    let content = reader.content_cached(id(3)).expect("cached");
+    assert_eq!(content, reader.content(id(3)).ok());
 }
 
 // If this fails, a download breaks off, or mixes versions, when its content changes.
