@@ -16,6 +16,9 @@ use crate::service::{Recipe, Service};
 /// How long services may take to find together.
 const TOGETHER_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// How much longer, for each node: on a small machine they start one after the other.
+const NODE_TIME_MAX: Duration = Duration::from_secs(1);
+
 const LOOPBACK: &str = "127.0.0.1";
 
 /// What a fleet is made of.
@@ -202,13 +205,14 @@ impl Fleet {
 /// Waits until the distributor at `url` knows `count` nodes as up, each with a shard.
 ///
 /// # Errors
-/// When that is not so within half a minute.
+/// When that is not so within half a minute, and a second for each node.
 pub(crate) async fn nodes_up(
     client: &reqwest::Client,
     url: &str,
     count: usize,
 ) -> anyhow::Result<()> {
-    let deadline = Instant::now() + TOGETHER_TIME_MAX;
+    let nodes = u32::try_from(count).unwrap_or(u32::MAX);
+    let deadline = Instant::now() + TOGETHER_TIME_MAX + NODE_TIME_MAX * nodes;
     loop {
         let asked = client.get(format!("{url}{}", routes::NODES));
         let up = http::json::<NodesAnswer>(asked)

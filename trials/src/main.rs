@@ -1,19 +1,19 @@
 //! The trials by hand: `cargo xtask torture` and `cargo xtask bench` build the services as a release
 //! and run this.
 
+mod measurement;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
+use measurement::{Measurement, Place, folder};
 use tokio::signal::unix::{SignalKind, signal};
-use trials::bench::outage::Victim;
-use trials::bench::{self, Bench, Figure, standard};
+use trials::bench::{self, Bench, standard};
 use trials::binaries::Binaries;
-use trials::servers::Outage;
 use trials::torture::{self, fault::Fault};
 
 #[derive(Parser)]
@@ -95,173 +95,12 @@ struct Torture {
     /// Start a PostgreSQL for the catalog [default: SQLite]
     #[arg(long)]
     postgres: bool,
+    /// How many distributors, with --postgres; one of them at a time is the controller
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+    distributors: u16,
     /// Start a ZooKeeper for the coordinator [default: the catalog's database]
     #[arg(long)]
     zookeeper: bool,
-}
-
-#[derive(Subcommand)]
-enum Measurement {
-    /// Uploads and reads of 1 KiB, with probes of disk and database in the same run
-    Small {
-        /// How long each is measured
-        #[arg(long, default_value_t = 10)]
-        seconds: u32,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// A node with very many small contents: restart and memory
-    Restart {
-        /// How many
-        #[arg(long, default_value_t = 1_000_000)]
-        contents: u64,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// One large content, up and down: memory, and small uploads beside it
-    Large {
-        /// How large
-        #[arg(long, default_value = "4GiB")]
-        size: ByteSize,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// A follower that was away catches up; a node is lost, and its copies are made anew
-    CatchUp {
-        /// What the cluster holds, counted once
-        #[arg(long, default_value = "10GiB")]
-        size: ByteSize,
-        /// What the follower misses
-        #[arg(long, default_value = "1GiB")]
-        missed: ByteSize,
-        /// `CATCH_UP_RATE` of the nodes; 0 for no bound [default: theirs]
-        #[arg(long)]
-        rate: Option<String>,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// The database or ZooKeeper is away for a while, under load
-    Outage {
-        /// Which
-        #[arg(value_enum)]
-        server: Victim,
-        /// How
-        #[arg(long, value_enum, default_value = "down")]
-        how: Outage,
-        /// For how long
-        #[arg(long, default_value_t = 60)]
-        seconds: u64,
-        #[command(flatten)]
-        at: Folder,
-    },
-    /// The database is put back to a backup, after failovers, handovers and moves
-    Restore {
-        /// Of these, three each
-        #[arg(long, default_value_t = 3)]
-        rounds: usize,
-        #[command(flatten)]
-        at: Folder,
-    },
-    /// Full load for long: no leader changes, and no session is lost
-    Steady {
-        /// For how long
-        #[arg(long, default_value_t = 30)]
-        minutes: u64,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// Leaders are killed (`kill -9`) under load: when writes go on
-    Failover {
-        /// How many
-        #[arg(long, default_value_t = 100)]
-        kills: u32,
-        /// How long a node may be silent, in seconds
-        #[arg(long, default_value_t = 1.0)]
-        session: f64,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// Nodes are stopped and drained under load: how long writes wait
-    Handover {
-        /// How often each node is
-        #[arg(long, default_value_t = 5)]
-        rounds: u32,
-        /// How long a node may be silent, in seconds
-        #[arg(long, default_value_t = 3.0)]
-        session: f64,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// Every service is restarted in turn, under load: no request fails
-    Rolling {
-        /// How often each is
-        #[arg(long, default_value_t = 3)]
-        rounds: u32,
-        /// How long a node may be silent, in seconds
-        #[arg(long, default_value_t = 3.0)]
-        session: f64,
-        #[command(flatten)]
-        place: Place,
-    },
-    /// How soon a deleted content's space is free
-    Delete {
-        /// How large
-        #[arg(long, default_value = "1GiB")]
-        size: ByteSize,
-        #[command(flatten)]
-        place: Place,
-    },
-}
-
-#[derive(Args)]
-struct Folder {
-    /// Where data goes, on the disk that counts; emptied afterwards [default: under ./target]
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
-}
-
-#[derive(Args)]
-struct Place {
-    #[command(flatten)]
-    at: Folder,
-    /// An empty database for the catalog, postgres://… [default: SQLite]
-    #[arg(long, value_name = "URL", conflicts_with = "postgres")]
-    database_url: Option<String>,
-    /// Start a PostgreSQL for the catalog, and end it afterwards
-    #[arg(long)]
-    postgres: bool,
-}
-
-/// The catalog of one trial; the server that was started for it ends with it.
-struct Catalog {
-    url: Option<String>,
-    _server: Option<pgtest::Postgres>,
-}
-
-/// A fresh folder, removed when dropped. Not under /tmp, which may be memory.
-fn folder(dir: Option<&PathBuf>) -> anyhow::Result<tempfile::TempDir> {
-    let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../target");
-    let parent = dir.cloned().unwrap_or_else(|| target.into());
-    tempfile::Builder::new()
-        .prefix("trial-")
-        .tempdir_in(&parent)
-        .with_context(|| format!("cannot use {}", parent.display()))
-}
-
-impl Place {
-    fn catalog(&self) -> anyhow::Result<Catalog> {
-        if !self.postgres {
-            return Ok(Catalog {
-                url: self.database_url.clone(),
-                _server: None,
-            });
-        }
-        let server = pgtest::Postgres::start_durable()?;
-        Ok(Catalog {
-            url: Some(server.fresh_database()?),
-            _server: Some(server),
-        })
-    }
 }
 
 fn main() -> ExitCode {
@@ -282,10 +121,13 @@ fn main() -> ExitCode {
 async fn run_until_told(arguments: Arguments) -> anyhow::Result<bool> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to signals")?;
+    // Its terminal was closed.
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen to signals")?;
     tokio::select! {
         outcome = run(arguments) => outcome,
         _ = terminate.recv() => Ok(false),
         _ = interrupt.recv() => Ok(false),
+        _ = hangup.recv() => Ok(false),
     }
 }
 
@@ -309,6 +151,7 @@ async fn torture_trial(torture: Torture) -> anyhow::Result<bool> {
         faults: possible(&torture, folder.path(), &mut out)?,
         postgres: torture.postgres,
         zookeeper: torture.zookeeper,
+        distributors: torture.distributors,
         folder: folder.path().join("run"),
     };
     let (seed, place) = (settings.seed, settings.folder.display());
@@ -318,7 +161,7 @@ async fn torture_trial(torture: Torture) -> anyhow::Result<bool> {
     let is_clean = outcome
         .as_ref()
         .is_ok_and(|report| report.violations.is_empty());
-    folder.disable_cleanup(!is_clean);
+    folder.keep(!is_clean);
     outcome?.write(&mut out)?;
     Ok(is_clean)
 }
@@ -345,69 +188,6 @@ fn possible(torture: &Torture, folder: &Path, out: &mut impl Write) -> anyhow::R
         writeln!(out, "{obstacle}")?;
     }
     Ok(faults)
-}
-
-impl Measurement {
-    fn folder(&self) -> Option<&PathBuf> {
-        match self {
-            Measurement::Outage { at, .. } | Measurement::Restore { at, .. } => at.dir.as_ref(),
-            _ => self.place().and_then(|place| place.at.dir.as_ref()),
-        }
-    }
-
-    /// Where the catalog is; none where servers are part of what is measured.
-    fn place(&self) -> Option<&Place> {
-        match self {
-            Measurement::Small { place, .. }
-            | Measurement::Restart { place, .. }
-            | Measurement::Large { place, .. }
-            | Measurement::CatchUp { place, .. }
-            | Measurement::Steady { place, .. }
-            | Measurement::Failover { place, .. }
-            | Measurement::Handover { place, .. }
-            | Measurement::Rolling { place, .. }
-            | Measurement::Delete { place, .. } => Some(place),
-            Measurement::Outage { .. } | Measurement::Restore { .. } => None,
-        }
-    }
-
-    async fn run(self, bench: &Bench) -> anyhow::Result<Vec<Figure>> {
-        match self {
-            Measurement::Small { seconds, .. } => bench::small::run(bench, seconds).await,
-            Measurement::Restart { contents, .. } => bench::restart::run(bench, contents).await,
-            Measurement::Large { size, .. } => bench::large::run(bench, size.as_u64()).await,
-            Measurement::Delete { size, .. } => bench::delete::run(bench, size.as_u64()).await,
-            Measurement::CatchUp {
-                size, missed, rate, ..
-            } => {
-                let settings = bench::mirror::Settings {
-                    size: size.as_u64(),
-                    missed: missed.as_u64(),
-                    rate,
-                };
-                bench::mirror::run(bench, &settings).await
-            }
-            Measurement::Outage {
-                server,
-                how,
-                seconds,
-                ..
-            } => bench::outage::run(bench, (server, how), Duration::from_secs(seconds)).await,
-            Measurement::Restore { rounds, .. } => bench::outage::restore::run(bench, rounds).await,
-            Measurement::Failover { kills, session, .. } => {
-                bench::failover::run(bench, kills, session).await
-            }
-            Measurement::Handover {
-                rounds, session, ..
-            } => bench::handover::run(bench, rounds, session).await,
-            Measurement::Rolling {
-                rounds, session, ..
-            } => bench::rolling::run(bench, rounds, session).await,
-            Measurement::Steady { minutes, .. } => {
-                bench::steady::run(bench, Duration::from_secs(60 * minutes)).await
-            }
-        }
-    }
 }
 
 async fn standard_set(standard: Standard) -> anyhow::Result<bool> {

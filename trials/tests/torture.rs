@@ -16,6 +16,7 @@ async fn nothing_acknowledged_is_lost(postgres: bool, seed: u64) {
         faults: vec![Fault::Kill, Fault::Pause, Fault::Flip],
         postgres,
         zookeeper: false,
+        distributors: 2,
         folder: folder.path().to_path_buf(),
     };
     let binaries = Binaries::for_tests().expect("the services build");
@@ -31,6 +32,8 @@ async fn nothing_acknowledged_is_lost(postgres: bool, seed: u64) {
         "nothing was put to the test: {log}"
     );
     assert!(report.verified > 0, "nothing was read back: {log}");
+    let judged = &report.judged;
+    assert!(judged.operations > 0 && judged.undecided == 0, "{log}");
 }
 
 // If this fails, a fault of a service loses what users were told is safe.

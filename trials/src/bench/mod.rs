@@ -1,5 +1,6 @@
 //! How fast and how small a cluster is: each figure with what it must reach.
 
+pub mod console;
 pub mod delete;
 pub mod failover;
 pub mod foreground;

@@ -1,5 +1,10 @@
 //! A disk for each node that can lose its power: an ext4 file system in an image, on a loop device.
 //! It needs root, `mkfs.ext4`, `losetup`, `mount`, and `python3` for one system call.
+//!
+//! A loop device outlives the process that made it. So whatever is still mounted when a disk is dropped
+//! is unmounted lazily, and each run first removes the devices of runs that were killed.
+
+pub mod run;
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -138,6 +143,17 @@ impl Disk {
         run("mount", &[&self.device, &self.folder.to_string_lossy()])
     }
 
+    /// Gives the device back whoever still uses it: a process that does keeps its open files, and the
+    /// device goes with the last of them.
+    fn abandon(&mut self) -> anyhow::Result<()> {
+        let device = std::mem::take(&mut self.device);
+        let unmounted = run("umount", &["--lazy", &self.folder.to_string_lossy()]);
+        if device.is_empty() {
+            return unmounted;
+        }
+        run("losetup", &["--detach", &device]).and(unmounted)
+    }
+
     fn unmount(&mut self) -> anyhow::Result<()> {
         if self.device.is_empty() {
             return Ok(());
@@ -157,8 +173,53 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        command::report(self.unmount());
+        if let Err(error) = self.unmount() {
+            eprintln!("trials: {error:#}; its device is given up");
+            command::report(self.abandon());
+        }
     }
+}
+
+/// Unmounts and detaches the loop devices whose images lie, or lay, in a place that is over. Gives how
+/// many there were.
+///
+/// # Errors
+/// When the system does not tell of its loop devices, or does not let one go.
+fn detach(is_over: impl Fn(&Path) -> bool) -> anyhow::Result<usize> {
+    let listed = ask(
+        "losetup",
+        &[
+            "--list",
+            "--noheadings",
+            "--raw",
+            "--output",
+            "NAME,BACK-FILE",
+        ],
+    )?;
+    let mut cleaned = 0;
+    for (device, image) in listed.lines().filter_map(|line| line.split_once(' ')) {
+        // Of a file that was removed since, this is what is told behind its path.
+        let image = image
+            .trim_end_matches("(deleted)")
+            .trim_end_matches("\\x20");
+        if !is_over(Path::new(image)) {
+            continue;
+        }
+        let mounts = ask(
+            "findmnt",
+            &["--noheadings", "--raw", "--output", "TARGET", device],
+        );
+        for folder in mounts.unwrap_or_default().lines() {
+            run("umount", &["--lazy", folder])?;
+        }
+        // Unmounted, it may have gone by itself.
+        let is_attached = ask("losetup", &["--list", "--noheadings", device]);
+        if is_attached.is_ok_and(|told| !told.is_empty()) {
+            run("losetup", &["--detach", device])?;
+        }
+        cleaned += 1;
+    }
+    Ok(cleaned)
 }
 
 /// Why no disk can be made here; nothing when it can.
@@ -168,4 +229,47 @@ pub fn obstacle(folder: &Path) -> Option<String> {
         disk.power_on()
     });
     tried.err().map(|error| format!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The loop devices whose images lie below a folder.
+    fn devices(below: &Path) -> usize {
+        let listed = ask(
+            "losetup",
+            &["--list", "--noheadings", "--output", "BACK-FILE"],
+        );
+        let below = below.to_string_lossy().into_owned();
+        let listed = listed.expect("tells its devices");
+        listed
+            .lines()
+            .filter(|image| image.contains(&below))
+            .count()
+    }
+
+    // If this fails, each run that is killed leaves loop devices behind, until there are none.
+    #[test]
+    fn a_disk_that_is_in_use_leaves_no_device_behind() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        if let Some(why) = obstacle(folder.path()) {
+            return command::skipped("a_disk_that_is_in_use_leaves_no_device_behind", &why);
+        }
+        let disk = Disk::make(&folder.path().join("node1")).expect("makes a disk");
+        let held = File::create(folder.path().join("node1/held")).expect("makes a file");
+        assert_eq!(devices(folder.path()), 1);
+        drop(disk);
+        drop(held);
+        assert_eq!(devices(folder.path()), 0, "dropped while a file is open");
+
+        let killed = Disk::make(&folder.path().join("node2")).expect("makes a disk");
+        std::mem::forget(killed);
+        assert_eq!(devices(folder.path()), 1);
+        let clean_up = |below: &Path| detach(|image| image.starts_with(below));
+        let elsewhere = folder.path().join("node");
+        assert_eq!(clean_up(&elsewhere).expect("looks"), 0);
+        assert_eq!(clean_up(folder.path()).expect("cleans up"), 1);
+        assert_eq!(devices(folder.path()), 0);
+    }
 }

@@ -129,6 +129,7 @@ mod tests {
                 former: Vec::new(),
                 certain: Some(version(2)),
                 possible: None,
+                sent: vec![version(2)],
                 touched: false,
             };
             ledger.contents.insert(id(random), expected);

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use wire::membership::{NodesAnswer, ShardEntry, ShardReplica};
 use wire::{ContentId, ShardNo, routes};
 
-use super::ledger::State;
+use super::ledger::{State, Version};
 use super::look::{self, Seen};
 use super::worker::Worker;
 use crate::fleet::Fleet;
@@ -126,7 +126,7 @@ fn is_level(entry: &ShardEntry) -> bool {
 
 /// What the answers of all copies come to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Agreed {
+pub(super) enum Agreed {
     /// All that can tell say this.
     On(State),
     /// None of them can tell: each leaves it to another one, or may have it under a damaged header.
@@ -163,8 +163,13 @@ impl Copies {
 
     /// What all copies of one content say together; or what is wrong, and stays so for a while: a
     /// follower may not know yet that a record is committed, and a shard may just then go back to
-    /// its first replica.
-    async fn look(&self, client: &reqwest::Client, id: ContentId) -> Result<Agreed, String> {
+    /// its first replica. Bytes that are none of the content's, by `knows`, are wrong at once.
+    pub(super) async fn look(
+        &self,
+        client: &reqwest::Client,
+        id: ContentId,
+        knows: impl Fn(&Version) -> bool,
+    ) -> Result<Agreed, String> {
         let nodes = self.shards.get(&id.shard()).ok_or("its shard is gone")?;
         let patience = if self.are_mended {
             MEND_TIME_MAX
@@ -176,6 +181,9 @@ impl Copies {
             let mut answers = Vec::with_capacity(nodes.len());
             for node in nodes {
                 answers.push((node.as_str(), look::at(client, node, id).await));
+            }
+            if let Some(why) = unforgivable(&answers, &knows) {
+                return Err(why);
             }
             match self.agree(&answers) {
                 Err(_) | Ok(Agreed::Unsure) if begun.elapsed() < patience => {
@@ -223,6 +231,18 @@ impl Copies {
     }
 }
 
+/// An answer that no copy may ever give, however briefly.
+fn unforgivable(answers: &[(&str, Seen)], knows: impl Fn(&Version) -> bool) -> Option<String> {
+    let wrong = |(node, seen): &(&str, Seen)| match seen {
+        Seen::State(Some(version)) if !knows(version) => {
+            Some(format!("{node} serves bytes that nobody sent: {version:?}"))
+        }
+        Seen::Wrong(why) => Some(format!("{node} answers what it never may: {why}")),
+        Seen::State(_) | Seen::Elsewhere(_) | Seen::Damaged(_) | Seen::Away(_) => None,
+    };
+    answers.iter().find_map(wrong)
+}
+
 /// Reads a worker's contents back from every copy and settles what was open: those that it touched
 /// and some of the others, or everything. Gives how many, and what is wrong.
 pub async fn verify(worker: &mut Worker, copies: &Copies, everything: bool) -> u64 {
@@ -232,7 +252,10 @@ pub async fn verify(worker: &mut Worker, copies: &Copies, everything: bool) -> u
             continue;
         }
         verified += 1;
-        match copies.look(&worker.client, *id).await {
+        match copies
+            .look(&worker.client, *id, |version| expected.knows(version))
+            .await
+        {
             Ok(Agreed::On(seen)) => {
                 if !expected.allows(seen) {
                     let why = format!("{id}: found {seen:?}, expected {expected:?}");
@@ -305,6 +328,60 @@ mod tests {
         assert_eq!(agree(Seen::State(None), damaged()), Some(None));
         let agree = |a: Seen, c: Seen| said(copies.agree(&[("a", a), ("c", c)]));
         assert_eq!(agree(other(), other()), None);
+    }
+
+    /// A node that answers reads with these bodies, one after the other, and then with the last again.
+    async fn node_that_says(bodies: &'static [&'static str]) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("is bound"));
+        tokio::spawn(async move {
+            for number in 0.. {
+                let (mut stream, _) = listener.accept().await.expect("somebody asks");
+                let mut request = [0; 4096];
+                let read = stream.read(&mut request).await.expect("reads");
+                assert!(read > 0, "somebody asks something");
+                let body = bodies[usize::min(number, bodies.len() - 1)];
+                let head = format!(
+                    "{}: 1\r\ncontent-length: {}",
+                    routes::VERSION_HEADER,
+                    body.len()
+                );
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\n{head}\r\nconnection: close\r\n\r\n{body}");
+                stream.write_all(answer.as_bytes()).await.expect("answers");
+            }
+        });
+        url
+    }
+
+    // If this fails, a copy that serves wrong bytes for a moment passes, or one that is behind does not.
+    #[tokio::test]
+    async fn wrong_bytes_are_never_forgiven() {
+        let version = |body: &str| Version {
+            number: 1,
+            size: body.len() as u64,
+            checksum: wire::Checksum(*blake3::hash(body.as_bytes()).as_bytes()),
+        };
+        let client = http::client().expect("a client");
+        let id = ContentId::mint(ShardNo(1), 0, 7);
+        let look = async |first: &'static [&'static str], second: &'static [&'static str]| {
+            let nodes = vec![node_that_says(first).await, node_that_says(second).await];
+            let copies = Copies {
+                shards: BTreeMap::from([(ShardNo(1), nodes)]),
+                ..Copies::default()
+            };
+            let knows = |found: &Version| [version("new"), version("old")].contains(found);
+            copies.look(&client, id, knows).await
+        };
+        let is_new = Ok(Agreed::On(Some(version("new"))));
+        assert_eq!(look(&["new"], &["old", "new"]).await, is_new, "is behind");
+        let wrong = look(&["new"], &["mew", "new"]).await;
+        assert!(
+            wrong.as_ref().is_err_and(|why| why.contains("nobody sent")),
+            "{wrong:?}"
+        );
     }
 
     fn replica(name: &str, lsn: u64) -> ShardReplica {

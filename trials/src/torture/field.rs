@@ -31,6 +31,9 @@ const SHORT_MS: u64 = 600;
 /// The longest.
 const LONG_MS: u64 = 6_000;
 
+/// How long a distributor may take to answer, before another one is asked.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// Everything that a run has started. Fields are dropped in this order.
 pub struct Field {
     /// The services.
@@ -122,7 +125,7 @@ impl Field {
         harm.faults += 1;
         let count = match fault {
             Fault::Kill => self.kill(harm, report).await?,
-            Fault::Pause => self.stand_still(harm)?,
+            Fault::Pause => self.stand_still(harm, report)?,
             Fault::Partition => self.cut()?,
             Fault::Power => self.power_off(harm, report).await?,
             Fault::Catalog => self.outage(),
@@ -142,10 +145,19 @@ impl Field {
             harm.paused.remove(place);
             self.fleet.kill(*place).await?;
         }
+        report.distributor_faults += self.offices(&victims);
         Ok(victims.len() as u64)
     }
 
-    fn stand_still(&mut self, harm: &mut Harm) -> anyhow::Result<u64> {
+    /// How many of these are distributors beside others, any of which may hold the controller's office.
+    fn offices(&self, places: &[usize]) -> u64 {
+        let is_one = |place: &&usize| !self.fleet.node_places().contains(place);
+        let count = places.iter().filter(is_one).count() as u64;
+        let are_several = self.fleet.distributor_urls().len() > 1;
+        if are_several { count } else { 0 }
+    }
+
+    fn stand_still(&mut self, harm: &mut Harm, report: &mut Report) -> anyhow::Result<u64> {
         let mut victims = self.some(0..self.fleet.size(), 0.2);
         // Who traces a process waits in vain for one that stands still.
         let may = |place: &usize| !harm.ended.contains(place) && !harm.failing.contains_key(place);
@@ -154,6 +166,7 @@ impl Field {
             let service = self.fleet.service(*place).context("a service runs")?;
             service.pause()?;
         }
+        report.distributor_faults += self.offices(&victims);
         Ok(victims.len() as u64)
     }
 
@@ -185,7 +198,7 @@ impl Field {
     }
 
     async fn power_off(&mut self, harm: &mut Harm, report: &mut Report) -> anyhow::Result<u64> {
-        let mut victims = self.some(1..self.fleet.size(), 0.4);
+        let mut victims = self.some(self.fleet.node_places(), 0.4);
         victims.retain(|place| harm.ended.insert(*place));
         self.watch(&victims, harm, report).await;
         self.lose_power(&victims, harm).await?;
@@ -223,7 +236,7 @@ impl Field {
 
     /// A full disk; sometimes the node must start on it.
     async fn fill(&mut self, harm: &mut Harm, report: &mut Report) -> anyhow::Result<u64> {
-        let place = self.chance.random_range(1..self.fleet.size());
+        let place = self.chance.random_range(self.fleet.node_places());
         if harm.off.contains(&place) || !harm.full.insert(place) {
             return Ok(0);
         }
@@ -244,7 +257,7 @@ impl Field {
     }
 
     fn fail(&mut self, harm: &mut Harm) -> anyhow::Result<u64> {
-        let mut victims = self.some(1..self.fleet.size(), 0.4);
+        let mut victims = self.some(self.fleet.node_places(), 0.4);
         let stands = |place: &usize| harm.ended.contains(place) || harm.paused.contains(place);
         victims.retain(|place| !stands(place) && !harm.failing.contains_key(place));
         let kind = Failing::ALL[self.chance.random_range(0..Failing::ALL.len())];
@@ -287,7 +300,7 @@ impl Field {
             report.violation(why);
             return Ok(());
         }
-        let drawn = self.chance.random_range(1..self.fleet.size());
+        let drawn = self.chance.random_range(self.fleet.node_places());
         // Until it is mended, a second damaged node may hold the only other copy.
         let victim = self.damaged.first().copied().unwrap_or(drawn);
         self.watch(&[victim], &Harm::default(), report).await;
@@ -353,7 +366,7 @@ impl Field {
         let &[victim] = victims else {
             return;
         };
-        if victim == 0 || harm.faults > 1 {
+        if !self.fleet.node_places().contains(&victim) || harm.faults > 1 {
             return;
         }
         let led = self.led_by(victim).await;
@@ -365,7 +378,7 @@ impl Field {
 
     /// The shards that a node leads with another one in sync.
     async fn led_by(&self, place: usize) -> Vec<ShardNo> {
-        // A distributor that does not answer now would not elect anybody either.
+        // Where no distributor answers, nobody would be elected either.
         let Some(answer) = self.nodes().await else {
             return Vec::new();
         };
@@ -390,9 +403,15 @@ impl Field {
         shards.any(|entry| entry.replicas.iter().any(is_halted))
     }
 
+    /// What the first distributor that answers says.
     async fn nodes(&self) -> Option<NodesAnswer> {
-        let url = format!("{}{}", self.fleet.url(), routes::NODES);
-        let asked = http::client().ok()?.get(url);
-        http::json::<NodesAnswer>(asked).await.ok()
+        let client = http::blunt_client(ANSWER_TIME_MAX).ok()?;
+        for url in self.fleet.distributor_urls() {
+            let asked = client.get(format!("{url}{}", routes::NODES));
+            if let Ok(answer) = http::json::<NodesAnswer>(asked).await {
+                return Some(answer);
+            }
+        }
+        None
     }
 }

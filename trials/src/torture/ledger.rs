@@ -9,7 +9,18 @@ use tokio::time::Instant;
 use wire::{Checksum, ContentId};
 
 /// Payloads from this size on are given back to the file system as soon as they are superseded.
-pub const PUNCHED_FROM: u64 = 64 * 1024;
+const PUNCHED_FROM: u64 = 64 * 1024;
+
+/// A content larger than this is stored in chunks of this size.
+const CHUNK_BYTES: u64 = 1 << 20;
+
+/// What one record takes beside its payload, at the most: its header, the checksums of a chunk's blocks,
+/// and the metadata of a content of the load, which has no attributes.
+pub const HEAD_BYTES: u64 = 1024;
+
+/// What lies before and behind a payload that begins at a block, at the most; and what punching leaves
+/// of it, since it gives back whole blocks only.
+const ALIGNED_BYTES: u64 = 2 * 4096;
 
 /// The bytes of one version, made anew from a seed whenever they are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,15 +51,46 @@ pub struct Version {
     pub checksum: Checksum,
 }
 
+impl Version {
+    /// The records that it is stored in.
+    fn records(&self) -> u64 {
+        match self.size.div_ceil(CHUNK_BYTES) {
+            0 | 1 => 1,
+            chunks => chunks + 1,
+        }
+    }
+
+    /// What its records take on one copy as long as it is needed, at the most.
+    pub fn bytes_max(&self) -> u64 {
+        let aligned = if self.size < PUNCHED_FROM {
+            0
+        } else {
+            ALIGNED_BYTES
+        };
+        self.size + self.records() * (HEAD_BYTES + aligned)
+    }
+
+    /// What lies dead of it on one copy once it is superseded, at the most, until its segment is
+    /// rewritten.
+    fn dead_bytes(&self) -> u64 {
+        let last = match self.size % CHUNK_BYTES {
+            0 if self.size > 0 => CHUNK_BYTES,
+            rest => rest,
+        };
+        let whole = if last < PUNCHED_FROM { last } else { 0 };
+        whole + self.records() * (HEAD_BYTES + ALIGNED_BYTES)
+    }
+}
+
 /// A content, seen or expected: a version, or nothing (never stored, or deleted).
 pub type State = Option<Version>;
 
 /// How far a read that may come from a follower lies behind at the most: a session of 3 s, and what
 /// clocks and answers take.
-const BEHIND_MAX: Duration = Duration::from_secs(4);
+pub const BEHIND_MAX: Duration = Duration::from_secs(4);
 
 /// What may be found of one content.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expectation {
     /// The base URI of the node that led its shard when it was last heard of.
     pub node: String,
@@ -58,11 +100,18 @@ pub struct Expectation {
     pub certain: State,
     /// What a change would have made whose answer was lost.
     pub possible: Option<State>,
+    /// Every version that was sent and may have been taken: no other bytes were ever this content's.
+    pub sent: Vec<Version>,
     /// Whether it was used since it was last verified.
     pub touched: bool,
 }
 
 impl Expectation {
+    /// Whether these bytes were ever sent under this number.
+    pub fn knows(&self, version: &Version) -> bool {
+        self.sent.contains(version)
+    }
+
     /// Whether finding `seen` is in order.
     pub fn allows(&self, seen: State) -> bool {
         seen == self.certain || self.possible == Some(seen)
@@ -94,22 +143,23 @@ impl Expectation {
 }
 
 /// Everything that one client has done.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// Every content ever tried, by id.
     pub contents: BTreeMap<ContentId, Expectation>,
-    /// Bytes of small versions that were superseded: they may lie dead until a segment is rewritten.
-    pub small_superseded: u64,
-    /// Changes tried, each of which may have left records.
-    pub tried: u64,
+    /// What may lie dead on each copy until segments are rewritten. It only grows.
+    pub dead_bytes: u64,
 }
 
 impl Ledger {
-    /// Notes that a version was superseded, or may have been.
+    /// Notes that a version was superseded, or may have been; a delete leaves a record too.
     pub fn supersede(&mut self, version: State) {
-        if let Some(version) = version.filter(|version| version.size < PUNCHED_FROM) {
-            self.small_superseded += version.size;
-        }
+        self.dead_bytes += version.map_or(HEAD_BYTES, |version| version.dead_bytes());
+    }
+
+    /// How many contents are not there, once everything is settled: never stored, or deleted.
+    pub fn gone(&self) -> u64 {
+        (self.contents.len() - self.live().count()) as u64
     }
 
     /// The contents that must be there, once everything is settled.
@@ -140,6 +190,7 @@ mod tests {
             former: Vec::new(),
             certain: version(1),
             possible: None,
+            sent: Vec::new(),
             touched: true,
         };
         assert!(expected.allows(version(1)));
@@ -159,6 +210,7 @@ mod tests {
             former: Vec::new(),
             certain: version(1),
             possible: Some(version(2)),
+            sent: Vec::new(),
             touched: true,
         };
         expected.become_certain(version(2));
@@ -166,6 +218,22 @@ mod tests {
         assert!(expected.allowed(version(1), Instant::now()));
         assert!(!expected.allowed(version(3), Instant::now()));
         assert!(!expected.allowed(version(1), Instant::now() + BEHIND_MAX));
+    }
+
+    // If this fails, what lies dead on a disk is explained by more than there is, or by less.
+    #[test]
+    fn what_a_superseded_version_leaves_is_bounded() {
+        let dead = |size| {
+            let version = version(1).map(|version| Version { size, ..version });
+            version.expect("is one").dead_bytes()
+        };
+        let head = HEAD_BYTES + ALIGNED_BYTES;
+        assert_eq!(dead(0), head);
+        assert_eq!(dead(1000), 1000 + head);
+        assert_eq!(dead(PUNCHED_FROM), head, "is punched");
+        assert_eq!(dead(CHUNK_BYTES), head);
+        assert_eq!(dead(3 * CHUNK_BYTES), 4 * head, "three chunks and a commit");
+        assert_eq!(dead(CHUNK_BYTES + 7), 7 + 3 * head, "the last one is small");
     }
 
     // If this fails, contents are compared with other bytes than were sent.

@@ -7,6 +7,7 @@
 //! the catalog must say the same, and the space on disk must be explained by the nodes' statistics.
 
 pub mod catalog;
+pub mod contended;
 pub mod copies;
 pub mod failover;
 pub mod fault;
@@ -31,10 +32,12 @@ use rand::{Rng, SeedableRng};
 use tokio::time::{Instant, sleep};
 
 use crate::binaries::Binaries;
-use crate::disks::Disk;
+use crate::disks::{self, Disk};
 use crate::fleet::{Fleet, Place, Plan};
+use crate::http;
 use crate::network::Network;
 use crate::servers::Servers;
+use contended::Contended;
 use fault::Fault;
 use field::Field;
 use ledger::Ledger;
@@ -69,8 +72,19 @@ pub struct Settings {
     pub postgres: bool,
     /// Whether shards are agreed on in a ZooKeeper, else in the catalog's database.
     pub zookeeper: bool,
+    /// How many distributors, with PostgreSQL. An SQLite has one.
+    pub distributors: u16,
     /// Where data and logs go.
     pub folder: PathBuf,
+}
+
+impl Settings {
+    fn more_distributors(&self) -> u16 {
+        match self.postgres {
+            true => self.distributors.saturating_sub(1),
+            false => 0,
+        }
+    }
 }
 
 /// Runs rounds until the time is over or there is a violation; writes a line for each to `out`.
@@ -83,12 +97,14 @@ pub async fn run(
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<Report> {
     let begun = Instant::now();
-    let mut field = prepare(binaries, settings).await?;
+    let mut field = prepare(binaries, settings, out).await?;
     let mut report = Report::default();
+    let contended = Arc::new(Contended::default());
     let mut workers = (0..WORKERS)
         .map(|number| {
             let seed = settings.seed ^ (number + 1) << 48;
-            Worker::new(field.fleet.url(), seed, Arc::clone(&field.failovers))
+            let worker = Worker::new(&field.fleet.distributor_urls(), seed)?;
+            Ok(worker.beside(&field.failovers, &contended))
         })
         .collect::<anyhow::Result<Vec<Worker>>>()?;
     let mut is_last = false;
@@ -96,7 +112,7 @@ pub async fn run(
         let round = Instant::now();
         workers = load(&mut field, workers, &settings.faults, &mut report).await?;
         is_last = begun.elapsed() >= settings.time;
-        workers = check(&mut field, workers, is_last, &mut report).await?;
+        workers = check(&mut field, workers, (&contended, is_last), &mut report).await?;
         report.rounds += 1;
         report.failovers = field.failovers.times();
         report.write_round(out, round.elapsed())?;
@@ -108,8 +124,13 @@ pub async fn run(
 }
 
 /// Starts everything that the faults need.
-async fn prepare(binaries: &Binaries, settings: &Settings) -> anyhow::Result<Field> {
-    let services = usize::from(settings.nodes) + 1;
+async fn prepare(
+    binaries: &Binaries,
+    settings: &Settings,
+    out: &mut (dyn Write + Send),
+) -> anyhow::Result<Field> {
+    let more_distributors = settings.more_distributors();
+    let services = 1 + usize::from(settings.nodes) + usize::from(more_distributors);
     let wanted = |fault| settings.faults.contains(&fault);
     let network = match wanted(Fault::Partition) {
         true => Some(Network::make(services)?),
@@ -121,8 +142,10 @@ async fn prepare(binaries: &Binaries, settings: &Settings) -> anyhow::Result<Fie
     let servers = Servers::start(&host, settings.postgres, settings.zookeeper).await?;
     std::fs::create_dir_all(&settings.folder)?;
     let disk = |node| Disk::make(&settings.folder.join(format!("node{node}")));
-    let disks = match wanted(Fault::Power) || wanted(Fault::Full) {
-        true => (1..services).map(disk).collect::<anyhow::Result<_>>()?,
+    let disks = match has_disks(settings, out)? {
+        true => (1..=settings.nodes)
+            .map(disk)
+            .collect::<anyhow::Result<_>>()?,
         false => Vec::new(),
     };
     let place = |network: &Network, place| Place {
@@ -136,6 +159,7 @@ async fn prepare(binaries: &Binaries, settings: &Settings) -> anyhow::Result<Fie
         database_url: servers.database_url(),
         coordinator: servers.coordinator(),
         places: network.as_ref().map(places),
+        more_distributors,
         ..Plan::default()
     };
     Ok(Field {
@@ -147,6 +171,28 @@ async fn prepare(binaries: &Binaries, settings: &Settings) -> anyhow::Result<Fie
         failovers: Arc::default(),
         damaged: BTreeSet::new(),
     })
+}
+
+/// Whether each node gets a disk of its own. A disk that fails needs one, too: what could not be synced
+/// must be gone when its node is started again.
+fn has_disks(settings: &Settings, out: &mut (dyn Write + Send)) -> anyhow::Result<bool> {
+    let wanted = |fault| settings.faults.contains(&fault);
+    if wanted(Fault::Power) || wanted(Fault::Full) {
+        return Ok(true);
+    }
+    if !wanted(Fault::Fail) {
+        return Ok(false);
+    }
+    let Some(why) = disks::obstacle(&settings.folder) else {
+        return Ok(true);
+    };
+    writeln!(
+        out,
+        "{} proves less here: what could not be synced stays in the kernel's memory, and is there after \
+         the restart, since no power can be cut: {why}",
+        Fault::Fail
+    )?;
+    Ok(false)
 }
 
 /// Load with faults in it; at its end nothing is under way any more.
@@ -193,18 +239,20 @@ async fn load(
 async fn check(
     field: &mut Field,
     workers: Vec<Worker>,
-    everything: bool,
+    (contended, everything): (&Contended, bool),
     report: &mut Report,
 ) -> anyhow::Result<Vec<Worker>> {
-    let mut workers = verify(field, workers, (everything, false), report).await?;
+    let mut workers = verify(field, workers, (contended, everything, false), report).await?;
     if everything && !field.damaged.is_empty() && report.violations.is_empty() {
         field.restart_damaged(report).await?;
-        workers = verify(field, workers, (true, true), report).await?;
+        workers = verify(field, workers, (contended, true, true), report).await?;
     }
     if !report.violations.is_empty() {
         return Ok(workers);
     }
-    let ledgers: Vec<&Ledger> = workers.iter().map(|worker| &worker.ledger).collect();
+    let everybodys = contended.ledger();
+    let own = workers.iter().map(|worker| &worker.ledger);
+    let ledgers: Vec<&Ledger> = own.chain([&everybodys]).collect();
     let mut wrong = catalog::differences(&field.fleet, &ledgers).await?;
     // What is damaged is counted neither as live nor as dead.
     if field.damaged.is_empty() {
@@ -219,7 +267,7 @@ async fn check(
 async fn verify(
     field: &Field,
     workers: Vec<Worker>,
-    (everything, are_mended): (bool, bool),
+    (contended, everything, are_mended): (&Contended, bool, bool),
     report: &mut Report,
 ) -> anyhow::Result<Vec<Worker>> {
     let copies = match copies::in_sync(&field.fleet, &field.damaged).await {
@@ -229,6 +277,9 @@ async fn verify(
             return Ok(workers);
         }
     };
+    let judged = contended.judge(&http::client()?, &copies, everything).await;
+    report.judged.add(&judged);
+    report.violations.extend(judged.violations);
     let looking = workers.into_iter().map(|mut worker| {
         let copies = Arc::clone(&copies);
         tokio::spawn(async move {

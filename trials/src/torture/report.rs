@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::Duration;
 
+use super::contended::Judged;
 use super::failover::Times;
 use super::fault::Fault;
 use super::worker::Counts;
@@ -19,6 +20,10 @@ pub struct Report {
     pub leader_kills: u64,
     /// Changes and reads.
     pub counts: Counts,
+    /// How many times a distributor was killed or stood still beside another one.
+    pub distributor_faults: u64,
+    /// Contents that several clients used at the same time.
+    pub judged: Judged,
     /// Contents compared on all their copies.
     pub verified: u64,
     /// How long shards were without a leader.
@@ -75,6 +80,20 @@ impl Report {
             "{} changes acknowledged, {} without an answer; {} reads without an answer, {} behind",
             counts.acknowledged, counts.lost, counts.unread, counts.behind
         )?;
+        let judged = &self.judged;
+        writeln!(
+            out,
+            "{} histories of contents that several clients used, {} operations, {} of them changes \
+             during another one; {} could not be decided",
+            judged.histories, judged.operations, judged.overlapping, judged.undecided
+        )?;
+        if self.distributor_faults > 0 {
+            writeln!(
+                out,
+                "{} faults of a distributor beside another",
+                self.distributor_faults
+            )?;
+        }
         let Times {
             count,
             unseen,

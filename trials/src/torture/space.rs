@@ -6,21 +6,48 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use wire::membership::NodesAnswer;
 use wire::routes;
 use wire::stats::{NodeStats, Space};
 
-use super::ledger::Ledger;
+use super::ledger::{HEAD_BYTES, Ledger};
 use crate::fleet::Fleet;
 use crate::http;
 
 /// How long giving space back may take in the background.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What one record takes beside its payload, at the most: header, block checksums, alignment.
-const RECORD_BYTES: u64 = 8 * 1024;
-
 /// What is there whatever is stored: directories, records of shards, an index of an empty log.
 const FIXED_BYTES: u64 = 4 << 20;
+
+/// A log's last segment is never rewritten, whatever of it is dead.
+const SEGMENT_BYTES: u64 = 256 << 20;
+
+/// What a log may have allocated ahead of its end, and the headers of its segments.
+const AHEAD_BYTES: u64 = 9 << 20;
+
+/// The share of a log that alignment takes at the most: a payload from 64 KiB on begins at a block of
+/// 4 KiB, and a small record's header is many times as long as what it is aligned to.
+const ALIGNED_SHARE: u64 = 8;
+
+/// What a node says of its disk, and what is there.
+struct Told {
+    name: String,
+    stats: NodeStats,
+    on_disk: u64,
+    /// Logs that it keeps.
+    logs: u64,
+}
+
+/// What all copies hold together at the most, and must hold at least.
+#[derive(Debug)]
+struct Bounds {
+    contents: u64,
+    live_min: u64,
+    live_max: u64,
+    /// What was superseded. It only grows, so that it says little after hours.
+    dead_max: u64,
+}
 
 /// Says what is wrong with the space that the nodes use; nothing when it is explained within a
 /// few seconds.
@@ -31,17 +58,22 @@ pub async fn explained(fleet: &Fleet, ledgers: &[&Ledger]) -> anyhow::Result<Vec
     let client = http::client()?;
     let deadline = Instant::now() + PATIENCE;
     loop {
+        let asked = client.get(format!("{}{}", fleet.url(), routes::NODES));
+        let cluster: NodesAnswer = http::json(asked).await?;
         let mut nodes = Vec::new();
-        for (place, node) in (1..).zip(fleet.node_urls()) {
+        for (place, node) in fleet.node_places().zip(fleet.node_urls()) {
             let stats: NodeStats =
                 http::json(client.get(format!("{node}{}", routes::STATS))).await?;
-            nodes.push((
-                fleet.name(place).to_owned(),
+            let name = fleet.name(place).to_owned();
+            nodes.push(Told {
                 stats,
-                on_disk(&fleet.data(place))?,
-            ));
+                on_disk: on_disk(&fleet.data(place))?,
+                logs: logs(&cluster, &name),
+                name,
+            });
         }
-        let wrong = compare(&nodes, ledgers, fleet.copies());
+        let epochs = cluster.shards.iter().map(|entry| entry.epoch.0).sum();
+        let wrong = compare(&nodes, &Bounds::of(ledgers, epochs, fleet.copies()));
         if wrong.is_empty() || Instant::now() >= deadline {
             return Ok(wrong);
         }
@@ -49,40 +81,84 @@ pub async fn explained(fleet: &Fleet, ledgers: &[&Ledger]) -> anyhow::Result<Vec
     }
 }
 
-/// Compares what all nodes hold with what there is, so many times.
-fn compare(nodes: &[(String, NodeStats, u64)], ledgers: &[&Ledger], copies: u64) -> Vec<String> {
+/// How many replicas a node has.
+fn logs(cluster: &NodesAnswer, name: &str) -> u64 {
+    let replicas = cluster.shards.iter().flat_map(|entry| &entry.replicas);
+    let own = replicas.filter(|replica| replica.node.as_str() == name);
+    own.count() as u64
+}
+
+impl Bounds {
+    /// What must be there: the contents of the ledgers, `copies` times, after so many epochs. Beside
+    /// them only a delete is needed of what is gone, and the first record of each epoch.
+    fn of(ledgers: &[&Ledger], epochs: u64, copies: u64) -> Bounds {
+        let mut bounds = Bounds {
+            contents: 0,
+            live_min: 0,
+            live_max: copies * epochs * HEAD_BYTES,
+            dead_max: 0,
+        };
+        for ledger in ledgers {
+            for (_, version) in ledger.live() {
+                bounds.contents += copies;
+                bounds.live_min += copies * version.size;
+                bounds.live_max += copies * version.bytes_max();
+            }
+            bounds.live_max += copies * ledger.gone() * HEAD_BYTES;
+            bounds.dead_max += copies * ledger.dead_bytes;
+        }
+        // The first record of an epoch is no change of a client's.
+        bounds.dead_max += copies * epochs * HEAD_BYTES;
+        bounds
+    }
+}
+
+/// Compares what all nodes hold with what there is.
+fn compare(nodes: &[Told], bounds: &Bounds) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut total = Space::default();
-    for (name, stats, on_disk) in nodes {
-        wrong.extend(unbalanced(name, stats, *on_disk));
-        total.add(&stats.space);
+    for node in nodes {
+        wrong.extend(unbalanced(&node.name, &node.stats, node.on_disk));
+        wrong.extend(unreclaimed(node));
+        total.add(&node.stats.space);
     }
-    let contents: u64 = nodes.iter().map(|(_, stats, _)| stats.contents).sum();
-    let live = ledgers.iter().flat_map(|ledger| ledger.live());
-    let (count, bytes) = live.fold((0, 0), |(n, sum), (_, version)| (n + 1, sum + version.size));
-    if contents != copies * count {
+    let contents: u64 = nodes.iter().map(|node| node.stats.contents).sum();
+    let Space { live, dead, .. } = total;
+    if contents != bounds.contents {
+        let there = bounds.contents;
         wrong.push(format!(
-            "the nodes count {contents} contents, there are {count}, {copies} times"
+            "the nodes count {contents} copies, there are {there}"
         ));
     }
-    let tried: u64 = ledgers.iter().map(|ledger| ledger.tried).sum();
-    let superseded: u64 = ledgers.iter().map(|ledger| ledger.small_superseded).sum();
-    let least_live = copies * bytes;
-    let most_live = copies * (bytes + bytes / 50 + tried * RECORD_BYTES);
-    if total.live < least_live || total.live > most_live {
+    if live < bounds.live_min || live > bounds.live_max {
         wrong.push(format!(
-            "{} bytes are live; contents have {bytes}, {copies} times",
-            total.live
+            "{live} bytes are live, which {bounds:?} do not explain"
         ));
     }
-    let most_dead = copies * (superseded + tried * RECORD_BYTES);
-    if total.dead > most_dead {
+    if dead > bounds.dead_max {
         wrong.push(format!(
-            "{} bytes are dead; small records explain {most_dead}",
-            total.dead
+            "{dead} bytes are dead, which {bounds:?} do not explain"
         ));
     }
     wrong
+}
+
+/// What does not grow, however long a node runs: sealed segments are rewritten when a third of them is
+/// dead, and what a log takes beside its records is a share of it.
+fn unreclaimed(node: &Told) -> Option<String> {
+    let Space {
+        log,
+        live,
+        dead,
+        overhead,
+        ..
+    } = node.stats.space;
+    let dead_max = node.logs * SEGMENT_BYTES + live;
+    let overhead_max = node.logs * AHEAD_BYTES + log / ALIGNED_SHARE;
+    (dead > dead_max || overhead > overhead_max).then(|| {
+        let (name, space, logs) = (&node.name, &node.stats.space, node.logs);
+        format!("{name}: space does not come back in {logs} logs: {space:?}")
+    })
 }
 
 /// The sums that every node's statistics must keep.
@@ -133,7 +209,9 @@ pub fn on_disk(folder: &Path) -> anyhow::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ledger::{Expectation, Version};
     use super::*;
+    use wire::{Checksum, ContentId, ShardNo};
 
     fn stats(space: Space) -> NodeStats {
         NodeStats {
@@ -143,38 +221,85 @@ mod tests {
         }
     }
 
+    fn told(space: Space) -> Told {
+        Told {
+            name: "node1".to_owned(),
+            stats: stats(space),
+            on_disk: 100 << 20,
+            logs: 1,
+        }
+    }
+
+    /// So much live, dead and beside it, in sums that are right.
+    fn of(live: u64, dead: u64, overhead: u64) -> Space {
+        Space {
+            log: live + dead + overhead,
+            live,
+            dead,
+            overhead,
+            ..Space::default()
+        }
+    }
+
     // If this fails, a leak on disk goes unnoticed.
     #[test]
     fn space_that_nobody_accounts_for_is_found() {
         let balanced = Space {
             log: 90,
-            live: 50,
-            dead: 10,
-            overhead: 20,
             holes: 10,
-            ..Space::default()
+            ..of(50, 10, 20)
         };
-        assert_eq!(unbalanced("node1", &stats(balanced), 100 << 20), None);
-        assert!(
-            unbalanced(
-                "node1",
-                &stats(Space {
-                    dead: 11,
-                    ..balanced
+        let is_balanced = |space, on_disk| unbalanced("node1", &stats(space), on_disk).is_none();
+        assert!(is_balanced(balanced, 100 << 20));
+        let other = Space {
+            dead: 11,
+            ..balanced
+        };
+        assert!(!is_balanced(other, 100 << 20));
+        assert!(!is_balanced(balanced, 200 << 20));
+        let none = Bounds::of(&[], 0, 2);
+        assert!(compare(&[told(Space::default())], &none).is_empty());
+        assert_eq!(compare(&[told(of(0, 10 << 20, 0))], &none).len(), 1);
+        assert_eq!(compare(&[told(of(10 << 20, 0, 0))], &none).len(), 1);
+    }
+
+    // If this fails, the longer a run is, the more a node may keep of what nobody needs.
+    #[test]
+    fn what_may_be_there_does_not_grow_with_what_was_done() {
+        let mut ledger = Ledger::default();
+        for random in 0..1000 {
+            let expected = Expectation {
+                node: String::new(),
+                former: Vec::new(),
+                certain: (random == 0).then_some(Version {
+                    number: 1,
+                    size: 5 << 20,
+                    checksum: Checksum([1; 32]),
                 }),
-                100 << 20
-            )
-            .is_some()
-        );
-        assert!(unbalanced("node1", &stats(balanced), 200 << 20).is_some());
-        let nodes = [("node1".to_owned(), stats(Space::default()), 100 << 20)];
-        assert!(compare(&nodes, &[], 2).is_empty());
-        let leaked = Space {
-            log: 10 << 20,
-            dead: 10 << 20,
-            ..Space::default()
+                possible: None,
+                sent: Vec::new(),
+                touched: false,
+            };
+            let id = ContentId::mint(ShardNo(1), 0, random);
+            ledger.contents.insert(id, expected);
+        }
+        ledger.dead_bytes = 1 << 50;
+        let bounds = Bounds::of(&[&ledger], 3, 1);
+        let compare = |space| {
+            let mut node = told(space);
+            node.stats.contents = 1;
+            node.stats.storage = space.log;
+            node.on_disk = space.log;
+            compare(&[node], &bounds)
         };
-        let nodes = [("node1".to_owned(), stats(leaked), 100 << 20)];
-        assert_eq!(compare(&nodes, &[], 2).len(), 1);
+        assert!(compare(of(5 << 20, 0, 0)).is_empty());
+        assert!(compare(of((5 << 20) + 800_000, 200 << 20, 8 << 20)).is_empty());
+        assert_eq!(compare(of(7 << 20, 0, 0)).len(), 1, "live for nobody");
+        assert_eq!(
+            compare(of(5 << 20, 300 << 20, 0)).len(),
+            1,
+            "never rewritten"
+        );
+        assert_eq!(compare(of(5 << 20, 0, 20 << 20)).len(), 1, "beside records");
     }
 }

@@ -13,21 +13,26 @@ use wire::content::Receipt;
 use wire::error::Retry;
 use wire::membership::NodesAnswer;
 use wire::placement::Place;
-use wire::{Checksum, Code, ContentId, routes};
+use wire::{Checksum, Code, ContentId, NodeName, routes};
 
+use super::contended::Contended;
 use super::failover::Failovers;
 use super::ledger::{Expectation, Ledger, Made, State, Version};
 use super::look::{self, Seen};
 use crate::http::{self, Outcome};
 
 /// A pause after a failure, so that a service that is away is not asked without end.
-const BACK_OFF: Duration = Duration::from_millis(20);
+pub(super) const BACK_OFF: Duration = Duration::from_millis(20);
 
 /// How long a client waits for an answer: it gives a leader up that stands still.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(4);
 
 /// Contents that a client keeps, about: some 70 MiB.
 const LIVE_MAX: usize = 250;
+
+/// The chance that a client turns to what is everybody's, for some operations; so one in eight contents
+/// is, and two or three clients are at the same one at any time.
+const CONTEND: f64 = 1.0 / 16.0;
 
 /// The chance that a client gives a change up after a failure.
 const GIVE_UP: f64 = 0.01;
@@ -65,8 +70,11 @@ pub struct Worker {
     pub violations: Vec<String>,
     pub(super) client: reqwest::Client,
     pub(super) chance: StdRng,
-    failovers: Arc<Failovers>,
-    dist: String,
+    pub(super) failovers: Arc<Failovers>,
+    contended: Option<Arc<Contended>>,
+    distributors: Vec<String>,
+    /// Which of them is asked.
+    asked: usize,
 }
 
 /// What a change should make of a content.
@@ -92,25 +100,42 @@ impl Change {
 }
 
 impl Worker {
-    /// A client of the distributor at `dist`, whose choices `seed` decides.
+    /// A client of these distributors, whose choices `seed` decides; all its contents are its own.
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(dist: &str, seed: u64, failovers: Arc<Failovers>) -> anyhow::Result<Self> {
+    pub fn new(distributors: &[&str], seed: u64) -> anyhow::Result<Self> {
         Ok(Worker {
             ledger: Ledger::default(),
             counts: Counts::default(),
             violations: Vec::new(),
             client: http::blunt_client(ANSWER_TIME_MAX)?,
-            failovers,
+            failovers: Arc::default(),
+            contended: None,
             chance: StdRng::seed_from_u64(seed),
-            dist: dist.to_owned(),
+            distributors: distributors.iter().map(|url| (*url).to_owned()).collect(),
+            asked: seed as usize % distributors.len(),
         })
+    }
+
+    /// The same, which tells when shards take changes again, and shares some contents with others.
+    pub fn beside(self, failovers: &Arc<Failovers>, contended: &Arc<Contended>) -> Self {
+        Worker {
+            failovers: Arc::clone(failovers),
+            contended: Some(Arc::clone(contended)),
+            ..self
+        }
     }
 
     /// Works until told to stop, and gives itself back.
     pub async fn run(mut self, stop: Arc<AtomicBool>) -> Self {
         while !stop.load(Ordering::Relaxed) {
+            if let Some(contended) = self.contended.clone()
+                && self.chance.random_bool(CONTEND)
+            {
+                self.contend(&contended, &stop).await;
+                continue;
+            }
             let (count, known) = self.pick();
             // The more there is, the more is deleted, so that no disk fills up by itself.
             let crowd = usize::from(count > LIVE_MAX) * 65;
@@ -142,20 +167,42 @@ impl Worker {
 
     async fn upload(&mut self, stop: &AtomicBool) {
         let bytes = self.bytes();
-        let url = format!("{}{}?size={}", self.dist, routes::STORE, bytes.size);
-        let place: Place = match http::send(self.client.get(url)).await {
-            Outcome::Done(place) => place,
-            _ => return sleep(BACK_OFF).await,
+        let Some((id, node)) = self.place(bytes.size).await else {
+            return;
         };
         let body = bytes.make();
         let change = Change {
-            id: place.id,
+            id,
             before: None,
             after: version_of(1, &body),
             body: body.into(),
         };
-        let node = place.uri.trim_end_matches(routes::STORE).to_owned();
         self.change(change, node, stop).await;
+    }
+
+    /// An id for a new content, and the node to store it at.
+    pub(super) async fn place(&mut self, size: u64) -> Option<(ContentId, String)> {
+        let url = format!("{}{}?size={size}", self.distributor(), routes::STORE);
+        match http::send::<Place>(self.client.get(url)).await {
+            Outcome::Done(place) => {
+                let node = place.uri.trim_end_matches(routes::STORE).to_owned();
+                Some((place.id, node))
+            }
+            _ => {
+                self.ask_another();
+                sleep(BACK_OFF).await;
+                None
+            }
+        }
+    }
+
+    fn distributor(&self) -> &str {
+        &self.distributors[self.asked]
+    }
+
+    /// The next one is asked from now on.
+    fn ask_another(&mut self) {
+        self.asked = (self.asked + 1) % self.distributors.len();
     }
 
     async fn update(&mut self, id: ContentId, version: Version, stop: &AtomicBool) {
@@ -210,8 +257,9 @@ impl Worker {
         self.note(&change, node);
         let (mut lost, mut tries) = (false, 0);
         loop {
-            self.ledger.tried += 1;
             tries += 1;
+            // Repeated or cut short, what is sent may lie there dead as well.
+            self.ledger.supersede(change.after);
             let (sent, node) = (Instant::now(), self.node(id));
             match http::send::<Receipt>(change.request(&self.client, &node)).await {
                 Outcome::Done(receipt) => {
@@ -242,6 +290,9 @@ impl Worker {
         }
         if let Some(expected) = self.ledger.contents.get_mut(&id).filter(|_| !lost) {
             expected.possible = None;
+            expected
+                .sent
+                .retain(|version| Some(*version) != change.after);
         }
     }
 
@@ -255,32 +306,48 @@ impl Worker {
     }
 
     async fn find(&mut self, id: ContentId) {
-        let asked = self.client.get(format!("{}{}", self.dist, routes::NODES));
+        let found = self.whereabouts(id).await;
+        let leader = found.and_then(|(leader, _)| leader);
+        if let (Some(leader), Some(expected)) = (leader, self.ledger.contents.get_mut(&id)) {
+            expected.node = leader;
+        }
+    }
+
+    /// Where the leader of a content's shard is, and where all its copies are.
+    pub(super) async fn whereabouts(
+        &mut self,
+        id: ContentId,
+    ) -> Option<(Option<String>, Vec<String>)> {
+        let asked = self
+            .client
+            .get(format!("{}{}", self.distributor(), routes::NODES));
         // A distributor that is away, too: then the same node is asked again.
         let Ok(answer) = http::json::<NodesAnswer>(asked).await else {
-            return;
+            self.ask_another();
+            return None;
         };
-        let shard = answer.shards.iter().find(|entry| entry.shard == id.shard());
-        let leader = shard.and_then(|entry| answer.nodes.get(entry.leader.as_ref()?));
-        if let (Some(leader), Some(expected)) = (leader, self.ledger.contents.get_mut(&id)) {
-            expected.node.clone_from(&leader.public_url);
-        }
+        let shard = answer
+            .shards
+            .iter()
+            .find(|entry| entry.shard == id.shard())?;
+        let url = |name: &NodeName| Some(answer.nodes.get(name)?.public_url.clone());
+        let copies = shard
+            .replicas
+            .iter()
+            .filter_map(|replica| url(&replica.node));
+        Some((shard.leader.as_ref().and_then(url), copies.collect()))
     }
 
     fn note(&mut self, change: &Change, node: String) {
         let known = self.ledger.contents.remove(&change.id);
-        let (certain, former) = known.map_or((None, Vec::new()), |e| (e.certain, e.former));
-        let expected = Expectation {
-            node,
-            former,
-            certain,
-            possible: Some(change.after),
-            touched: true,
-        };
+        let mut expected = known.unwrap_or_default();
+        let certain = expected.certain;
+        expected.node = node;
+        expected.possible = Some(change.after);
+        expected.sent.extend(change.after);
+        expected.touched = true;
         self.ledger.contents.insert(change.id, expected);
         self.ledger.supersede(certain);
-        // Repeated or cut short, what was sent may lie there dead as well.
-        self.ledger.supersede(change.after);
     }
 
     fn acknowledged(&mut self, change: &Change, receipt: &Receipt) {
@@ -311,7 +378,7 @@ impl Worker {
     }
 
     /// Mostly small, some of a few blocks, a few in chunks.
-    fn bytes(&mut self) -> Made {
+    pub(super) fn bytes(&mut self) -> Made {
         let size = match self.chance.random_range(0..100) {
             0..5 => 0,
             5..75 => self.chance.random_range(1..16 * 1024),

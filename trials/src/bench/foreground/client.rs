@@ -197,6 +197,7 @@ impl Board {
             former: Vec::new(),
             certain: is_there.then_some(version),
             possible: (!is_there).then_some(Some(version)),
+            sent: vec![version],
             touched: true,
         };
         let ledger = self.ledger.lock();

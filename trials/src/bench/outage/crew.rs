@@ -35,7 +35,7 @@ impl Crew {
     /// So many clients begin.
     pub(super) fn start(fleet: &Fleet, count: u64) -> anyhow::Result<Self> {
         let workers = (0..count)
-            .map(|_| Worker::new(fleet.url(), rand::random(), Arc::default()))
+            .map(|_| Worker::new(&[fleet.url()], rand::random()))
             .collect::<anyhow::Result<Vec<Worker>>>()?;
         Ok(Crew::go_on(workers))
     }

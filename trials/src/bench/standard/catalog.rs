@@ -30,13 +30,27 @@ pub(super) async fn any_shard(url: &str) -> anyhow::Result<ShardNo> {
     Ok(first.shard)
 }
 
-/// Puts `rows` rows of small contents into the catalog; gives some of their ids.
+/// Has the catalog's counts of each shard agree with its rows.
 ///
 /// # Errors
 /// When the database refuses.
-pub(super) async fn fill(
+pub(in crate::bench) async fn count(database_url: &str) -> anyhow::Result<()> {
+    let mut database = PgConnection::connect(database_url).await?;
+    let statement = "
+        insert into shard (id, contents, bytes)
+        select shard, count(*), sum(size) from content group by shard
+        on conflict (id) do update set contents = excluded.contents, bytes = excluded.bytes";
+    database.execute(statement).await?;
+    Ok(())
+}
+
+/// Puts `rows` rows of small contents of these shards into the catalog; gives some of their ids.
+///
+/// # Errors
+/// When the database refuses.
+pub(in crate::bench) async fn fill(
     database_url: &str,
-    shard: ShardNo,
+    shards: &[ShardNo],
     rows: u64,
 ) -> anyhow::Result<Vec<ContentId>> {
     let mut database = PgConnection::connect(database_url).await?;
@@ -49,7 +63,8 @@ pub(super) async fn fill(
     let mut copy = database.copy_in_raw(&statement).await?;
     let mut text = String::new();
     for number in 0..rows {
-        let id = id_of(shard, first_ms, number);
+        let shard = number as usize % shards.len();
+        let id = id_of(shards[shard], first_ms, number);
         row(&mut text, id, number);
         if number % (rows / SAMPLE).max(1) == 0 {
             sample.push(id);

@@ -92,7 +92,7 @@ impl Cluster {
     ) -> anyhow::Result<Vec<Stored>> {
         let shard = catalog::any_shard(self.url()).await?;
         let begun = std::time::Instant::now();
-        let ids = catalog::fill(&self.database_url, shard, rows).await?;
+        let ids = catalog::fill(&self.database_url, &[shard], rows).await?;
         let took = begun.elapsed().as_secs_f64();
         writeln!(out, "  {rows} rows put into the catalog in {took:.0} s")?;
         let stored = |id| Stored {

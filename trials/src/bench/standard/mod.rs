@@ -5,10 +5,10 @@
 //! shown is the median of all rounds.
 
 mod case;
-mod catalog;
+pub(super) mod catalog;
 mod cluster;
 mod nginx;
-mod processes;
+pub(super) mod processes;
 mod profile;
 mod row;
 

@@ -10,26 +10,26 @@ const TICK_MICROS: f64 = 10_000.0;
 
 /// The processes of one side.
 #[derive(Debug)]
-pub(super) struct Processes {
+pub(in crate::bench) struct Processes {
     /// The services themselves: for a cluster the distributor and the nodes, for nginx its master.
-    pub(super) services: Vec<u32>,
+    pub(in crate::bench) services: Vec<u32>,
     /// Those of them whose memory counts.
-    pub(super) storage: Vec<u32>,
+    pub(in crate::bench) storage: Vec<u32>,
     /// The database's, if there is one.
-    pub(super) database: Option<u32>,
+    pub(in crate::bench) database: Option<u32>,
 }
 
 /// Processor time in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Times {
+pub(in crate::bench) struct Times {
     /// Of the services and the processes that they started.
-    pub(super) services: f64,
+    pub(in crate::bench) services: f64,
     /// Of the database.
-    pub(super) database: f64,
+    pub(in crate::bench) database: f64,
 }
 
 impl Times {
-    pub(super) fn since(self, before: Times) -> Times {
+    pub(in crate::bench) fn since(self, before: Times) -> Times {
         Times {
             services: self.services - before.services,
             database: self.database - before.database,
@@ -42,7 +42,7 @@ impl Processes {
     ///
     /// # Errors
     /// When `/proc` cannot be read.
-    pub(super) fn times(&self) -> anyhow::Result<Times> {
+    pub(in crate::bench) fn times(&self) -> anyhow::Result<Times> {
         let all = all()?;
         let of = |roots: &[u32]| {
             let ticks: u64 = family(&all, roots).iter().map(|pid| all[pid].ticks).sum();

@@ -1,0 +1,192 @@
+//! Histories that were written by hand.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wire::Checksum;
+
+use super::history::{Action, Answer, Bytes, Content, Operation, Verdict, judge};
+use crate::torture::ledger::Version;
+
+fn bytes(of: u8) -> Bytes {
+    Bytes {
+        size: 1,
+        checksum: Checksum([of; 32]),
+    }
+}
+
+fn version(number: u64, of: u8) -> Version {
+    let Bytes { size, checksum } = bytes(of);
+    Version {
+        number,
+        size,
+        checksum,
+    }
+}
+
+/// A clock whose moments are numbers.
+struct Clock(Instant);
+
+impl Clock {
+    fn at(&self, moment: u64) -> Instant {
+        self.0 + Duration::from_secs(moment)
+    }
+
+    fn operation(&self, (begun, ended): (u64, u64), action: Action, answer: Answer) -> Operation {
+        Operation {
+            action,
+            answer,
+            begun: self.at(begun),
+            ended: self.at(ended),
+        }
+    }
+
+    fn update(&self, when: (u64, u64), of: u8, number: u64) -> Operation {
+        let made = Answer::Version(version(number, of));
+        self.operation(when, Action::Update(None, bytes(of)), made)
+    }
+
+    fn demanding(&self, when: (u64, u64), (base, of): (u8, u8), number: u64) -> Operation {
+        let action = Action::Update(Some(Checksum([base; 32])), bytes(of));
+        self.operation(when, action, Answer::Version(version(number, of)))
+    }
+
+    fn lost(&self, begun: u64, of: u8) -> Operation {
+        let action = Action::Update(None, bytes(of));
+        self.operation((begun, begun + 1), action, Answer::Lost)
+    }
+
+    fn read(&self, when: (u64, u64), number: u64, of: u8) -> Operation {
+        self.operation(when, Action::Read, Answer::Version(version(number, of)))
+    }
+
+    fn gone(&self, when: (u64, u64)) -> Operation {
+        self.operation(when, Action::Read, Answer::Nothing)
+    }
+
+    fn delete(&self, when: (u64, u64), number: u64, of: u8) -> Operation {
+        let deleted = Answer::Version(version(number, of));
+        self.operation(when, Action::Delete(None), deleted)
+    }
+}
+
+fn judged(operations: &[Operation]) -> Verdict {
+    judge(Content::Live(version(1, 1)), operations)
+}
+
+// If this fails, a history that no order explains passes: a lost update, an old read, wrong bytes, a
+// content that came back.
+#[test]
+fn wrong_histories_are_refused() {
+    let clock = Clock(Instant::now());
+    let wrong: [(&str, Vec<Operation>); 9] = [
+        (
+            "an acknowledged update is gone",
+            vec![clock.update((0, 1), 2, 2), clock.read((2, 3), 1, 1)],
+        ),
+        (
+            "two updates made the same version",
+            vec![clock.update((0, 5), 2, 2), clock.update((1, 4), 3, 2)],
+        ),
+        (
+            "both of two that demanded the same one",
+            vec![
+                clock.demanding((0, 5), (1, 2), 2),
+                clock.demanding((1, 4), (1, 3), 3),
+            ],
+        ),
+        (
+            "the newer one was read, then the older",
+            vec![
+                clock.update((0, 9), 2, 2),
+                clock.read((1, 2), 2, 2),
+                clock.read((3, 4), 1, 1),
+            ],
+        ),
+        (
+            "the later update made the earlier version",
+            vec![clock.update((0, 1), 2, 3), clock.update((2, 3), 3, 2)],
+        ),
+        ("bytes that nobody sent", vec![clock.read((0, 1), 1, 9)]),
+        (
+            "a deleted one is read",
+            vec![clock.delete((0, 1), 1, 1), clock.read((2, 3), 1, 1)],
+        ),
+        (
+            "a delete of another version than was there",
+            vec![clock.update((0, 1), 2, 2), clock.delete((2, 3), 1, 1)],
+        ),
+        (
+            "an update without an answer was done before it was sent",
+            vec![clock.read((0, 1), 2, 2), clock.lost(2, 2)],
+        ),
+    ];
+    for (what, operations) in wrong {
+        assert_eq!(judged(&operations), Verdict::Refuted, "{what}");
+    }
+}
+
+// If this fails, what several clients may well do at once is called a violation.
+#[test]
+fn right_histories_pass() {
+    let clock = Clock(Instant::now());
+    let right: [(&str, Vec<Operation>); 6] = [
+        (
+            "one after the other",
+            vec![
+                clock.update((0, 1), 2, 2),
+                clock.read((2, 3), 2, 2),
+                clock.delete((4, 5), 2, 2),
+                clock.gone((6, 7)),
+            ],
+        ),
+        (
+            "the one that began later came first",
+            vec![
+                clock.update((0, 9), 2, 3),
+                clock.update((1, 8), 3, 2),
+                clock.read((2, 7), 2, 3),
+            ],
+        ),
+        (
+            "an update without an answer was done, later",
+            vec![
+                clock.lost(0, 2),
+                clock.read((2, 3), 1, 1),
+                clock.read((4, 5), 2, 2),
+            ],
+        ),
+        (
+            "or not at all",
+            vec![clock.lost(0, 2), clock.read((4, 5), 1, 1)],
+        ),
+        (
+            "a delete is repeated",
+            vec![
+                clock.delete((0, 5), 1, 1),
+                clock.delete((1, 4), 1, 1),
+                clock.gone((6, 7)),
+            ],
+        ),
+        (
+            "a lost update made room for the next number",
+            vec![clock.lost(0, 2), clock.demanding((2, 3), (2, 3), 3)],
+        ),
+    ];
+    for (what, operations) in right {
+        assert_eq!(judged(&operations), Verdict::Linearizable, "{what}");
+    }
+    let stored = Answer::Version(version(1, 4));
+    let stored = clock.operation((0, 3), Action::Store(bytes(4)), stored);
+    let all = [clock.gone((1, 2)), stored, clock.read((4, 5), 1, 4)];
+    assert_eq!(judge(Content::Absent, &all), Verdict::Linearizable);
+}
+
+// If this fails, a history that leaves very many orders open takes a run's memory, or its night.
+#[test]
+fn the_search_is_bounded() {
+    let clock = Clock(Instant::now());
+    let mut operations: Vec<Operation> = (10..50).map(|of| clock.lost(0, of)).collect();
+    operations.push(clock.read((2, 3), 7, 9));
+    assert_eq!(judged(&operations), Verdict::Undecided);
+}
