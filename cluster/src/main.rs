@@ -10,8 +10,8 @@ use clap::Parser;
 use cluster::{Options, Running};
 use service::environment::Environment;
 use service::given::Given;
-use service::log::Log;
-use service::program::{ended, misused};
+use service::log::{Format, Log};
+use service::program::Program;
 use service::signals::StopSignals;
 use telemetry::Settings;
 use wire::Copies;
@@ -41,17 +41,34 @@ struct Arguments {
     /// What is logged to standard error
     #[arg(long, value_name = "FILTER", env = "LOG", default_value = "warn")]
     log: String,
+    /// How the log looks: lines, or json
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "LOG_FORMAT",
+        default_value = "lines"
+    )]
+    log_format: String,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let format = Given::new("--log-format", arguments.log_format.as_str());
+    let log = Log::read(
+        Some(Given::new("--log", arguments.log.as_str())),
+        Some(format),
+    );
+    let program = Program::new(
+        "cluster",
+        log.as_ref().map_or(Format::Lines, |log| log.format),
+    );
     let traces = match Settings::read(&Environment::of_process()) {
         Ok(traces) => traces,
-        Err(error) => return misused("cluster", &error),
+        Err(error) => return program.misused(&error),
     };
-    match Log::lines(Given::new("--log", arguments.log.as_str())).start() {
-        Ok(_) => ended("cluster", run(arguments, traces)),
-        Err(error) => misused("cluster", &error),
+    match log.and_then(|log| log.start()) {
+        Ok(_) => program.ended(run(arguments, traces)),
+        Err(error) => program.misused(&error),
     }
 }
 

@@ -10,13 +10,14 @@ use rustix::process::{Pid, Signal, kill_process};
 struct Cluster {
     child: Child,
     output: BufReader<std::process::ChildStdout>,
+    log: std::process::ChildStderr,
     greeting: String,
 }
 
 fn command(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cluster"));
     command.arg("--data").arg(data).args(arguments);
-    for name in ["DATABASE_URL", "MAX_STORAGE", "LOG", "COPIES"] {
+    for name in ["DATABASE_URL", "MAX_STORAGE", "LOG", "LOG_FORMAT", "COPIES"] {
         command.env_remove(name);
     }
     command
@@ -24,11 +25,13 @@ fn command(data: &Path, arguments: &[&str]) -> Command {
 
 impl Cluster {
     fn start(data: &Path) -> Self {
-        let mut child = command(data, &["--port", "0", "--nodes", "2"])
+        let mut child = command(data, &["--port", "0", "--nodes", "3"])
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("the program runs");
         let mut output = BufReader::new(child.stdout.take().expect("its output is piped"));
+        let log = child.stderr.take().expect("its log is piped");
         let mut greeting = String::new();
         while !greeting.contains("Ctrl-C") {
             let read = output.read_line(&mut greeting).expect("can be read");
@@ -37,6 +40,7 @@ impl Cluster {
         Cluster {
             child,
             output,
+            log,
             greeting,
         }
     }
@@ -58,8 +62,11 @@ impl Cluster {
         kill_process(pid, signal).expect("can be signalled");
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).expect("can be read");
+        let mut log = String::new();
+        self.log.read_to_string(&mut log).expect("can be read");
         let status = self.child.wait().expect("ends");
         assert!(status.success(), "{status}: {rest}");
+        assert_eq!(log, "", "nothing has gone wrong");
         rest
     }
 }
@@ -167,6 +174,31 @@ fn what_prevents_a_start_is_said_in_one_line() {
             error.starts_with("cluster: ") && error.contains(named),
             "{arguments:?}: {error}"
         );
+    }
+}
+
+// If this fails, a program that collects logs cannot read why there is no cluster.
+#[test]
+fn what_prevents_a_start_is_a_line_of_the_log() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cases: [(&[&str], i32); 2] = [
+        (&["--port", "0", "--database-url", "mysql://x"], 1),
+        (&["--log", "dist=loud"], 2),
+    ];
+    for (arguments, expected) in cases {
+        let data = folder.path().join("data");
+        let mut command = command(&data, arguments);
+        let Output { status, stderr, .. } = command
+            .env("LOG_FORMAT", "json")
+            .output()
+            .expect("the program runs");
+        assert_eq!(status.code(), Some(expected), "{arguments:?}");
+        let line: serde_json::Value = serde_json::from_slice(&stderr).expect("one value of JSON");
+        assert_eq!(line["level"], "ERROR", "{line}");
+        assert_eq!(line["program"], "cluster", "{line}");
+        let named = arguments.last().expect("there is one");
+        let message = line["message"].as_str().expect("text");
+        assert!(message.contains(&named[..5]), "{line}");
     }
 }
 

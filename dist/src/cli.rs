@@ -8,8 +8,8 @@ use dist::{Config, POLL_DEFAULT};
 use service::environment::Environment;
 use service::flags::{self, Defaults, ENVIRONMENT};
 use service::given::{Given, SettingError};
-use service::log::Log;
-use service::program::cores;
+use service::log::{Format, Log};
+use service::program::{Program, cores};
 use service::settings::Settings;
 use uuid::Uuid;
 use wire::NodeName;
@@ -103,6 +103,12 @@ impl Source {
             flags: flags::read(&DEFAULTS),
             environment: Environment::of_process(),
         }
+    }
+
+    /// The program, as it speaks where it cannot go on.
+    pub(crate) fn program(&self) -> Program {
+        let format = self.flags.service.log_format.as_deref();
+        Program::new("dist", Format::wanted(format, &self.environment))
     }
 
     /// Whether the one that serves is only to be asked how it is.

@@ -11,7 +11,7 @@ use service::current::{Reloaded, tell};
 use service::given::SettingError;
 use service::health;
 use service::log::Filter;
-use service::program::{ended, misused, say};
+use service::program::{Program, say};
 use service::signals::{Signals, Told};
 use tokio::runtime::Runtime;
 
@@ -19,34 +19,35 @@ const INTERRUPTED: &str = "interrupted; run it again, it goes on where it was";
 
 fn main() -> ExitCode {
     let mut source = Source::of_process();
+    let program = source.program();
     if source.is_question() {
         return match source.read() {
-            Ok(order) => ended("dist", health::ask(order.config.bind)),
-            Err(error) => misused("dist", &error),
+            Ok(order) => program.ended(health::ask(order.config.bind)),
+            Err(error) => program.misused(&error),
         };
     }
     let runtime = Runtime::new().context("cannot start threads");
-    match runtime.and_then(|runtime| runtime.block_on(run(source))) {
+    match runtime.and_then(|runtime| runtime.block_on(run(source, program))) {
         Ok(code) => code,
-        Err(error) => ended("dist", Err(error)),
+        Err(error) => program.ended(Err(error)),
     }
 }
 
 /// Listens to signals before all that takes time: reading settings may look names up.
-async fn run(mut source: Source) -> anyhow::Result<ExitCode> {
+async fn run(mut source: Source, program: Program) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let is_service = source.is_service();
     let read = move || source.read().map(|order| (order, source));
     let read = signals.unless_stopped(read).await;
     let (order, source) = match read.context("cannot read the settings")? {
         Some(Ok(read)) => read,
-        Some(Err(error)) => return Ok(misused("dist", &error)),
+        Some(Err(error)) => return Ok(program.misused(&error)),
         None if is_service => return Ok(ExitCode::SUCCESS),
         None => bail!(INTERRUPTED),
     };
     let filter = match order.log.start() {
         Ok(filter) => filter,
-        Err(error) => return Ok(misused("dist", &error)),
+        Err(error) => return Ok(program.misused(&error)),
     };
     match order.task {
         Task::Rebuild { adopt } => rebuild(order, adopt, signals).await?,

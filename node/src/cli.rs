@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 use service::environment::Environment;
 use service::flags::{self, Defaults, ENVIRONMENT};
 use service::given::{Given, SettingError};
-use service::log::Log;
-use service::program::cores;
+use service::log::{Format, Log};
+use service::program::{Program, cores};
 use service::settings::{Settings, of_file};
 use wire::nodes_file::{NodesFile, ServiceEntry};
 
@@ -56,6 +56,12 @@ pub enum Task {
 }
 
 impl Flags {
+    /// The program, as it speaks where it cannot go on.
+    pub fn program(&self, environment: &Environment) -> Program {
+        let format = self.service.log_format.as_deref();
+        Program::new("node", Format::wanted(format, environment))
+    }
+
     /// Puts the settings together: the node's, and its log's.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use service::current::{Reloaded, tell};
 use service::environment::Environment;
 use service::given::SettingError;
 use service::log::Filter;
-use service::program::{ended, misused};
+use service::program::Program;
 use service::signals::{Signals, Told};
 use service::{flags, health};
 
@@ -18,10 +18,11 @@ fn main() -> ExitCode {
         flags: flags::read(&DEFAULTS),
         environment: Environment::of_process(),
     };
+    let program = source.flags.program(&source.environment);
     if let Some(Task::Health) = source.flags.command {
         return match source.flags.settings(&source.environment) {
-            Ok((config, _)) => ended("node", health::ask(config.bind)),
-            Err(error) => misused("node", &error),
+            Ok((config, _)) => program.ended(health::ask(config.bind)),
+            Err(error) => program.misused(&error),
         };
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -29,14 +30,14 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .context("cannot start threads");
-    match runtime.and_then(|runtime| runtime.block_on(run(source))) {
+    match runtime.and_then(|runtime| runtime.block_on(run(source, program))) {
         Ok(code) => code,
-        Err(error) => ended("node", Err(error)),
+        Err(error) => program.ended(Err(error)),
     }
 }
 
 /// Listens to signals before all that takes time: reading settings may look names up.
-async fn run(mut source: Source) -> Result<ExitCode> {
+async fn run(mut source: Source, program: Program) -> Result<ExitCode> {
     let mut signals = Signals::listen().context("cannot listen to signals")?;
     let read = move || {
         let read = source.flags.settings(&source.environment)?;
@@ -46,12 +47,12 @@ async fn run(mut source: Source) -> Result<ExitCode> {
     let read = signals.unless_stopped(read).await;
     let ((config, log), source) = match read.context("cannot read the settings")? {
         Some(Ok(read)) => read,
-        Some(Err(error)) => return Ok(misused("node", &error)),
+        Some(Err(error)) => return Ok(program.misused(&error)),
         None => return Ok(ExitCode::SUCCESS),
     };
     match log.start() {
         Ok(filter) => serve(config, (filter, source), signals).await?,
-        Err(error) => return Ok(misused("node", &error)),
+        Err(error) => return Ok(program.misused(&error)),
     }
     Ok(ExitCode::SUCCESS)
 }

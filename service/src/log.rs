@@ -7,6 +7,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, registry, reload};
 
+use crate::environment::Environment;
 use crate::given::{Given, SettingError};
 
 /// What a service logs by default. The HTTP server's own words about its threads help nobody, and what it
@@ -50,13 +51,25 @@ impl FromStr for Format {
     }
 }
 
-impl Log {
-    /// A log of lines.
-    pub fn lines(filter: Given) -> Self {
-        let format = Format::Lines;
-        Log { filter, format }
+impl Format {
+    /// As it is given, for what is said before all settings are read; who reads them refuses another one.
+    pub fn wanted(flag: Option<&str>, environment: &Environment) -> Self {
+        let given = environment.given("--log-format", flag, "LOG_FORMAT");
+        let given = given.ok().flatten();
+        given
+            .and_then(|given| given.value.parse().ok())
+            .unwrap_or_default()
     }
+}
 
+/// Writes an error as a line of a log in JSON, whether or not one was started, and whatever that leaves out.
+pub(crate) fn tell_in_json(program: &str, error: &str) {
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let log = registry().with(lines.json().flatten_event(true));
+    tracing::subscriber::with_default(log, || tracing::error!(program, "{error}"));
+}
+
+impl Log {
     /// From what was given, if anything.
     ///
     /// # Errors
@@ -131,6 +144,17 @@ mod tests {
         let default = Log::read(None, None).expect("is read");
         assert_eq!(default.format, Format::Lines);
         assert_eq!(default.filter.value, FILTER_DEFAULT);
+    }
+
+    // If this fails, a program that collects logs cannot read why a service does not start.
+    #[test]
+    fn the_format_is_known_before_the_settings_are() {
+        let environment = |format: &str| Environment::new([("LOG_FORMAT", format)], "");
+        let wanted = |flag, format| Format::wanted(flag, &environment(format));
+        assert_eq!(wanted(None, "json"), Format::Json);
+        assert_eq!(wanted(Some("json"), ""), Format::Json);
+        assert_eq!(wanted(Some("lines"), "json"), Format::Lines);
+        assert_eq!(wanted(None, "xml"), Format::Lines, "it is refused later");
     }
 
     // If this fails, a documented filter is refused, or a typo in one silences the log.

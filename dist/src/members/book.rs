@@ -240,6 +240,9 @@ impl Members {
         }
         match (before, node.poll) {
             (Poll::Failed, Poll::Answered) => tracing::info!(node = %name, "answers again"),
+            (Poll::Answered, Poll::Failed) if node.heartbeat.parting => {
+                tracing::info!(node = %name, "has ended, as it said that it would");
+            }
             (Poll::Answered, Poll::Failed) => {
                 tracing::warn!(node = %name, "does not answer; not used until it does");
             }

@@ -96,6 +96,16 @@ fn a_failed_start_is_one_line_and_an_exit_code() {
     );
     assert_eq!(output(program(&folder).arg("--nonsense")).0, Some(2));
 
+    // Whoever collects logs in JSON can read that, too.
+    let json = [("PORT", "70000"), ("LOG_FORMAT", "json")];
+    let (code, text) = output(program(&folder).envs(json));
+    let line: serde_json::Value = serde_json::from_str(&text).expect("one value of JSON");
+    assert_eq!((code, &line["level"]), (Some(2), &"ERROR".into()), "{text}");
+    assert_eq!(
+        line["message"],
+        "PORT: `70000` is not a port from 0 to 65535"
+    );
+
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
     let port = taken.local_addr().expect("an address").port().to_string();
     let (code, text) = output(program(&folder).args(["--port", &port]));
