@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use trials::binaries::Binaries;
@@ -20,6 +20,8 @@ struct Compose {
 
 #[derive(Deserialize)]
 struct ComposeService {
+    #[serde(default)]
+    entrypoint: Vec<String>,
     #[serde(default)]
     command: Vec<String>,
     #[serde(default)]
@@ -84,6 +86,19 @@ fn nodes_file(folder: &Path) -> NodesFile {
     file
 }
 
+/// A service's entry, as its container runs it.
+fn entrypoint(service: &ComposeService) -> Vec<String> {
+    let words = service.entrypoint.iter();
+    words.map(|word| word.replace("$$", "$")).collect()
+}
+
+/// A binary of the workspace.
+fn path(program: &str) -> PathBuf {
+    let binaries = Binaries::for_tests().expect("the services build");
+    let path = binaries.path(program);
+    path.expect("the command is one of the binaries")
+}
+
 /// What compose would start, but on this machine: another address, database and data folder.
 fn recipe(compose: &Compose, name: &str, folder: &Path, database: &str) -> Recipe {
     let service = &compose.services[name];
@@ -97,13 +112,13 @@ fn recipe(compose: &Compose, name: &str, folder: &Path, database: &str) -> Recip
         };
         Some((key.clone(), value))
     };
-    let binaries = Binaries::for_tests().expect("the services build");
+    let mut words = entrypoint(service);
+    words.push(path(&service.command[0]).display().to_string());
+    words.extend_from_slice(&service.command[1..]);
     Recipe {
         name: name.to_owned(),
-        program: binaries
-            .path(&service.command[0])
-            .expect("the command is one of the binaries"),
-        arguments: service.command[1..].to_vec(),
+        program: words.remove(0).into(),
+        arguments: words,
         environment: service.environment.iter().filter_map(adapt).collect(),
         url: String::new(),
         folder: folder.to_path_buf(),
@@ -169,7 +184,7 @@ async fn check_health(compose: &Compose, recipe: &Recipe) {
         .expect("has a check")
         .test;
     assert_eq!(test[0], "CMD");
-    let status = tokio::process::Command::new(&recipe.program)
+    let status = tokio::process::Command::new(path(&test[1]))
         .args(&test[2..])
         .current_dir(&recipe.folder)
         .envs(recipe.environment.iter().map(|(key, value)| (key, value)))
@@ -189,6 +204,44 @@ fn everything_is_published_on_loopback_until_told_otherwise() {
                 "{name} publishes {port}"
             );
         }
+    }
+}
+
+// If this fails, everybody who knows this project can change a cluster that was published.
+#[test]
+fn who_publishes_the_cluster_needs_keys_of_his_own() {
+    let compose = compose();
+    let published = compose.services.iter();
+    let published = published.filter(|(_, service)| service.ports.join("").contains("${PUBLISH"));
+    assert_eq!(published.clone().count(), 4);
+    for (name, service) in published {
+        // What the service is given, of what stands in `.env`.
+        let given = |set: &[(&str, &str)]| {
+            let is_passed_on = |(key, _): &&(&str, &str)| {
+                let passed = service.environment.get(*key);
+                passed.is_some_and(Option::is_none)
+            };
+            let words = entrypoint(service);
+            let output = std::process::Command::new(&words[0])
+                .args(&words[1..])
+                .args(["sh", "-c", "echo ${CLUSTER_KEY-none} ${ANONYMOUS-none}"])
+                .env_remove("PUBLISH")
+                .env_remove("CLUSTER_KEY")
+                .env_remove("ANONYMOUS")
+                .envs(set.iter().filter(is_passed_on).copied())
+                .output()
+                .expect("runs");
+            String::from_utf8(output.stdout).expect("text")
+        };
+        let known = "only-for-a-cluster-that-nobody-else-can-reach write\n";
+        assert_eq!(given(&[]), known, "{name}");
+        assert_eq!(given(&[("PUBLISH", "127.0.0.2")]), known, "{name}");
+        // Then the service says what it lacks, and ends.
+        assert_eq!(given(&[("PUBLISH", "0.0.0.0")]), "none none\n", "{name}");
+        let own = [("CLUSTER_KEY", "own"), ("ANONYMOUS", "read")];
+        assert_eq!(given(&own), "own read\n", "{name}");
+        let published = [("PUBLISH", "0.0.0.0"), own[0], own[1]];
+        assert_eq!(given(&published), "own read\n", "{name}");
     }
 }
 

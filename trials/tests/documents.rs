@@ -194,6 +194,77 @@ fn every_setting_stands_in_the_document_and_no_other() {
     }
 }
 
+/// The names in the first column of the table in a part of a document.
+fn first_column(section: &str) -> BTreeSet<String> {
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.filter_map(|row| row.trim_matches('|').split('|').next());
+    let names = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    names.map(str::to_owned).collect()
+}
+
+// If this fails, whoever runs it in containers looks in vain for a setting, or sets one that does nothing.
+#[test]
+fn what_compose_takes_from_outside_stands_in_the_document() {
+    let text = document("docker-compose.yml");
+    let lines = || text.lines().filter(|line| !line.trim().starts_with('#'));
+    // `${NAME:-default}`, but not `$${NAME}`, which the container's shell reads.
+    let placed = lines().flat_map(|line| {
+        let parts: Vec<&str> = line.split("${").collect();
+        let inside = parts.windows(2).filter(|pair| !pair[0].ends_with('$'));
+        let names = inside.filter_map(|pair| pair[1].split([':', '}']).next());
+        names.map(str::to_owned).collect::<Vec<_>>()
+    });
+    let passed_on = lines().filter_map(|line| line.trim().strip_suffix(':'));
+    let is_variable = |name: &&str| name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let passed_on = passed_on.filter(is_variable).map(str::to_owned);
+    let (traces, taken): (BTreeSet<String>, BTreeSet<String>) = placed
+        .chain(passed_on)
+        .partition(|name| name.starts_with("OTEL_"));
+    let document = document("docs/configuration.md");
+    let section = |heading| {
+        let (_, section) = document.split_once(heading).expect("has a part");
+        first_column(section.split("\n## ").next().expect("has a first part"))
+    };
+    assert_eq!(section("## Containers"), taken);
+    assert_eq!(section("## Traces"), traces);
+}
+
+// If this fails, whoever follows the example of three machines has services that do not start, or settings that do
+// nothing.
+#[test]
+fn the_example_of_three_machines_can_be_used() {
+    let folder = "packaging/three-machines";
+    let file = NodesFile::read(&document(&format!("{folder}/nodes.yml"))).expect("is read");
+    let mut named = BTreeSet::new();
+    for machine in 1..=3 {
+        for program in ["dist", "node"] {
+            let name = format!("{folder}/machine{machine}/{program}.env");
+            if !Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("..")
+                .join(&name)
+                .exists()
+            {
+                continue;
+            }
+            let text = document(&name);
+            let lines = text.lines().filter(|line| !line.is_empty());
+            let set = lines.filter_map(|line| line.trim_start_matches('#').split_once('='));
+            let is_name = |name: &str| name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+            let set: Vec<_> = set.filter(|(variable, _)| is_name(variable)).collect();
+            assert!(set.len() > 2, "{name} sets nothing");
+            for (variable, value) in set {
+                assert!(read_by(program).contains(variable), "{name}: {variable}");
+                if variable == "NODE_NAME" {
+                    let service = value.parse().expect("a name");
+                    assert!(file.nodes.contains_key(&service), "{name}: {value}");
+                    assert!(named.insert(service), "{name}: {value} twice");
+                }
+            }
+        }
+    }
+    assert!(named.iter().eq(file.nodes.keys()), "{named:?}");
+}
+
 /// The names of OpenTelemetry's variables in a text.
 fn of_opentelemetry(text: &str) -> BTreeSet<String> {
     let is_name = |c: char| c.is_ascii_uppercase() || c == '_';
