@@ -6,6 +6,9 @@ use crate::exposed::Scene;
 use crate::files::text;
 use crate::rules::alerts;
 
+/// What a distributor shows of others only, and where that is done.
+const OF_OTHERS: (&str, &str) = ("distributor_up", "dist/src/metrics/moment.rs");
+
 /// The names of series in the text of `/metrics`: those of its families, with what their kind adds.
 fn exposed(openmetrics: &str) -> BTreeSet<String> {
     let types = openmetrics.lines().filter_map(|line| {
@@ -80,6 +83,9 @@ async fn what_is_asked_for_is_exposed() {
             assert!(names.contains(&name), "{name} is not exposed: {expression}");
         }
     }
+    let (others, source) = OF_OTHERS;
+    assert!(text(source).contains(&format!("\"{others}\"")));
+    names.insert(format!("acequia_dist_{others}"));
     for name in told("docs/operating.md") {
         let histogram = format!("{name}_count");
         assert!(
