@@ -7,6 +7,7 @@ use crate::members::Members;
 use crate::metrics::Metrics;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -290,6 +291,43 @@ async fn that_nothing_is_copied_is_known_while_it_is_so() {
     scene.register.set(Office::Given);
     scene.tick_until(beaten(&["node1"], true)).await;
     scene.tick_until(beaten(all, false)).await;
+}
+
+// If this fails, after the catalog was lost or put back, all copies of a node that starts a little later than the
+// others are made anew at once.
+#[tokio::test]
+async fn nobody_is_replaced_at_once_for_being_unknown() {
+    let wanted = (SESSION, Policy::of(2));
+    let before = Scene::with(true, false, wanted);
+    for node in ["node1", "node2", "node3", "node4"] {
+        before.hear(node);
+    }
+    let made = Cell::new(0);
+    let make = |scene: &Scene| {
+        while made.get() < scene.register.shards() {
+            made.set(made.get() + 1);
+            let number = u16::try_from(made.get()).expect("a few");
+            scene.make_replicas(ShardNo(number));
+        }
+        made.get() >= 4
+    };
+    before.tick_until(make).await;
+    let now = Instant::now();
+    let records = before.members.records();
+    let unknown = records[&ShardNo(1)].replicas[1].node.clone();
+    let after = Scene::with(false, false, wanted);
+    *after.register.records.lock().expect("no panic") = records;
+    after.members.exchanged(Some(now));
+    for (name, seen) in before.members.seen(now) {
+        if name != unknown {
+            after.members.hear(&name, &seen.heartbeat, now);
+        }
+    }
+    after.tick_until(|_| now.elapsed() > SESSION * 3).await;
+    assert!(after.controller.is_settled(), "it may judge");
+    for (shard, record) in after.members.records() {
+        assert_eq!(record.replicas.len(), 2, "{shard}: {record:?}");
+    }
 }
 
 // If this fails, two distributors decide at the same time.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio::sync::broadcast;
+use uuid::Uuid;
 use wire::NodeName;
+use wire::membership::Heartbeat;
 use wire::shard::ShardRecord;
 use wire::stats::NodeStats;
 
@@ -35,6 +37,9 @@ impl Members {
     /// What the controller needs to know of nodes. Silent is who is not heard while somebody listens: after
     /// a night without power nobody has been away for hours. With other distributors a node counts as known when these
     /// would have told of whoever registered with them at that time.
+    ///
+    /// A node that shard records name and nobody remembers, as after a catalog was lost or put back from a backup,
+    /// is silent since somebody listens: its copies are not made anew before it had the time to come back.
     pub(crate) fn seen(&self, now: Instant) -> BTreeMap<NodeName, Seen> {
         let listened = self.listened(now);
         let state = self.read();
@@ -59,7 +64,15 @@ impl Members {
                 },
             )
         });
-        seen.collect()
+        let mut seen: BTreeMap<NodeName, Seen> = seen.collect();
+        let members = state.records.values().flat_map(|record| &record.replicas);
+        let named = members.map(|member| &member.node);
+        for name in named.filter(|name| !state.removed.contains_key(*name)) {
+            if !seen.contains_key(name) {
+                seen.insert(name.clone(), unheard(in_ms(listened)));
+            }
+        }
+        seen
     }
 
     /// Records as the register answers them, from now on.
@@ -90,6 +103,26 @@ fn room(stats: &NodeStats) -> Option<Room> {
     })
 }
 
+/// A node that never said anything.
+fn unheard(silent_ms: u64) -> Seen {
+    Seen {
+        heartbeat: Heartbeat {
+            cluster: None,
+            incarnation: Uuid::nil(),
+            offer: Uuid::nil(),
+            internal_url: String::new(),
+            public_url: String::new(),
+            replicas: Vec::new(),
+            map_version: 0,
+            parting: false,
+        },
+        known_ms: u64::MAX,
+        alive: false,
+        silent_ms,
+        room: None,
+    }
+}
+
 fn in_ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -97,9 +130,12 @@ fn in_ms(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::Board;
     use crate::catalog::Sighting;
-    use uuid::Uuid;
-    use wire::membership::{Heartbeat, ServiceRole};
+    use std::collections::BTreeSet;
+    use wire::membership::ServiceRole;
+    use wire::shard::{Member, ShardState};
+    use wire::{Epoch, ShardNo};
 
     const SESSION: Duration = Duration::from_secs(3);
 
@@ -145,6 +181,48 @@ mod tests {
         assert_eq!(silent(minutes(31)), 60_000);
         members.hear(&name("node1"), &heartbeat(), minutes(31));
         assert_eq!(silent(minutes(31)), 0);
+    }
+
+    // If this fails, copies on a node that nobody remembers are made anew at once, or an operator who removed
+    // it waits for that.
+    #[test]
+    fn who_holds_something_and_is_unknown_is_silent_since_somebody_listens() {
+        let now = Instant::now();
+        let members = book(now);
+        let member = |number| Member {
+            node: name(&format!("node{number}")),
+            replica: Uuid::from_u128(number),
+        };
+        let members_of_it = vec![member(1), member(9)];
+        members.set_records(vec![ShardRecord {
+            shard: ShardNo(1),
+            log: 1,
+            epoch: Epoch(1),
+            leader: None,
+            in_sync: members_of_it.clone(),
+            eligible: Vec::new(),
+            replicas: members_of_it,
+            min_in_sync: 2,
+            degraded: false,
+            state: ShardState::Open,
+            lineage: 0,
+            version: 1,
+        }]);
+        members.exchanged(Some(now));
+        let later = now + Duration::from_secs(60);
+        let seen = members.seen(later);
+        let unknown = &seen[&name("node9")];
+        assert_eq!((unknown.alive, unknown.silent_ms), (false, 60_000));
+        assert_eq!(seen.len(), 2);
+        let removed = BTreeMap::from([(name("node9"), Uuid::from_u128(99))]);
+        members.set_orders(&Board {
+            cluster: None,
+            sightings: Vec::new(),
+            draining: BTreeSet::new(),
+            rebalancing: false,
+            removed,
+        });
+        assert!(!members.seen(later).contains_key(&name("node9")));
     }
 
     // If this fails, shards and copies are put on nodes that are full.
