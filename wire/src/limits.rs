@@ -75,11 +75,18 @@ pub const COPIES_MAX: u8 = 5;
 /// A shard is closed to new content when its log reaches this size.
 pub const SHARD_BYTES_MAX: u64 = 64 << 30;
 
+/// Above this share of the storage, in percent, people are told to think of more room.
+pub const STORAGE_PERCENT_TOLD: f64 = 80.0;
+
 /// Above this share of the storage, in percent, a node takes no new content by placement.
 pub const STORAGE_PERCENT_PLACED_MAX: f64 = 90.0;
 
 /// Above this share of the storage, in percent, a node answers 507 to new content.
 pub const STORAGE_PERCENT_STORED_MAX: f64 = 95.0;
+
+/// With no more than this share of the room left that placement gives away, in percent, a node is full, and is
+/// given no copies: what is left is soon gone, and larger uploads do not fit already.
+pub const ROOM_PERCENT_MIN: u64 = 2;
 
 /// How long a node may be silent before it counts as dead (a session).
 pub const SESSION_DEFAULT: Duration = Duration::from_secs(3);

@@ -4,16 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire::NodeName;
-use wire::limits::STORAGE_PERCENT_PLACED_MAX;
+use wire::limits::{ROOM_PERCENT_MIN, STORAGE_PERCENT_PLACED_MAX};
 use wire::membership::{Health, NodeEntry, NodesAnswer, ServiceRole, ShardEntry};
 use wire::stats::NodeStats;
 
 /// What to do while too many nodes are away.
 pub(super) const OUTAGE: &str = "nothing is copied while more than a third of the nodes is away: bring them back, or \
                                  `client remove --force` those that are gone for good";
-
-/// With less than this share of its room left a node is given no copies, in percent.
-const ROOM_PERCENT_MIN: f64 = 2.0;
 
 /// What nodes said of themselves, as far as they did.
 pub(super) type Stats = BTreeMap<NodeName, Option<NodeStats>>;
@@ -81,7 +78,7 @@ fn has_room(stats: &NodeStats, bytes: u64) -> bool {
     let placed = total - stats.storage as f64;
     let free = placed.min(stats.disk_free as f64) - stats.bytes_promised as f64;
     // One that does not know itself yet may have room.
-    total <= 0.0 || free > total * ROOM_PERCENT_MIN / 100.0 && free >= bytes as f64
+    total <= 0.0 || free > total * ROOM_PERCENT_MIN as f64 / 100.0 && free >= bytes as f64
 }
 
 #[cfg(test)]

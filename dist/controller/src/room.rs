@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use wire::NodeName;
+use wire::limits::ROOM_PERCENT_MIN;
 use wire::membership::Heartbeat;
 use wire::shard::{Member, ShardRecord, ShardState};
 
@@ -18,17 +19,13 @@ pub struct Room {
     pub total_bytes: u64,
 }
 
-/// With less than this share of its room left a node is full: what is left is soon gone, and larger
-/// uploads do not fit already.
-const FULL_PERCENT: u64 = 2;
-
 /// What a replica counts for where rooms are not known, however little it holds, in bytes: those of a
 /// new cluster are spread by their number, and not by who wrote its first record first.
 const REPLICA_BYTES_MIN: u64 = 16 << 20;
 
 impl Room {
     fn is_full(self) -> bool {
-        self.free_bytes <= self.total_bytes / 100 * FULL_PERCENT
+        self.free_bytes <= self.total_bytes / 100 * ROOM_PERCENT_MIN
     }
 }
 

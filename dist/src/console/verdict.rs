@@ -1,5 +1,6 @@
 //! The cluster in one sentence: that it is healthy, or what to do.
 
+use wire::limits::{STORAGE_PERCENT_PLACED_MAX, STORAGE_PERCENT_TOLD};
 use wire::membership::{Health, NodesAnswer, ServiceRole};
 use wire::stats::ClusterStats;
 
@@ -23,12 +24,6 @@ pub(crate) struct Verdict {
     pub(crate) sentence: String,
     pub(crate) advice: Option<&'static str>,
 }
-
-/// Above this share of the storage somebody should think of more disks.
-const FULL_PERCENT: f64 = 80.0;
-
-/// Above this share of its storage a node takes no new content.
-const NODE_FULL_PERCENT: f64 = 90.0;
 
 /// Changes that wait for the catalog are a backlog from here on.
 const UNLISTED_MANY: u64 = 10_000;
@@ -153,7 +148,7 @@ fn weakened(nodes: &NodesAnswer, stats: &ClusterStats, down: &[&str]) -> Option<
     }
     let full = stats.nodes.iter().filter(|(_, stats)| {
         let share = stats.as_ref().map(|stats| stats.storagep);
-        share.is_some_and(|share| share > NODE_FULL_PERCENT)
+        share.is_some_and(|share| share > STORAGE_PERCENT_PLACED_MAX)
     });
     let full: Vec<&str> = full.map(|(name, _)| name.as_str()).collect();
     if !full.is_empty() {
@@ -162,7 +157,7 @@ fn weakened(nodes: &NodesAnswer, stats: &ClusterStats, down: &[&str]) -> Option<
             "Others take it while they have room. Add nodes, raise MAX_STORAGE, or delete something.",
         ));
     }
-    if stats.total.storagep > FULL_PERCENT {
+    if stats.total.storagep > STORAGE_PERCENT_TOLD {
         return Some(warn(
             format!("The storage is {:.0} % full.", stats.total.storagep),
             "Add nodes or raise MAX_STORAGE: above 90 % nodes take no new content.",

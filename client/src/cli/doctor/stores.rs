@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use wire::limits::{
     LISTING_OPERATIONS_MAX, STORAGE_PERCENT_PLACED_MAX, STORAGE_PERCENT_STORED_MAX,
+    STORAGE_PERCENT_TOLD,
 };
 use wire::stats::NodeStats;
 
@@ -11,9 +12,6 @@ use crate::ui::human;
 
 use super::examined::{Examined, Service};
 use super::finding::Finding;
-
-/// From here on it is time to think of more room.
-const STORAGE_PERCENT_TOLD: f64 = 80.0;
 
 /// One segment of a log: with less, nothing is rewritten, and little is given back.
 const DISK_FREE_MIN: u64 = 256 << 20;
