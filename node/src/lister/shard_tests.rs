@@ -609,7 +609,7 @@ fn a_shard_that_cannot_be_read_takes_nothing_from_the_others() {
     let [mut first, mut second] = [one_damaged(), one_damaged()].map(|(rig, ..)| rig);
     let (mut healthy, mut way, mut catalog) = (Rig::new(4), Way::default(), Catalog::default());
     healthy.finish(&mut way, &mut catalog);
-    for _ in 0..2 {
+    for is_known in [false, true] {
         let mut batch = Filling::within(Budget::of_operations(2));
         let id = ContentId::mint(ShardNo(1), healthy.now_ms, healthy.random.random());
         healthy.put(id, How::Create, "name".to_owned());
@@ -626,6 +626,9 @@ fn a_shard_that_cannot_be_read_takes_nothing_from_the_others() {
             .settle(&catalog.apply(part), &Metrics::default());
         assert_eq!(catalog.rows.len(), healthy.live.len());
         assert!(first.listing.is_unreadable() && second.listing.is_unreadable());
+        assert!(first.listing.blocked_until.is_some());
+        let is_left_alone = second.listing.blocked_until.is_none();
+        assert_eq!(is_left_alone, is_known, "one of those in a batch");
         // Five seconds later, they are where they were.
         for rig in [&mut first, &mut second] {
             rig.listing.blocked_until = None;
@@ -633,5 +636,4 @@ fn a_shard_that_cannot_be_read_takes_nothing_from_the_others() {
             rig.listing.place = Place::At(at);
         }
     }
-    assert!(first.listing.blocked_until.is_none());
 }

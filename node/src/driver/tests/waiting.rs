@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use store::{ChangeError, How, Payload};
 
 use wire::shard::ShardRecord;
@@ -119,15 +121,21 @@ async fn a_shard_whose_chunks_are_held_back_takes_no_room_from_another() {
     let room = replica.gauge.chunk_room();
     let held = room.acquire_many_owned(all).await;
     let held = held.expect("nobody uploads");
-    let mut waiting = Box::pin(handle.first_chunk(mint(1), How::Create, chunk()));
-    assert!(futures_util::poll!(&mut waiting).is_pending());
+    // More than the node has room for.
+    let waiting = (0..40).map(|n| handle.first_chunk(mint(n), How::Create, chunk()));
+    let mut waiting: FuturesUnordered<_> = waiting.collect();
+    assert!(futures_util::poll!(waiting.next()).is_pending());
     for number in 0..2 * u64::from(all) {
         let id = ContentId::mint(OTHER, clock::now_ms(), number);
         let upload = handle.first_chunk(id, How::Create, chunk());
         let upload = tokio::time::timeout(Duration::from_secs(10), upload).await;
         upload.expect("has room").expect("is appended");
     }
+    assert!(futures_util::poll!(waiting.next()).is_pending());
     drop(held);
-    waiting.await.expect("is appended");
+    while let Some(appended) = waiting.next().await {
+        appended.expect("is appended");
+    }
+    drop(waiting);
     rig.stop();
 }
