@@ -47,6 +47,7 @@ pub struct Metrics {
     pub repairs: Counter,
     /// Damage that could not be repaired, each told once.
     pub repairs_failed: Counter,
+    verifications: Family<VerificationLabels, Counter>,
     /// Bytes that scrubs have read.
     pub scrubbed_bytes: Counter,
     /// Damaged records that scrubs have found.
@@ -56,6 +57,11 @@ pub struct Metrics {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ChangeLabels {
     change: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct VerificationLabels {
+    result: &'static str,
 }
 
 impl Default for Metrics {
@@ -75,6 +81,7 @@ impl Default for Metrics {
             listing_seconds: Latencies.new_metric(),
             repairs: Counter::default(),
             repairs_failed: Counter::default(),
+            verifications: Family::default(),
             scrubbed_bytes: Counter::default(),
             scrub_findings: Counter::default(),
         };
@@ -119,6 +126,8 @@ impl Metrics {
         self.register("repairs", help, self.repairs.clone());
         let help = "Damage that could not be repaired";
         self.register("repairs_failed", help, self.repairs_failed.clone());
+        let help = "Copies of contents that were read again and hashed because somebody asked";
+        self.register("verifications", help, self.verifications.clone());
         self.register(
             "scrubbed_bytes",
             "Read by scrubs",
@@ -145,6 +154,12 @@ impl Metrics {
         self.changes.get_or_create(&ChangeLabels { change }).inc();
     }
 
+    /// Counts a copy that was verified; `result` is what came of it, of few words.
+    pub(crate) fn verified(&self, result: &'static str) {
+        let labels = VerificationLabels { result };
+        self.verifications.get_or_create(&labels).inc();
+    }
+
     /// Everything of a node, as OpenMetrics text.
     ///
     /// # Errors
@@ -169,6 +184,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.changed("uploaded");
         metrics.repairs.inc();
+        metrics.verified("agrees");
         metrics.scrubbed_bytes.inc_by(8);
         metrics.sync_seconds.observe(0.002);
         let text = measures::text(&[&metrics.registry]).expect("writes");
@@ -176,6 +192,7 @@ mod tests {
             "acequia_node_changes_total{change=\"uploaded\"} 1",
             "acequia_node_repairs_total 1",
             "acequia_node_repairs_failed_total 0",
+            "acequia_node_verifications_total{result=\"agrees\"} 1",
             "acequia_node_scrubbed_bytes_total 8",
             "acequia_node_sync_duration_seconds_count 1",
             "acequia_node_sync_duration_seconds_bucket{le=\"0.0025\"} 1",

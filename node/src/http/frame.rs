@@ -75,7 +75,9 @@ pub(super) async fn frame(
     let node = node.ok_or_else(|| ApiError::new(Code::Internal, "the service is not set up"))?;
     let node = node.into_inner();
     let (route, method) = (route_of(request.path()), request.method().clone());
-    let span = begin(&request, route, &node);
+    let given = trace(request.headers());
+    let span = begin(&request, route, &node, given);
+    let trace = span.as_ref().map(Span::trace).or(given);
     let _under_way = node.metrics.requests.begin();
 
     let mut response = if cors::is_preflight(&request) {
@@ -88,7 +90,7 @@ pub(super) async fn frame(
         response
     };
     let name = actix_web::http::header::HeaderName::from_static(routes::REQUEST_ID_HEADER);
-    response.headers_mut().insert(name, id.0);
+    response.headers_mut().insert(name, id.0.clone());
     if node.handle.presence().is_parting() {
         // The next request comes on another connection, to another node.
         let head = response.response_mut().head_mut();
@@ -97,6 +99,9 @@ pub(super) async fn frame(
     let status = response.status().as_u16();
     let (metrics, took) = (&node.metrics, start.elapsed());
     metrics.answered(route, method.as_str(), status, took);
+    let (ms, request_id) = (took.as_millis(), id.text());
+    let trace = trace.as_ref().map(TraceParent::trace_id);
+    tracing::debug!(%method, route, status, ms, request_id, trace, "answered");
     if let Some(span) = span {
         span.end(status);
     }
@@ -104,11 +109,15 @@ pub(super) async fn frame(
 }
 
 /// Begins the request's span, if traces are exported; gives the request its trace.
-fn begin(request: &ServiceRequest, route: &'static str, node: &Node) -> Option<Span> {
+fn begin(
+    request: &ServiceRequest,
+    route: &'static str,
+    node: &Node,
+    given: Option<TraceParent>,
+) -> Option<Span> {
     if !node.traces.are_made() {
         return None;
     }
-    let given = trace(request.headers());
     let span = node.traces.begin(&telemetry::Request {
         method: request.method().as_str(),
         path: request.path(),

@@ -9,7 +9,7 @@ use wire::operation::{Operation, OperationKind};
 use wire::position::{Lsn, ShardNo};
 use wire::{Code, Timestamp};
 
-use super::delivery::elsewhere;
+use super::delivery::{another_copy, elsewhere};
 use super::error::ApiError;
 use super::intake;
 use super::query::Query;
@@ -29,17 +29,14 @@ pub(super) async fn info(request: HttpRequest) -> Result<HttpResponse, ApiError>
     let node = frame::node(&request)?;
     allow(&node, &request, Need::Read)?;
     let id = content_id(&request)?;
+    let query = Query::read(request.query_string())?;
     let replica = match node.find_reader(id).await {
         Ok(replica) => replica,
         Err(misrouted) => return elsewhere(misrouted, &request),
     };
     match intake::current(Arc::clone(&replica), id).await? {
         Ok(content) => Ok(HttpResponse::Ok().json(row(content))),
-        // A follower may be behind: only the leader knows what there is not.
-        Err(ReadError::NotFound | ReadError::Deleted) if !replica.is_leading() => {
-            elsewhere(node.misrouted(id), &request)
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => another_copy(&node, &request, &replica, (id, &query, error)),
     }
 }
 

@@ -19,7 +19,7 @@ mod scrub;
 use actix_web::dev::HttpServiceFactory;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::middleware::from_fn;
-use actix_web::{HttpRequest, web};
+use actix_web::{FromRequest, Handler, HttpRequest, Responder, web};
 use service::access::{Need, Presented};
 use service::openapi::page;
 use wire::{Code, ContentId, routes};
@@ -67,26 +67,14 @@ pub(crate) fn service() -> impl HttpServiceFactory + 'static {
         resource(routes::VERIFY_ID, "GET", web::get().to(copies::verify)),
         resource(routes::SCRUB, "GET, POST", web::get().to(scrub::show))
             .route(web::post().to(scrub::begin)),
-        resource(routes::STATS, "GET", web::get().to(observe::stats)),
-        resource(routes::METRICS, "GET", web::get().to(observe::metrics)),
-        resource(routes::HEALTH_LIVE, "GET", web::get().to(observe::live)),
-        resource(routes::HEALTH_READY, "GET", web::get().to(observe::ready)),
-        resource(routes::OPENAPI, "GET", web::get().to(docs::openapi)),
-        resource(
-            routes::DOCS,
-            "GET",
-            web::get().to(|| docs::part(page::PAGE)),
-        ),
-        resource(
-            routes::DOCS_SCRIPT,
-            "GET",
-            web::get().to(|| docs::part(page::SCRIPT)),
-        ),
-        resource(
-            routes::DOCS_STYLE,
-            "GET",
-            web::get().to(|| docs::part(page::STYLE)),
-        ),
+        shown(routes::STATS, observe::stats),
+        shown(routes::METRICS, observe::metrics),
+        shown(routes::HEALTH_LIVE, observe::live),
+        shown(routes::HEALTH_READY, observe::ready),
+        shown(routes::OPENAPI, docs::openapi),
+        shown(routes::DOCS, || docs::part(page::PAGE)),
+        shown(routes::DOCS_SCRIPT, || docs::part(page::SCRIPT)),
+        shown(routes::DOCS_STYLE, || docs::part(page::STYLE)),
     ];
     let mut scope = web::scope("");
     for resource in changes.into_iter().chain(reads) {
@@ -102,6 +90,17 @@ fn resource(path: &str, methods: &'static str, route: actix_web::Route) -> actix
     web::resource(path)
         .route(route)
         .default_service(web::to(refuse))
+}
+
+/// What can be asked for alone whether it is there: an answer to `HEAD` is one to `GET`, of which no
+/// body is sent.
+fn shown<F, Args>(path: &str, handler: F) -> actix_web::Resource
+where
+    F: Handler<Args> + Clone,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    resource(path, "GET, HEAD", web::get().to(handler.clone())).route(web::head().to(handler))
 }
 
 async fn no_route() -> Result<&'static str, ApiError> {

@@ -2,6 +2,7 @@
 //! is killed.
 
 mod reload;
+mod requests;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};

@@ -283,3 +283,34 @@ async fn pages_of_named_origins_may_read() {
     assert!(header(&preflight, "access-control-allow-methods").contains("POST"));
     cluster.stop().await;
 }
+
+// If this fails, what watches a node with HEAD, as load balancers do, takes it for one that refuses.
+#[tokio::test]
+async fn what_is_shown_is_told_of_without_its_body() {
+    let cluster = Cluster::start(1).await;
+    for path in [
+        "/docs",
+        "/docs/page.js",
+        "/openapi.json",
+        "/metrics",
+        "/stats",
+        "/health/live",
+        "/health/ready",
+    ] {
+        let of = async |method| cluster.ask(method, 0, path).send().await.expect("answers");
+        let (get, head) = (of(Method::GET).await, of(Method::HEAD).await);
+        assert_eq!(
+            (head.status(), get.status()),
+            (StatusCode::OK, StatusCode::OK)
+        );
+        for name in ["content-type", "cache-control", "content-security-policy"] {
+            assert_eq!(header(&head, name), header(&get, name), "{path}: {name}");
+        }
+        assert!(header(&head, "content-length") > "0", "{path}");
+        assert_eq!(head.bytes().await.expect("ends").len(), 0, "{path}");
+        let post = of(Method::POST).await;
+        assert_eq!(post.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+        assert_eq!(header(&post, "allow"), "GET, HEAD", "{path}");
+    }
+    cluster.stop().await;
+}

@@ -137,7 +137,7 @@ async fn open(
 
 /// What cannot be read here may be readable elsewhere: what a follower does not know its leader
 /// may know, and a damaged content has other copies. Each is asked once.
-fn another_copy(
+pub(super) fn another_copy(
     node: &Node,
     request: &HttpRequest,
     replica: &ReplicaView,

@@ -56,7 +56,8 @@ const OF_READS: [Code; 5] = [
 
 /// All of them.
 pub(super) fn all() -> Vec<Operation> {
-    let parts = [uploads(), changes(), reads(), copies(), itself()];
+    let itself = ["get", "head"].map(itself).concat();
+    let parts = [uploads(), changes(), reads(), copies(), itself];
     parts.into_iter().flatten().collect()
 }
 
@@ -261,17 +262,17 @@ fn copies() -> Vec<Operation> {
     ]
 }
 
-fn itself() -> Vec<Operation> {
+fn itself(method: &'static str) -> Vec<Operation> {
     let object = || Body::Json(|_| json!({"type": "object"}));
-    let open = |path, help| Operation::new("get", path, help).access(Access::Open);
+    let open = |path, help| Operation::new(method, path, help).access(Access::Open);
     vec![
         Operation::new(
-            "get",
+            method,
             routes::STATS,
             "What placement needs to know of the node.",
         )
         .gives::<NodeStats>(),
-        Operation::new("get", routes::METRICS, "Metrics, for Prometheus.")
+        Operation::new(method, routes::METRICS, "Metrics, for Prometheus.")
             .answers(200, Body::Bytes("application/openmetrics-text")),
         open(routes::HEALTH_LIVE, "Whether the process answers.").answers(200, object()),
         open(routes::HEALTH_READY, "Whether it can serve.")
