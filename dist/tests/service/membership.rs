@@ -162,7 +162,8 @@ async fn lead(dist: &Service, mut record: ShardRecord, other: &FakeNode) {
         return;
     }
     record.version += 1;
-    answer(dist.post("/shards/1").json(&ChangeShard { record })).await;
+    let path = format!("/shards/{}", record.shard);
+    answer(dist.post(&path).json(&ChangeShard { record })).await;
 }
 
 // If this fails, a node cannot be taken out of a cluster, or leaves with the only copy of something.
@@ -289,22 +290,20 @@ async fn a_new_node_gets_its_share(fresh: Fresh) {
         let nodes = dist.json("/nodes").await;
         for shard in nodes["shards"].as_array().expect("shards") {
             let path = format!("/shards/{}", shard["shard"]);
-            let mut record: ShardRecord =
+            let record: ShardRecord =
                 serde_json::from_value(dist.json(&path).await).expect("a record");
             let missing = record
                 .replicas
                 .iter()
                 .find(|member| !record.in_sync.contains(member));
-            if let Some(copied) = missing.cloned() {
-                let copy = second.heartbeat.replicas.iter_mut();
-                let held = copy.into_iter().find(|r| r.replica == copied.replica);
-                if let Some(held) = held {
-                    held.bytes = shard["bytes"].as_u64().expect("a number");
-                    record.in_sync.push(copied);
-                    record.version += 1;
-                    answer(dist.post(&path).json(&ChangeShard { record })).await;
-                }
+            if let Some(copied) = missing {
+                let mut copies = second.heartbeat.replicas.iter_mut();
+                let Some(held) = copies.find(|held| held.replica == copied.replica) else {
+                    continue;
+                };
+                held.bytes = shard["bytes"].as_u64().expect("a number");
             }
+            lead(&dist, record, &second).await;
         }
         nodes["rebalancing"] == false
     })
