@@ -274,6 +274,66 @@ fn another_record_of_the_same_revision_is_a_later_one_that_was_lost() {
     assert_eq!(restored.degraded, obeyed.degraded);
 }
 
+// If this fails, a replica that was taken out before the register went back is elected, and what was
+// committed without it is lost.
+#[test]
+fn whoever_was_taken_out_tells_of_it() {
+    let mut world = World::fresh();
+    let before = mirrored();
+    world.records.insert(ShardNo(1), before.clone());
+    let mut without = before.clone();
+    without.version += 1;
+    without.replicas.pop();
+    without.in_sync.pop();
+    reports(&mut world, 3, &without);
+    assert_eq!(world.apply(), [Reason::Restored]);
+    let restored = registered(&world);
+    assert_eq!(restored.revision(), revision(1, without.version));
+    assert_eq!(restored.in_sync, without.in_sync);
+}
+
+// If this fails, an epoch is led twice, or what members did after the register went back is undone.
+#[test]
+fn what_only_an_added_replica_knows_is_passed_over() {
+    let mut world = World::fresh();
+    let mut elected = mirrored();
+    let added = elected.replicas.pop().expect("a third one");
+    elected.in_sync.pop();
+    let mut with_it = elected.clone();
+    with_it.replicas.push(added);
+    elected.epoch = elected.epoch.next();
+    world.records.insert(ShardNo(1), elected.clone());
+    for n in [1, 2] {
+        reports(&mut world, n, &elected);
+    }
+    reports(&mut world, 3, &with_it);
+    assert_eq!(with_it.revision(), elected.revision());
+    assert_eq!(world.apply()[0], Reason::Restored);
+    let passed = registered(&world);
+    assert_eq!(passed.revision().version, elected.version + 1);
+    assert_eq!(
+        (passed.epoch, &passed.leader, &passed.replicas),
+        (elected.epoch, &elected.leader, &elected.replicas)
+    );
+}
+
+// If this fails, an epoch is led twice after two backups were put back in turn.
+#[test]
+fn a_restored_record_does_not_go_back_in_epochs() {
+    let mut world = World::with_shard("node1");
+    let mut obeyed = registered(&world).clone();
+    obeyed.degraded = !obeyed.degraded;
+    let present = world.records.get_mut(&ShardNo(1)).expect("a record");
+    present.epoch = Epoch(7);
+    world.heartbeat("node1").replicas[0].record = Some(obeyed.clone());
+    assert_eq!(world.apply(), [Reason::Restored]);
+    let restored = registered(&world);
+    assert_eq!(
+        (restored.degraded, restored.epoch),
+        (obeyed.degraded, Epoch(7))
+    );
+}
+
 // If this fails, every heartbeat of a node that tells no mark begins a restoration.
 #[test]
 fn a_record_is_not_another_one_for_lack_of_a_mark() {
