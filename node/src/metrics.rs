@@ -59,6 +59,38 @@ struct ChangeLabels {
     change: &'static str,
 }
 
+/// What came of a copy that was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verification {
+    /// Its bytes are those of the content's hash.
+    Agrees,
+    /// Its blocks are whole, and its bytes are not those of the content's hash.
+    Differs,
+    /// It is damaged, or the disk fails.
+    Unreadable,
+    /// There is none.
+    Absent,
+}
+
+impl Verification {
+    const ALL: [Self; 4] = [
+        Verification::Agrees,
+        Verification::Differs,
+        Verification::Unreadable,
+        Verification::Absent,
+    ];
+
+    fn labels(self) -> VerificationLabels {
+        let result = match self {
+            Verification::Agrees => "agrees",
+            Verification::Differs => "differs",
+            Verification::Unreadable => "unreadable",
+            Verification::Absent => "absent",
+        };
+        VerificationLabels { result }
+    }
+}
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct VerificationLabels {
     result: &'static str,
@@ -128,6 +160,10 @@ impl Metrics {
         self.register("repairs_failed", help, self.repairs_failed.clone());
         let help = "Copies of contents that were read again and hashed because somebody asked";
         self.register("verifications", help, self.verifications.clone());
+        // Of what did not happen yet there were none: an increase is seen from the first one on.
+        for result in Verification::ALL {
+            self.verifications.get_or_create(&result.labels());
+        }
         self.register(
             "scrubbed_bytes",
             "Read by scrubs",
@@ -154,10 +190,9 @@ impl Metrics {
         self.changes.get_or_create(&ChangeLabels { change }).inc();
     }
 
-    /// Counts a copy that was verified; `result` is what came of it, of few words.
-    pub(crate) fn verified(&self, result: &'static str) {
-        let labels = VerificationLabels { result };
-        self.verifications.get_or_create(&labels).inc();
+    /// Counts a copy that was verified.
+    pub(crate) fn verified(&self, result: Verification) {
+        self.verifications.get_or_create(&result.labels()).inc();
     }
 
     /// Everything of a node, as OpenMetrics text.
@@ -184,7 +219,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.changed("uploaded");
         metrics.repairs.inc();
-        metrics.verified("agrees");
+        metrics.verified(Verification::Agrees);
         metrics.scrubbed_bytes.inc_by(8);
         metrics.sync_seconds.observe(0.002);
         let text = measures::text(&[&metrics.registry]).expect("writes");
@@ -193,6 +228,7 @@ mod tests {
             "acequia_node_repairs_total 1",
             "acequia_node_repairs_failed_total 0",
             "acequia_node_verifications_total{result=\"agrees\"} 1",
+            "acequia_node_verifications_total{result=\"differs\"} 0",
             "acequia_node_scrubbed_bytes_total 8",
             "acequia_node_sync_duration_seconds_count 1",
             "acequia_node_sync_duration_seconds_bucket{le=\"0.0025\"} 1",

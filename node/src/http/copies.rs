@@ -14,7 +14,7 @@ use wire::{Checksum, Code, ContentId, Lsn, ShardNo};
 use super::error::ApiError;
 use super::{allow, content_id, frame};
 use crate::driver::table::{ReplicaView, Standing};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Verification};
 use crate::node::Node;
 use crate::routing::Misrouted;
 
@@ -79,21 +79,21 @@ pub(super) async fn verify(request: HttpRequest) -> Result<HttpResponse, ApiErro
 fn tell(metrics: &Metrics, id: ContentId, hashed: &Result<Verified, ReadError>) {
     match hashed {
         Ok(verified) if verified.ok => {
-            metrics.verified("agrees");
+            metrics.verified(Verification::Agrees);
             tracing::debug!(%id, version = verified.version, "verified");
         }
         Ok(verified) => {
-            metrics.verified("differs");
+            metrics.verified(Verification::Differs);
             tracing::error!(
                 %id, version = verified.version, checksum = %verified.checksum,
                 "verification failed: the bytes are not those of the content's checksum"
             );
         }
         Err(error @ (ReadError::Damaged { .. } | ReadError::Disk(_))) => {
-            metrics.verified("unreadable");
+            metrics.verified(Verification::Unreadable);
             tracing::error!(%id, %error, "verification failed");
         }
-        Err(ReadError::NotFound | ReadError::Deleted) => metrics.verified("absent"),
+        Err(ReadError::NotFound | ReadError::Deleted) => metrics.verified(Verification::Absent),
     }
 }
 
