@@ -24,7 +24,7 @@ pub enum Seen {
     Wrong(String),
 }
 
-/// Asks one node; a redirect is an answer like others.
+/// Asks one node; a redirect is an answer like others, so the client must not follow any.
 pub async fn at(client: &reqwest::Client, node: &str, id: ContentId) -> Seen {
     ask(client, routes::retrieve(node, id)).await
 }

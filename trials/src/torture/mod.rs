@@ -57,6 +57,9 @@ const QUIET_MS: u64 = 700;
 /// What was sent to a service that stood still has come to its end after that.
 const UNDER_WAY: Duration = Duration::from_secs(1);
 
+/// How long a copy may take to answer while nothing goes wrong.
+const LOOK_TIME_MAX: Duration = Duration::from_secs(20);
+
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -277,7 +280,8 @@ async fn verify(
             return Ok(workers);
         }
     };
-    let judged = contended.judge(&http::client()?, &copies, everything).await;
+    let client = http::blunt_client(LOOK_TIME_MAX)?;
+    let judged = contended.judge(&client, &copies, everything).await;
     report.judged.add(&judged);
     report.violations.extend(judged.violations);
     let looking = workers.into_iter().map(|mut worker| {
