@@ -162,7 +162,7 @@ impl Metrics {
         self.register("verifications", help, self.verifications.clone());
         // Of what did not happen yet there were none: an increase is seen from the first one on.
         for result in Verification::ALL {
-            self.verifications.get_or_create(&result.labels());
+            self.verifications.get_or_create(&result.labels()).inc_by(0);
         }
         self.register(
             "scrubbed_bytes",

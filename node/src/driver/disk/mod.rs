@@ -104,6 +104,8 @@ pub(super) struct DiskThread {
     /// When what was to be said later is said; none when nothing was.
     say_at: Option<Instant>,
     next_chores: Instant,
+    /// The shard that goes back to its first replica just now, and since when.
+    giving_back: Option<(ShardNo, Instant)>,
     stopping: bool,
 }
 
@@ -137,6 +139,7 @@ impl DiskThread {
             next_tick: Instant::now(),
             say_at: None,
             next_chores: Instant::now(),
+            giving_back: None,
             stopping: false,
         }
     }
@@ -418,6 +421,7 @@ impl DiskThread {
             .filter(|(_, replica)| replica.has_unsynced());
         self.touched.extend(unsynced.map(|(shard, _)| *shard));
         self.wake_links();
+        self.give_back(now);
         if now < self.next_chores {
             return;
         }
@@ -429,11 +433,6 @@ impl DiskThread {
                 continue;
             };
             replica.measure();
-            if replica.gives_back() {
-                tracing::info!(%shard, "goes back to its first replica");
-                self.feed(shard, Event::HandOver);
-                self.touch(shard);
-            }
         }
         self.purge();
         self.measure();

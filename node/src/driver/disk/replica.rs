@@ -298,15 +298,15 @@ impl Replica {
         }
     }
 
-    /// Whether the shard is to go back to the replica that it was made for, so that each node leads
-    /// what it led before; not before that one was in the set for a while. To be asked each second.
-    pub(super) fn gives_back(&mut self) -> bool {
+    /// Whether the shard goes back now, if it may, to the replica that it is for, so that each node leads
+    /// what it led before; not before that one was in the set for a while. To be asked at each tick.
+    pub(super) fn gives_back(&mut self, may: bool) -> bool {
         if !self.core.stands_in() {
             self.stands_in_since = None;
             return false;
         }
         let since = self.stands_in_since.get_or_insert_with(Instant::now);
-        let is_due = since.elapsed() >= STANDS_IN_MIN;
+        let is_due = may && since.elapsed() >= STANDS_IN_MIN;
         if is_due {
             self.stands_in_since = None;
         }

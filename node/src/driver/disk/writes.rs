@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use replica::Event;
+use replica::{Event, HANDOVER_MS_MAX};
 use wire::ShardNo;
 
 use super::replica::Parked;
@@ -26,6 +26,31 @@ enum Verdict {
 }
 
 impl DiskThread {
+    /// Hands the next shard over that this node leads for another. One at a time: records are synced one
+    /// after the other, here and there, and whoever writes to a shard then waits for its own alone.
+    pub(super) fn give_back(&mut self, now: Instant) {
+        if let Some((shard, since)) = self.giving_back {
+            let replica = self.replicas.get(&shard);
+            let leads = replica.is_some_and(|replica| replica.standing == Standing::Leading);
+            if leads && now < since + Duration::from_millis(HANDOVER_MS_MAX) {
+                return;
+            }
+            self.giving_back = None;
+        }
+        let mut next = None;
+        for (shard, replica) in &mut self.replicas {
+            if replica.gives_back(next.is_none()) {
+                next = Some(*shard);
+            }
+        }
+        if let Some(shard) = next {
+            tracing::info!(%shard, "goes back to its first replica");
+            self.giving_back = Some((shard, now));
+            self.feed(shard, Event::HandOver);
+            self.touch(shard);
+        }
+    }
+
     /// Makes a change, or has it wait.
     pub(super) fn write(&mut self, command: Command, now_ms: u64) {
         let Some(shard) = shard_of(&command) else {
