@@ -11,6 +11,8 @@ mod seal;
 mod sectors;
 mod trust;
 
+use wire::Lsn;
+
 use super::{Chore, ChoreError, Work};
 use crate::stage::Stage;
 
@@ -35,6 +37,20 @@ fn carry_out(stage: &mut Stage, chores: Vec<Chore>) -> Result<(), ChoreError> {
         outcome = outcome.and(stage.store.finish(done));
     }
     outcome
+}
+
+/// The lsn of the record of this content.
+fn lsn(n: u64) -> Lsn {
+    Lsn(n + 2)
+}
+
+/// Carries out what is due; what cannot be read comes to nothing.
+fn upkeep_of_what_can_be_read(stage: &mut Stage) {
+    for _ in 0..8 {
+        stage.now_ms += 3_600_000;
+        let (_, chores) = due(stage);
+        drop(carry_out(stage, chores));
+    }
 }
 
 /// What came to nothing is not tried again at once, as long as the disk may be full; after this it is.

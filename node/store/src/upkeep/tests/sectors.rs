@@ -2,25 +2,11 @@
 
 use wire::Lsn;
 
-use super::{carry_out, due, generations, in_first, sealed};
+use super::{carry_out, generations, in_first, lsn, sealed, upkeep_of_what_can_be_read};
 use crate::ReadError;
 use crate::damage::{Damage, Lost};
 use crate::disk::simulated::{Failure, Operation};
 use crate::stage::{Stage, body};
-
-/// The lsn of the record of this content.
-fn lsn(n: u64) -> Lsn {
-    Lsn(n + 2)
-}
-
-/// Carries out what is due; what cannot be read comes to nothing.
-fn upkeep_of_what_can_be_read(stage: &mut Stage) {
-    for _ in 0..8 {
-        stage.now_ms += 3_600_000;
-        let (_, chores) = due(stage);
-        drop(carry_out(stage, chores));
-    }
-}
 
 fn repair(stage: &mut Stage, copy: &Stage, lsn: Lsn) -> Result<(), String> {
     let record = copy.store.reader().record(lsn).expect("intact");
