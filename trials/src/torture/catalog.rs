@@ -55,10 +55,10 @@ pub async fn differences_within(
 
 fn compare(mut rows: BTreeMap<ContentId, Version>, ledgers: &[&Ledger]) -> Vec<String> {
     let mut different = Vec::new();
-    for (id, version) in ledgers.iter().flat_map(|ledger| ledger.live()) {
-        match rows.remove(id) {
-            Some(row) if row == *version => {}
-            other => different.push(format!("{id}: listed as {other:?}, is {version:?}")),
+    for (id, expected) in ledgers.iter().flat_map(|ledger| &ledger.contents) {
+        let row = rows.remove(id);
+        if !expected.allows(row) {
+            different.push(format!("{id}: listed as {row:?}, expected {expected:?}"));
         }
     }
     different.extend(
@@ -134,11 +134,19 @@ mod tests {
             };
             ledger.contents.insert(id(random), expected);
         }
+        let unsure = Expectation {
+            certain: Some(version(1)),
+            possible: Some(None),
+            ..Expectation::default()
+        };
+        ledger.contents.insert(id(3), unsure);
         let rows = |list: &[(u64, u64)]| list.iter().map(|(r, n)| (id(*r), version(*n))).collect();
-        assert!(compare(rows(&[(0, 2), (1, 2), (2, 2)]), &[&ledger]).is_empty());
+        let whole = [(0, 2), (1, 2), (2, 2), (3, 1)];
+        assert!(compare(rows(&whole), &[&ledger]).is_empty());
+        assert!(compare(rows(&whole[..3]), &[&ledger]).is_empty());
         assert_eq!(
-            compare(rows(&[(0, 2), (1, 1), (7, 1)]), &[&ledger]).len(),
-            3
+            compare(rows(&[(0, 2), (1, 1), (3, 2), (7, 1)]), &[&ledger]).len(),
+            4
         );
     }
 }

@@ -180,23 +180,32 @@ impl Contended {
         for (id, history) in self.take(everything) {
             let begun = Instant::now();
             let knows = |version: &Version| history.knows(version);
-            let seen = match copies.look(client, id, knows).await {
-                Ok(Agreed::On(seen)) => seen,
-                // It may be what a damaged header was about only if it need not be there.
-                Ok(Agreed::Unsure) => None,
-                Err(why) => {
-                    judged.violations.push(format!("{id}: {why}"));
-                    continue;
-                }
-            };
-            let last = Operation {
-                action: Action::Read,
-                answer: seen.map_or(Answer::Nothing, Answer::Version),
-                begun,
-                ended: Instant::now(),
-            };
-            judged.add(&history.judged(id, last));
-            self.settle(id, seen);
+            match copies.look(client, id, knows).await {
+                Ok(agreed) => judged.add(&self.conclude(id, history, (agreed, begun))),
+                Err(why) => judged.violations.push(format!("{id}: {why}")),
+            }
+        }
+        judged
+    }
+
+    /// Judges a history with what the copies said as its last read.
+    fn conclude(&self, id: ContentId, history: History, look: (Agreed, Instant)) -> Judged {
+        let (agreed, begun) = look;
+        let seen = match agreed {
+            Agreed::On(seen) => seen,
+            // It may be what a damaged header was about only if it need not be there.
+            Agreed::Unsure => None,
+        };
+        let last = Operation {
+            action: Action::Read,
+            answer: seen.map_or(Answer::Nothing, Answer::Version),
+            begun,
+            ended: Instant::now(),
+        };
+        let judged = history.judged(id, last);
+        match agreed {
+            Agreed::On(seen) => self.settle(id, seen),
+            Agreed::Unsure => self.leave_open(id, history),
         }
         judged
     }
@@ -219,6 +228,16 @@ impl Contended {
             expected.sent = seen.into_iter().collect();
             expected.settle(seen);
         }
+    }
+
+    /// What has no answer may still turn out to have been done, or not: the next look judges all of it again,
+    /// and until then nobody uses the content.
+    fn leave_open(&self, id: ContentId, history: History) {
+        let mut pool = self.pool();
+        if let Some(expected) = pool.ledger.contents.get_mut(&id) {
+            expected.possible = Some(None);
+        }
+        pool.histories.insert(id, history);
     }
 }
 
@@ -280,21 +299,22 @@ impl History {
         self.first == Content::Live(*version) || self.operations.iter().any(sent)
     }
 
-    fn judged(mut self, id: ContentId, last: Operation) -> Judged {
+    fn judged(&self, id: ContentId, last: Operation) -> Judged {
         let mut judged = Judged {
             histories: 1,
             operations: self.operations.len() as u64,
             overlapping: self.overlapping(),
             ..Judged::default()
         };
-        self.operations.push(last);
-        self.operations.sort_by_key(|operation| operation.begun);
-        match history::judge(self.first, &self.operations) {
+        let mut operations = self.operations.clone();
+        operations.push(last);
+        operations.sort_by_key(|operation| operation.begun);
+        match history::judge(self.first, &operations) {
             Verdict::Linearizable => {}
             Verdict::Undecided => judged.undecided = 1,
             Verdict::Refuted => {
-                let zero = self.operations.first().map(|operation| operation.begun);
-                let told = self.operations.iter().map(|o| told(o, zero));
+                let zero = operations.first().map(|operation| operation.begun);
+                let told = operations.iter().map(|o| told(o, zero));
                 let told: Vec<String> = told.collect();
                 let (first, told) = (self.first, told.join("\n  "));
                 let why = format!("{id}: no order explains its history: {first:?}\n  {told}");

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wire::Checksum;
+use wire::{Checksum, ContentId, ShardNo};
 
 use super::history::{Action, Answer, Bytes, Content, Operation, Verdict, judge};
+use super::{Contended, Judged};
+use crate::torture::copies::Agreed;
 use crate::torture::ledger::Version;
 
 fn bytes(of: u8) -> Bytes {
@@ -189,4 +191,59 @@ fn the_search_is_bounded() {
     let mut operations: Vec<Operation> = (10..50).map(|of| clock.lost(0, of)).collect();
     operations.push(clock.read((2, 3), 7, 9));
     assert_eq!(judged(&operations), Verdict::Undecided);
+}
+
+/// What several clients did to one content, looked at again and again.
+struct Story {
+    contended: Contended,
+    id: ContentId,
+}
+
+impl Story {
+    fn of(operations: &[Operation]) -> Story {
+        let (contended, id) = (Contended::default(), ContentId::mint(ShardNo(1), 0, 7));
+        contended.store(id, "http://a");
+        for operation in operations {
+            contended.note(id, *operation);
+        }
+        Story { contended, id }
+    }
+
+    fn look(&self, agreed: Agreed) -> Judged {
+        let mut histories = self.contended.take(true);
+        let history = histories.remove(&self.id).expect("it was stored");
+        let look = (agreed, Instant::now());
+        self.contended.conclude(self.id, history, look)
+    }
+
+    /// How many violations each of these looks finds.
+    fn wrong(&self, looks: &[Agreed]) -> Vec<usize> {
+        let found = looks.iter().map(|agreed| self.look(*agreed));
+        found.map(|judged| judged.violations.len()).collect()
+    }
+}
+
+// If this fails, a change without an answer is called a violation when it turns out to have been done, after
+// a look at which nobody could tell; or one that was acknowledged may be gone after such a look.
+#[test]
+fn what_nobody_could_tell_stays_open() {
+    let clock = Clock(Instant::now() - Duration::from_secs(10));
+    let stored = |answer| clock.operation((0, 1), Action::Store(bytes(4)), answer);
+    let (is_there, is_gone) = (Agreed::On(Some(version(1, 4))), Agreed::On(None));
+    for found in [is_there, is_gone] {
+        let lost = Story::of(&[stored(Answer::Lost)]);
+        assert_eq!(lost.wrong(&[Agreed::Unsure, Agreed::Unsure, found]), [0; 3]);
+        let acknowledged = [
+            stored(Answer::Version(version(1, 4))),
+            clock.operation((2, 3), Action::Delete(None), Answer::Lost),
+        ];
+        let deleted = Story::of(&acknowledged);
+        assert_eq!(deleted.wrong(&[Agreed::Unsure, found]), [0; 2]);
+        let expected = &deleted.contended.ledger().contents[&deleted.id];
+        assert_eq!(expected.possible, None, "it was seen");
+    }
+    let kept = Story::of(&[stored(Answer::Version(version(1, 4)))]);
+    assert_eq!(kept.wrong(&[Agreed::Unsure]), [1], "it must be there");
+    let seen = Story::of(&[stored(Answer::Lost)]);
+    assert_eq!(seen.wrong(&[is_gone, is_there]), [0, 1], "it was not there");
 }
