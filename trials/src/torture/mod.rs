@@ -40,7 +40,7 @@ use crate::servers::Servers;
 use contended::Contended;
 use fault::Fault;
 use field::Field;
-use ledger::Ledger;
+use ledger::{Ledger, SESSION};
 use report::Report;
 
 use worker::Worker;
@@ -163,6 +163,7 @@ async fn prepare(
         coordinator: servers.coordinator(),
         places: network.as_ref().map(places),
         more_distributors,
+        session: Some(SESSION),
         ..Plan::default()
     };
     Ok(Field {

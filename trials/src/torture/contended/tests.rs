@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use wire::{Checksum, ContentId, ShardNo};
 
 use super::history::{Action, Answer, Bytes, Content, Operation, Verdict, judge};
-use super::{Contended, Judged};
+use super::{Contended, Judged, may_be_behind};
 use crate::torture::copies::Agreed;
 use crate::torture::ledger::Version;
 
@@ -191,6 +191,25 @@ fn the_search_is_bounded() {
     let mut operations: Vec<Operation> = (10..50).map(|of| clock.lost(0, of)).collect();
     operations.push(clock.read((2, 3), 7, 9));
     assert_eq!(judged(&operations), Verdict::Undecided);
+}
+
+// If this fails, a copy may serve for longer than by design what an acknowledged update has superseded.
+#[test]
+fn a_read_is_behind_by_a_session_at_most() {
+    let clock = Clock(Instant::now());
+    let read_after = |ms| {
+        let sent = clock.at(1) + Duration::from_millis(ms);
+        let operation = clock.read((0, 60), 1, 1);
+        judged(&[
+            clock.update((0, 1), 2, 2),
+            Operation {
+                begun: may_be_behind(sent),
+                ..operation
+            },
+        ])
+    };
+    assert_eq!(read_after(2_900), Verdict::Linearizable);
+    assert_eq!(read_after(3_100), Verdict::Refuted);
 }
 
 /// What several clients did to one content, looked at again and again.
