@@ -19,7 +19,10 @@ pub(crate) fn elect(situation: Situation<'_>, record: &ShardRecord) -> Option<Ch
         situation.holder(&leader.member),
     ) {
         (Some(_), Some((heartbeat, _))) if heartbeat.incarnation == leader.incarnation => None,
-        (Some(_), Some(_)) => candidate(situation, record),
+        (Some(seen), Some(_)) if is_told(situation, record, seen.process_ms) => {
+            candidate(situation, record)
+        }
+        (Some(_), Some(_)) => None,
         // Not made yet is not lost: the node makes it when it hears of the record.
         (Some(seen), None) if seen.heartbeat.offer == leader.member.replica => None,
         (Some(_), None) if situation.is_heard(&leader.member) => candidate(situation, record),
@@ -27,6 +30,17 @@ pub(crate) fn elect(situation: Situation<'_>, record: &ShardRecord) -> Option<Ch
         (None, _) if situation.may_judge => candidate(situation, record),
         (None, _) => None,
     }
+}
+
+/// Whether each living member of the set has told where its log ends since the leader ended, whose node has had
+/// another process for `process_ms`. That process may have lost the end of its log, to damage that looks
+/// like a torn write: it has least then, but might be taken for the one with most by what others said before.
+fn is_told(situation: Situation<'_>, record: &ShardRecord, process_ms: u64) -> bool {
+    let mut seen = record
+        .in_sync
+        .iter()
+        .filter_map(|member| situation.alive(&member.node));
+    seen.all(|seen| seen.heard_ms <= process_ms)
 }
 
 /// Whether a living process leads, or will as soon as it has made its replica.

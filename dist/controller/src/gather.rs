@@ -55,7 +55,9 @@ mod tests {
             let seen = Seen {
                 heartbeat,
                 known_ms,
+                process_ms: known_ms,
                 alive: number < living,
+                heard_ms: 0,
                 silent_ms: 0,
                 room: None,
             };

@@ -16,8 +16,14 @@ pub(crate) fn hand_over(situation: Situation<'_>, record: &ShardRecord) -> Optio
         situation.draining.contains(&member.node) || is_parting(situation, member)
     };
     // The register may have gone back: whoever acted on a later record was perhaps not heard yet.
-    if !situation.may_judge || !situation.draining.contains(&leader.node) {
+    if !situation.may_judge {
         return None;
+    }
+    if !situation.draining.contains(&leader.node) {
+        // What was led back to it would have to go again.
+        let first = record.replicas.first().filter(|first| *first != leader)?;
+        let drains = situation.draining.contains(&first.node);
+        return drains.then(|| hand_over_to(record, leader));
     }
     if heir(situation, record).is_some_and(|first| !leaves(first)) {
         return None;
@@ -183,7 +189,9 @@ mod tests {
                 parting: false,
             },
             known_ms: 5_000,
+            process_ms: 5_000,
             alive: true,
+            heard_ms: 0,
             silent_ms: 0,
             room: None,
         }
@@ -237,6 +245,18 @@ mod tests {
         let mut world = World::new(2, &[1, 2]);
         world.draining.clear();
         assert_eq!(world.step(), None);
+    }
+
+    // If this fails, a node that drains is handed what another one leads for it, only to lay it down again.
+    #[test]
+    fn nothing_goes_back_to_a_node_that_drains() {
+        let mut world = World::new(2, &[1, 2]);
+        world.record.replicas.swap(0, 1);
+        world.draining = BTreeSet::from([node(2)]);
+        assert_eq!(world.step(), Some(Reason::HandedOver));
+        assert_eq!(world.record.replicas, [member(1), member(2)]);
+        assert_ne!(world.step(), Some(Reason::HandedOver), "once");
+        assert_eq!(world.leader(), &member(1));
     }
 
     // If this fails, a register that went back is changed before somebody can say so.

@@ -154,14 +154,12 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     if record.replicas.len() <= copies || in_sync < copies || in_sync < kept {
         return None;
     }
-    // Whoever is about to lay its office down may be the one that goes.
-    if heir(situation, record).is_some() {
-        return None;
-    }
     // A degraded set is too small already.
     let is_needed = |member: &Member| record.degraded && record.in_sync.contains(member);
+    // A leader that is about to lay its office down may be the one that goes, when it has done so.
+    let stays_leader = heir(situation, record).is_none();
     let others = record.replicas.iter();
-    let others = others.filter(|member| !leads(member) && !is_needed(member));
+    let others = others.filter(|member| !(stays_leader && leads(member)) && !is_needed(member));
     let scale = Scale::new(situation);
     let leaving = others.min_by_key(|member| {
         let seen = situation.nodes.get(&member.node);
@@ -169,6 +167,9 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
         let load = load.unwrap_or(u64::MAX);
         (counts(situation, member), Reverse(load), (*member).clone())
     })?;
+    if leads(leaving) {
+        return None;
+    }
     let stays = record.in_sync.iter().filter(|member| *member != leaving);
     // Fewer copies may be asked for than when the shard was made.
     let least = record.min_in_sync.min(situation.policy.min_in_sync());

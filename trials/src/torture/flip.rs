@@ -15,6 +15,9 @@ const SEGMENT_HEADER_BYTES: u64 = 4096;
 const RECORD_MAGIC: &[u8; 4] = b"AqRc";
 const RECORD_ALIGN: usize = 8;
 
+/// Where a record's header has its lsn.
+const LSN_AT: u64 = 16;
+
 /// What a record begins with: header, checksums of a few blocks, metadata.
 const HEAD_BYTES: u64 = 256;
 
@@ -66,6 +69,27 @@ pub fn some(data: &Path, chance: &mut StdRng) -> anyhow::Result<u64> {
     {
         let bytes = fs::metadata(marker)?.len().max(1);
         turn_over(marker, chance.random_range(0..bytes), chance)?;
+        flipped += 1;
+    }
+    Ok(flipped)
+}
+
+/// Turns a bit over in the last record of each log of a node that does not run: what a torn write looks
+/// like. Gives how many.
+///
+/// # Errors
+/// When its files cannot be read or written.
+pub fn ends(data: &Path, chance: &mut StdRng) -> anyhow::Result<u64> {
+    let segments = Targets::of(data)?.segments;
+    // In the order of logs, and in each of segments.
+    let logs = segments.chunk_by(|one, next| one.path.parent() == next.path.parent());
+    let last = logs.filter_map(|log| {
+        let segment = log.last()?;
+        Some((&segment.path, *segment.heads.last()?))
+    });
+    let mut flipped = 0;
+    for (path, head) in last {
+        turn_over(path, head + LSN_AT, chance)?;
         flipped += 1;
     }
     Ok(flipped)

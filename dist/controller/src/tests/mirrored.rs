@@ -242,6 +242,20 @@ fn a_surplus_replica_leaves_from_the_fullest_node() {
     assert!(world.of_kind(Reason::Removed).is_empty(), "degraded");
 }
 
+// If this fails, a copy that nobody needs stays for as long as another one is about to lead.
+#[test]
+fn a_surplus_replica_need_not_wait_for_another_ones_office() {
+    let mut world = World::of(3, 2).with(1, &[1, 2, 3]);
+    world.shard(1).replicas = members(1, &[2, 1, 3]);
+    world.confirm(1, &[1, 2, 3]);
+    world.replica(1, 3).bytes = 900;
+    let removed = world.of_kind(Reason::Removed);
+    assert_eq!(removed[0].record.replicas, members(1, &[2, 1]));
+    world.replica(1, 1).bytes = 1_000;
+    let removed = world.of_kind(Reason::Removed);
+    assert!(removed.is_empty(), "node1 goes, when it has handed over");
+}
+
 // If this fails, a machine that is to be switched off keeps what only it has, or gets more.
 #[test]
 fn a_draining_node_is_replaced_and_then_left() {

@@ -52,13 +52,16 @@ impl Members {
         let seen = state.nodes.iter().map(|(name, node)| {
             let known = now.saturating_duration_since(node.known_since);
             let known = known.saturating_sub(news_age);
+            let process = now.saturating_duration_since(node.process_since);
             let silent = now.saturating_duration_since(node.heard);
             (
                 name.clone(),
                 Seen {
                     heartbeat: node.heartbeat.clone(),
                     known_ms: in_ms(known),
+                    process_ms: in_ms(process),
                     alive: silent < self.session,
+                    heard_ms: in_ms(silent),
                     silent_ms: in_ms(silent.min(listened)),
                     room: node.stats.as_ref().and_then(|(stats, _)| room(stats)),
                 },
@@ -117,7 +120,9 @@ fn unheard(silent_ms: u64) -> Seen {
             parting: false,
         },
         known_ms: u64::MAX,
+        process_ms: u64::MAX,
         alive: false,
+        heard_ms: u64::MAX,
         silent_ms,
         room: None,
     }
@@ -223,6 +228,11 @@ mod tests {
             removed,
         });
         assert!(!members.seen(later).contains_key(&name("node9")));
+        members.hear(&name("node9"), &heartbeat(), later);
+        let silent = later + Duration::from_secs(60);
+        let seen = &members.seen(silent)[&name("node9")];
+        let is_back = "another process of it came, and was silent then";
+        assert_eq!((seen.alive, seen.silent_ms), (false, 60_000), "{is_back}");
     }
 
     // If this fails, shards and copies are put on nodes that are full.
