@@ -57,6 +57,17 @@ pub(crate) fn whole(value: f64) -> u64 {
     value.max(0.0).round() as u64
 }
 
+/// A time in the unit that tells it with two or three digits: `45 seconds`, `6 minutes`, `3 days`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let (unit_s, unit) = match seconds {
+        ..120.0 => (1.0, "second"),
+        ..7200.0 => (60.0, "minute"),
+        ..172_800.0 => (3600.0, "hour"),
+        _ => (86_400.0, "day"),
+    };
+    counted(whole(seconds / unit_s), unit)
+}
+
 /// The date and the minute of an RFC 3339 time.
 pub(crate) fn minute(time: wire::Timestamp) -> String {
     let text = time.to_string();
@@ -90,6 +101,11 @@ mod tests {
         assert_eq!(
             (percent(1.0, 4.0), percent(1.0, 0.0), percent(9.0, 3.0)),
             (25.0, 0.0, 100.0)
+        );
+        let durations = [1.0, 45.4, 360.0, 7200.0, 400_000.0].map(duration);
+        assert_eq!(
+            durations,
+            ["1 second", "45 seconds", "6 minutes", "2 hours", "5 days"]
         );
         assert_eq!(
             minute(wire::Timestamp(1_769_860_800_123)),

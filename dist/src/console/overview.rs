@@ -1,6 +1,9 @@
 //! The first page: the cluster in a sentence, its nodes, its last hours.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
+use wire::NodeName;
 use wire::membership::{Health, NodeEntry, NodesAnswer, ReplicaRole, ServiceRole};
 use wire::stats::{ClusterStats, NodeStats};
 
@@ -9,11 +12,17 @@ use super::figures::{count, counted, percent, size, whole};
 use super::layout::{Fullness, bar, prose};
 use super::verdict::{Level, verdict};
 
-/// What the page is made of, as the JSON API answers it.
+/// What the page is made of: what the JSON API answers, and what this distributor knows beside.
 pub(crate) struct Cluster {
     pub(crate) nodes: NodesAnswer,
     pub(crate) stats: ClusterStats,
     pub(crate) catalog_up: bool,
+    /// Whether the coordinator answers; nobody asks it while the catalog is away.
+    pub(crate) coordinator_up: bool,
+    /// Whether so many nodes look dead that no copies are made.
+    pub(crate) copying_held: bool,
+    /// How far each node's clock is ahead of this distributor's, where that is known.
+    pub(crate) clocks_ahead_s: BTreeMap<NodeName, f64>,
 }
 
 /// A part of a page that changes by itself: the id of its element, and the element.
@@ -77,13 +86,13 @@ pub(crate) fn nodes(cluster: &Cluster) -> Markup {
     }
 }
 
-fn storage_nodes(cluster: &Cluster) -> impl Iterator<Item = (&wire::NodeName, &NodeEntry)> {
+fn storage_nodes(cluster: &Cluster) -> impl Iterator<Item = (&NodeName, &NodeEntry)> {
     let each = cluster.nodes.nodes.iter();
     each.filter(|(_, entry)| entry.role == ServiceRole::Node)
 }
 
 fn sentence(cluster: &Cluster) -> Markup {
-    let verdict = verdict(&cluster.nodes, &cluster.stats, cluster.catalog_up);
+    let verdict = verdict(cluster);
     let class = match verdict.level {
         Level::Well => "verdict well",
         Level::Warn => "verdict warn",

@@ -1,5 +1,7 @@
 //! The web console over HTTP: keys, forgery, transfers, and what it costs.
 
+mod sentence;
+
 use crate::support::chaos_proxy::ChaosProxy;
 use crate::support::fake_node::FakeNode;
 use crate::support::{Fresh, SESSION, Service, config};

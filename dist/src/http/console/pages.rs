@@ -1,11 +1,12 @@
 //! The pages that only show something, and what every page is answered with.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use controller::{Making, Policy, Situation, is_outage};
 use maud::Markup;
 use serde::Deserialize;
 use wire::{Code, Timestamp};
@@ -103,13 +104,35 @@ pub(super) fn guard(response: &mut HttpResponseBuilder) {
     }
 }
 
-/// What the JSON API answers of the cluster at this moment.
+/// The cluster at this moment.
 pub(super) fn cluster(shared: &Shared) -> Cluster {
+    let (nodes, stats) = nodes::answer_with_figures(shared);
+    let views = shared.members.nodes(Instant::now()).into_iter();
     Cluster {
-        nodes: nodes::answer(shared),
-        stats: nodes::statistics(shared),
+        nodes,
+        stats,
         catalog_up: shared.catalog_up(),
+        coordinator_up: shared.controller.hears_register(),
+        copying_held: is_copying_held(shared),
+        clocks_ahead_s: views
+            .filter_map(|node| Some((node.name, node.clock_ahead_s?)))
+            .collect(),
     }
+}
+
+/// Whether the controller, which may be another distributor, makes no copies.
+fn is_copying_held(shared: &Shared) -> bool {
+    let members = &shared.members;
+    let (records, seen) = (members.records(), members.seen(Instant::now()));
+    let situation = Situation {
+        records: &records,
+        nodes: &seen,
+        draining: &members.draining(),
+        making: Making::No,
+        may_judge: shared.hears_all(),
+        policy: Policy::of(shared.controller.copies()),
+    };
+    situation.may_judge && is_outage(situation)
 }
 
 #[derive(Deserialize)]

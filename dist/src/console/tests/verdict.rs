@@ -1,0 +1,217 @@
+//! What the sentence says of everything that can be the matter, and of two things at once.
+
+use super::{cluster, down, entry, name, shard};
+use crate::console::overview::Cluster;
+use crate::console::verdict::{Level, verdict};
+use std::collections::BTreeMap;
+use wire::membership::{Health, NodeEntry, ServiceRole, ShardEntry};
+use wire::stats::NodeStats;
+
+/// What happens to a cluster.
+type Change = &'static dyn Fn(&mut Cluster);
+
+/// What is judged of a cluster that was changed so.
+fn judged(change: impl FnOnce(&mut Cluster)) -> (Level, String) {
+    let mut cluster = cluster();
+    change(&mut cluster);
+    let verdict = verdict(&cluster);
+    assert_eq!(verdict.level == Level::Well, verdict.advice.is_none());
+    (verdict.level, verdict.sentence)
+}
+
+// If this fails, somebody sleeps on while data is at risk, or is woken for nothing.
+#[test]
+fn the_sentence_tells_the_worst() {
+    let cases: [(&str, Level, Change); 14] = [
+        ("All is well: 2 nodes are up", Level::Well, &|_| {}),
+        ("node2 does not answer", Level::Warn, &|c| down(c, "node2")),
+        ("No storage node answers (node1, node2)", Level::Bad, &|c| {
+            down(c, "node1");
+            down(c, "node2");
+        }),
+        ("No storage node has come", Level::Warn, &|c| {
+            c.nodes.nodes = BTreeMap::new()
+        }),
+        ("The catalog database does not", Level::Bad, &|c| {
+            c.catalog_up = false
+        }),
+        ("1 shard waits for", Level::Bad, &|c| {
+            c.nodes.shards = vec![ShardEntry {
+                waits: true,
+                ..shard()
+            }];
+        }),
+        ("1 shard has no leader", Level::Bad, &|c| {
+            c.nodes.shards = vec![ShardEntry {
+                leader: None,
+                ..shard()
+            }];
+        }),
+        ("1 shard has fewer copies", Level::Warn, &|c| {
+            c.nodes.shards = vec![ShardEntry {
+                degraded: true,
+                ..shard()
+            }];
+        }),
+        ("1 shard has fewer copies", Level::Warn, &|c| {
+            c.nodes.copies = Some(3)
+        }),
+        ("2 copies are damaged", Level::Warn, &|c| {
+            c.stats.total.damaged = 2
+        }),
+        ("dist2 does not answer", Level::Warn, &|c| {
+            let entry = NodeEntry {
+                role: ServiceRole::Distributor,
+                ..entry(Health::Down)
+            };
+            c.nodes.nodes.insert(name("dist2"), entry);
+        }),
+        ("node2 is full and takes no new", Level::Warn, &|c| {
+            let full = NodeStats {
+                storagep: 95.0,
+                ..c.stats.total.clone()
+            };
+            c.stats.nodes.insert(name("node2"), Some(full));
+        }),
+        ("The storage is 93 % full", Level::Warn, &|c| {
+            c.stats.total.storagep = 93.0
+        }),
+        ("20\u{202f}000 changes wait", Level::Warn, &|c| {
+            c.stats.total.unlisted = 20_000
+        }),
+    ];
+    for (begins, level, change) in cases {
+        let (judged, sentence) = judged(change);
+        assert!(sentence.starts_with(begins), "{sentence}");
+        assert_eq!(judged, level, "{sentence}");
+    }
+}
+
+/// The cluster with a shard whose copy on this node has a log that failed.
+fn halt(cluster: &mut Cluster, node: &str) {
+    let replicas = cluster
+        .nodes
+        .shards
+        .iter_mut()
+        .flat_map(|shard| &mut shard.replicas);
+    for replica in replicas.filter(|replica| replica.node == name(node)) {
+        replica.progress.halted = true;
+    }
+}
+
+// If this fails, nobody restarts the node whose log failed: it does not come back by itself.
+#[test]
+fn a_halted_copy_needs_its_node_restarted() {
+    let (level, sentence) = judged(|c| halt(c, "node2"));
+    assert_eq!(
+        (level, sentence.as_str()),
+        (
+            Level::Warn,
+            "1 copy on node2 takes no part: its log failed."
+        )
+    );
+    let (_, sentence) = judged(|c| {
+        c.nodes.shards.push(shard());
+        halt(c, "node1");
+        halt(c, "node2");
+    });
+    assert_eq!(
+        sentence,
+        "4 copies on node1, node2 take no part: their logs failed."
+    );
+    // Whoever reads that another copy takes over, or that silent nodes are to come back, waits for ever.
+    let led = Some(name("node2"));
+    for (waits, leader) in [(false, None), (true, None), (true, led)] {
+        let (level, sentence) = judged(|c| {
+            halt(c, "node2");
+            c.nodes.shards[0].leader = leader;
+            c.nodes.shards[0].waits = waits;
+        });
+        assert_eq!(level, Level::Bad);
+        assert_eq!(
+            sentence,
+            "1 shard has no leader, because of logs that failed on node2."
+        );
+    }
+    // A node that is down is to be started anyway.
+    let (_, sentence) = judged(|c| {
+        halt(c, "node2");
+        down(c, "node2");
+    });
+    assert!(sentence.starts_with("node2 does not answer"), "{sentence}");
+}
+
+// If this fails, somebody waits for another leader that nobody elects, or for copies that nobody makes.
+#[test]
+fn what_does_not_mend_itself_is_told_first() {
+    let cases: [(&str, Change); 5] = [
+        ("The coordinator does not answer", &|c| {
+            c.coordinator_up = false;
+            c.nodes.shards[0].leader = None;
+        }),
+        // Nobody asks the coordinator then.
+        ("The catalog database does not", &|c| {
+            c.catalog_up = false;
+            c.coordinator_up = false;
+        }),
+        ("No storage node answers", &|c| {
+            c.coordinator_up = false;
+            down(c, "node1");
+            down(c, "node2");
+        }),
+        (
+            "node2 does not answer: over a third of the nodes, so nothing is copied",
+            &|c| {
+                c.copying_held = true;
+                c.nodes.shards[0].degraded = true;
+                down(c, "node2");
+            },
+        ),
+        ("1 shard has no leader at this moment", &|c| {
+            c.copying_held = true;
+            c.nodes.shards[0].leader = None;
+            down(c, "node2");
+        }),
+    ];
+    for (begins, change) in cases {
+        let (level, sentence) = judged(change);
+        assert!(sentence.starts_with(begins), "{sentence}");
+        assert_eq!(level, Level::Bad, "{sentence}");
+    }
+}
+
+/// What is said of nodes whose clocks are so far ahead, in seconds.
+fn clocks(ahead_s: &[f64]) -> (Level, String) {
+    judged(|c| {
+        let each = ahead_s.iter().zip(1..);
+        let each = each.map(|(ahead_s, number)| (name(&format!("node{number}")), *ahead_s));
+        c.clocks_ahead_s = each.collect();
+    })
+}
+
+// If this fails, uploads are refused and nobody thinks of a clock, or the one right clock is blamed.
+#[test]
+fn a_clock_that_is_wrong_is_named() {
+    assert_eq!(clocks(&[0.4, -1.2, 29.0]).0, Level::Well);
+    let told = |ahead_s: &[f64]| clocks(ahead_s).1;
+    assert_eq!(
+        told(&[0.0, 0.0, 45.3]),
+        "The clock of node3 is about 45 seconds ahead of the others."
+    );
+    assert_eq!(
+        told(&[0.0, 1.0, -90.0, 0.0, 200.0]),
+        "The clocks of node3, node5 are wrong by up to 3 minutes."
+    );
+    assert_eq!(
+        told(&[600.0, 601.0, 600.0]),
+        "This distributor's clock is about 10 minutes behind the nodes'."
+    );
+    assert_eq!(
+        told(&[-60.0]),
+        "Half of the clocks are about 60 seconds ahead of the others."
+    );
+    // A node refuses ids of its future sooner than old ones.
+    assert_eq!(clocks(&[0.0, 0.0, 301.0]).0, Level::Warn);
+    assert_eq!(clocks(&[0.0, 0.0, -301.0]).0, Level::Bad);
+    assert_eq!(clocks(&[0.0, 0.0, 90_000.0]).0, Level::Bad);
+}
