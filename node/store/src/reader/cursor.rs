@@ -327,20 +327,6 @@ impl LiveWalk {
         Ok(content.map_or(Walked::On, |content| Walked::Content(Box::new(content))))
     }
 
-    /// The next live content, however far it is; none at the end.
-    ///
-    /// # Errors
-    /// As [`LiveWalk::step`].
-    pub fn next_content(&mut self) -> Result<Option<Content>, ReadError> {
-        loop {
-            match self.step()? {
-                Walked::Content(content) => return Ok(Some(*content)),
-                Walked::On => {}
-                Walked::End => return Ok(None),
-            }
-        }
-    }
-
     /// Whether the index leads to this record, wherever it was moved to.
     fn is_live(&self, fetched: &Fetched, segment: &Segment) -> bool {
         let shared = &self.cursor.shared;

@@ -17,8 +17,8 @@ use wire::{Checksum, ContentId, Epoch, Lsn, ShardNo};
 use crate::disk::Disk;
 use crate::disk::simulated::{Random, SimulatedDisk};
 use crate::{
-    ChangeError, Committed, Geometry, How, NewContent, OpenContent, OpenError, Outcome, Payload,
-    ReadError, Recovery, Store,
+    ChangeError, Committed, Content, Geometry, How, LiveWalk, NewContent, OpenContent, OpenError,
+    Outcome, Payload, ReadError, Recovery, Store, Walked,
 };
 
 pub use files::{contents, find_record, names, quarantined, segments, write_file};
@@ -130,6 +130,17 @@ pub fn read_all(open: &OpenContent) -> Result<Bytes, ReadError> {
         bytes.extend_from_slice(&open.read(bytes.len() as u64, 100_000)?);
     }
     Ok(bytes.into())
+}
+
+/// The next content that a walk shows, however many steps it is away; none at the end.
+pub fn next_live(walk: &mut LiveWalk) -> Option<Content> {
+    loop {
+        match walk.step().expect("a healthy disk") {
+            Walked::Content(content) => return Some(*content),
+            Walked::On => {}
+            Walked::End => return None,
+        }
+    }
 }
 
 /// A disk, and a store on it.

@@ -3,6 +3,7 @@
 mod catch_up;
 
 use bytes::Bytes;
+use store::stage::next_live;
 use store::{DecodeRecordError, How, Record, ReplicateError};
 use wire::{Epoch, Lsn};
 
@@ -66,7 +67,7 @@ fn a_follower_that_took_all_records_holds_the_same() {
     follower.store.commit_to(end.committed, &mut Vec::new());
     let mut walk = leader.store.reader().live(end.committed);
     let mut live = 0;
-    while let Some(content) = walk.next_content().expect("healthy") {
+    while let Some(content) = next_live(&mut walk) {
         let copy = follower
             .store
             .reader()

@@ -9,7 +9,7 @@ use crate::damage::Damage;
 use crate::disk::simulated::{Failure, Operation};
 use crate::reader::DamagedRecord;
 use crate::record::Record;
-use crate::stage::{Stage, body, id};
+use crate::stage::{Stage, body, id, next_live};
 use crate::{Describe, ReadError, RepairError};
 
 const PUT: u64 = 1;
@@ -113,7 +113,7 @@ fn mend(stage: &mut Stage, copy: &Stage, found: &[DamagedRecord]) {
 /// What a walk over the live contents tells.
 fn live(stage: &Stage) -> Vec<crate::Content> {
     let mut walk = stage.store.reader().live(stage.store.positions().committed);
-    let next = || walk.next_content().expect("a healthy disk");
+    let next = || next_live(&mut walk);
     let contents = std::iter::from_fn(next).collect();
     assert_eq!(walk.passed_damage(), None);
     contents
