@@ -45,6 +45,7 @@ use repair::Repairs;
 use replica::Replica;
 use syncers::Syncers;
 use upkeep::Upkeep;
+use writes::GoingBack;
 #[cfg(test)]
 pub(super) use writes::PARKED_MAX;
 
@@ -104,8 +105,7 @@ pub(super) struct DiskThread {
     /// When what was to be said later is said; none when nothing was.
     say_at: Option<Instant>,
     next_chores: Instant,
-    /// The shard that goes back to its first replica just now, and since when.
-    giving_back: Option<(ShardNo, Instant)>,
+    going_back: GoingBack,
     stopping: bool,
 }
 
@@ -139,7 +139,7 @@ impl DiskThread {
             next_tick: Instant::now(),
             say_at: None,
             next_chores: Instant::now(),
-            giving_back: None,
+            going_back: GoingBack::default(),
             stopping: false,
         }
     }

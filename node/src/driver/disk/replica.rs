@@ -27,10 +27,6 @@ const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
 /// slow disk, for which a leader hands over after two seconds.
 const UNSYNCED_TIME_MAX: Duration = Duration::from_millis(300);
 
-/// A replica that came back is in the set for so long before it leads again: one that comes and
-/// goes does not move the leadership each time.
-const STANDS_IN_MIN: Duration = Duration::from_secs(2);
-
 pub(super) struct Replica {
     pub(super) shard: ShardNo,
     pub(super) replica: Uuid,
@@ -48,8 +44,6 @@ pub(super) struct Replica {
     consistent_from: Option<Lsn>,
     /// What is appended is kept for followers.
     is_kept: bool,
-    /// Since when the first replica could lead again.
-    stands_in_since: Option<Instant>,
     /// What the core knows of the log's end.
     told: Position,
     log: u64,
@@ -113,7 +107,6 @@ impl Replica {
             parked: VecDeque::new(),
             consistent_from,
             is_kept: false,
-            stands_in_since: None,
             told: Position::default(),
             log,
             opened: Opened::next(shard),
@@ -296,21 +289,6 @@ impl Replica {
             How::Create if closed && is_new() => Err(ChangeFailure::ShardClosed),
             How::Create | How::Update { .. } => Ok(()),
         }
-    }
-
-    /// Whether the shard goes back now, if it may, to the replica that it is for, so that each node leads
-    /// what it led before; not before that one was in the set for a while. To be asked at each tick.
-    pub(super) fn gives_back(&mut self, may: bool) -> bool {
-        if !self.core.stands_in() {
-            self.stands_in_since = None;
-            return false;
-        }
-        let since = self.stands_in_since.get_or_insert_with(Instant::now);
-        let is_due = may && since.elapsed() >= STANDS_IN_MIN;
-        if is_due {
-            self.stands_in_since = None;
-        }
-        is_due
     }
 
     /// Whether a request waits for a commit.

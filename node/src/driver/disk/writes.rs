@@ -1,8 +1,10 @@
 //! Changes that come from requests: made now, parked for a moment, or refused.
 
+mod going_back;
+
 use std::time::{Duration, Instant};
 
-use replica::{Event, HANDOVER_MS_MAX};
+use replica::Event;
 use wire::ShardNo;
 
 use super::replica::Parked;
@@ -10,6 +12,7 @@ use super::{DiskThread, lag, lock};
 use crate::clock;
 use crate::driver::command::{ChangeFailure, Command};
 use crate::driver::table::Standing;
+pub(super) use going_back::GoingBack;
 
 /// How long a change waits for a set that is large enough, or for the end of a handover: longer
 /// than either takes, shorter than a client waits.
@@ -26,26 +29,17 @@ enum Verdict {
 }
 
 impl DiskThread {
-    /// Hands the next shard over that this node leads for another. One at a time: records are synced one
-    /// after the other, here and there, and whoever writes to a shard then waits for its own alone.
+    /// Hands the next shard over that this node leads for another, if its time has come.
     pub(super) fn give_back(&mut self, now: Instant) {
-        if let Some((shard, since)) = self.giving_back {
+        let replicas = self.replicas.iter();
+        let stands_in = replicas.filter(|(_, replica)| replica.core.stands_in());
+        let stands_in = stands_in.map(|(shard, _)| *shard).collect();
+        let leads = |shard| {
             let replica = self.replicas.get(&shard);
-            let leads = replica.is_some_and(|replica| replica.standing == Standing::Leading);
-            if leads && now < since + Duration::from_millis(HANDOVER_MS_MAX) {
-                return;
-            }
-            self.giving_back = None;
-        }
-        let mut next = None;
-        for (shard, replica) in &mut self.replicas {
-            if replica.gives_back(next.is_none()) {
-                next = Some(*shard);
-            }
-        }
-        if let Some(shard) = next {
+            replica.is_some_and(|replica| replica.standing == Standing::Leading)
+        };
+        if let Some(shard) = self.going_back.next(&stands_in, leads, now) {
             tracing::info!(%shard, "goes back to its first replica");
-            self.giving_back = Some((shard, now));
             self.feed(shard, Event::HandOver);
             self.touch(shard);
         }
