@@ -75,13 +75,18 @@ impl Opened {
 
 /// A chunk's part of the room that chunks have.
 pub(super) struct ChunkPermit {
-    /// Of the node's memory, until the chunk is appended.
-    pub(super) of_node: OwnedSemaphorePermit,
+    /// Of the node's, until the chunk is appended, or waits for its shard.
+    pub(super) of_node: Option<OwnedSemaphorePermit>,
     /// Of its shard's, until the followers are not far behind.
     pub(super) of_shard: OwnedSemaphorePermit,
 }
 
 impl ChunkPermit {
+    /// The chunk waits until its shard takes writes: other shards do not wait with it.
+    pub(super) fn parked(&mut self) {
+        self.of_node = None;
+    }
+
     /// The chunk is in the log: no other shard waits for this one's followers.
     pub(super) fn appended(self) -> OwnedSemaphorePermit {
         drop(self.of_node);

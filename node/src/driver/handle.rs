@@ -30,7 +30,8 @@ const FAREWELL_TIME_MAX: Duration = Duration::from_millis(700);
 const HANDOVER_LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Chunks on their way to the disk thread, over all uploads: 32 MiB of memory at most, and enough
-/// to keep a fast disk writing. What is appended is bounded by what a log keeps for its followers.
+/// to keep a fast disk writing. What waits there until its shard takes writes is bounded by the shard's
+/// room, what is appended by what a log keeps for its followers.
 const CHUNKS_IN_FLIGHT_MAX: usize = 32;
 
 /// Sends work to the disk thread, and shows what it published. Clones are the same handle.
@@ -148,8 +149,8 @@ impl Handle {
     }
 
     /// Waits for room for a chunk. The shard's is given back when the followers are not far behind, the
-    /// node's when the chunk is appended: not only when the uploader asks for the answer, which a slow
-    /// one does minutes later.
+    /// node's when the chunk is appended, or must wait until its shard takes writes: not only when the
+    /// uploader asks for the answer, which a slow one does minutes later.
     async fn chunk_permit(&self, shard: ShardNo) -> Result<ChunkPermit, ChangeFailure> {
         let replica = self.table().replica(shard);
         let replica = replica.ok_or(ChangeFailure::NotLed)?;
@@ -157,7 +158,10 @@ impl Handle {
         let of_shard = replica.gauge.chunk_room().acquire_owned().await;
         let of_node = Arc::clone(&self.0.chunk_permits).acquire_owned().await;
         match (of_shard, of_node) {
-            (Ok(of_shard), Ok(of_node)) => Ok(ChunkPermit { of_node, of_shard }),
+            (Ok(of_shard), Ok(of_node)) => Ok(ChunkPermit {
+                of_node: Some(of_node),
+                of_shard,
+            }),
             _ => Err(ChangeFailure::NotLed),
         }
     }

@@ -117,8 +117,8 @@ pub struct ReplicaGauge {
     chunk_room: ChunkRoom,
 }
 
-/// A shard's chunks that are on their way or held back: half of what the node has room for, so that no
-/// shard that is slow keeps the others waiting.
+/// A shard's chunks that are on their way, wait until it takes writes, or are held back: half of what the
+/// node has room for, so that no shard that is slow keeps the others waiting.
 pub(super) const CHUNKS_OF_SHARD_MAX: usize = 16;
 
 #[derive(Debug)]

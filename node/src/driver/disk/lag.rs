@@ -100,7 +100,7 @@ mod tests {
     fn permit(of_node: &Arc<Semaphore>, of_shard: &Arc<Semaphore>) -> ChunkPermit {
         let acquire = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_owned();
         ChunkPermit {
-            of_node: acquire(of_node).expect("the node has room"),
+            of_node: Some(acquire(of_node).expect("the node has room")),
             of_shard: acquire(of_shard).expect("the shard has room"),
         }
     }

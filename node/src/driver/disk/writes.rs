@@ -72,12 +72,15 @@ impl DiskThread {
         }
     }
 
-    fn park(&mut self, shard: ShardNo, command: Command) {
+    fn park(&mut self, shard: ShardNo, mut command: Command) {
         let Some(replica) = self.replicas.get_mut(&shard) else {
             return;
         };
         if replica.parked.len() >= PARKED_MAX {
             return self.refuse(command, ChangeFailure::Busy);
+        }
+        if let Command::FirstChunk { permit, .. } | Command::Chunk { permit, .. } = &mut command {
+            permit.parked();
         }
         replica.parked.push_back(Parked {
             command,

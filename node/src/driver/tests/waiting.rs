@@ -6,7 +6,6 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use store::{ChangeError, How, Payload};
-
 use wire::shard::ShardRecord;
 use wire::{ContentId, ShardNo};
 
@@ -14,7 +13,7 @@ use super::{Rig, SHARD, leading, mint};
 use crate::clock;
 use crate::driver::command::ChangeFailure;
 use crate::driver::disk::PARKED_MAX;
-use crate::driver::table::CHUNKS_OF_SHARD_MAX;
+use crate::driver::table::{CHUNKS_OF_SHARD_MAX, Standing};
 
 const CHUNK: usize = 1 << 20;
 
@@ -23,6 +22,16 @@ fn chunk() -> Payload {
 }
 
 impl Rig {
+    /// Waits until another shard than the first stands so.
+    async fn until_other(&self, shard: ShardNo, standing: Standing) {
+        let begun = Instant::now();
+        let table = self.handle().table();
+        while table.replica(shard).map(|replica| replica.standing) != Some(standing) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "in vain");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// Has a change wait for the disk while something else is done.
     async fn while_syncing<T>(&self, rest: impl AsyncFnOnce() -> T) -> T {
         self.faults.hold();
@@ -110,11 +119,7 @@ async fn a_shard_whose_chunks_are_held_back_takes_no_room_from_another() {
         ..rig.first_record()
     });
     let handle = rig.handle();
-    let begun = Instant::now();
-    while !(handle.table().replica(OTHER)).is_some_and(|replica| replica.is_leading()) {
-        assert!(begun.elapsed() < Duration::from_secs(10), "in vain");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    rig.until_other(OTHER, Standing::Leading).await;
     // What a follower that is far behind comes to.
     let replica = handle.table().replica(SHARD).expect("is led here");
     let all = u32::try_from(CHUNKS_OF_SHARD_MAX).expect("a few");
@@ -136,6 +141,43 @@ async fn a_shard_whose_chunks_are_held_back_takes_no_room_from_another() {
     while let Some(appended) = waiting.next().await {
         appended.expect("is appended");
     }
+    drop(waiting);
+    rig.stop();
+}
+
+// If this fails, two shards that cannot commit for a moment keep the large uploads to every other shard
+// of the node waiting.
+#[tokio::test]
+async fn shards_whose_chunks_wait_for_them_take_no_room_from_another() {
+    let (rig, _) = leading().await;
+    let handle = rig.handle();
+    // Neither has a set that can commit its epoch's first record.
+    let stuck = [ShardNo(2), ShardNo(3)];
+    for shard in stuck {
+        rig.obey(&ShardRecord {
+            shard,
+            log: shard.0.into(),
+            min_in_sync: 2,
+            version: 2,
+            ..rig.first_record()
+        });
+        rig.until_other(shard, Standing::Elected).await;
+    }
+    let id = |shard, n| ContentId::mint(shard, clock::now_ms(), n);
+    let uploads = stuck
+        .into_iter()
+        .flat_map(|shard| (0..40).map(move |n| id(shard, n)));
+    let uploads = uploads.map(|id| handle.first_chunk(id, How::Create, chunk()));
+    let mut waiting: FuturesUnordered<_> = uploads.collect();
+    assert!(futures_util::poll!(waiting.next()).is_pending());
+    for number in 0..40 {
+        let upload = handle.first_chunk(mint(number), How::Create, chunk());
+        let upload = tokio::time::timeout(Duration::from_secs(2), upload).await;
+        upload.expect("has room").expect("is appended");
+    }
+    assert!(futures_util::poll!(waiting.next()).is_pending());
+    let refused = waiting.next().await.expect("one of them");
+    assert!(matches!(refused, Err(ChangeFailure::NotLed)), "{refused:?}");
     drop(waiting);
     rig.stop();
 }
