@@ -422,6 +422,9 @@ impl DiskThread {
         self.touched.extend(unsynced.map(|(shard, _)| *shard));
         self.wake_links();
         self.give_back(now);
+        for replica in self.replicas.values_mut() {
+            replica.lag.release_left();
+        }
         if now < self.next_chores {
             return;
         }

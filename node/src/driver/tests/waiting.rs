@@ -6,7 +6,8 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use store::{ChangeError, How, Payload};
-use wire::shard::ShardRecord;
+use uuid::Uuid;
+use wire::shard::{Member, ShardRecord};
 use wire::{ContentId, ShardNo};
 
 use super::{Rig, SHARD, leading, mint};
@@ -179,5 +180,46 @@ async fn shards_whose_chunks_wait_for_them_take_no_room_from_another() {
     let refused = waiting.next().await.expect("one of them");
     assert!(matches!(refused, Err(ChangeFailure::NotLed)), "{refused:?}");
     drop(waiting);
+    rig.stop();
+}
+
+// If this fails, the chunks of an uploader that left keep others of its shard waiting for as long as a
+// follower is behind.
+#[tokio::test]
+async fn chunks_that_are_held_back_take_no_room_when_their_uploader_left() {
+    let (rig, record) = leading().await;
+    let mut all = record.replicas.clone();
+    all.push(Member {
+        node: "node2".parse().expect("a name"),
+        replica: Uuid::from_u128(2),
+    });
+    // The other one never says anything.
+    rig.obey(&ShardRecord {
+        in_sync: all.clone(),
+        replicas: all,
+        version: 2,
+        ..record
+    });
+    let handle = rig.handle();
+    let replica = handle.table().replica(SHARD).expect("is led here");
+    let upload = handle.first_chunk(mint(1), How::Create, chunk()).await;
+    let upload = upload.expect("is appended");
+    let mut held = None;
+    for n in 1..40 {
+        let chunk = handle.chunk(SHARD, upload, n * CHUNK as u64, chunk()).await;
+        let mut appended = Box::pin(chunk.expect("is sent").appended());
+        if (tokio::time::timeout(Duration::from_secs(1), &mut appended).await).is_err() {
+            held = Some(appended);
+            break;
+        }
+    }
+    let room = replica.gauge.chunk_room();
+    assert_eq!(room.available_permits(), CHUNKS_OF_SHARD_MAX - 1);
+    drop(held.expect("is held back"));
+    let begun = Instant::now();
+    while room.available_permits() < CHUNKS_OF_SHARD_MAX {
+        assert!(begun.elapsed() < Duration::from_secs(10), "in vain");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     rig.stop();
 }
