@@ -24,20 +24,42 @@ pub(super) fn granted(by: &Metadata) -> Permissions {
     PermissionsExt::from_mode(by.permissions().mode() & PERMISSIONS)
 }
 
-/// What a new file beside this one grants. The process, the folder and the file system have a say in it, so
-/// one is made to see, and removed.
+/// What a new file beside this one grants.
+///
+/// The process, the folder and the file system have a say in it, so one is made to see, and removed. One that
+/// is there was left behind; or it is a link, which is not followed.
 ///
 /// # Errors
 /// When none can be made there.
 pub(super) fn granted_by_new(beside: &Path) -> io::Result<Permissions> {
     let path = beside.with_extension("new");
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     let mut options = OpenOptions::new();
-    let made = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&path)?;
+    let made = options.write(true).create_new(true).open(&path)?;
     let found = made.metadata();
     std::fs::remove_file(&path)?;
     Ok(granted(&found?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, a download empties a file of the user's at which something of the probe's name points.
+    #[test]
+    fn what_a_leftover_points_at_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (part, probe) = (folder.path().join("a.part"), folder.path().join("a.new"));
+        let mine = folder.path().join("mine");
+        std::fs::write(&mine, b"mine").expect("writes");
+        std::os::unix::fs::symlink(&mine, &probe).expect("links");
+        let granted = granted_by_new(&part).expect("probes");
+        assert_eq!(std::fs::read(&mine).expect("reads"), b"mine");
+        std::fs::write(&probe, b"left by one that was killed").expect("writes");
+        assert_eq!(granted_by_new(&part).expect("probes"), granted);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1);
+    }
 }
