@@ -24,20 +24,35 @@ pub(super) fn granted(by: &Metadata) -> Permissions {
     PermissionsExt::from_mode(by.permissions().mode() & PERMISSIONS)
 }
 
+/// Whether it lets others than its owner do something.
+pub(super) fn is_shared(metadata: &Metadata) -> bool {
+    metadata.permissions().mode() & PERMISSIONS & !PRIVATE != 0
+}
+
 /// What a new file beside this one grants.
-///
-/// The process, the folder and the file system have a say in it, so one is made to see, and removed. One that
-/// is there was left behind; or it is a link, which is not followed.
 ///
 /// # Errors
 /// When none can be made there.
 pub(super) fn granted_by_new(beside: &Path) -> io::Result<Permissions> {
+    probe(beside, OpenOptions::new())
+}
+
+/// What a new file beside this one grants that only its owner may read, as far as the file system knows that.
+///
+/// # Errors
+/// When none can be made there.
+pub(super) fn granted_by_private(beside: &Path) -> io::Result<Permissions> {
+    probe(beside, private())
+}
+
+/// The process, the folder and the file system have a say in what a file grants, so one is made to see, and
+/// removed. One that is there was left behind; or it is a link, which is not followed.
+fn probe(beside: &Path, mut options: OpenOptions) -> io::Result<Permissions> {
     let path = beside.with_extension("new");
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut options = OpenOptions::new();
     let made = options.write(true).create_new(true).open(&path)?;
     let found = made.metadata();
     std::fs::remove_file(&path)?;

@@ -5,8 +5,9 @@
 //! it is written, only its owner may read it, and it takes its target's name, and gets others who may,
 //! only when it is whole and on the disk.
 
-use std::fs::{File, Permissions, TryLockError};
+use std::fs::{File, Metadata, Permissions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use wire::{Checksum, ContentId};
@@ -71,8 +72,13 @@ impl Part {
             Err(TryLockError::WouldBlock) => return Err(PartError::Busy(path)),
             Err(TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
         }
+        if !is_named(&file, &path) {
+            return Err(PartError::Special(path));
+        }
         let bytes = file.seek(SeekFrom::End(0)).map_err(failed("read", &path))?;
-        Ok(Part { path, file, bytes })
+        let part = Part { path, file, bytes };
+        part.close_to_others()?;
+        Ok(part)
     }
 
     /// Its name.
@@ -158,6 +164,16 @@ impl Part {
         sync_folder(target)
     }
 
+    /// One that was there before may have been made or changed by anybody.
+    fn close_to_others(&self) -> Result<(), PartError> {
+        let have = self.file.metadata().map_err(failed("read", &self.path))?;
+        if !mode::is_shared(&have) {
+            return Ok(());
+        }
+        let closed = mode::granted_by_private(&self.path);
+        self.take(closed.map_err(failed("make a file beside", &self.path))?)
+    }
+
     fn take(&self, permissions: Permissions) -> Result<(), PartError> {
         let have = self.file.metadata().map_err(failed("read", &self.path))?;
         // Not every file system has more than one kind.
@@ -182,6 +198,14 @@ impl Part {
             },
         }
     }
+}
+
+/// Whether an open file has this name, and not a link to it, or another file since it was opened.
+fn is_named(file: &File, path: &Path) -> bool {
+    let place = |found: Metadata| (found.dev(), found.ino());
+    let (opened, named) = (file.metadata(), path.symlink_metadata());
+    let is_same = |opened, named| place(opened) == place(named);
+    opened.is_ok_and(|opened| named.is_ok_and(|named| is_same(opened, named)))
 }
 
 /// The folder that a target lies in.
@@ -308,6 +332,31 @@ mod tests {
             assert_eq!(std::fs::read(&target).expect("reads"), b"new");
             std::fs::remove_file(&target).expect("removes");
         }
+    }
+
+    // If this fails, others read a secret while it is downloaded, because its part was there before.
+    #[test]
+    fn a_part_that_others_may_read_is_closed_to_them() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = open(folder.path()).path().to_owned();
+        let permissions = PermissionsExt::from_mode(0o644);
+        std::fs::set_permissions(&path, permissions).expect("sets");
+        assert_eq!(mode(open(folder.path()).path()), 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("lists").count(), 1);
+    }
+
+    // If this fails, a download writes into a file that a link of its part's name points at.
+    #[test]
+    fn a_link_is_no_part() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = open(folder.path()).path().to_owned();
+        let mine = folder.path().join("mine");
+        std::fs::rename(&path, &mine).expect("renames");
+        std::os::unix::fs::symlink(&mine, &path).expect("links");
+        let opened = Part::open(folder.path(), id(), Checksum([0xab; 32]));
+        assert!(matches!(opened, Err(PartError::Special(at)) if at == path));
+        assert_eq!(std::fs::read(&mine).expect("reads"), b"");
     }
 
     // If this fails, nobody but who downloaded it can read a new file where others' files can be read.
