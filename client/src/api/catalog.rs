@@ -13,6 +13,7 @@ use wire::{Checksum, ContentId, NodeName, Timestamp, routes};
 
 use super::error::RequestError;
 use super::exchange::read_json;
+use super::retry::Remedy;
 use super::{Client, SMALL_EXCHANGE_MAX};
 
 /// Which contents to list; what is absent does not matter.
@@ -101,6 +102,31 @@ impl Client {
     /// When no distributor answers.
     pub async fn nodes(&self) -> Result<NodesAnswer, RequestError> {
         self.get_json(routes::NODES, &[]).await
+    }
+
+    /// The cluster's services, for somebody whom the cluster has answered before: silence is borne for as long
+    /// as in any call, and told once.
+    ///
+    /// # Errors
+    /// When nobody answers for so long, or the answer is a refusal.
+    pub async fn nodes_again(
+        &self,
+        tell: impl FnOnce(&RequestError),
+    ) -> Result<NodesAnswer, RequestError> {
+        let mut attempts = self.attempts().reached();
+        let mut tell = Some(tell);
+        loop {
+            let error = match self.nodes().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if error.remedy() == Remedy::GiveUp || !attempts.again(&error).await {
+                return Err(error);
+            }
+            if let Some(tell) = tell.take() {
+                tell(&error);
+            }
+        }
     }
 
     /// Every node's statistics, and their sums.

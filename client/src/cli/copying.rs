@@ -16,7 +16,8 @@ pub(super) const OUTAGE: &str = "nothing is copied while more than a third of th
 pub(super) type Stats = BTreeMap<NodeName, Option<NodeStats>>;
 
 /// Whether more than a third of the nodes that hold something is away: then it is more likely the network, and
-/// nothing is copied.
+/// nothing is copied. The controller counts those that it awaits and nobody has heard of yet, too; from here they
+/// look like those that were removed, which nobody awaits.
 pub(super) fn is_outage(cluster: &NodesAnswer) -> bool {
     let replicas = cluster.shards.iter().flat_map(|shard| &shard.replicas);
     let holders: BTreeSet<&NodeName> = replicas.map(|replica| &replica.node).collect();
