@@ -114,11 +114,11 @@ fn lacking(ends: &[End], lines: usize) -> Option<usize> {
     let wanted = lines.checked_sub(1)?;
     let each = ends.iter().flat_map(|end| &end.lines);
     let mut times: Vec<Timestamp> = each.map(|line| line.time).collect();
-    times.sort_unstable_by(|a, b| b.cmp(a));
-    let oldest = times.get(wanted);
+    let oldest =
+        (wanted < times.len()).then(|| *times.select_nth_unstable_by(wanted, |a, b| b.cmp(a)).1);
     let is_older = |end: &End| {
         let first = end.lines.front();
-        oldest.is_some_and(|oldest| first.is_some_and(|first| first.time < *oldest))
+        oldest.is_some_and(|oldest| first.is_some_and(|first| first.time < oldest))
     };
     ends.iter()
         .position(|end| end.from > Lsn::ZERO && end.lines.len() < lines && !is_older(end))
