@@ -100,8 +100,9 @@ pub(super) async fn frame(
     let (metrics, took) = (&node.metrics, start.elapsed());
     metrics.answered(route, method.as_str(), status, took);
     let (ms, request_id) = (took.as_millis(), id.text());
-    let trace = trace.as_ref().map(TraceParent::trace_id);
-    tracing::debug!(%method, route, status, ms, request_id, trace, "answered");
+    // Made only where somebody reads it: it is on the way of every request.
+    let trace = || trace.as_ref().map(TraceParent::trace_id);
+    tracing::debug!(%method, route, status, ms, request_id, trace = trace(), "answered");
     if let Some(span) = span {
         span.end(status);
     }

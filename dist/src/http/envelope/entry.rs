@@ -65,8 +65,17 @@ impl Entry {
         let requests = &shared.metrics.requests;
         requests.answered(route, method, status, took);
         let (ms, request_id) = (took.as_millis(), self.trail.request_id.as_str());
-        let trace = self.trail.trace.map(|trace| trace.trace_id());
-        tracing::debug!(method, route, status, ms, request_id, trace, "answered");
+        // Made only where somebody reads it: it is on the way of every request.
+        let trace = || self.trail.trace.map(|trace| trace.trace_id());
+        tracing::debug!(
+            method,
+            route,
+            status,
+            ms,
+            request_id,
+            trace = trace(),
+            "answered"
+        );
         if let Some(span) = self.span {
             span.end(status);
         }
