@@ -173,11 +173,11 @@ impl From<QueryError> for ApiError {
             }
             QueryError::TooLong(order) if order.is_by_name() => ApiError::malformed(
                 "too few of the names are of this collection to be found in this order; ask with \
-                 sort=id",
+                 sort=id, or for a longer beginning",
             ),
             QueryError::TooLong(_) => ApiError::malformed(
-                "too many names begin so to be put into this order; ask with sort=name, or for a \
-                 longer beginning",
+                "too many names begin so to be put into this order; ask for those of all \
+                 collections with sort=name, or for a longer beginning",
             ),
             QueryError::Refused(_) | QueryError::Failed(_) | QueryError::Corrupt { .. } => {
                 ApiError::internal(detail)
@@ -234,4 +234,28 @@ pub(super) fn wrong_cluster(node: &NodeName, its: uuid::Uuid, ours: uuid::Uuid) 
         Code::WrongCluster,
         format!("{node} belongs to cluster {its}, this distributor's catalog to {ours}"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::PageOrder;
+
+    // If this fails, who searches is sent from one order that takes too long to the other, and back again.
+    #[test]
+    fn a_search_that_takes_too_long_is_told_what_helps_in_the_end() {
+        let (by_id, by_name) = (
+            [PageOrder::Oldest, PageOrder::Newest],
+            [PageOrder::Name, PageOrder::NameBackwards],
+        );
+        for (orders, other) in [(by_id, "sort=name"), (by_name, "sort=id")] {
+            for order in orders {
+                let error = ApiError::from(QueryError::TooLong(order));
+                assert_eq!(error.code(), Code::MalformedRequest);
+                let advice = error.to_string();
+                assert!(advice.contains(other), "{advice}");
+                assert!(advice.ends_with(", or for a longer beginning"), "{advice}");
+            }
+        }
+    }
 }
