@@ -129,9 +129,11 @@ fn refuses_value(error: &dyn DatabaseError) -> bool {
     })
 }
 
-/// 57014: the server ended the statement, as its time was over or somebody asked it to.
-fn is_ended(error: &dyn DatabaseError) -> bool {
-    error.code().is_some_and(|code| code == "57014")
+/// 57014: the server ended the statement, as its time was over or somebody asked it to. Which it was, only its
+/// words tell, in the language that the server speaks.
+pub(super) fn is_ended(error: &sqlx::Error) -> bool {
+    let database = error.as_database_error();
+    database.is_some_and(|database| database.code().is_some_and(|code| code == "57014"))
 }
 
 /// 40001 and 40P01: the server ended the transaction so that others can go on; again is fine.
@@ -147,9 +149,6 @@ pub(crate) fn name(error: &sqlx::Error) -> QueryError {
     match error {
         sqlx::Error::Database(database) if refuses_value(database.as_ref()) => {
             QueryError::Refused(error.to_string())
-        }
-        sqlx::Error::Database(database) if is_ended(database.as_ref()) => {
-            QueryError::Ended(error.to_string())
         }
         sqlx::Error::Database(database)
             if ends_session(database.as_ref()) || passes(database.as_ref()) =>

@@ -1,6 +1,6 @@
 //! Reading rows, pages and totals.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sqlx::Row;
 use sqlx::postgres::{PgPool, PgRow};
@@ -10,11 +10,11 @@ use wire::content::ContentRow;
 use wire::{Checksum, ContentId, Epoch, Lsn, Position, Timestamp};
 
 use super::instant::Instant as Stored;
-use super::line::{in_time, name};
+use super::line::{in_time, is_ended, name};
 use super::{AT_ONCE, Listed, PageQuery, PostgresCatalog, QueryError, ShardTotals};
 use crate::catalog::NameFilter;
 use crate::catalog::listing::{from_column, shard_from_column, status_from_text};
-use crate::catalog::prefix::{NAMES_MAX, NameRange, in_page, upper_bound};
+use crate::catalog::prefix::{NAMES_MAX, NameRange, PAGE_TIME_MAX, in_page, upper_bound};
 
 /// Every query of contents reads these columns, in this order.
 macro_rules! select_content {
@@ -227,6 +227,9 @@ fn by_name(query: &PageQuery) -> Option<(&'static str, NameRange)> {
 
 type Query<'q> = sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
+/// So much faster than ours may the server's clock have run while it ended a statement.
+const CLOCKS_DIFFER_MAX: Duration = Duration::from_millis(100);
+
 /// Runs a query on a pooled connection. One that died while nobody used it is replaced; as many
 /// may have died as there are.
 pub(super) async fn read<'q>(
@@ -237,9 +240,15 @@ pub(super) async fn read<'q>(
     loop {
         let begun = Instant::now();
         let mut connection = pool.acquire().await.map_err(|error| name(&error))?;
+        let asked = Instant::now();
         let outcome = in_time(query().fetch_all(&mut *connection)).await;
         let error = match outcome {
             Ok(Ok(rows)) => return Ok(rows),
+            Ok(Err(error)) if is_ended(&error) => {
+                // Whoever ended it does not want it to begin again.
+                tries_left = 1;
+                ended(&error, asked.elapsed())
+            }
             Ok(Err(error)) => name(&error),
             Err(_) => {
                 tries_left = 1;
@@ -253,6 +262,15 @@ pub(super) async fn read<'q>(
         if tries_left == 0 || !died_unused || !matches!(error, QueryError::Unavailable(_)) {
             return Err(error);
         }
+    }
+}
+
+/// What it means that the server ended a statement: one that took as long as it may was too long, any other was
+/// ended by somebody, as a server that ends would do it.
+fn ended(error: &sqlx::Error, took: Duration) -> QueryError {
+    match took + CLOCKS_DIFFER_MAX >= PAGE_TIME_MAX {
+        true => QueryError::Ended(error.to_string()),
+        false => name(error),
     }
 }
 
@@ -369,5 +387,31 @@ mod tests {
         };
         assert!(detail.contains("statement timeout"), "{detail}");
         assert!(begun.elapsed() < Duration::from_secs(7), "once");
+    }
+
+    // If this fails, who asks for a page while an administrator ends statements is told that the page reads too
+    // much, and not to ask again.
+    #[tokio::test]
+    async fn what_an_administrator_ends_was_not_too_long() {
+        let url = Postgres::shared().fresh_database().expect("a database");
+        let (catalog, _) = super::super::open(&url).await.expect("opens");
+        let reading = tokio::spawn(async move {
+            read(&catalog.readers, || sqlx::query("select pg_sleep(60)")).await
+        });
+        let mut administrator = PgConnection::connect(&url).await.expect("opens");
+        let cancel = "select count(pg_cancel_backend(pid)) from pg_stat_activity
+                       where datname = current_database() and query = 'select pg_sleep(60)'";
+        loop {
+            let cancelled = sqlx::query_scalar(cancel).fetch_one(&mut administrator);
+            let cancelled: i64 = cancelled.await.expect("cancels");
+            if cancelled > 0 {
+                break;
+            }
+        }
+        let outcome = reading.await.expect("it ran");
+        assert!(
+            matches!(outcome, Err(QueryError::Unavailable(_))),
+            "{outcome:?}"
+        );
     }
 }
