@@ -10,14 +10,18 @@ use std::time::Instant;
 use actix_web::HttpResponse;
 use actix_web::web::{Data, Path, Payload};
 use wire::limits::LISTING_BYTES_MAX;
-use wire::membership::{Health, Heartbeat, HeartbeatAnswer, NodeEntry, NodesAnswer, ServiceRole};
+use wire::membership::{
+    Health, Heartbeat, HeartbeatAnswer, NodeEntry, NodesAnswer, ServiceRole, ShardEntry,
+};
+use wire::shard::ShardRecord;
 use wire::stats::{ClusterStats, NodeStats};
-use wire::{Code, NodeName};
+use wire::{Code, NodeName, ShardNo};
 
 use super::body;
 use super::error::{ApiError, wrong_cluster};
 use super::policy::host_and_port;
 use crate::app::Shared;
+use crate::controller::Seen;
 use crate::members::View;
 
 /// Every service of the cluster, and every shard.
@@ -27,30 +31,71 @@ pub(super) async fn nodes(shared: Data<Shared>) -> HttpResponse {
 
 /// What `GET /nodes` answers.
 pub(super) fn answer(shared: &Shared) -> NodesAnswer {
-    let now = Instant::now();
-    let (records, seen) = (shared.members.records(), shared.members.seen(now));
-    let view = View {
-        records: &records,
-        nodes: &seen,
-    };
-    let waiting = shared.waiting_shards();
-    NodesAnswer {
-        cluster: shared.identity.cluster,
-        copies: Some(shared.controller.copies()),
-        nodes: entries(shared, view, now),
-        shards: view.shards(&waiting),
-        rebalancing: shared.members.is_rebalancing(),
-    }
+    Look::now(shared).services(shared)
+}
+
+/// What `GET /nodes` and `GET /stats` answer at one moment; what shards are, only the first tells.
+pub(super) fn answer_with_figures(shared: &Shared) -> (NodesAnswer, ClusterStats) {
+    let look = Look::now(shared);
+    (look.services(shared), look.figures(shared))
 }
 
 /// Every service by name, as it is known at this moment.
-fn all_entries(shared: &Shared, now: Instant) -> BTreeMap<NodeName, NodeEntry> {
-    let (records, seen) = (shared.members.records(), shared.members.seen(now));
-    let view = View {
-        records: &records,
-        nodes: &seen,
-    };
-    entries(shared, view, now)
+fn all_entries(shared: &Shared) -> BTreeMap<NodeName, NodeEntry> {
+    let look = Look::now(shared);
+    entries(shared, look.view(), look.now)
+}
+
+/// Records and nodes at one moment: both are many, and copied as rarely as can be.
+struct Look {
+    now: Instant,
+    records: BTreeMap<ShardNo, ShardRecord>,
+    nodes: BTreeMap<NodeName, Seen>,
+}
+
+impl Look {
+    fn now(shared: &Shared) -> Self {
+        let now = Instant::now();
+        Look {
+            now,
+            records: shared.members.records(),
+            nodes: shared.members.seen(now),
+        }
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            records: &self.records,
+            nodes: &self.nodes,
+        }
+    }
+
+    fn services(&self, shared: &Shared) -> NodesAnswer {
+        NodesAnswer {
+            cluster: shared.identity.cluster,
+            copies: Some(shared.controller.copies()),
+            nodes: entries(shared, self.view(), self.now),
+            shards: self.shards(shared),
+            rebalancing: shared.members.is_rebalancing(),
+        }
+    }
+
+    fn shards(&self, shared: &Shared) -> Vec<ShardEntry> {
+        self.view().shards(&shared.waiting_shards())
+    }
+
+    /// Every node's statistics, and their sums, without shards.
+    fn figures(&self, shared: &Shared) -> ClusterStats {
+        let views = shared.members.nodes(self.now);
+        let total = total(views.iter().filter_map(|view| view.stats.as_ref()));
+        let stats = views.into_iter().map(|view| (view.name, view.stats));
+        ClusterStats {
+            nodes: stats.collect(),
+            total,
+            contents_led: self.view().contents(),
+            shards: Vec::new(),
+        }
+    }
 }
 
 fn entries(shared: &Shared, view: View<'_>, now: Instant) -> BTreeMap<NodeName, NodeEntry> {
@@ -80,31 +125,13 @@ fn entries(shared: &Shared, view: View<'_>, now: Instant) -> BTreeMap<NodeName, 
     nodes
 }
 
-/// Every node's statistics, and their sums.
+/// Every node's statistics, their sums, and every shard.
 pub(super) async fn stats(shared: Data<Shared>) -> HttpResponse {
-    HttpResponse::Ok().json(statistics(&shared))
-}
-
-/// What `GET /stats` answers.
-pub(super) fn statistics(shared: &Shared) -> ClusterStats {
-    let now = Instant::now();
-    let views = shared.members.nodes(now);
-    let total = total(views.iter().filter_map(|view| view.stats.as_ref()));
-    let nodes = views
-        .into_iter()
-        .map(|view| (view.name, view.stats))
-        .collect();
-    let (records, seen) = (shared.members.records(), shared.members.seen(now));
-    let view = View {
-        records: &records,
-        nodes: &seen,
-    };
-    ClusterStats {
-        nodes,
-        total,
-        contents_led: view.contents(),
-        shards: view.shards(&shared.waiting_shards()),
-    }
+    let look = Look::now(&shared);
+    HttpResponse::Ok().json(ClusterStats {
+        shards: look.shards(&shared),
+        ..look.figures(&shared)
+    })
 }
 
 /// Takes a node's sign of life.

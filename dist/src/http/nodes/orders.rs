@@ -89,7 +89,7 @@ async fn order_node(
         return Err(unknown(node));
     }
     give(shared, order).await?;
-    let entry = all_entries(shared, Instant::now()).remove(node);
+    let entry = all_entries(shared).remove(node);
     entry
         .map(|entry| HttpResponse::Ok().json(entry))
         .ok_or_else(|| unknown(node))
@@ -111,7 +111,7 @@ async fn give(shared: &Shared, order: Order<'_>) -> Result<(), ApiError> {
 /// A node leaves when no shard record names it, and none will: because it drains, or is dead. By
 /// force a dead one leaves although records name it; its copies are then made anew at once.
 fn may_leave(shared: &Shared, node: &NodeName, force: bool) -> Result<(), ApiError> {
-    let entries = all_entries(shared, Instant::now());
+    let entries = all_entries(shared);
     let entry = entries.get(node).ok_or_else(|| unknown(node))?;
     let named = shared.members.shards_on(node);
     let is_down = entry.health == Health::Down;
