@@ -16,7 +16,16 @@ pub(super) struct RepairRequest {
 }
 
 /// Where the outcome of a repair goes.
-pub(super) type RepairReply = oneshot::Sender<Result<(), RepairFailure>>;
+pub(super) type RepairReply = oneshot::Sender<Result<Repaired, RepairFailure>>;
+
+/// What a repair came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repaired {
+    /// The record was written again.
+    Written,
+    /// It stands here as the other replica has it: nothing was written.
+    Same,
+}
 
 /// Why a record was not written again.
 #[derive(Debug, thiserror::Error)]
@@ -36,11 +45,12 @@ pub enum RepairFailure {
 }
 
 impl Handle {
-    /// Writes a record again; returns when it is durable and was read back.
+    /// Writes a record again, unless only its content's hash speaks against it and it is the same here;
+    /// returns when it is durable and was read back.
     ///
     /// # Errors
     /// When it was not; nothing is worse for it.
-    pub async fn repair(&self, shard: ShardNo, record: Record) -> Result<(), RepairFailure> {
+    pub async fn repair(&self, shard: ShardNo, record: Record) -> Result<Repaired, RepairFailure> {
         let (reply, answer) = oneshot::channel();
         let request = RepairRequest {
             shard,

@@ -9,17 +9,15 @@ use bytes::Bytes;
 use service::access::Need;
 use store::{ReadError, Reader};
 use wire::integrity::Verified;
-use wire::{Checksum, Code, ContentId, Lsn, ShardNo};
+use wire::{Code, ContentId, Lsn, ShardNo};
 
 use super::error::ApiError;
 use super::{allow, content_id, frame};
 use crate::driver::table::{ReplicaView, Standing};
 use crate::metrics::{Metrics, Verification};
 use crate::node::Node;
+use crate::repair::Hashing;
 use crate::routing::Misrouted;
-
-/// Bytes of one read while a content is verified.
-const READ_BYTES: usize = 1 << 20;
 
 /// `GET /record/{shard}/{lsn}`: a committed record, whole and verified; 410 when nothing needs it, and
 /// it was no delete that was dropped for its age.
@@ -98,20 +96,19 @@ fn tell(metrics: &Metrics, id: ContentId, hashed: &Result<Verified, ReadError>) 
 }
 
 fn hash(reader: &Reader, id: ContentId) -> Result<Verified, ReadError> {
-    let open = reader.open_from_disk(id)?;
+    let mut hashing = Hashing::new(reader.open_from_disk(id)?);
     let lsn = reader.needed(id)?.last().copied().unwrap_or(Lsn::ZERO);
+    let checksum = loop {
+        if let Some(checksum) = hashing.step()? {
+            break checksum;
+        }
+    };
+    let open = hashing.open();
     let content = open.content();
-    let mut hasher = blake3::Hasher::new();
-    let mut offset = 0;
-    while offset < content.size {
-        let bytes = open.read(offset, READ_BYTES)?;
-        hasher.update(&bytes);
-        offset += bytes.len() as u64;
-    }
-    let checksum = Checksum(*hasher.finalize().as_bytes());
     let ok = checksum == content.checksum;
-    if !ok {
-        reader.doubt(id, content.version);
+    match ok {
+        true => open.trust(),
+        false => open.doubt(),
     }
     Ok(Verified {
         id,
@@ -154,7 +151,7 @@ mod tests {
 
     use store::disk::simulated::SimulatedDisk;
     use store::{Geometry, How, NewContent, Payload, Store};
-    use wire::Epoch;
+    use wire::{Checksum, Epoch};
 
     use super::*;
 
@@ -189,7 +186,7 @@ mod tests {
             assert_eq!(verified.ok, is_right);
             assert_eq!(reader.is_damaged(id), !is_right);
         }
-        let [damaged] = &reader.damage().contents[..] else {
+        let [damaged] = &reader.damage().doubted[..] else {
             panic!("one is damaged");
         };
         assert_eq!(damaged.records, reader.needed(wrong).expect("is known"));

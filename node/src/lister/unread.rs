@@ -42,8 +42,12 @@ impl Unread {
 
     /// Whether what was left out may be there by now; true once for each time that it was.
     pub(super) fn look_again(&mut self, reader: &Reader) -> bool {
-        let is_due = |since: &mut Instant| since.elapsed() >= LOOK_AGAIN_AFTER;
-        reader.damage_count() == 0 && self.left_out.take_if(is_due).is_some()
+        let is_due = |since: Instant| since.elapsed() >= LOOK_AGAIN_AFTER;
+        let is_there = self.left_out.is_some_and(is_due) && reader.damage().hides_nothing();
+        if is_there {
+            self.left_out = None;
+        }
+        is_there
     }
 
     #[cfg(test)]
@@ -62,4 +66,33 @@ pub(super) enum Passed {
     Nothing,
     /// Records that nobody has mended.
     Damage,
+}
+
+#[cfg(test)]
+mod tests {
+    use store::stage::{Stage, body, id};
+    use wire::Lsn;
+
+    use super::*;
+
+    // If this fails, a content whose bytes are wrong on every replica keeps others out of the catalog that were
+    // mended long ago.
+    #[test]
+    fn a_content_that_is_only_doubted_hides_nothing() {
+        let mut stage = Stage::new();
+        stage.put(1, &body(1, 100));
+        stage.settle();
+        let reader = stage.store.reader();
+        let (first, last) = (Lsn(2), Lsn(2));
+        let mut unread = Unread::default();
+        unread.wait(Some(Lost { first, last })).expect_err("waits");
+        unread.pass(MEND_TIME_MAX);
+        let passed = unread.wait(Some(Lost { first, last }));
+        assert_eq!(passed.expect("goes on"), Passed::Damage);
+        reader.open(id(1)).expect("is there").doubt();
+        assert!(reader.damage_count() > 0 && !unread.look_again(&reader));
+        unread.pass(LOOK_AGAIN_AFTER);
+        assert!(unread.look_again(&reader));
+        assert!(!unread.look_again(&reader), "once");
+    }
 }

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod copies;
+mod hashing;
 mod hints;
 mod work;
 
@@ -22,6 +23,7 @@ use crate::membership::distributors::NewError;
 use crate::membership::heartbeat::Map;
 use crate::metrics::Metrics;
 use copies::Copies;
+pub use hashing::Hashing;
 pub use hints::Hints;
 use work::Work;
 

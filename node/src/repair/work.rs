@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use store::{Damage, RepairError};
+use store::{Damage, ReadError, Reader, RepairError};
 use wire::{ContentId, Lsn, NodeName, ShardNo};
 
 use super::attempts::Attempts;
 use super::copies::{Copies, FetchError};
+use super::hashing::Hashing;
 use super::hints::Hints;
 use crate::driver::Handle;
-use crate::driver::repair::RepairFailure;
+use crate::driver::repair::{RepairFailure, Repaired};
 use crate::driver::table::{ReplicaView, Standing};
 use crate::metrics::Metrics;
 
@@ -30,6 +31,8 @@ pub(super) struct Work {
     /// Contents of which some header cannot be read, and which of their records are to be written
     /// again.
     nameless: BTreeMap<ContentId, Vec<Lsn>>,
+    /// Doubted contents that were hashed again, in vain.
+    hashed: BTreeSet<ContentId>,
 }
 
 /// The content that a record is of, as far as it is known.
@@ -53,6 +56,7 @@ impl Work {
             metrics,
             attempts: Attempts::default(),
             nameless: BTreeMap::new(),
+            hashed: BTreeSet::new(),
         }
     }
 
@@ -93,16 +97,59 @@ impl Work {
         let mut any = false;
         for (lsn, content) in due.into_iter().take(RECORDS_PER_ROUND_MAX) {
             match self.mend(replica, lsn).await {
-                Ok(peer) => {
+                Ok((peer, Repaired::Written)) => {
                     any = true;
                     self.mended(shard, lsn, content);
                     let content = content.map(tracing::field::display);
                     tracing::info!(%shard, content, %lsn, %peer, "a damaged record was repaired");
                 }
+                Ok((peer, Repaired::Same)) => {
+                    any = true;
+                    tracing::debug!(%shard, %lsn, %peer, "a doubted record is the same there");
+                }
                 Err(error) => self.failed(shard, (lsn, content), damage, &error),
             }
         }
+        self.hash_again(replica).await;
         any
+    }
+
+    /// Hashes doubted contents again, once all their records are as another replica has them. Nothing else
+    /// is repaired meanwhile.
+    async fn hash_again(&mut self, replica: &ReplicaView) {
+        let (shard, damage) = (replica.shard, replica.reader.damage());
+        let doubted: BTreeSet<ContentId> = damage.doubted.iter().map(|c| c.content).collect();
+        let is_doubted = |id: &ContentId| id.shard() != shard || doubted.contains(id);
+        self.hashed.retain(is_doubted);
+        // What cannot be read is repaired first.
+        let damaged: BTreeSet<ContentId> = damage.contents.iter().map(|c| c.content).collect();
+        let compared = damage.doubted.iter().filter(|c| c.records.is_empty());
+        let compared = compared
+            .map(|c| c.content)
+            .filter(|id| !damaged.contains(id));
+        for id in compared {
+            if self.hashed.contains(&id) {
+                continue;
+            }
+            match is_right(&replica.reader, id).await {
+                Ok(true) => tracing::info!(%shard, content = %id, "a doubted content is right"),
+                Ok(false) => {
+                    self.hashed.insert(id);
+                    self.metrics.repairs_failed.inc();
+                    tracing::error!(
+                        %shard, content = %id,
+                        "a content's bytes are not those of its checksum, here and in another copy"
+                    );
+                }
+                Err(ReadError::Disk(error)) => {
+                    self.hashed.insert(id);
+                    tracing::warn!(%shard, content = %id, %error, "cannot be hashed again");
+                }
+                Err(error) => {
+                    tracing::debug!(%shard, content = %id, %error, "not hashed again yet")
+                }
+            }
+        }
     }
 
     fn failed(
@@ -151,6 +198,11 @@ impl Work {
         }
         for content in &damage.contents {
             let records = content.records.iter().copied().filter(is_due);
+            due.extend(records.map(|lsn| (lsn, Some(content.content))));
+        }
+        for content in &damage.doubted {
+            let records = content.records.iter().copied().filter(is_due);
+            let records = records.take(RECORDS_PER_ROUND_MAX);
             due.extend(records.map(|lsn| (lsn, Some(content.content))));
         }
         due
@@ -215,8 +267,12 @@ impl Work {
         Vec::new()
     }
 
-    /// Mends one record; who had it.
-    async fn mend(&self, replica: &ReplicaView, lsn: Lsn) -> Result<NodeName, MendError> {
+    /// Mends one record; who had it, and what came of it.
+    async fn mend(
+        &self,
+        replica: &ReplicaView,
+        lsn: Lsn,
+    ) -> Result<(NodeName, Repaired), MendError> {
         let mut last = MendError::from(FetchError::Alone);
         for copy in self.copies.of(replica.shard) {
             let log = (replica.shard, replica.log);
@@ -232,7 +288,7 @@ impl Work {
                 }
             };
             match self.handle.repair(replica.shard, record).await {
-                Ok(()) => return Ok(copy.node),
+                Ok(repaired) => return Ok((copy.node, repaired)),
                 // Another replica's record may be the right one.
                 Err(error @ RepairFailure::Refused(RepairError::Foreign { .. })) => {
                     last = error.into();
@@ -251,7 +307,25 @@ fn is_of(damage: &Damage, lsn: Lsn) -> bool {
     has_nameless
         || lsn == ALONE
         || damage.lost.iter().chain(&damage.hidden).any(is_lost)
-        || damage.contents.iter().any(|c| c.records.contains(&lsn))
+        || (damage.contents.iter().chain(&damage.doubted)).any(|c| c.records.contains(&lsn))
+}
+
+/// Whether a content's bytes, as they are on the disk, are those of its hash; it is trusted then.
+async fn is_right(reader: &Reader, id: ContentId) -> Result<bool, ReadError> {
+    let mut hashing = Hashing::new(reader.open_from_disk(id)?);
+    let checksum = loop {
+        if let Some(checksum) = hashing.step()? {
+            break checksum;
+        }
+        // Whoever stops the thread does not wait for a large content.
+        tokio::task::yield_now().await;
+    };
+    let open = hashing.open();
+    let is_right = open.content().checksum == checksum;
+    if is_right {
+        open.trust();
+    }
+    Ok(is_right)
 }
 
 fn is_absent(error: &MendError) -> bool {

@@ -9,10 +9,20 @@ use wire::{ContentId, Lsn};
 pub struct Damage {
     /// Contents of which some record cannot be read.
     pub contents: Vec<DamagedContent>,
+    /// Contents whose bytes are not those of their hash, though each record of them can be read; with the
+    /// records that were not compared with another replica's since.
+    pub doubted: Vec<DamagedContent>,
     /// Places where records were lost when the log was opened: their headers cannot be read.
     pub lost: Vec<Lost>,
     /// Places that a walk or a rewriting could not pass, because some header there cannot be read.
     pub hidden: Vec<Lost>,
+}
+
+impl Damage {
+    /// Whether every record can be read, as far as it is known.
+    pub fn hides_nothing(&self) -> bool {
+        self.contents.is_empty() && self.lost.is_empty() && self.hidden.is_empty()
+    }
 }
 
 /// A content whose copy here is damaged.
@@ -39,6 +49,8 @@ pub struct Lost {
 pub(crate) struct KnownDamage {
     /// The damaged records of contents; [`Lsn::ZERO`] for one whose very header is damaged.
     contents: BTreeMap<[u8; 16], BTreeSet<Lsn>>,
+    /// Contents whose bytes are not those of their hash.
+    doubted: BTreeMap<[u8; 16], Doubt>,
     /// Contents of which a later record than the index knows is damaged: what the index leads to
     /// may be out of date.
     suspects: BTreeSet<[u8; 16]>,
@@ -52,6 +64,15 @@ pub(crate) struct KnownDamage {
     settled: BTreeSet<Lsn>,
 }
 
+/// A content whose blocks are all as they were written, and not what was hashed.
+#[derive(Debug)]
+struct Doubt {
+    /// The record that holds its bytes: of another version nothing is said.
+    data: Lsn,
+    /// Its records that were not compared with another replica's.
+    records: BTreeSet<Lsn>,
+}
+
 impl KnownDamage {
     pub(crate) fn note(&mut self, id: [u8; 16], lsn: Lsn) {
         self.contents.entry(id).or_default().insert(lsn);
@@ -61,6 +82,34 @@ impl KnownDamage {
     pub(crate) fn is_known(&self, id: &[u8; 16], lsn: Lsn) -> bool {
         let records = self.contents.get(id);
         records.is_some_and(|records| records.contains(&lsn))
+    }
+
+    /// A content's bytes are not those of its hash. What was compared since that was first said is not to
+    /// be compared again.
+    pub(crate) fn doubt(&mut self, id: [u8; 16], data: Lsn, records: Vec<Lsn>) {
+        if !self.is_doubted(&id, data) {
+            let records = records.into_iter().collect();
+            self.doubted.insert(id, Doubt { data, records });
+        }
+    }
+
+    /// Whether the bytes that this record holds are not those of their hash.
+    pub(crate) fn is_doubted(&self, id: &[u8; 16], data: Lsn) -> bool {
+        let doubt = self.doubted.get(id);
+        doubt.is_some_and(|doubt| doubt.data == data)
+    }
+
+    /// The bytes that this record holds are those of their hash after all.
+    pub(crate) fn trust(&mut self, id: &[u8; 16], data: Lsn) {
+        if self.is_doubted(id, data) {
+            self.doubted.remove(id);
+        }
+    }
+
+    /// Whether nothing but its content's hash speaks against this record.
+    pub(crate) fn is_to_compare(&self, id: &[u8; 16], lsn: Lsn) -> bool {
+        let doubt = self.doubted.get(id);
+        doubt.is_some_and(|doubt| doubt.records.contains(&lsn)) && !self.is_known(id, lsn)
     }
 
     pub(crate) fn suspect(&mut self, id: [u8; 16]) {
@@ -76,7 +125,7 @@ impl KnownDamage {
     }
 
     pub(crate) fn is_damaged(&self, id: &[u8; 16]) -> bool {
-        self.contents.contains_key(id)
+        self.contents.contains_key(id) || self.doubted.contains_key(id)
     }
 
     /// No lost record is of a content minted after this.
@@ -120,11 +169,16 @@ impl KnownDamage {
     /// Damage of a content that is gone, or replaced, is nobody's concern any more.
     pub(crate) fn forget(&mut self, id: &[u8; 16]) {
         self.contents.remove(id);
+        self.doubted.remove(id);
         self.suspects.remove(id);
     }
 
-    /// A record of a content was written again, and verified.
+    /// A record of a content was written again, and verified; or it is what another replica has there.
+    /// Whether the content's bytes are those of its hash is not known by that.
     pub(crate) fn mend(&mut self, id: &[u8; 16], lsn: Lsn) {
+        if let Some(doubt) = self.doubted.get_mut(id) {
+            doubt.records.remove(&lsn);
+        }
         if let Some(records) = self.contents.get_mut(id) {
             records.remove(&lsn);
             if records.is_empty() {
@@ -162,6 +216,9 @@ impl KnownDamage {
             let was_there = records.remove(&lsn);
             !(was_there && records.is_empty())
         });
+        for doubt in self.doubted.values_mut() {
+            doubt.records.remove(&lsn);
+        }
         self.settled.insert(lsn);
     }
 
@@ -183,19 +240,25 @@ impl KnownDamage {
     }
 
     pub(crate) fn count(&self) -> u64 {
-        (self.contents.len() + self.lost.len() + self.hidden.len()) as u64
+        let doubted = self.doubted.keys();
+        let doubted = doubted.filter(|id| !self.contents.contains_key(*id));
+        let contents = self.contents.len() + doubted.count();
+        (contents + self.lost.len() + self.hidden.len()) as u64
     }
 
     pub(crate) fn report(&self) -> Damage {
-        let contents = self.contents.iter().filter_map(|(id, records)| {
+        let content = |(id, records): (&[u8; 16], &BTreeSet<Lsn>)| {
             let known = records.iter().filter(|lsn| **lsn > Lsn::ZERO);
             Some(DamagedContent {
                 content: ContentId::from_bytes(*id).ok()?,
                 records: known.copied().collect(),
             })
-        });
+        };
+        let doubted = self.doubted.iter();
+        let doubted = doubted.map(|(id, doubt)| (id, &doubt.records));
         Damage {
-            contents: contents.collect(),
+            contents: self.contents.iter().filter_map(content).collect(),
+            doubted: doubted.filter_map(content).collect(),
             lost: places(&self.lost),
             hidden: places(&self.hidden),
         }
@@ -250,6 +313,35 @@ mod tests {
         known.mend(&content, Lsn(7));
         assert_eq!(known.count(), 0);
         assert_eq!(known.report(), Damage::default());
+    }
+
+    // If this fails, a content whose bytes are wrong on all replicas looks as if it had been repaired, or one
+    // that was replaced, or was right after all, stays damaged.
+    #[test]
+    fn a_doubted_content_is_damaged_until_it_is_trusted_or_replaced() {
+        let mut known = KnownDamage::default();
+        let (content, data) = (id(1).bytes(), Lsn(7));
+        known.doubt(content, data, vec![Lsn(7), Lsn(9)]);
+        known.note(content, Lsn(9));
+        assert_eq!(known.count(), 1, "one content");
+        assert!(known.is_to_compare(&content, Lsn(7)) && !known.is_to_compare(&content, Lsn(9)));
+        for lsn in [7, 9] {
+            known.mend(&content, Lsn(lsn));
+        }
+        known.doubt(content, data, vec![Lsn(7)]);
+        let report = known.report();
+        assert_eq!(report.contents, []);
+        assert_eq!(report.doubted[0].records, [], "all were compared");
+        assert!(known.is_damaged(&content) && known.count() == 1);
+        known.trust(&content, Lsn(8));
+        assert!(known.is_doubted(&content, data), "another version is right");
+        known.trust(&content, data);
+        assert_eq!(known.report(), Damage::default());
+        known.doubt(content, data, vec![Lsn(7)]);
+        known.settle(Lsn(7));
+        assert!(!known.is_to_compare(&content, Lsn(7)));
+        known.forget(&content);
+        assert!(!known.is_damaged(&content) && known.count() == 0);
     }
 
     // If this fails, a lost record is taken for one that never was, or one that was found for lost.

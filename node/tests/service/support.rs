@@ -366,7 +366,17 @@ pub(crate) fn noise(length: usize, seed: u8) -> Vec<u8> {
 }
 
 /// Flips a bit where the log of a replica has these bytes, which must be in one place.
-pub(crate) fn flip(cluster: &Cluster, (place, shard): (usize, ShardNo), bytes: &[u8]) {
+pub(crate) fn flip(cluster: &Cluster, replica: (usize, ShardNo), bytes: &[u8]) {
+    alter(cluster, replica, bytes, &[1]);
+}
+
+/// Changes some of these bytes in the log of a replica, so that the checksum of their block stays the same.
+pub(crate) fn twist(cluster: &Cluster, replica: (usize, ShardNo), bytes: &[u8]) {
+    // The polynomial of CRC-32C itself.
+    alter(cluster, replica, bytes, &[0xf1, 0x76, 0xec, 0x05, 0x01]);
+}
+
+fn alter(cluster: &Cluster, (place, shard): (usize, ShardNo), bytes: &[u8], by: &[u8]) {
     let log = format!("shards/{shard}/log");
     let mut found = 0;
     for entry in fs::read_dir(cluster.data_dir(place).join(log)).expect("a log") {
@@ -380,8 +390,8 @@ pub(crate) fn flip(cluster: &Cluster, (place, shard): (usize, ShardNo), bytes: &
             continue;
         };
         let file = OpenOptions::new().write(true).open(&path).expect("opens");
-        let flipped = [bytes[0] ^ 1];
-        file.write_all_at(&flipped, at as u64).expect("writes");
+        let altered: Vec<u8> = bytes.iter().zip(by).map(|(byte, by)| byte ^ by).collect();
+        file.write_all_at(&altered, at as u64).expect("writes");
         found += 1;
     }
     assert_eq!(found, 1, "the bytes are in one place");

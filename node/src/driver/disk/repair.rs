@@ -7,7 +7,7 @@ use wire::{Lsn, ShardNo};
 
 use super::DiskThread;
 use crate::driver::command::Opened;
-use crate::driver::repair::{RepairFailure, RepairReply, RepairRequest};
+use crate::driver::repair::{RepairFailure, RepairReply, RepairRequest, Repaired};
 
 /// Who waits for the repairs that are under way.
 #[derive(Default)]
@@ -50,18 +50,22 @@ impl DiskThread {
             }
             return;
         };
+        let repaired = match done.is_same() {
+            true => Repaired::Same,
+            false => Repaired::Written,
+        };
         let finished = replica.store.finish(done);
         replica.measure();
         if let Some(reply) = reply {
             let failed = |error: store::ChoreError| RepairFailure::Failed(error.to_string());
-            answer(reply, finished.map_err(failed));
+            answer(reply, finished.map(|()| repaired).map_err(failed));
         }
         // A failed write stops the log: the round's end sees that.
         self.touch(shard);
     }
 }
 
-fn answer(reply: RepairReply, outcome: Result<(), RepairFailure>) {
+fn answer(reply: RepairReply, outcome: Result<Repaired, RepairFailure>) {
     if reply.send(outcome).is_err() {
         tracing::debug!("nobody waits for this repair any more");
     }

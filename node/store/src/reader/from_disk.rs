@@ -35,7 +35,7 @@ impl Located {
 
 /// Drops what is cached of the pages that a range touches: the system keeps a page that a range
 /// covers in part.
-pub(super) fn forget_cached(segment: &Segment, start: u64, end: u64) {
+pub(crate) fn forget_cached(segment: &Segment, start: u64, end: u64) {
     let from = start / PAGE * PAGE;
     let bytes = end.next_multiple_of(PAGE) - from;
     segment.file.begin_write_back(from, bytes);

@@ -2,6 +2,7 @@
 //! They see the committed prefix only.
 
 mod cursor;
+mod doubt;
 mod from_disk;
 mod needed;
 mod open_content;
@@ -15,6 +16,7 @@ use wire::{ContentId, Lsn};
 
 use cursor::Until;
 pub use cursor::{Cursor, LiveWalk, Walked};
+pub(crate) use from_disk::forget_cached;
 pub use open_content::OpenContent;
 pub use scrub::{DamagedRecord, Scrubbed};
 
@@ -148,19 +150,6 @@ impl Reader {
     /// intact all the same. Never waits for the disk.
     pub fn is_damaged(&self, id: ContentId) -> bool {
         self.shared.damage().is_damaged(&id.bytes())
-    }
-
-    /// A version's bytes are not those of its hash, although each block of them is as it was written: all
-    /// of its records count as damaged until they are written again, or it is replaced.
-    pub fn doubt(&self, id: ContentId, version: u64) {
-        let is_current = self
-            .content(id)
-            .is_ok_and(|content| content.version == version);
-        for lsn in self.needed(id).into_iter().flatten() {
-            if is_current {
-                self.shared.damage().note(id.bytes(), lsn);
-            }
-        }
     }
 
     /// What is known of an id.

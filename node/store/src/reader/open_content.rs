@@ -20,10 +20,11 @@ use crate::shared::Shared;
 /// or deleted meanwhile.
 #[derive(Debug)]
 pub struct OpenContent {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     content: Content,
     body: Body,
-    pin: Lsn,
+    /// The record that holds its bytes, or tells where they are.
+    pub(super) pin: Lsn,
 }
 
 #[derive(Debug)]
@@ -141,10 +142,13 @@ impl OpenContent {
     pub fn known_damage(&self) -> Option<ReadError> {
         let damage = self.shared.damage();
         let id = self.content.id.bytes();
+        let is_doubted = damage.is_doubted(&id, self.pin);
         let is_known = match &self.body {
-            Body::Whole(_) => false,
-            Body::Record { .. } => damage.is_known(&id, self.pin),
-            Body::Chunks(chunks) => chunks.iter().any(|chunk| damage.is_known(&id, chunk.lsn)),
+            Body::Whole(_) => is_doubted,
+            Body::Record { .. } => is_doubted || damage.is_known(&id, self.pin),
+            Body::Chunks(chunks) => {
+                is_doubted || chunks.iter().any(|chunk| damage.is_known(&id, chunk.lsn))
+            }
         };
         let what = "a part of it was found damaged before".to_owned();
         is_known.then_some(ReadError::Damaged { what })

@@ -62,6 +62,19 @@ impl Stage {
         flipped.expect("the byte is durable");
     }
 
+    /// Changes five bytes of the record of this lsn, `at` bytes behind its start, so that the checksum of
+    /// their block stays what it was.
+    pub(crate) fn twist(&self, lsn: Lsn, at: u64) {
+        // The polynomial of CRC-32C itself, lowest bit first.
+        const POLYNOMIAL: u64 = 0x82f6_3b78 << 1 | 1;
+        let (path, entry) = self.place_of(lsn).expect("the record is there");
+        for bit in (0..33).filter(|bit| POLYNOMIAL >> bit & 1 == 1) {
+            let at = entry.start + at + bit / 8;
+            let flipped = self.disk.flip_bit(&path, at, (bit % 8) as u8);
+            flipped.expect("the byte is durable");
+        }
+    }
+
     /// Makes the sector unreadable that is `at` bytes behind the start of the record of this lsn.
     pub(crate) fn break_sector(&self, lsn: Lsn, at: u64) {
         let (path, entry) = self.place_of(lsn).expect("the record is there");

@@ -121,6 +121,11 @@ impl ChoreDone {
     pub fn is_repair(&self) -> bool {
         matches!(self.0, Done::Repaired(_))
     }
+
+    /// Whether it is that of a repair that wrote nothing, since the record stood there as it was brought.
+    pub fn is_same(&self) -> bool {
+        matches!(&self.0, Done::Repaired(repaired) if repaired.is_same())
+    }
 }
 
 impl Upkeep {

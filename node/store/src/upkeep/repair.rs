@@ -18,7 +18,7 @@ use crate::fetch::{FetchError, Fetched, Patience};
 use crate::index::Place;
 use crate::log::marker::CommitMarker;
 use crate::poison::Poisoned;
-use crate::reader::Reader;
+use crate::reader::{Reader, forget_cached};
 use crate::record::Record;
 use crate::record::head::{HEADER_BYTES, Head, LOG_AT, u64_at};
 use crate::record::kind::Kind;
@@ -77,6 +77,8 @@ pub(super) struct Repaired {
 /// What was written again.
 #[derive(Debug)]
 enum Mended {
+    /// Nothing: its content's hash spoke against it, and it is the very record that was brought.
+    Same,
     /// A record that the index, or the log's history, knows.
     Known,
     /// A record that was lost when the log was opened: it must be recalled.
@@ -101,6 +103,13 @@ fn refused(why: &'static str) -> Failed {
     Failed::Refused(io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
+impl Repaired {
+    /// Whether nothing was to be repaired.
+    pub(super) fn is_same(&self) -> bool {
+        matches!(self.outcome, Ok(Mended::Same))
+    }
+}
+
 impl Repair {
     pub(super) fn run(self) -> Repaired {
         let outcome = self.mend();
@@ -114,6 +123,10 @@ impl Repair {
     fn mend(&self) -> Result<Mended, Failed> {
         let spot = self.locate()?;
         let entry = Entry::new(&self.record.head, spot.start);
+        if self.is_same(&entry) {
+            self.forget_damage();
+            return Ok(Mended::Same);
+        }
         let is_lost = self.shared.is_lost(entry.lsn);
         let is_needed = is_lost || self.is_needed(&entry);
         // A dead record's payload may have been given back; its head tells where the next one is.
@@ -127,6 +140,25 @@ impl Repair {
             true => Mended::Lost(entry),
             false => Mended::Known,
         })
+    }
+
+    /// Whether nothing is to be repaired: each byte of a record that only its content's hash speaks against
+    /// is on the disk as it was brought.
+    fn is_same(&self, entry: &Entry) -> bool {
+        if !self.shared.damage().is_to_compare(&entry.id, entry.lsn) {
+            return false;
+        }
+        forget_cached(&self.segment, entry.start, entry.end());
+        let file = &*self.segment.file;
+        let fetched = Fetched::head(file, self.shared.log, entry.start, Patience::Wait);
+        let Some(fetched) = fetched
+            .ok()
+            .filter(|fetched| fetched.head == self.record.head)
+        else {
+            return false;
+        };
+        let payload = fetched.payload(file, 0, self.record.payload.len(), Patience::Wait);
+        payload.is_ok_and(|payload| fetched.into_record(payload) == self.record)
     }
 
     /// Whether the disk cannot read a dead record's payload, which is never given back: no rewriting of
@@ -307,7 +339,9 @@ impl Store {
     /// Writes a damaged record again, as an intact replica has it ([`Reader::record`]): the chore
     /// returns after it is durable and was read back, and [`Store::finish`] fails if it was not. Its
     /// content is served again when nothing else of it is damaged ([`Reader::damage`]). An intact
-    /// record may be written again too: that changes nothing.
+    /// record may be written again too: that changes nothing. Where only the content's hash speaks
+    /// against it, nothing is written ([`super::ChoreDone::is_same`]); and whatever comes of it, the
+    /// content stays doubted until its bytes were hashed again ([`crate::OpenContent::trust`]).
     ///
     /// # Errors
     /// When the record is none of this log, or now is not the time.

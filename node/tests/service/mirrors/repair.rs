@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use reqwest::StatusCode;
 use wire::{Code, ContentId, ShardNo};
 
-use crate::support::{Cluster, error, flip, noise};
+use crate::support::{Cluster, error, flip, noise, twist};
 
 /// A small content, one that is one record, and one of chunks.
 async fn store_three(cluster: &Cluster) -> Vec<(ContentId, Vec<u8>)> {
@@ -101,6 +101,47 @@ async fn a_damaged_header_is_mended() {
     assert!(cluster.read_through(follower, *id).await.as_ref() == Some(bytes));
     cluster.mended(follower).await;
     cluster.is_right_everywhere(*id, bytes).await;
+    cluster.stop().await;
+}
+
+// If this fails, bytes that changed on a disk so that only their hash tells stay wrong although the other
+// copy has the right ones, are served, or count as damaged when they are right again.
+#[actix_web::test]
+async fn bytes_that_no_checksum_tells_are_mended() {
+    let cluster = Cluster::start_mirrored(2).await;
+    for (id, bytes) in &store_three(&cluster).await {
+        let follower = cluster.follower(*id).await;
+        let middle = bytes.len() / 2;
+        let altered = &bytes[middle..middle + 200];
+        twist(&cluster, (follower, id.shard()), altered);
+        let verified = cluster.verified(follower, *id).await;
+        assert!(!verified.ok, "{} bytes: {verified:?}", bytes.len());
+        assert!(cluster.read_through(follower, *id).await.as_ref() == Some(bytes));
+        cluster.mended(follower).await;
+        cluster.is_right_everywhere(*id, bytes).await;
+    }
+    cluster.stop().await;
+}
+
+// If this fails, a content whose bytes are wrong on every disk is told as repaired, although nothing was.
+#[actix_web::test]
+async fn bytes_that_are_wrong_everywhere_stay_damaged() {
+    let cluster = Cluster::start_mirrored(2).await;
+    let (id, bytes) = &store_three(&cluster).await[1];
+    for place in [0, 1] {
+        twist(&cluster, (place, id.shard()), &bytes[1_000..1_200]);
+    }
+    let follower = cluster.follower(*id).await;
+    assert!(!cluster.verified(follower, *id).await.ok);
+    cluster
+        .until("it is compared, and hashed again", || async {
+            let failed = "acequia_node_repairs_failed_total";
+            cluster.measure(follower, failed).await == 1
+        })
+        .await;
+    assert_eq!(cluster.stats(follower).await.damaged, 1);
+    let repairs = cluster.measure(follower, "acequia_node_repairs_total");
+    assert_eq!(repairs.await, 0);
     cluster.stop().await;
 }
 

@@ -2,6 +2,7 @@
 
 mod compaction;
 mod deletes;
+mod doubt;
 mod ends;
 mod given_up;
 mod punch;
