@@ -94,6 +94,43 @@ async fn the_document_has_every_route_and_no_other() {
     cluster.stop().await;
 }
 
+/// Every body of JSON that a request has, or an answer to one that went well, and where it is.
+fn bodies(document: &Value) -> Vec<(String, &Value)> {
+    let mut found = Vec::new();
+    for (method, path) in operations(document) {
+        let operation = &document["paths"][&path][&method];
+        let request = ("request".to_owned(), &operation["requestBody"]);
+        let answers = operation["responses"].as_object().expect("answers").iter();
+        let answers = answers.filter(|(status, _)| status.starts_with('2'));
+        let all = answers.map(|(status, answer)| (status.clone(), answer));
+        for (part, body) in all.chain([request]) {
+            let body = &body["content"]["application/json"];
+            if body.is_object() {
+                found.push((format!("{method} {path} {part}"), body));
+            }
+        }
+    }
+    found
+}
+
+// If this fails, who reads the description has to guess what a body looks like.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_body_is_shown_by_an_example() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (cluster, client) = start(&folder).await;
+    let nodes: Vec<&str> = cluster.nodes().map(|(_, url)| url).collect();
+    for base in [cluster.url(), nodes[0]] {
+        let answer = get(&client, &format!("{base}{}", routes::OPENAPI)).await;
+        let document: Value = answer.json().await.expect("JSON");
+        let bodies = bodies(&document);
+        assert!(bodies.len() > 10, "{base}");
+        let without = bodies.iter().filter(|(_, body)| body["example"].is_null());
+        let without: Vec<&String> = without.map(|(place, _)| place).collect();
+        assert_eq!(without, Vec::<&String>::new(), "{base}");
+    }
+    cluster.stop().await;
+}
+
 // If this fails, people see no description, or what is put into it acts in their browsers.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_is_shown_and_may_load_only_its_own() {

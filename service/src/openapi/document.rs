@@ -6,11 +6,31 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
+use super::examples;
 use super::operation::Operation;
 
-/// The schemas that a document names.
-#[derive(Default)]
-pub struct Schemas(BTreeMap<String, Value>);
+/// Where schemas are in a document.
+const SCHEMAS: &str = "#/components/schemas/";
+
+/// The schemas that a document names, and examples of them.
+pub struct Schemas {
+    all: BTreeMap<String, Value>,
+    examples: BTreeMap<String, Value>,
+}
+
+impl Schemas {
+    fn new() -> Self {
+        let (all, examples) = (BTreeMap::new(), examples::all());
+        Schemas { all, examples }
+    }
+
+    /// An example of what has this schema, if there is one of its type, or of the first that it may be.
+    pub(super) fn example_of(&self, schema: &Value) -> Option<&Value> {
+        let schema = schema["anyOf"].get(0).unwrap_or(schema);
+        let name = schema["$ref"].as_str()?.strip_prefix(SCHEMAS)?;
+        self.examples.get(name)
+    }
+}
 
 /// A reference to the schema of a type, which is kept with all that it is made of.
 pub fn schema_of<T: ToSchema>(schemas: &mut Schemas) -> Value {
@@ -21,8 +41,8 @@ pub fn schema_of<T: ToSchema>(schemas: &mut Schemas) -> Value {
     let parts = parts
         .into_iter()
         .map(|(name, schema)| (name, json!(schema)));
-    schemas.0.extend(parts);
-    json!({ "$ref": format!("#/components/schemas/{name}") })
+    schemas.all.extend(parts);
+    json!({ "$ref": format!("{SCHEMAS}{name}") })
 }
 
 /// What is said of a service.
@@ -38,7 +58,7 @@ pub struct Document {
 impl Document {
     /// As JSON.
     pub fn json(&self) -> Value {
-        let mut schemas = Schemas::default();
+        let mut schemas = Schemas::new();
         let mut paths: BTreeMap<&str, BTreeMap<&str, Value>> = BTreeMap::new();
         for operation in &self.operations {
             let methods = paths.entry(operation.path).or_default();
@@ -54,7 +74,7 @@ impl Document {
             },
             "paths": paths,
             "components": {
-                "schemas": schemas.0,
+                "schemas": schemas.all,
                 "securitySchemes": {
                     "accessKey": { "type": "http", "scheme": "bearer" },
                     "clusterKey": { "type": "apiKey", "in": "header",

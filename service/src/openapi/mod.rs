@@ -2,6 +2,7 @@
 //! and the bodies and error codes of `wire`, and a page that shows it to people.
 
 mod document;
+pub mod examples;
 mod operation;
 pub mod page;
 

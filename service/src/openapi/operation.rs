@@ -118,6 +118,17 @@ pub enum Body {
     Form,
 }
 
+/// One answer of an operation that went well.
+#[derive(Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its body.
+    pub body: Body,
+    /// What the body looks like, where that is not told by its type.
+    pub example: Option<Value>,
+}
+
 /// One operation.
 #[derive(Clone)]
 pub struct Operation {
@@ -133,10 +144,8 @@ pub struct Operation {
     pub parameters: Vec<Parameter>,
     /// What it is sent.
     pub body: Body,
-    /// What it answers, with which status.
-    pub answers: Vec<(u16, Body)>,
-    /// An answer, as an example.
-    pub example: Option<Value>,
+    /// What it answers.
+    pub answers: Vec<Answer>,
     /// The errors that are its own, beside those that all have.
     pub codes: Vec<Code>,
 }
@@ -163,7 +172,6 @@ impl Operation {
             parameters: Vec::new(),
             body: Body::Nothing,
             answers: Vec::new(),
-            example: None,
             codes: Vec::new(),
         }
     }
@@ -190,7 +198,11 @@ impl Operation {
     /// It answers so.
     #[must_use]
     pub fn answers(mut self, status: u16, body: Body) -> Self {
-        self.answers.push((status, body));
+        self.answers.push(Answer {
+            status,
+            body,
+            example: None,
+        });
         self
     }
 
@@ -200,11 +212,12 @@ impl Operation {
         self.answers(200, Body::Json(schema_of::<T>))
     }
 
-    /// An answer looks like this.
+    /// The answer that was told last looks like this, and not as its type does elsewhere.
     #[must_use]
-    pub fn example(self, example: Value) -> Self {
-        let example = Some(example);
-        Operation { example, ..self }
+    pub fn example(mut self, example: Value) -> Self {
+        let told = self.answers.last_mut();
+        told.expect("an answer is told before its example").example = Some(example);
+        self
     }
 
     /// It fails so.
@@ -231,9 +244,9 @@ impl Operation {
 
     pub(super) fn json(&self, schemas: &mut Schemas) -> Value {
         let mut responses = serde_json::Map::new();
-        for (status, body) in &self.answers {
-            let content = body.content(schemas, self.example.as_ref());
-            responses.insert(status.to_string(), answer("It is done", content));
+        for told in &self.answers {
+            let content = told.body.content(schemas, told.example.as_ref());
+            responses.insert(told.status.to_string(), answer("It is done", content));
         }
         for (status, answer) in failures(&self.all_codes(), schemas) {
             // What the table says of a status goes before what all have.
@@ -323,23 +336,43 @@ impl Body {
         match self {
             Body::Nothing => None,
             Body::Json(schema) => {
-                let mut content = json!({ "schema": schema(schemas) });
-                if let Some(example) = example {
-                    content["example"] = example.clone();
-                }
+                let schema = schema(schemas);
+                let example = example.or_else(|| schemas.example_of(&schema));
+                let content = shown(json!({ "schema": schema }), example);
                 Some(json!({ "application/json": content }))
             }
-            Body::Bytes(media) => Some(json!({ *media: {} })),
-            Body::Form => Some(json!({ "multipart/form-data": { "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "id": {"type": "string", "description": "The id of the next file"},
-                    "collection": {"type": "string", "description": "Its collection"},
-                    "attributes": {"type": "string", "description": "Its attributes, a JSON object"},
-                    "file": {"type": "string", "contentMediaType": "application/octet-stream"},
-                },
-            }}})),
+            Body::Bytes(media) => Some(json!({ *media: shown(json!({}), example) })),
+            Body::Form => Some(json!({ "multipart/form-data": form() })),
         }
     }
+}
+
+/// What is said of a body, with an example of it.
+fn shown(mut content: Value, example: Option<&Value>) -> Value {
+    if let Some(example) = example {
+        content["example"] = example.clone();
+    }
+    content
+}
+
+/// A form with files.
+fn form() -> Value {
+    json!({
+        "schema": {
+            "type": "object",
+            "required": ["file"],
+            "properties": {
+                "id": {"type": "string", "description": "The id of the next file"},
+                "collection": {"type": "string", "description": "Its collection"},
+                "attributes": {"type": "string", "description": "Its attributes, a JSON object"},
+                "file": {"type": "string", "contentMediaType": "application/octet-stream"},
+            },
+        },
+        "example": {
+            "id": "01a1fc2b-96da-8000-8630-5262874386d8",
+            "collection": "docs",
+            "attributes": "{\"author\": \"Ada\"}",
+            "file": "# Read me\n",
+        },
+    })
 }

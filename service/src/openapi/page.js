@@ -30,6 +30,13 @@ function bodies(content) {
   return Object.entries(content || {}).map(([media, body]) => media + " " + kind(body.schema));
 }
 
+function examples(content) {
+  const given = Object.values(content || {}).map((body) => body.example);
+  const told = given.filter((example) => example !== undefined);
+  const text = (example) => typeof example === "string" ? example : JSON.stringify(example, null, 2);
+  return told.map((example) => element("pre", text(example)));
+}
+
 function operation(path, method, told) {
   const made = element("details");
   const summary = made.appendChild(element("summary"));
@@ -42,16 +49,14 @@ function operation(path, method, told) {
   if (told.requestBody) {
     made.append(element("h3", "Body"));
     for (const body of bodies(told.requestBody.content)) made.append(element("p", body));
+    made.append(...examples(told.requestBody.content));
   }
   made.append(element("h3", "Answers"));
   const rows = Object.entries(told.responses).map(([status, answer]) => [
     status, bodies(answer.content).join(", "), answer.description,
   ]);
   made.append(table(["status", "body", ""], rows));
-  for (const answer of Object.values(told.responses)) {
-    const example = ((answer.content || {})["application/json"] || {}).example;
-    if (example) made.append(element("pre", JSON.stringify(example, null, 2)));
-  }
+  for (const answer of Object.values(told.responses)) made.append(...examples(answer.content));
   return made;
 }
 

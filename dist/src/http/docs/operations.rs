@@ -1,6 +1,7 @@
 //! What the distributor does, operation by operation.
 
-use serde_json::{Value, json};
+use serde_json::json;
+use service::openapi::examples::{document, draining, rebalancing, receipt};
 use service::openapi::{
     Access, Body, Operation, Parameter, flag, id, label, number, schema_of, text,
 };
@@ -55,11 +56,6 @@ fn placement() -> Vec<Operation> {
                 json!({ "anyOf": [one, many] })
             }),
         )
-        .example(json!({
-            "uri": "http://127.0.0.1:8001/store",
-            "node": "node1",
-            "id": "01a1fc2b-96da-8000-8630-5262874386d8",
-        }))
         .fails(&[Code::InvalidMetadata, Code::NoNode, Code::StorageFull]);
     vec![store]
 }
@@ -113,17 +109,18 @@ fn contents() -> Vec<Operation> {
                 ),
             ])
             .gives::<ContentItem>()
-            .example(item())
             .fails(&AT_LEADER),
         Operation::new("put", routes::CONTENT_ID, "Changes a content's metadata.")
             .takes(&[Parameter::ID, Parameter::IF_MATCH])
             .body(Body::Json(schema_of::<Describe>))
             .gives::<Receipt>()
+            .example(json!(receipt("described", 1)))
             .fails(&AT_LEADER)
             .fails(&[Code::InvalidMetadata, Code::PreconditionFailed]),
         Operation::new("delete", routes::CONTENT_ID, "Deletes a content for good.")
             .takes(&[Parameter::ID, Parameter::IF_MATCH])
             .gives::<Receipt>()
+            .example(json!(receipt("deleted", 1)))
             .fails(&AT_LEADER)
             .fails(&[Code::PreconditionFailed]),
     ]
@@ -150,23 +147,6 @@ fn history() -> Operation {
     .fails(&[Code::CatalogUnavailable])
 }
 
-fn item() -> Value {
-    json!({
-        "id": "01a1fc2b-96da-8000-8630-5262874386d8",
-        "filename": "README.md",
-        "size": 3045,
-        "content_type": "text/markdown",
-        "checksum": "blake3:9e7ae252fc91c45e9dd56f7c57e607b3b9841a0c2539a7886b538e8ab20065d1",
-        "version": 1,
-        "created_date": "2026-11-21T03:34:37.628Z",
-        "updated_date": "2026-11-21T03:34:37.628Z",
-        "status": "OK",
-        "uri": "http://127.0.0.1:8001",
-        "url": "http://127.0.0.1:8001/retrieve/01a1fc2b-96da-8000-8630-5262874386d8",
-        "uris": ["http://127.0.0.1:8001"],
-    })
-}
-
 fn nodes() -> Vec<Operation> {
     let orders = [Code::NotFound, Code::CatalogUnavailable];
     let drain = "The node shall hold nothing any more.";
@@ -187,6 +167,7 @@ fn nodes() -> Vec<Operation> {
         Operation::new("post", routes::DRAIN, drain)
             .takes(&[Parameter::NODE])
             .gives::<NodeEntry>()
+            .example(json!(draining()))
             .fails(&orders),
         Operation::new("delete", routes::DRAIN, undrain)
             .takes(&[Parameter::NODE])
@@ -198,6 +179,7 @@ fn nodes() -> Vec<Operation> {
             "Nodes shall become equally full.",
         )
         .gives::<NodesAnswer>()
+        .example(json!(rebalancing()))
         .fails(&[Code::CatalogUnavailable]),
         Operation::new(
             "delete",
@@ -262,7 +244,8 @@ fn shards() -> Vec<Operation> {
 }
 
 fn itself() -> Vec<Operation> {
-    let status = || Body::Json(|_| json!({"type": "object"}));
+    let object = || Body::Json(|_| json!({"type": "object"}));
+    let ok = json!({"status": "OK"});
     let open = |path, help, media| {
         Operation::new("get", path, help)
             .access(Access::Open)
@@ -280,14 +263,17 @@ fn itself() -> Vec<Operation> {
             .answers(200, Body::Bytes("application/openmetrics-text")),
         Operation::new("get", routes::HEALTH_LIVE, "Whether the process answers.")
             .access(Access::Open)
-            .answers(200, status()),
+            .answers(200, object())
+            .example(ok.clone()),
         Operation::new("get", routes::HEALTH_READY, "Whether it can serve.")
             .access(Access::Open)
-            .answers(200, status())
+            .answers(200, object())
+            .example(ok)
             .fails(&[Code::CatalogUnavailable]),
         Operation::new("get", routes::OPENAPI, "This description.")
             .access(Access::Open)
-            .answers(200, status()),
+            .answers(200, object())
+            .example(document()),
         open(routes::DOCS, "This description, for people.", "text/html"),
         open(
             routes::DOCS_SCRIPT,

@@ -1,6 +1,7 @@
 //! What a node does, operation by operation.
 
-use serde_json::{Value, json};
+use serde_json::json;
+use service::openapi::examples::{document, line, receipt};
 use service::openapi::{Access, Body, Operation, Parameter, flag, label, number, schema_of, text};
 use wire::content::{ContentRow, Describe, Receipt, StoreOutcomes};
 use wire::integrity::{ScrubReport, Verified};
@@ -61,20 +62,6 @@ pub(super) fn all() -> Vec<Operation> {
     parts.into_iter().flatten().collect()
 }
 
-fn receipt() -> Value {
-    json!({
-        "id": "01a1fc2b-96da-8000-8630-5262874386d8",
-        "message": "Content successfully uploaded. ID: 01a1fc2b-96da-8000-8630-5262874386d8",
-        "filename": "README.md",
-        "version": 1,
-        "size": 3045,
-        "checksum": "blake3:9e7ae252fc91c45e9dd56f7c57e607b3b9841a0c2539a7886b538e8ab20065d1",
-        "nodes": ["node1", "node2"],
-        "degraded": false,
-        "status": "OK",
-    })
-}
-
 fn one_or_several() -> Body {
     Body::Json(|schemas| {
         let one = schema_of::<Receipt>(schemas);
@@ -89,7 +76,6 @@ fn uploads() -> Vec<Operation> {
             .body(Body::Form)
             .answers(200, one_or_several())
             .answers(207, Body::Json(schema_of::<StoreOutcomes>))
-            .example(receipt())
             .fails(&OF_CHANGES)
             .fails(&OF_BYTES),
         Operation::new(
@@ -110,7 +96,6 @@ fn uploads() -> Vec<Operation> {
         ])
         .body(Body::Bytes("application/octet-stream"))
         .gives::<Receipt>()
-        .example(receipt())
         .fails(&OF_CHANGES)
         .fails(&OF_BYTES),
     ]
@@ -126,6 +111,7 @@ fn changes() -> Vec<Operation> {
         .takes(&[WAIT, Parameter::IF_MATCH])
         .body(Body::Form)
         .answers(200, one_or_several())
+        .example(json!(receipt("updated", 2)))
         .answers(207, Body::Json(schema_of::<StoreOutcomes>))
         .fails(&OF_CHANGES)
         .fails(&OF_BYTES)
@@ -139,7 +125,7 @@ fn changes() -> Vec<Operation> {
         .takes(&[Parameter::ID, WAIT, Parameter::IF_MATCH])
         .body(Body::Bytes("application/octet-stream"))
         .gives::<Receipt>()
-        .example(receipt())
+        .example(json!(receipt("updated", 2)))
         .fails(&OF_CHANGES)
         .fails(&OF_BYTES)
     };
@@ -151,12 +137,14 @@ fn changes() -> Vec<Operation> {
         Operation::new("delete", routes::DELETE_ID, "Deletes a content for good.")
             .takes(&[Parameter::ID, WAIT, Parameter::IF_MATCH])
             .gives::<Receipt>()
+            .example(json!(receipt("deleted", 1)))
             .fails(&OF_CHANGES)
             .fails(&[Code::InProgress]),
         Operation::new("put", routes::DESCRIBE_ID, "Changes a content's metadata.")
             .takes(&[Parameter::ID, WAIT, Parameter::IF_MATCH])
             .body(Body::Json(schema_of::<Describe>))
             .gives::<Receipt>()
+            .example(json!(receipt("described", 1)))
             .fails(&OF_CHANGES)
             .fails(&[Code::InvalidMetadata, Code::InProgress]),
     ]
@@ -201,6 +189,7 @@ fn reads() -> Vec<Operation> {
                 Parameter::query("limit", number, "How many lines at most"),
             ])
             .answers(200, Body::Bytes("application/jsonl"))
+            .example(json!(format!("{}\n", json!(line()))))
             .fails(&[Code::NotFound, Code::NoLeader, Code::Damaged]),
         Operation::new(
             "get",
@@ -235,6 +224,7 @@ fn copies() -> Vec<Operation> {
             200,
             Body::Json(|_| json!({"type": "array", "items": number()})),
         )
+        .example(json!([1207]))
         .fails(&OF_READS),
         Operation::new("post", routes::SHARD, "There is a newer record of a shard.")
             .access(Access::Service)
@@ -258,7 +248,8 @@ fn copies() -> Vec<Operation> {
             routes::SCRUB,
             "Begins a full pass over every replica.",
         )
-        .answers(202, Body::Json(|_| json!({"type": "object"}))),
+        .answers(202, Body::Json(|_| json!({"type": "object"})))
+        .example(json!({"status": "begun"})),
     ]
 }
 
@@ -274,11 +265,17 @@ fn itself(method: &'static str) -> Vec<Operation> {
         .gives::<NodeStats>(),
         Operation::new(method, routes::METRICS, "Metrics, for Prometheus.")
             .answers(200, Body::Bytes("application/openmetrics-text")),
-        open(routes::HEALTH_LIVE, "Whether the process answers.").answers(200, object()),
+        open(routes::HEALTH_LIVE, "Whether the process answers.")
+            .answers(200, object())
+            .example(json!({"status": "ok"})),
         open(routes::HEALTH_READY, "Whether it can serve.")
             .answers(200, object())
-            .answers(503, object()),
-        open(routes::OPENAPI, "This description.").answers(200, object()),
+            .example(json!({"status": "ok"}))
+            .answers(503, object())
+            .example(json!({"status": "unready", "reason": "a shard's log failed: restart the node, and look after its disk"})),
+        open(routes::OPENAPI, "This description.")
+            .answers(200, object())
+            .example(document()),
         open(routes::DOCS, "This description, for people.").answers(200, Body::Bytes("text/html")),
         open(routes::DOCS_SCRIPT, "What fills that page.")
             .answers(200, Body::Bytes("text/javascript")),
