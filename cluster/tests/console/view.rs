@@ -38,6 +38,7 @@ async fn pages_fit_small_windows_and_both_themes() {
     let delete = format!("{content}/delete");
     let pages = [
         "/",
+        "/console/nodes/node1",
         "/console/contents",
         &content,
         &delete,
@@ -66,6 +67,46 @@ async fn pages_fit_small_windows_and_both_themes() {
     };
     stage.browser.look(dark).await.expect("the window changes");
     assert_ne!(stage.browser.eval(paper).await.expect("a colour"), light);
+    stage.end().await;
+}
+
+// If this fails, who looks for the slow node must ask a program, or must have a mouse and scripts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_s_charts_are_behind_its_name() {
+    let mut stage = Stage::set(None).await;
+    let page = "/console/nodes/node2";
+    let mut looks = 0;
+    while !stage.page(page).await.contains("Storage: at most") {
+        looks += 1;
+        assert!(looks < 200, "no sample of node2 is drawn");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    stage.open("/").await;
+    let focus = "document.querySelector('#node-node2 a').focus()";
+    stage.browser.eval(focus).await.expect("the name is a link");
+    stage.browser.press(ENTER).await.expect("pressed");
+    stage
+        .until(&format!("location.pathname === '{page}'"))
+        .await;
+    stage.says("h1", "node2").await;
+    stage
+        .until("document.querySelectorAll('.chart path').length === 9")
+        .await;
+    stage.click(".ranges a:last-child").await;
+    stage
+        .until(&format!("location.href.includes('{page}?range=7d')"))
+        .await;
+    // After an interruption all nodes come as one part, of which this page shows one.
+    let part = "show('nodes', element('<p id=\"nodes\"><i id=\"node-node2\">part</i></p>'))";
+    let shown = format!("({part}, document.getElementById('node-node2').innerText)");
+    assert_eq!(stage.browser.eval(&shown).await.ok(), Some("part".into()));
+    // What it does now changes here as it does on the first page.
+    stage.cluster.stop_node(1).await;
+    stage.says("#node-node2.down", "does not answer").await;
+    stage.cluster.start_node(1).await.expect("starts again");
+    stage
+        .until("document.querySelector('#node-node2:not(.down)')")
+        .await;
     stage.end().await;
 }
 

@@ -1,12 +1,16 @@
 //! Charts of the last hours as SVG.
 
+mod kinds;
+
 use maud::{Markup, PreEscaped, html};
+use wire::NodeName;
 use wire::history::{HistoryPoint, StatsHistory};
 
-use super::figures::{minute, short, size, whole};
+use super::figures::minute;
+use kinds::{CLUSTER, Chart, Line, NODE, Value};
 
 /// How far back charts go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Range {
     Hour,
     #[default]
@@ -60,82 +64,59 @@ const HEIGHT: f64 = 150.0;
 /// A step without samples longer than this many steps is a gap in the line.
 const GAP_STEPS: u64 = 3;
 
-type Value = fn(&HistoryPoint) -> Option<f64>;
-
-struct Line {
-    name: &'static str,
-    value: Value,
+/// The part of a page with the charts of the cluster, or of a node: they are drawn anew by themselves.
+pub(crate) fn section(of: Option<&NodeName>, charts: &Markup, range: Range) -> Markup {
+    let (page, asked) = match of {
+        None => ("/".to_owned(), String::new()),
+        Some(node) => (format!("/console/nodes/{node}"), format!("&node={node}")),
+    };
+    html! {
+        section .history aria-labelledby="history-title" {
+            div .row {
+                h2 #history-title { "The last " (range.words()) }
+                nav .ranges aria-label="How far back" {
+                    @for each in Range::ALL {
+                        a href={ (page) "?range=" (each.name()) "#history-title" }
+                            aria-current=[(each == range).then_some("true")] { (each.name()) }
+                    }
+                }
+            }
+            div #charts data-refresh={ "/console/charts?range=" (range.name()) (asked) } { (charts) }
+        }
+    }
 }
-
-struct Chart {
-    title: &'static str,
-    unit: fn(f64) -> String,
-    /// By how much the next larger unit is larger.
-    thousand: f64,
-    lines: [Line; 2],
-}
-
-const CHARTS: [Chart; 3] = [
-    Chart {
-        title: "Throughput",
-        unit: |value| format!("{}/s", size(whole(value))),
-        thousand: 1024.0,
-        lines: [
-            Line {
-                name: "received",
-                value: |point| Some(point.measures.bytes_in_per_s),
-            },
-            Line {
-                name: "sent",
-                value: |point| Some(point.measures.bytes_out_per_s),
-            },
-        ],
-    },
-    Chart {
-        title: "Requests",
-        unit: |value| format!("{}/s", short(value)),
-        thousand: 1000.0,
-        lines: [
-            Line {
-                name: "uploads",
-                value: |point| Some(point.measures.uploads_per_s),
-            },
-            Line {
-                name: "reads",
-                value: |point| Some(point.measures.reads_per_s),
-            },
-        ],
-    },
-    Chart {
-        title: "Latency",
-        unit: |value| format!("{} ms", short(value)),
-        thousand: 1000.0,
-        lines: [
-            Line {
-                name: "upload",
-                value: |point| point.upload_ms,
-            },
-            Line {
-                name: "first byte",
-                value: |point| point.read_ms,
-            },
-        ],
-    },
-];
 
 /// All charts of a history.
 pub(crate) fn charts(history: &StatsHistory) -> Markup {
     if history.points.is_empty() {
-        return html! {
-            div .empty {
-                p .lead { "Nothing recorded yet" }
-                p { "A sample is taken every five seconds; the first appears in a moment." }
-            }
-        };
+        return nothing(history);
     }
+    let kinds = match history.node {
+        None => CLUSTER,
+        Some(_) => NODE,
+    };
     html! {
         div .charts {
-            @for chart in &CHARTS { (draw(chart, history)) }
+            @for chart in kinds { (draw(chart, history)) }
+        }
+    }
+}
+
+fn nothing(history: &StatsHistory) -> Markup {
+    let (lead, note) = match history.node {
+        None => (
+            "Nothing recorded yet",
+            "A sample is taken every five seconds; the first appears in a moment.",
+        ),
+        Some(_) => (
+            "Nothing recorded in this time",
+            "A sample is taken every five seconds while the node answers.",
+        ),
+    };
+    html! {
+        div .empty {
+            p .lead { (lead) }
+            p { (note) }
         }
     }
 }
@@ -160,7 +141,7 @@ fn draw(chart: &Chart, history: &StatsHistory) -> Markup {
     };
     let most = chart.lines.iter().flat_map(&values).fold(0.0, f64::max);
     let top = ceiling(most, chart.thousand);
-    let last = |line: &Line| history.points.last().and_then(line.value);
+    let last = |line: &Line| latest(history).and_then(line.value);
     html! {
         figure .chart {
             figcaption {
@@ -192,6 +173,18 @@ fn draw(chart: &Chart, history: &StatsHistory) -> Markup {
     }
 }
 
+/// The point of this moment; none while nothing is recorded.
+fn latest(history: &StatsHistory) -> Option<&HistoryPoint> {
+    let age_ms = |point: &&HistoryPoint| history.to.0.saturating_sub(point.at.0);
+    let last = history.points.last();
+    last.filter(|point| age_ms(point) <= gap_ms(history))
+}
+
+/// Points that are farther apart are not joined.
+fn gap_ms(history: &StatsHistory) -> u64 {
+    history.step_s * 1000 * GAP_STEPS
+}
+
 /// The least round number of a unit that is not less.
 fn ceiling(most: f64, thousand: f64) -> f64 {
     if most <= 0.0 {
@@ -215,8 +208,7 @@ fn path(history: &StatsHistory, value: Value, top: f64) -> String {
     let mut before: Option<u64> = None;
     for point in &history.points {
         let Some(value) = value(point) else { continue };
-        let gap_ms = history.step_s * 1000 * GAP_STEPS;
-        let joined = before.is_some_and(|before| point.at.0 - before <= gap_ms);
+        let joined = before.is_some_and(|before| point.at.0 - before <= gap_ms(history));
         let x = WIDTH * point.at.0.saturating_sub(history.from.0) as f64 / span;
         let letter = if joined { 'L' } else { 'M' };
         path.push_str(&format!("{letter}{x:.1} {}", y(value, top)));
@@ -232,6 +224,7 @@ fn path(history: &StatsHistory, value: Value, top: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::console::figures::short;
     use wire::Timestamp;
     use wire::history::Measures;
 
@@ -286,5 +279,51 @@ mod tests {
         );
         assert_eq!(Range::of("7d"), Range::Week);
         assert_eq!(Range::of("x"), Range::SixHours);
+    }
+
+    fn of_node(at_s: &[u64]) -> String {
+        let history = StatsHistory {
+            node: Some("node1".parse().expect("a name")),
+            ..history(at_s)
+        };
+        charts(&history).into_string()
+    }
+
+    // If this fails, nobody sees which node is slow, or fills its disk.
+    #[test]
+    fn a_node_has_charts_of_its_own() {
+        let text = of_node(&[100]);
+        assert_eq!(text.matches("<svg").count(), 6);
+        for title in ["Throughput", "Latency", "Storage", "Processor"] {
+            assert!(text.contains(&format!("<h3>{title}</h3>")), "{text}");
+        }
+        assert!(of_node(&[]).contains("while the node answers"));
+    }
+
+    // If this fails, a node that died an hour ago seems to be busy now.
+    #[test]
+    fn what_was_long_ago_is_not_what_is_now() {
+        let is_now = |at_s: &[u64]| of_node(at_s).contains("uploads <b>3.0/s</b>");
+        assert!(is_now(&[0, 70]) && is_now(&[100]));
+        assert!(!is_now(&[0, 60]));
+    }
+
+    // If this fails, another range, or the next look, shows the cluster's charts in place of the node's.
+    #[test]
+    fn a_section_stays_with_whom_it_shows() {
+        let node = "node1".parse().expect("a name");
+        let section = |of| section(of, &html! {}, Range::Day).into_string();
+        let text = section(Some(&node));
+        assert!(
+            text.contains("href=\"/console/nodes/node1?range=7d#history-title\""),
+            "{text}"
+        );
+        assert!(
+            text.contains("data-refresh=\"/console/charts?range=24h&amp;node=node1\""),
+            "{text}"
+        );
+        let text = section(None);
+        assert!(text.contains("href=\"/?range=7d#history-title\""), "{text}");
+        assert!(text.contains("data-refresh=\"/console/charts?range=24h\""));
     }
 }

@@ -1,16 +1,21 @@
 //! The first page: the cluster in a sentence, its nodes, its last hours.
 
+mod node;
+
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 use wire::NodeName;
-use wire::membership::{Health, NodeEntry, NodesAnswer, ReplicaRole, ServiceRole};
+use wire::membership::{Health, NodeEntry, NodesAnswer, ServiceRole};
 use wire::stats::{ClusterStats, NodeStats};
 
-use super::chart::Range;
-use super::figures::{count, counted, percent, size, whole};
-use super::layout::{Fullness, bar, prose};
+use super::chart::{Range, section};
+use super::figures::{count, size};
+use super::layout::prose;
 use super::verdict::{Level, verdict};
+use node::card;
+
+pub(crate) use node::page as node_page;
 
 /// What the page is made of: what the JSON API answers, and what this distributor knows beside.
 pub(crate) struct Cluster {
@@ -23,6 +28,13 @@ pub(crate) struct Cluster {
     pub(crate) copying_held: bool,
     /// How far each node's clock is ahead of this distributor's, where that is known.
     pub(crate) clocks_ahead_s: BTreeMap<NodeName, f64>,
+}
+
+impl Cluster {
+    /// What a node last said of itself; none while it does not answer.
+    fn stats_of(&self, node: &NodeName) -> Option<&NodeStats> {
+        self.stats.nodes.get(node)?.as_ref()
+    }
 }
 
 /// A part of a page that changes by itself: the id of its element, and the element.
@@ -39,18 +51,7 @@ pub(crate) fn overview(cluster: &Cluster, charts: &Markup, range: Range) -> Mark
                 (nodes(cluster))
             }
         }
-        section .history aria-labelledby="history-title" {
-            div .row {
-                h2 #history-title { "The last " (range.words()) }
-                nav .ranges aria-label="How far back" {
-                    @for each in Range::ALL {
-                        a href={ "/?range=" (each.name()) "#history-title" }
-                            aria-current=[(each == range).then_some("true")] { (each.name()) }
-                    }
-                }
-            }
-            div #charts data-refresh={ "/console/charts?range=" (range.name()) } { (charts) }
-        }
+        (section(None, charts, range))
     }
 }
 
@@ -61,8 +62,7 @@ pub(crate) fn fragments(cluster: &Cluster) -> Vec<Fragment> {
         ("figures".to_owned(), figures(cluster).into_string()),
     ];
     for (name, entry) in storage_nodes(cluster) {
-        let stats = cluster.stats.nodes.get(name).and_then(Option::as_ref);
-        let card = node(name.as_str(), entry, stats);
+        let card = card(name, entry, cluster.stats_of(name));
         all.push((format!("node-{name}"), card.into_string()));
     }
     all
@@ -80,7 +80,7 @@ pub(crate) fn nodes(cluster: &Cluster) -> Markup {
                 }
             }
             @for (name, entry) in storage_nodes(cluster) {
-                (node(name.as_str(), entry, cluster.stats.nodes.get(name).and_then(Option::as_ref)))
+                (card(name, entry, cluster.stats_of(name)))
             }
         }
     }
@@ -121,73 +121,6 @@ fn figures(cluster: &Cluster) -> Markup {
             div { dt { "Nodes up" } dd { (count(up)) small { " of " (count(all)) } } }
             div { dt { "Shards" } dd { (count(cluster.nodes.shards.len() as u64)) } }
             div { dt { "Not listed yet" } dd { (count(total.unlisted)) } }
-        }
-    }
-}
-
-fn node(name: &str, entry: &NodeEntry, stats: Option<&NodeStats>) -> Markup {
-    let led = entry
-        .shards
-        .iter()
-        .filter(|shard| shard.role == ReplicaRole::Leader);
-    let led = led.count() as u64;
-    let followed = entry.shards.len() as u64 - led;
-    html! {
-        article id={ "node-" (name) } .node .down[entry.health == Health::Down] {
-            header {
-                h3 { (name) }
-                span .state { (state(entry)) }
-            }
-            @match stats {
-                Some(stats) => (load(stats)),
-                None => p .silent {
-                    "It does not answer. Other copies serve what it keeps, where there are some."
-                },
-            }
-            footer {
-                span { "leads " (count(led)) ", mirrors " (counted(followed, "shard")) }
-                span { (entry.host) ":" (entry.port) }
-            }
-        }
-    }
-}
-
-fn state(entry: &NodeEntry) -> &'static str {
-    match (entry.health, &entry.draining) {
-        (Health::Down, _) => "down",
-        (Health::Up, Some(_)) => "draining",
-        (Health::Up, None) => "up",
-    }
-}
-
-fn load(stats: &NodeStats) -> Markup {
-    let used = stats.memory_total.saturating_sub(stats.memory_available);
-    let memory = percent(used as f64, stats.memory_total as f64);
-    let most = size(stats.max_storage);
-    html! {
-        dl .loads {
-            (line("Storage", stats.storagep, &html! { (size(stats.storage)) small { " of " (most) } }))
-            (line("Processor", stats.cpu, &html! { (whole(stats.cpu)) " %" }))
-            (line("Memory", memory, &html! { (whole(memory)) " %" }))
-        }
-        p .counts {
-            (counted(stats.contents, "content")) ", "
-            (counted(stats.uploads_in_flight, "upload")) " under way"
-            @if stats.damaged > 0 { ", " strong { (count(stats.damaged)) " damaged" } }
-        }
-    }
-}
-
-fn line(name: &str, share: f64, value: &Markup) -> Markup {
-    let fullness = match name {
-        "Storage" => Fullness::Alarming,
-        _ => Fullness::Fine,
-    };
-    html! {
-        div {
-            dt { (name) }
-            dd { (value) }
-            (bar(share.clamp(0.0, 100.0), name, fullness))
         }
     }
 }

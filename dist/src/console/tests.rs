@@ -4,6 +4,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 
+use super::chart::Range;
 use super::content::{Excerpt, Kind, kind};
 use super::contents::Search;
 use super::layout::{self, Place, Visitor};
@@ -182,7 +183,8 @@ fn what_users_wrote_is_never_markup() {
 fn no_page_has_a_style_or_a_script_of_its_own() {
     let cluster = cluster();
     let main = html! {
-        (overview::overview(&cluster, &html! {}, super::chart::Range::Day))
+        (overview::overview(&cluster, &html! {}, Range::Day))
+        (overview::node_page(&cluster, &name("node1"), &html! {}, Range::Day).expect("it is there"))
         (shards::shards(&cluster.nodes))
         (content::content(&item("a"), &cluster.nodes, None, OWNER))
     };
@@ -212,6 +214,34 @@ fn a_dead_node_is_seen() {
     assert_eq!(alive["node-node1"], dead["node-node1"]);
     let nodes = shards::table(&cluster.nodes).into_string();
     assert!(nodes.contains("does not answer"), "{nodes}");
+}
+
+// If this fails, nobody finds a node's charts, or finds them where no node is.
+#[test]
+fn every_node_has_its_page() {
+    let mut cluster = cluster();
+    let dist = NodeEntry {
+        role: ServiceRole::Distributor,
+        ..entry(Health::Up)
+    };
+    cluster.nodes.nodes.insert(name("dist"), dist);
+    down(&mut cluster, "node2");
+    let first = overview::nodes(&cluster).into_string();
+    let page = |node: &str| {
+        let charts = html! { "all its charts" };
+        let page = overview::node_page(&cluster, &name(node), &charts, Range::Day)?;
+        Some(page.into_string())
+    };
+    for node in ["node1", "node2"] {
+        let link = format!("<a href=\"/console/nodes/{node}\">{node}</a>");
+        assert!(first.contains(&link), "{first}");
+        let page = page(node).expect("there is one");
+        assert!(page.contains(&format!("<h1>{node}</h1>")), "{page}");
+        assert_eq!(page.matches("<article").count(), 1);
+        assert!(page.contains("all its charts"), "{page}");
+    }
+    assert!(page("node2").is_some_and(|page| page.contains(">down<")));
+    assert_eq!((page("node3"), page("dist")), (None, None));
 }
 
 // If this fails, a mirror that is far behind looks like one in sync.

@@ -1,5 +1,6 @@
 //! The web console over HTTP: keys, forgery, transfers, and what it costs.
 
+mod nodes;
 mod sentence;
 
 use crate::support::chaos_proxy::ChaosProxy;
@@ -73,6 +74,8 @@ async fn the_key_opens_the_console_and_nothing_else() {
         "/",
         "/console/contents?sort=name",
         "/console/live",
+        "/console/nodes/node1",
+        "/console/charts?node=node1",
         "/console/upload",
     ] {
         let answer = browse(&dist, "GET", path, &[]).await;
@@ -170,6 +173,8 @@ async fn every_page_carries_its_policy() {
         ("/console/upload", 200),
         ("/console/sign-in", 200),
         ("/console/nowhere", 404),
+        ("/console/nodes/node9", 404),
+        ("/console/nodes/a%20b", 404),
         ("/console/contents/x", 400),
     ] {
         let answer = browse(&dist, "GET", path, &[]).await;

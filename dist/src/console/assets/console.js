@@ -50,14 +50,18 @@ function watch(url) {
   return source;
 }
 
+/** Shows a part; on a page that has not all of it, what there is. */
+function show(id, fresh) {
+  const present = document.getElementById(id);
+  if (present) morph(present, fresh);
+  else for (const part of fresh.querySelectorAll("[id]")) if (document.getElementById(part.id)) show(part.id, part);
+}
+
 /** Parts that change: a list of [id, HTML]. */
 function live(root) {
   const source = watch(root.dataset.live);
   source.onmessage = (event) => {
-    for (const [id, html] of JSON.parse(event.data)) {
-      const present = document.getElementById(id);
-      if (present) morph(present, element(html));
-    }
+    for (const [id, html] of JSON.parse(event.data)) show(id, element(html));
   };
 }
 

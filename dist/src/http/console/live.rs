@@ -1,11 +1,13 @@
 //! What pages show of this moment: sampled once for all who watch, and only while somebody does.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use maud::Markup;
 use tokio::sync::Mutex;
+use wire::NodeName;
 
 use super::feed::Feed;
 use super::operations::{Recent, Tail};
@@ -139,29 +141,29 @@ pub(super) async fn shards(shared: Data<Shared>) -> Result<HttpResponse, ApiErro
 /// Charts are as old as this at most; everyone who asks within gets the same drawing.
 const CHARTS_AGE_MAX: Duration = Duration::from_secs(5);
 
-/// The last drawing of each range.
+/// Whose charts, and how far back; none for the cluster's.
+pub(super) type Wanted = (Option<NodeName>, Range);
+
+/// The last drawings of everything that somebody looks at.
 #[derive(Default)]
 pub(super) struct Charts {
-    drawn: Mutex<[Option<(Instant, Markup)>; Range::ALL.len()]>,
+    drawn: Mutex<BTreeMap<Wanted, (Instant, Markup)>>,
 }
 
 impl Charts {
     /// The drawing, made anew if it is too old. Only one is made at a time.
     pub(super) async fn get(
         &self,
-        range: Range,
+        wanted: Wanted,
         draw: impl AsyncFnOnce() -> Result<Markup, ApiError>,
     ) -> Result<Markup, ApiError> {
-        let place = Range::ALL.iter().position(|each| *each == range);
         let mut drawn = self.drawn.lock().await;
-        let slot = &mut drawn[place.unwrap_or(0)];
-        if let Some((at, charts)) = slot
-            && at.elapsed() < CHARTS_AGE_MAX
-        {
+        drawn.retain(|_, (at, _)| at.elapsed() < CHARTS_AGE_MAX);
+        if let Some((_, charts)) = drawn.get(&wanted) {
             return Ok(charts.clone());
         }
         let charts = draw().await?;
-        *slot = Some((Instant::now(), charts.clone()));
+        drawn.insert(wanted, (Instant::now(), charts.clone()));
         Ok(charts)
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn routes(app: &mut web::ServiceConfig) {
     app.service(only("GET", "/").route(reading().to(pages::overview)))
         .service(only("GET", "/console").route(reading().to(async || session::see("/"))))
         .service(only("GET", "/console/charts").route(reading().to(pages::charts)))
+        .service(only("GET", "/console/nodes/{name}").route(reading().to(pages::node)))
         .service(only("GET", "/console/live").route(web::get().to(live::overview)))
         .service(only("GET", "/console/shards").route(reading().to(pages::shards)))
         .service(only("GET", "/console/shards/live").route(web::get().to(live::shards)))

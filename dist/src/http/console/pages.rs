@@ -9,8 +9,9 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use controller::{Making, Policy, Situation, is_outage};
 use maud::Markup;
 use serde::Deserialize;
-use wire::{Code, Timestamp};
+use wire::{Code, NodeName, Timestamp};
 
+use super::live::Wanted;
 use super::session::visitor;
 use crate::app::Shared;
 use crate::console::chart::{self, Range};
@@ -150,19 +151,55 @@ fn range(request: &HttpRequest) -> Range {
 pub(super) async fn overview(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
     let view = View::of(&shared, &request, Place::Overview, "Overview");
     let range = range(&request);
-    let charts = drawn(&shared, range).await;
+    let charts = drawn(&shared, (None, range)).await;
     view.show(Ok(first::overview(&cluster(&shared), &charts, range)))
 }
 
-/// The charts alone: pages ask for them again.
-pub(super) async fn charts(shared: Data<Shared>, request: HttpRequest) -> HttpResponse {
-    html(StatusCode::OK, &drawn(&shared, range(&request)).await)
+/// A node and its last hours.
+pub(super) async fn node(
+    shared: Data<Shared>,
+    path: Path<String>,
+    request: HttpRequest,
+) -> HttpResponse {
+    let view = View::of(&shared, &request, Place::Overview, "Node");
+    view.show(node_page(&shared, &path, range(&request)).await)
 }
 
-async fn drawn(shared: &Shared, range: Range) -> Markup {
-    let drawing = shared.live.charts.get(range, async || {
+async fn node_page(shared: &Shared, name: &str, range: Range) -> Result<Markup, ApiError> {
+    let name = known(shared, name)?;
+    let charts = drawn(shared, (Some(name.clone()), range)).await;
+    first::node_page(&cluster(shared), &name, &charts, range).ok_or_else(ApiError::no_route)
+}
+
+/// The name of a node that there is: charts of others would be drawn and kept for nothing.
+fn known(shared: &Shared, name: &str) -> Result<NodeName, ApiError> {
+    let name = name.parse().ok();
+    let known = name.filter(|name| shared.members.knows(name));
+    known.ok_or_else(ApiError::no_route)
+}
+
+#[derive(Deserialize)]
+struct ChartsParameters {
+    node: Option<String>,
+}
+
+/// The charts alone: pages ask for them again.
+pub(super) async fn charts(
+    shared: Data<Shared>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let ChartsParameters { node } = parameters(&request)?;
+    let node = node.map(|name| known(&shared, &name)).transpose()?;
+    let charts = drawn(&shared, (node, range(&request))).await;
+    Ok(html(StatusCode::OK, &charts))
+}
+
+async fn drawn(shared: &Shared, wanted: Wanted) -> Markup {
+    let (node, range) = wanted.clone();
+    let drawing = shared.live.charts.get(wanted, async || {
         let now = history::now();
         let asked = Asked {
+            node,
             from: Some(Timestamp(now.0.saturating_sub(range.seconds() * 1000))),
             ..Asked::default()
         };
