@@ -157,9 +157,9 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     // A degraded set is too small already.
     let is_needed = |member: &Member| record.degraded && record.in_sync.contains(member);
     // A leader that is about to lay its office down may be the one that goes, when it has done so.
-    let stays_leader = heir(situation, record).is_none();
+    let may_leave = |member: &Member| !leads(member) || heir(situation, record).is_some();
     let others = record.replicas.iter();
-    let others = others.filter(|member| !(stays_leader && leads(member)) && !is_needed(member));
+    let others = others.filter(|member| may_leave(member) && !is_needed(member));
     let scale = Scale::new(situation);
     let leaving = others.min_by_key(|member| {
         let seen = situation.nodes.get(&member.node);

@@ -96,6 +96,16 @@ pub enum Effect {
     ReadRecord,
     /// A peer has this newer record: persist it, and tell it with `Record`.
     Learn(ShardRecord),
+    /// Tell people: a member of the set has less than it acknowledged. Its disk was damaged, or does not
+    /// keep what it synced. The leader takes it out of the set until it has everything again.
+    Lost {
+        /// Who.
+        node: NodeName,
+        /// Where its log ends.
+        end: Lsn,
+        /// What is committed.
+        committed: Lsn,
+    },
     /// Nothing but reads of what is committed from now on: stop streams, refuse requests.
     Halt(Halt),
 }

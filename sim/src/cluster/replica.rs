@@ -95,6 +95,9 @@ impl Cluster {
             Effect::Propose(record) => self.propose(node, record),
             Effect::ReadRecord => self.ask_for_map(node),
             Effect::Learn(record) => return self.persist(node, record).map(Event::Record),
+            Effect::Lost { .. } => self
+                .judge
+                .accuse(format!("node{} shard {shard}: {effect:?}", node + 1)),
             Effect::Halt(halt) => {
                 if halt.is_breach() {
                     self.judge

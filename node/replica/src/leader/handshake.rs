@@ -29,11 +29,25 @@ impl Leader {
             out.push(Effect::StopStream(from.clone()));
         }
         peer.greet(talk, hello, around.now_ms);
+        let committed = around.log.committed;
+        let is_member = around.record.in_sync.contains(&peer.member);
+        if is_member && hello.last.lsn < committed {
+            peer.lost(committed);
+            out.push(Effect::Lost {
+                node: from.clone(),
+                end: hello.last.lsn,
+                committed,
+            });
+        }
         let answer = judge(hello, checksum_here, around);
         if answer == Message::Follow {
             peer.attach(end, around.now_ms);
         }
         if let Message::StartOver { .. } = answer {
+            // It is about to leave the set, and asks again.
+            if is_member && peer.has_lost() {
+                return Ok(());
+            }
             self.check_may_start_over(from, hello.last.lsn, around)?;
         }
         let follows = answer == Message::Follow;

@@ -24,6 +24,9 @@ pub(crate) struct Peer {
     /// Whether `acked` was said in this attempt.
     pub(crate) has_acked: bool,
     pub(crate) consistent_from: Lsn,
+    /// Up to here it said that it had everything; below that something of it is lost, until it
+    /// acknowledges it again.
+    owes: Lsn,
     pub(crate) free_bytes: u64,
     /// Its process is about to end, as it said in this attempt.
     pub(crate) parting: bool,
@@ -46,6 +49,7 @@ impl Peer {
             acked: Lsn::ZERO,
             has_acked: false,
             consistent_from: Lsn::ZERO,
+            owes: Lsn::ZERO,
             free_bytes: u64::MAX,
             parting: false,
             heard_ms: now_ms,
@@ -125,9 +129,19 @@ impl Peer {
         self.current_ms
     }
 
+    /// Its log ends below what is committed, as no member's does that keeps what it synced.
+    pub(crate) fn lost(&mut self, committed: Lsn) {
+        self.owes = committed;
+    }
+
+    /// Whether it has less than it acknowledged once.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.acked < self.owes
+    }
+
     /// Whether the set must go on without it.
     pub(crate) fn is_gone(&self, now_ms: u64) -> bool {
-        if self.parting {
+        if self.parting || self.has_lost() {
             return true;
         }
         if !self.attached {

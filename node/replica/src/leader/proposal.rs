@@ -53,7 +53,9 @@ impl Leader {
         }
         let gone = self.gone(around);
         if !gone.is_empty() {
-            return Some(shrunk(around.record, &gone, around.bugs));
+            let mut next = shrunk(around.record, &gone, around.bugs);
+            next.eligible.retain(|member| !self.has_lost(member));
+            return Some(next);
         }
         if let Some(member) = self.joiner(around) {
             return Some(grown(around.record, &member));
@@ -90,6 +92,11 @@ impl Leader {
             peer.member == *first && peer.is_attached() && !peer.is_gone(around.now_ms)
         });
         is_there && around.record.in_sync.contains(first) && self.proposal.is_none()
+    }
+
+    fn has_lost(&self, member: &Member) -> bool {
+        let peer = self.peers.get(&member.node);
+        peer.is_some_and(Peer::has_lost)
     }
 
     /// The members that the set must go on without.

@@ -1,10 +1,10 @@
 //! Who is let in, and who must step back first.
 
-use super::{Stage, at, hello, log, member, node, process, record};
+use super::{Stage, at, hello, log, member, members, node, process, proposed, record};
 use crate::{Effect, Event, Halt, Standing};
 use uuid::Uuid;
 use wire::replication::{Hello, Message};
-use wire::shard::Revision;
+use wire::shard::{Revision, ShardRecord};
 use wire::{Epoch, Lsn};
 
 fn judged(last: (u64, u64)) -> Message {
@@ -178,8 +178,11 @@ fn a_horizon_that_rises_above_a_follower_sends_it_back() {
 
 // If this fails, what a member has is thrown away.
 #[test]
-fn a_member_never_starts_over() {
-    let mut stage = Stage::leader(&[1, 2]);
+fn who_may_be_elected_never_starts_over() {
+    let mut stage = Stage::leader_by(ShardRecord {
+        eligible: members(&[2]),
+        ..record(5, 2, &[1])
+    });
     stage.feed(Event::Horizon(Lsn(6)));
     let effects = stage.hear(2, 1, hello(2, at(1, 5)));
     let halt = Halt::MemberBelowHorizon {
@@ -190,6 +193,23 @@ fn a_member_never_starts_over() {
     assert_eq!(effects, [Effect::Halt(halt.clone())]);
     assert!(halt.is_breach());
     assert_eq!(stage.core.standing(), Standing::Halted(halt));
+}
+
+// If this fails, a mirror whose disk lost much of what it had synced halts its leader, or never comes back.
+#[test]
+fn a_member_that_lost_its_log_starts_over_outside_of_the_set() {
+    let mut stage = Stage::leader(&[1, 2]);
+    stage.feed(Event::Horizon(Lsn(6)));
+    let effects = stage.hear(2, 1, hello(2, at(1, 5)));
+    assert_eq!(stage.said(&effects), [], "it still counts as a member");
+    let changes = proposed(&effects);
+    assert_eq!(changes[0].in_sync, members(&[1]));
+    stage.feed(Event::Record(changes[0].clone()));
+    let effects = stage.hear(2, 2, hello(2, at(1, 5)));
+    let expected = Message::StartOver {
+        consistent_from: Lsn(8),
+    };
+    assert_eq!(stage.said(&effects), [(2, expected)]);
 }
 
 // If this fails, a lost disk that was replaced takes part as if nothing had happened.

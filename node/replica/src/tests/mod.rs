@@ -10,6 +10,8 @@ mod records;
 mod roles;
 mod set;
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 use wire::replication::{Envelope, Hello, Message};
 use wire::shard::{Leader, Member, Revision, ShardRecord, ShardState};
@@ -92,6 +94,8 @@ pub(crate) struct Stage {
     pub(crate) core: Core,
     pub(crate) now_ms: u64,
     me: u128,
+    /// What followers acknowledged last.
+    acked: BTreeMap<u128, u64>,
 }
 
 impl Stage {
@@ -104,6 +108,7 @@ impl Stage {
             core: Core::new(identity, SESSION_MS, log, Bugs::default()),
             now_ms: 10,
             me,
+            acked: BTreeMap::new(),
         }
     }
 
@@ -201,12 +206,16 @@ impl Stage {
         })
     }
 
+    /// A follower is let in with what it acknowledged last, or ten records.
     pub(crate) fn let_in(&mut self, follower: u128, attempt: u64) -> Vec<Effect> {
         self.feed(Event::LinkUp(node(follower)));
-        self.hear(follower, attempt, hello(follower, at(1, 10)))
+        let last = self.acked.get(&follower).copied().unwrap_or(10);
+        let epoch = if last > 10 { 2 } else { 1 };
+        self.hear(follower, attempt, hello(follower, at(epoch, last)))
     }
 
     pub(crate) fn ack(&mut self, from: u128, attempt: u64, synced: u64) -> Vec<Effect> {
+        self.acked.insert(from, synced);
         let message = Message::Ack {
             synced: Lsn(synced),
             free_bytes: 1_000,

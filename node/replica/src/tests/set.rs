@@ -1,6 +1,6 @@
 //! How a leader changes its set, one change at a time.
 
-use super::{Stage, at, member, members, node, process, proposed, record};
+use super::{Stage, at, hello, member, members, node, process, proposed, record};
 use crate::{ACK_AGE_MS_MAX, Effect, Event};
 use wire::Lsn;
 use wire::replication::Message;
@@ -75,6 +75,29 @@ fn a_leader_keeps_office_while_nobody_has_synced_more() {
         assert!(leaders.flatten().all(|leader| leader.member == member(1)));
         stage.ack(2, 1, 11);
     }
+}
+
+// If this fails, a member whose disk lost what it had synced leads when its leader dies, and what was
+// acknowledged is gone.
+#[test]
+fn a_member_that_has_less_than_it_acknowledged_is_no_member_until_it_has_it_again() {
+    let mut stage = Stage::confirmed(&[1, 2]);
+    stage.append(14);
+    stage.ack(2, 1, 14);
+    let effects = stage.hear(2, 2, hello(2, at(2, 12)));
+    let lost = Effect::Lost {
+        node: node(2),
+        end: Lsn(12),
+        committed: Lsn(14),
+    };
+    assert!(effects.contains(&lost), "{effects:?}");
+    let changes = proposed(&effects);
+    assert_eq!(changes[0].in_sync, members(&[1]));
+    assert_eq!(changes[0].eligible, members(&[]), "nor may it be elected");
+    stage.feed(Event::Record(changes[0].clone()));
+    assert_eq!(proposed(&stage.ack(2, 2, 13)), []);
+    let changes = proposed(&stage.ack(2, 2, 14));
+    assert_eq!(changes[0].in_sync, members(&[1, 2]));
 }
 
 // If this fails, a silent member keeps the leader from serving reads for ever.

@@ -73,6 +73,15 @@ impl DiskThread {
             Effect::Propose(record) => self.ask(Ask::Propose(Box::new(record))),
             Effect::ReadRecord => self.ask(Ask::Read(shard)),
             Effect::Learn(record) => return self.learn(record).map(Event::Record),
+            Effect::Lost {
+                node,
+                end,
+                committed,
+            } => tracing::error!(
+                %shard, %node, %end, %committed,
+                "a mirror has less than it acknowledged: its disk was damaged, or does not keep what it \
+                 synced; it counts as out of sync until it has everything again"
+            ),
             Effect::Halt(halt) => self.halt(shard, &halt),
         }
         None
