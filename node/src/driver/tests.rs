@@ -1,6 +1,7 @@
 //! The disk thread with a disk that fails, and a distributor that is played here.
 
 mod deposed;
+mod obeying;
 mod waiting;
 
 use std::sync::Arc;

@@ -15,7 +15,9 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Instant;
 
 use rustix::fs::{FlockOperation, flock};
@@ -29,6 +31,10 @@ use super::durable;
 use super::identity::{Identity, IdentityError};
 
 const UNFINISHED: &str = ".new-";
+
+/// How many records are made durable at once. A disk has one queue; a few requests in it are enough for the
+/// file system to merge them.
+const KEEPERS: usize = 4;
 
 /// The folder of what replicas had.
 pub(super) const QUARANTINE: &str = "quarantine";
@@ -268,6 +274,31 @@ impl DataDir {
     /// When the file cannot be written.
     pub fn keep_record(&self, record: &ShardRecord) -> Result<(), DataDirError> {
         write_json(&self.folder(record.shard).join("record.json"), record)
+    }
+
+    /// As [`DataDir::keep_record`], for several replicas at once; what came of each, in the same order.
+    pub fn keep_records(&self, records: &[ShardRecord]) -> Vec<Result<(), DataDirError>> {
+        let keep = |part: &[ShardRecord]| -> Vec<Result<(), DataDirError>> {
+            part.iter().map(|record| self.keep_record(record)).collect()
+        };
+        if records.len() < 2 {
+            return keep(records);
+        }
+        let parts = records.chunks(records.len().div_ceil(KEEPERS));
+        thread::scope(|scope| {
+            let keepers = parts.map(|part| {
+                let builder = thread::Builder::new().name("node-keep".to_owned());
+                let keeper = builder.spawn_scoped(scope, move || keep(part));
+                // No thread could be had: it is done here, in its turn.
+                keeper.map_err(|_| part)
+            });
+            let keepers: Vec<_> = keepers.collect();
+            let kept = keepers.into_iter().flat_map(|keeper| match keeper {
+                Ok(keeper) => keeper.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(part) => keep(part),
+            });
+            kept.collect()
+        })
     }
 
     pub(super) fn folder(&self, shard: ShardNo) -> PathBuf {

@@ -52,6 +52,29 @@ fn a_second_process_is_refused() {
     DataDir::open(root.path(), &node()).expect("opens again");
 }
 
+// If this fails, a replica obeys a record that it does not have after a restart, or all of them refuse theirs
+// because one cannot be kept.
+#[test]
+fn of_records_that_are_kept_together_each_stands_for_itself() {
+    let root = tempfile::tempdir().expect("a folder");
+    let mut dir = DataDir::open(root.path(), &node()).expect("opens");
+    let here = [1, 2, 3, 5, 6, 7, 8];
+    for shard in here {
+        make(&mut dir, shard);
+    }
+    for count in 0..=8 {
+        let records: Vec<ShardRecord> = (1..=count).map(record).collect();
+        let kept = dir.keep_records(&records);
+        let kept: Vec<bool> = kept.iter().map(Result::is_ok).collect();
+        let expected: Vec<bool> = (1..=count).map(|shard| here.contains(&shard)).collect();
+        assert_eq!(kept, expected, "the fourth has no folder");
+    }
+    for held in dir.replicas().expect("lists") {
+        let held = held.expect("reads");
+        assert_eq!(held.record, Some(record(held.shard.0)));
+    }
+}
+
 // If this fails, a restarted node does not know what it holds, or obeys an older record.
 #[test]
 fn replicas_and_records_are_found_again() {

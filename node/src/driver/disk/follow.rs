@@ -1,5 +1,6 @@
 //! Obeying shard records: replicas are made, epochs begun, leaderships laid down.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use replica::Event;
@@ -14,6 +15,9 @@ use super::replica::{Nature, Replica};
 use crate::driver::table::Standing;
 use crate::membership::data_dir::{DataDirError, HeldReplica, MakeReplicaError, NewReplica};
 use crate::membership::duty::{self, Held, Step};
+
+/// What came of keeping a record.
+type Kept = Result<(), DataDirError>;
 
 /// Why a record could not be obeyed; it is tried again with the next heartbeat.
 #[derive(Debug, thiserror::Error)]
@@ -128,24 +132,53 @@ impl DiskThread {
             replica.core.set_session_ms(answer.session_ms);
         }
         let Some(map) = answer.map else { return };
-        let mut obeyed = true;
-        for record in &map.shards {
-            obeyed &= self.obey_or_report(record);
-        }
-        if obeyed {
+        if self.obey_all(&map.shards) {
             self.around.presence.saw_map(answer.map_version);
         }
     }
 
-    /// Obeys a record of the register; false when that failed.
-    pub(super) fn obey_or_report(&mut self, record: &ShardRecord) -> bool {
+    /// Obeys records of the register, in this order; false when one could not be. They are kept together:
+    /// when a leader of many shards is gone, the last of them does not wait for the disk once for each.
+    pub(super) fn obey_all(&mut self, records: &[ShardRecord]) -> bool {
+        let mut shards = BTreeSet::new();
+        let firsts = records.iter().filter(|record| shards.insert(record.shard));
+        let kept = firsts.filter(|record| self.only_keeps(record)).cloned();
+        let kept: Vec<ShardRecord> = kept.collect();
+        let outcomes = self.dir.keep_records(&kept);
+        let shards = kept.iter().map(|record| record.shard);
+        let mut outcomes: BTreeMap<ShardNo, _> = shards.zip(outcomes).collect();
+        let mut obeyed = true;
+        for record in records {
+            obeyed &= self.obey_or_report(record, outcomes.remove(&record.shard));
+        }
+        obeyed
+    }
+
+    /// Whether all that there is to be done for a record, before it is obeyed, is to keep it.
+    fn only_keeps(&self, record: &ShardRecord) -> bool {
+        let replica = self.replicas.get(&record.shard);
+        let is_whole = replica.is_some_and(|replica| replica.incomplete_end().is_none());
+        is_whole && self.step(record) == Step::Obey
+    }
+
+    fn step(&self, record: &ShardRecord) -> Step {
+        let held = self.replicas.get(&record.shard).map(|replica| Held {
+            replica: replica.replica,
+            record: replica.record.as_ref(),
+        });
+        let offers = &self.dir.identity().offers;
+        duty::step(&self.around.me, held, offers, record)
+    }
+
+    /// Obeys a record, and tells when that fails: it is false then.
+    fn obey_or_report(&mut self, record: &ShardRecord, kept: Option<Kept>) -> bool {
         let shard = record.shard;
         let is_halted = |thread: &Self| {
             let replica = thread.replicas.get(&shard);
             replica.is_some_and(|replica| replica.standing == Standing::Poisoned)
         };
         let was_halted = is_halted(self);
-        let obeyed = self.obey(record);
+        let obeyed = self.obey(record, kept);
         if let Err(error) = &obeyed {
             let error = error as &dyn std::error::Error;
             if was_halted {
@@ -157,14 +190,10 @@ impl DiskThread {
         obeyed.is_ok()
     }
 
-    fn obey(&mut self, record: &ShardRecord) -> Result<(), ObeyError> {
+    /// Obeys a record; `kept` tells what came of keeping it, if that was done.
+    fn obey(&mut self, record: &ShardRecord, kept: Option<Kept>) -> Result<(), ObeyError> {
         let shard = record.shard;
-        let held = self.replicas.get(&shard).map(|replica| Held {
-            replica: replica.replica,
-            record: replica.record.as_ref(),
-        });
-        let offers = &self.dir.identity().offers;
-        match duty::step(&self.around.me, held, offers, record) {
+        match self.step(record) {
             Step::Ignore => return Ok(()),
             Step::Lost => {
                 tracing::warn!(%shard, "the record names a replica that is not here");
@@ -180,7 +209,8 @@ impl DiskThread {
         }
         self.take_for_whole(record)?;
         // Kept before it is acted on: a node never goes back to an older epoch.
-        if let Err(error) = self.dir.keep_record(record) {
+        let kept = kept.unwrap_or_else(|| self.dir.keep_record(record));
+        if let Err(error) = kept {
             self.stop_unless_full(shard, &error);
             return Err(error.into());
         }

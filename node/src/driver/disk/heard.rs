@@ -13,8 +13,14 @@ impl DiskThread {
     /// Takes what waits in the mailbox.
     pub(super) fn take_mail(&mut self) {
         let mail = std::mem::take(&mut *lock(&self.inbound.mailbox));
+        let mut records = Vec::new();
         for mail in mail {
+            // Those that came one behind the other are obeyed together.
+            if !matches!(mail, Mail::Registered(_)) {
+                self.obey_all(&std::mem::take(&mut records));
+            }
             match mail {
+                Mail::Registered(record) => records.push(*record),
                 Mail::LinkUp(outbox) => self.link_up(outbox),
                 Mail::LinkDown { peer, link } => {
                     let present = self.links.get(&peer).map(Outbox::number);
@@ -23,12 +29,10 @@ impl DiskThread {
                         self.feed_all(&Event::LinkDown(peer));
                     }
                 }
-                Mail::Registered(record) => {
-                    self.obey_or_report(&record);
-                }
                 Mail::Unanswered(shard) => self.feed(shard, Event::Unanswered),
             }
         }
+        self.obey_all(&records);
     }
 
     fn link_up(&mut self, outbox: Outbox) {

@@ -24,7 +24,7 @@ fn chunk() -> Payload {
 
 impl Rig {
     /// Waits until another shard than the first stands so.
-    async fn until_other(&self, shard: ShardNo, standing: Standing) {
+    pub(super) async fn until_other(&self, shard: ShardNo, standing: Standing) {
         let begun = Instant::now();
         let table = self.handle().table();
         while table.replica(shard).map(|replica| replica.standing) != Some(standing) {
