@@ -13,6 +13,7 @@ pub mod http;
 pub mod load;
 pub mod network;
 pub mod passage;
+pub mod run;
 pub mod servers;
 pub mod service;
 pub mod torture;

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use clap::{Args, Subcommand};
 use trials::bench::outage::Victim;
 use trials::bench::{self, Bench, Figure};
-use trials::disks::run::RunFolder;
+use trials::run::RunFolder;
 use trials::servers::Outage;
 
 #[derive(Subcommand)]

@@ -1,12 +1,31 @@
 //! A network for one cluster: a namespace for each service, joined by a bridge, in which any pair
 //! can be cut off from each other. It needs root, `ip`, `iptables` and `nsenter`.
+//!
+//! All of it outlives the process that made it. So each name has the process's number, and each run
+//! first removes the networks of those that were killed.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::command::{self, ask, run};
+use crate::run::owner;
 
 /// Where the network namespaces of `ip netns` lie.
 const NAMESPACES: &str = "/var/run/netns";
+
+/// Where the system tells of its network devices.
+const DEVICES: &str = "/sys/class/net";
+
+/// What the names of networks begin with; the owner's number and that of the network follow, in so many
+/// digits: a device's name has 15 characters at the most.
+const PREFIX: &str = "aq";
+const OWNER_DIGITS: usize = 6;
+const NUMBER_DIGITS: usize = 2;
+
+/// Numbers the networks of this process.
+static NETWORKS: AtomicU8 = AtomicU8::new(0);
 
 /// A bridge, and a namespace for each service on it. Dropped, all of it is removed.
 pub struct Network {
@@ -22,10 +41,14 @@ impl Network {
     /// # Errors
     /// When the system does not let us: then there are no partitions here.
     pub fn make(services: usize) -> anyhow::Result<Self> {
-        let mark: u16 = rand::random();
-        let [high, low] = mark.to_be_bytes();
+        Network::of(owner::this_process(), services)
+    }
+
+    fn of(owner: u32, services: usize) -> anyhow::Result<Self> {
+        let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
+        let [high, low]: [u8; 2] = rand::random();
         let mut network = Network {
-            prefix: format!("aq{mark:04x}"),
+            prefix: format!("{PREFIX}{owner:0OWNER_DIGITS$x}{number:0NUMBER_DIGITS$x}"),
             subnet: format!("10.{}.{low}", 128 | high),
             cuts: BTreeSet::new(),
             namespaces: 0,
@@ -127,6 +150,47 @@ impl Drop for Network {
     }
 }
 
+/// Removes the networks of processes that no longer live. Gives how many namespaces and devices they had.
+///
+/// # Errors
+/// When the system does not let one go.
+pub(crate) fn remove_left() -> anyhow::Result<usize> {
+    // A device goes with the namespace at its other end, some time later: so devices are first.
+    let kinds = [(DEVICES, "link"), (NAMESPACES, "netns")];
+    let mut removed = 0;
+    for (folder, kind) in kinds {
+        for name in left(Path::new(folder)) {
+            let gone = run("ip", &[kind, "del", &name]);
+            // Another run may have removed it at the same time.
+            if gone.is_err() && Path::new(folder).join(&name).exists() {
+                gone?;
+            }
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// The names in a folder whose owners no longer live; where there is no such folder, nothing is left.
+fn left(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let is_left = |name: &String| owner_of(name).is_some_and(|owner| !owner::lives(owner));
+    names.filter(is_left).collect()
+}
+
+/// Whose a bridge, a device on it or a namespace is, by its name; nothing if it is no run's.
+fn owner_of(name: &str) -> Option<u32> {
+    let (owner, rest) = name.strip_prefix(PREFIX)?.split_at_checked(OWNER_DIGITS)?;
+    let (number, place) = rest.split_at_checked(NUMBER_DIGITS)?;
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_place = place.is_empty() || place.starts_with(['n', 'v']);
+    let is_one = are_digits(owner) && are_digits(number) && is_place;
+    is_one
+        .then(|| u32::from_str_radix(owner, 16).ok())
+        .flatten()
+}
+
 /// Why no network can be made here; nothing when it can.
 pub fn obstacle() -> Option<String> {
     let tried = Network::make(1).and_then(|mut network| {
@@ -135,4 +199,54 @@ pub fn obstacle() -> Option<String> {
         ask("nsenter", &["--version"]).map(|_| ())
     });
     tried.err().map(|error| format!("{error:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::owner::tests::of_a_dead_process;
+
+    /// The namespaces and devices of a network that are there.
+    fn parts(network: &Network) -> usize {
+        let folders = [DEVICES, NAMESPACES].into_iter();
+        let entries = folders.flat_map(|folder| fs::read_dir(folder).into_iter().flatten());
+        let names = entries.map(|entry| entry.expect("is told").file_name());
+        let is_its =
+            |name: &std::ffi::OsString| name.to_string_lossy().starts_with(&network.prefix);
+        names.filter(is_its).count()
+    }
+
+    // If this fails, each run that is killed leaves a network behind, or a run takes that of another away.
+    #[test]
+    fn networks_go_whose_owner_no_longer_lives() {
+        if let Some(why) = obstacle() {
+            return command::skipped("networks_go_whose_owner_no_longer_lives", &why);
+        }
+        let own = Network::make(1).expect("makes one");
+        let left = Network::of(of_a_dead_process(), 2).expect("makes one");
+        assert_eq!((parts(&own), parts(&left)), (3, 5));
+        remove_left().expect("removes it");
+        assert_eq!((parts(&own), parts(&left)), (3, 0));
+        std::mem::forget(left);
+        let prefix = own.prefix.clone();
+        drop(own);
+        assert!(!Path::new(DEVICES).join(prefix).exists());
+    }
+
+    // If this fails, the network of something else is removed.
+    #[test]
+    fn only_a_networks_names_name_an_owner() {
+        for (name, owner) in [
+            ("aq0010e703", Some(0x10e7)),
+            ("aq3fffff00n12", Some(0x003f_ffff)),
+            ("aq0010e703v1", Some(0x10e7)),
+            ("aq0010e7", None),
+            ("aq10e7n0", None),
+            ("aq+010e703", None),
+            ("aq0010e703x1", None),
+            ("eth0", None),
+        ] {
+            assert_eq!(owner_of(name), owner, "{name}");
+        }
+    }
 }

@@ -5,14 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 use wire::routes;
 
+use crate::command;
+use crate::run::owner;
+
 /// How long a service may take to start, recovery included.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long a service that is killed may take to end.
+const END_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// How often a starting service is asked.
 const ASK_EVERY: Duration = Duration::from_millis(5);
@@ -36,7 +42,7 @@ pub struct Recipe {
     pub log: PathBuf,
 }
 
-/// A service that runs. Dropping it kills it.
+/// A service that runs. Dropped, it is killed, and has ended.
 pub struct Service {
     recipe: Recipe,
     child: Child,
@@ -56,6 +62,7 @@ impl Service {
             .args(&recipe.arguments)
             .current_dir(&recipe.folder)
             .envs(recipe.environment.iter().map(|(name, value)| (name, value)))
+            .env(owner::VARIABLE, owner::this_process().to_string())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -149,6 +156,23 @@ impl Service {
         Ok(self.recipe.clone())
     }
 
+    fn end(&mut self) -> anyhow::Result<()> {
+        if self.process_id().is_none() {
+            return Ok(());
+        }
+        self.child.start_kill()?;
+        let begun = std::time::Instant::now();
+        while self.child.try_wait()?.is_none() {
+            ensure!(
+                begun.elapsed() < END_TIME_MAX,
+                "{} does not end",
+                self.recipe.name
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
     /// A line of `/proc/PID/status` in bytes, like `VmRSS` (resident now) and `VmHWM` (its peak).
     ///
     /// # Errors
@@ -181,8 +205,38 @@ impl Service {
     }
 }
 
+impl Drop for Service {
+    fn drop(&mut self) {
+        command::report(self.end());
+    }
+}
+
 fn log_end(path: &Path) -> String {
     let text = fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, a run removes its folder and unmounts its disks while services still write there.
+    #[tokio::test]
+    async fn a_dropped_service_has_ended() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let service = Service::spawn(Recipe {
+            name: "sleep".to_owned(),
+            program: "sleep".into(),
+            environment: Vec::new(),
+            arguments: vec!["60".to_owned()],
+            url: String::new(),
+            folder: folder.path().to_owned(),
+            log: folder.path().join("sleep.log"),
+        });
+        let service = service.expect("runs");
+        let pid = service.process_id().expect("runs");
+        drop(service);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
 }

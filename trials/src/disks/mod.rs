@@ -4,8 +4,6 @@
 //! A loop device outlives the process that made it. So whatever is still mounted when a disk is dropped
 //! is unmounted lazily, and each run first removes the devices of runs that were killed.
 
-pub mod run;
-
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -185,7 +183,7 @@ impl Drop for Disk {
 ///
 /// # Errors
 /// When the system does not tell of its loop devices, or does not let one go.
-fn detach(is_over: impl Fn(&Path) -> bool) -> anyhow::Result<usize> {
+pub(crate) fn detach(is_over: impl Fn(&Path) -> bool) -> anyhow::Result<usize> {
     let listed = ask(
         "losetup",
         &[

@@ -1,9 +1,13 @@
 //! The folder of one run, and what is left of those that were killed.
 
+pub mod owner;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+
+use crate::{command, disks, network};
 
 /// What the folders of runs are called.
 const PREFIX: &str = "trial-";
@@ -19,18 +23,17 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes a folder in `parent`, and gives back the loop devices of runs there that are over.
+    /// Makes a folder in `parent`, once what runs that were killed have left is gone: their services and
+    /// networks, and the loop devices of those in `parent`.
     ///
     /// # Errors
     /// When none can be made there.
     pub fn make(parent: &Path) -> anyhow::Result<Self> {
+        // Nothing can be unmounted whose services still use it, nor does a network end before they do.
+        tell("services", owner::end_orphans());
         // Where there are no loop devices, nobody has left any.
-        match clean_up(parent) {
-            Ok(0) | Err(_) => {}
-            Ok(count) => {
-                eprintln!("trials: {count} loop devices of runs that were killed are gone")
-            }
-        }
+        tell("loop devices", clean_up(parent).or(Ok(0)));
+        tell("parts of networks", network::remove_left());
         let folder = tempfile::Builder::new()
             .prefix(PREFIX)
             .tempdir_in(parent)
@@ -54,10 +57,19 @@ impl RunFolder {
     }
 }
 
+/// Says what is gone, if there was any of it.
+fn tell(what: &str, gone: anyhow::Result<usize>) {
+    match gone {
+        Ok(0) => {}
+        Ok(count) => eprintln!("trials: {count} {what} of runs that were killed are gone"),
+        Err(error) => command::report(Err(error)),
+    }
+}
+
 /// Gives back the loop devices of runs in `parent` that are over.
 fn clean_up(parent: &Path) -> anyhow::Result<usize> {
     let parent = parent.canonicalize()?;
-    super::detach(|image| run_of(&parent, image).is_some_and(|run| is_over(&run)))
+    disks::detach(|image| run_of(&parent, image).is_some_and(|run| is_over(&run)))
 }
 
 /// The folder of the run whose image this is.
