@@ -57,6 +57,10 @@ async fn pages_fit_small_windows_and_both_themes() {
             stage
                 .until("document.querySelectorAll('h1').length === 1")
                 .await;
+            // Where the copies are is what one looks for, also where tables are cut off.
+            let seen = "[...document.querySelectorAll('.copies li')]
+                .every((copy) => copy.getBoundingClientRect().right <= innerWidth)";
+            stage.until(seen).await;
         }
     }
     let paper = "getComputedStyle(document.body).backgroundColor";

@@ -31,9 +31,9 @@ pub(crate) fn table(nodes: &NodesAnswer) -> Markup {
                             tr {
                                 th scope="col" { "Shard" }
                                 th scope="col" { "State" }
-                                th scope="col" .number { "Contents" }
-                                th scope="col" .number { "Size" }
-                                th scope="col" .number { "Epoch" }
+                                th scope="col" .wide .number { "Contents" }
+                                th scope="col" .wide .number { "Size" }
+                                th scope="col" .wide .number { "Epoch" }
                                 th scope="col" { "Copies" }
                             }
                         }
@@ -51,9 +51,9 @@ fn row(shard: &ShardEntry, nodes: &NodesAnswer) -> Markup {
         tr {
             th scope="row" { (shard.shard) }
             td { span class={ "tag " (class) } { (state) } }
-            td .number { (count(shard.contents)) }
-            td .number { (size(shard.bytes)) }
-            td .number { (shard.epoch) }
+            td .wide .number { (count(shard.contents)) }
+            td .wide .number { (size(shard.bytes)) }
+            td .wide .number { (shard.epoch) }
             td {
                 ul .copies {
                     @for replica in &shard.replicas { li { (copy(replica, is_down(nodes, replica))) } }

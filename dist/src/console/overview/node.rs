@@ -19,6 +19,7 @@ pub(crate) fn page(
 ) -> Option<Markup> {
     let (name, entry) = storage_nodes(cluster).find(|(name, _)| *name == node)?;
     Some(html! {
+        p .crumbs { a href="/" { "Overview" } }
         h1 { (name) }
         div .nodes .alone data-live="/console/live" {
             (card(name, entry, cluster.stats_of(name)))
