@@ -101,6 +101,10 @@ async fn take_all(cluster: &mut Running, browser: &Browser, folder: &Path) -> an
     picture("overview", "/", DESK, nodes).await?;
     picture("overview-dark", "/", dark(DESK), nodes).await?;
     picture("overview-phone", "/", PHONE, nodes).await?;
+    let node = "/console/nodes/node2";
+    let lines = "document.querySelectorAll('.chart path').length === 9 \
+        && document.querySelector('.loads')";
+    picture("node", node, DESK, lines).await?;
     let by_name = "/console/contents?sort=name";
     picture("contents", by_name, low(DESK, 860), there).await?;
     picture("content", &drawing, low(DESK, 880), drawn).await?;
@@ -182,7 +186,11 @@ async fn remember(options: &Options) -> anyhow::Result<()> {
         let measures = measures(minute);
         let sample = Sample {
             at_s: now_s - minute * 60,
-            nodes: names.iter().map(|name| (name.clone(), measures)).collect(),
+            nodes: names
+                .iter()
+                .zip([0.36, 0.34, 0.3])
+                .map(|(name, share)| (name.clone(), part(measures, share)))
+                .collect(),
             cluster: measures,
         };
         database.catalog.record(&sample).await?;
@@ -211,6 +219,26 @@ fn measures(minute: u64) -> Measures {
         reads_per_s: 96.0 * load * ripple,
         read_busy: 96.0 * load * 0.0011 * ripple,
         bytes_out_per_s: 21.0e6 * load * ripple,
+        cpu: 14.0 * load * ripple,
+        memory: 3.0 * 61.0e6 * (0.9 + 0.1 * wave),
+        storage: 75e6 - 0.11e6 * minute as f64,
         ..Measures::default()
+    }
+}
+
+/// What one of the nodes has of that.
+fn part(all: Measures, share: f64) -> Measures {
+    Measures {
+        nodes: 1.0,
+        uploads_per_s: all.uploads_per_s * share,
+        upload_busy: all.upload_busy * share,
+        bytes_in_per_s: all.bytes_in_per_s * share,
+        reads_per_s: all.reads_per_s * share,
+        read_busy: all.read_busy * share,
+        bytes_out_per_s: all.bytes_out_per_s * share,
+        cpu: all.cpu * 3.0 * share,
+        memory: all.memory * share,
+        storage: all.storage * share,
+        ..all
     }
 }
