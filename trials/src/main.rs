@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use measurement::{Measurement, Place, folder};
+use measurement::{LOAD_BYTES, Measurement, Place, RECORD_BYTES, folder};
 use tokio::signal::unix::{SignalKind, signal};
 use trials::bench::{self, Bench, standard};
 use trials::binaries::Binaries;
+use trials::run::room;
 use trials::torture::{self, fault::Fault};
 
 #[derive(Parser)]
@@ -200,10 +201,24 @@ async fn standard_set(standard: Standard) -> anyhow::Result<bool> {
         .filter(|name| is_load(name))
         .cloned()
         .collect();
+    let has_loads = standard.only.is_empty() || !loads.is_empty();
+    let seconds = standard.seconds.saturating_mul(standard.rounds);
+    let uploads = if has_loads {
+        standard::bytes(&loads, seconds)
+    } else {
+        0
+    };
+    let contents = if restarts {
+        RECORD_BYTES * standard.contents
+    } else {
+        0
+    };
+    // They come one after the other.
+    room::check(folder.path(), LOAD_BYTES + uploads.max(contents))?;
     let binaries = Binaries::beside_this_program()?;
     let mut out = std::io::stdout();
     let mut holds = true;
-    if standard.only.is_empty() || !loads.is_empty() {
+    if has_loads {
         let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/profiles");
         let profiles = standard
             .profile
@@ -235,6 +250,7 @@ async fn standard_set(standard: Standard) -> anyhow::Result<bool> {
 
 async fn measure(what: Measurement) -> anyhow::Result<bool> {
     let folder = folder(what.folder())?;
+    room::check(folder.path(), what.bytes())?;
     let catalog = what.place().map(Place::catalog).transpose()?;
     let bench = Bench {
         binaries: Binaries::beside_this_program()?,

@@ -10,6 +10,18 @@ use trials::bench::{self, Bench, Figure};
 use trials::run::RunFolder;
 use trials::servers::Outage;
 
+/// What the logs of some nodes reserve, and small contents of some seconds.
+const FEW_BYTES: u64 = 1 << 30;
+
+/// What contents take that come and go for minutes, with what is dead of them.
+pub(crate) const LOAD_BYTES: u64 = 4 << 30;
+
+/// What a content of some bytes takes, in its log and in the catalog.
+pub(crate) const RECORD_BYTES: u64 = 1024;
+
+/// What a node takes that holds nothing: its logs reserve 8 MiB each.
+const NODE_BYTES: u64 = 32 << 20;
+
 #[derive(Subcommand)]
 pub(crate) enum Measurement {
     /// Uploads and reads of 1 KiB, with probes of disk and database in the same run
@@ -213,6 +225,25 @@ impl Measurement {
             | Measurement::Restore { .. }
             | Measurement::Console { .. } => None,
         }
+    }
+
+    /// What its nodes write at the most, about, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let own = match self {
+            Measurement::Large { size, .. } | Measurement::Delete { size, .. } => size.as_u64(),
+            // Two copies, and those that are made anew of what was on the lost node, whose folder stays.
+            Measurement::CatchUp { size, missed, .. } => 3 * (size.as_u64() + missed.as_u64()),
+            Measurement::Restart { contents, .. } => RECORD_BYTES * contents,
+            Measurement::Console { nodes, .. } => NODE_BYTES * u64::from(*nodes),
+            Measurement::Small { .. } => 0,
+            Measurement::Outage { .. }
+            | Measurement::Restore { .. }
+            | Measurement::Steady { .. }
+            | Measurement::Failover { .. }
+            | Measurement::Handover { .. }
+            | Measurement::Rolling { .. } => LOAD_BYTES,
+        };
+        FEW_BYTES + own
     }
 
     pub(crate) async fn run(self, bench: &Bench) -> anyhow::Result<Vec<Figure>> {

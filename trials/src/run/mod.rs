@@ -1,6 +1,7 @@
 //! The folder of one run, and what is left of those that were killed.
 
 pub mod owner;
+pub mod room;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

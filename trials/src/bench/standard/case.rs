@@ -221,6 +221,11 @@ impl Case {
         }
     }
 
+    /// Whether a round leaves gigabytes behind.
+    pub(super) fn leaves_much(&self) -> bool {
+        self.work == Work::Upload && self.size >= 64 << 10
+    }
+
     /// nginx has no catalog, and takes no forms.
     pub(super) fn is_beside_nginx(&self) -> bool {
         self.files == 1 && !matches!(self.work, Work::Metadata | Work::List)
