@@ -1,7 +1,7 @@
 //! Runs that end before their time, and what is left of them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A distributor and three nodes.
 const SERVICES: usize = 4;
 
-/// A torture. Dropped, it is killed.
+/// A torture. Dropped, it is killed, and what it has left is removed: also where a test fails.
 struct Run {
     process: Child,
+    folder: PathBuf,
 }
 
 impl Run {
@@ -39,6 +40,7 @@ impl Run {
             .spawn();
         let run = Run {
             process: process.expect("runs"),
+            folder: folder.to_path_buf(),
         };
         wait_until("the services run", || run.services() == SERVICES);
         run
@@ -60,7 +62,7 @@ impl Run {
     }
 
     /// What is there of it beside files: services, namespaces and devices of its network, loop devices.
-    fn rest(&self, folder: &Path) -> Vec<String> {
+    fn rest(&self) -> Vec<String> {
         let services = self.services();
         let mut rest = Vec::new();
         rest.extend((services > 0).then(|| format!("{services} services")));
@@ -76,7 +78,7 @@ impl Run {
             &["--list", "--noheadings", "--output", "BACK-FILE"],
         );
         let loops = loops.unwrap_or_default();
-        let folder = folder.to_string_lossy().into_owned();
+        let folder = self.folder.to_string_lossy().into_owned();
         let loops = loops.lines().filter(|image| image.contains(&folder));
         rest.extend(loops.map(str::to_owned));
         rest
@@ -87,6 +89,7 @@ impl Drop for Run {
     fn drop(&mut self) {
         self.process.kill().expect("is a child");
         self.process.wait().expect("ends");
+        drop(RunFolder::make(&self.folder));
     }
 }
 
@@ -106,7 +109,8 @@ fn a_run_that_is_told_to_end_leaves_nothing() {
         let mut run = Run::start(folder.path());
         let status = run.end(signal);
         assert!(status.code().is_some_and(|code| code != 0), "{status}");
-        assert_eq!(run.rest(folder.path()), Vec::<String>::new(), "{signal:?}");
+        // The devices of a namespace go with it, a moment after its name.
+        wait_until("nothing is left", || run.rest().is_empty());
         let files = fs::read_dir(folder.path()).expect("is there").count();
         assert_eq!(files, 0, "{signal:?}");
     }
@@ -118,8 +122,8 @@ fn the_next_run_removes_what_a_killed_one_left() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut run = Run::start(folder.path());
     run.end(Signal::KILL);
-    assert!(!run.rest(folder.path()).is_empty(), "there is something");
+    assert!(!run.rest().is_empty(), "there is something");
     let next = RunFolder::make(folder.path()).expect("makes one");
-    assert_eq!(run.rest(folder.path()), Vec::<String>::new());
+    assert_eq!(run.rest(), Vec::<String>::new());
     drop(next);
 }

@@ -4,7 +4,7 @@ pub mod owner;
 pub mod room;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 
@@ -24,8 +24,8 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes a folder in `parent`, once what runs that were killed have left is gone: their services and
-    /// networks, and the loop devices of those in `parent`.
+    /// Makes a folder in `parent`, once what runs that were killed have left is gone: their services, loop
+    /// devices and networks.
     ///
     /// # Errors
     /// When none can be made there.
@@ -67,22 +67,27 @@ fn tell(what: &str, gone: anyhow::Result<usize>) {
     }
 }
 
-/// Gives back the loop devices of runs in `parent` that are over.
+/// Gives back the loop devices of runs that are over; of those in `parent` also if their folders are gone.
 fn clean_up(parent: &Path) -> anyhow::Result<usize> {
     let parent = parent.canonicalize()?;
-    disks::detach(|image| run_of(&parent, image).is_some_and(|run| is_over(&run)))
+    disks::detach(|image| belongs_to_one_over(&parent, image))
 }
 
-/// The folder of the run whose image this is.
-fn run_of(parent: &Path, image: &Path) -> Option<PathBuf> {
-    let name = image.strip_prefix(parent).ok()?.iter().next()?;
-    let is_run = name.to_str().is_some_and(|name| name.starts_with(PREFIX));
-    is_run.then(|| parent.join(name))
+/// Whether this is an image of a run whose lock nobody holds. Where there is no lock, only the run's place tells
+/// that the folder was removed with it: elsewhere it may be one that this process does not see.
+fn belongs_to_one_over(parent: &Path, image: &Path) -> bool {
+    let Some(run) = image.ancestors().find(|folder| is_of_a_run(folder)) else {
+        return false;
+    };
+    match File::open(run.join(LOCK)) {
+        Ok(lock) => lock.try_lock().is_ok(),
+        Err(_) => run.parent() == Some(parent),
+    }
 }
 
-/// Whether nobody holds a run's lock; it may have been removed with its folder.
-fn is_over(run: &Path) -> bool {
-    File::open(run.join(LOCK)).map_or(true, |lock| lock.try_lock().is_ok())
+fn is_of_a_run(folder: &Path) -> bool {
+    let name = folder.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(PREFIX))
 }
 
 #[cfg(test)]
@@ -94,16 +99,18 @@ mod tests {
     fn only_what_belongs_to_runs_that_are_over_is_cleaned_up() {
         let parent = tempfile::tempdir().expect("a temporary folder");
         let parent = parent.path().canonicalize().expect("is there");
-        let image = |run: &Path| run_of(&parent, &run.join("run/node1.img"));
-        assert_eq!(image(&parent.join("other")), None);
-        assert_eq!(image(Path::new("/trial-x")), None);
-        let mut run = RunFolder::make(&parent).expect("makes one");
-        run.keep(true);
-        let path = run.path().to_owned();
-        assert_eq!(image(&path), Some(path.clone()));
-        assert!(!is_over(&path), "it runs");
-        drop(run);
-        assert!(is_over(&path), "it was kept");
-        assert!(is_over(&parent.join("trial-x")), "it was removed");
+        let elsewhere = tempfile::tempdir().expect("a temporary folder");
+        let goes = |run: &Path| belongs_to_one_over(&parent, &run.join("run/node1.img"));
+        assert!(!goes(&parent.join("other")), "is no run's");
+        for place in [parent.as_path(), elsewhere.path()] {
+            let mut run = RunFolder::make(place).expect("makes one");
+            run.keep(true);
+            let path = run.path().to_owned();
+            assert!(!goes(&path), "it runs");
+            drop(run);
+            assert!(goes(&path), "it was kept");
+        }
+        assert!(goes(&parent.join("trial-x")), "it was removed");
+        assert!(!goes(&elsewhere.path().join("trial-x")), "may be anybody's");
     }
 }
