@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use controller::Seen;
-use uuid::Uuid;
 use wire::membership::Heartbeat;
 use wire::shard::{Revision, ShardRecord};
 use wire::{NodeName, ShardNo};
@@ -72,8 +71,6 @@ pub(crate) struct Office {
     heard_ms: BTreeMap<NodeName, u64>,
     /// When it first came.
     first_ms: BTreeMap<NodeName, u64>,
-    /// The process that reports, and when it first did.
-    processes: BTreeMap<NodeName, (Uuid, u64)>,
     /// The nodes that an operator empties.
     pub(crate) draining: BTreeSet<NodeName>,
 }
@@ -82,17 +79,10 @@ impl Office {
     pub(crate) fn hear(&mut self, node: NodeName, heartbeat: Heartbeat, now_ms: u64) {
         self.heard_ms.insert(node.clone(), now_ms);
         self.first_ms.entry(node.clone()).or_insert(now_ms);
-        let process = (heartbeat.incarnation, now_ms);
-        let known = self.processes.entry(node.clone()).or_insert(process);
-        if known.0 != process.0 {
-            *known = process;
-        }
         let seen = Seen {
             heartbeat,
             known_ms: 0,
-            process_ms: 0,
             alive: true,
-            heard_ms: 0,
             silent_ms: 0,
             room: None,
         };
@@ -105,10 +95,7 @@ impl Office {
             let at_ms = self.heard_ms.get(node).copied().unwrap_or(0);
             let since_ms = self.first_ms.get(node).copied().unwrap_or(now_ms);
             seen.known_ms = now_ms.saturating_sub(since_ms);
-            let process = self.processes.get(node);
-            seen.process_ms = now_ms - process.map_or(now_ms, |(_, since_ms)| *since_ms);
-            seen.heard_ms = now_ms.saturating_sub(at_ms);
-            seen.silent_ms = seen.heard_ms;
+            seen.silent_ms = now_ms.saturating_sub(at_ms);
             seen.alive = seen.silent_ms < SESSION_MS;
         }
     }

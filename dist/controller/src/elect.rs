@@ -19,10 +19,7 @@ pub(crate) fn elect(situation: Situation<'_>, record: &ShardRecord) -> Option<Ch
         situation.holder(&leader.member),
     ) {
         (Some(_), Some((heartbeat, _))) if heartbeat.incarnation == leader.incarnation => None,
-        (Some(seen), Some(_)) if is_told(situation, record, seen.process_ms) => {
-            candidate(situation, record)
-        }
-        (Some(_), Some(_)) => None,
+        (Some(_), Some(_)) => candidate(situation, record),
         // Not made yet is not lost: the node makes it when it hears of the record.
         (Some(seen), None) if seen.heartbeat.offer == leader.member.replica => None,
         (Some(_), None) if situation.is_heard(&leader.member) => candidate(situation, record),
@@ -30,17 +27,6 @@ pub(crate) fn elect(situation: Situation<'_>, record: &ShardRecord) -> Option<Ch
         (None, _) if situation.may_judge => candidate(situation, record),
         (None, _) => None,
     }
-}
-
-/// Whether each living member of the set has told where its log ends since the leader ended, whose node has had
-/// another process for `process_ms`. That process may have lost the end of its log, to damage that looks
-/// like a torn write: it has least then, but might be taken for the one with most by what others said before.
-fn is_told(situation: Situation<'_>, record: &ShardRecord, process_ms: u64) -> bool {
-    let mut seen = record
-        .in_sync
-        .iter()
-        .filter_map(|member| situation.alive(&member.node));
-    seen.all(|seen| seen.heard_ms <= process_ms)
 }
 
 /// Whether a living process leads, or will as soon as it has made its replica.
@@ -101,15 +87,19 @@ pub(crate) fn candidate(situation: Situation<'_>, record: &ShardRecord) -> Optio
     } else {
         &record.eligible
     };
-    let successor = best(situation, &record.in_sync).or_else(|| best(situation, eligible))?;
+    let of = |members| best(situation, record, members);
+    let successor = of(&record.in_sync).or_else(|| of(eligible))?;
     Some(changed(record, Reason::Elected, |next| {
         take_office(situation, next, successor);
     }))
 }
 
-/// The least damaged, then the one with the most: it has fewest to catch up with.
+/// The least damaged, then the one with the most: it has fewest to catch up with. But whoever led comes last:
+/// damage to the end of its log is cut off as a torn write is when it starts again, and what the others have is
+/// known only from before.
 pub(crate) fn best<'a>(
     situation: Situation<'_>,
+    record: &ShardRecord,
     members: impl IntoIterator<Item = &'a Member>,
 ) -> Option<(Member, Uuid)> {
     let living = members.into_iter().filter_map(|member| {
@@ -119,8 +109,10 @@ pub(crate) fn best<'a>(
     let best = living.min_by_key(|(member, _, report)| {
         let end = report.end;
         let leaves = situation.draining.contains(&member.node) || is_parting(situation, member);
+        let led = record.leader.as_ref().is_some_and(|l| l.member == **member);
         (
             leaves,
+            led,
             report.damaged,
             Reverse((end.epoch, end.lsn)),
             (*member).clone(),

@@ -55,9 +55,7 @@ mod tests {
             let seen = Seen {
                 heartbeat,
                 known_ms,
-                process_ms: known_ms,
                 alive: number < living,
-                heard_ms: 0,
                 silent_ms: 0,
                 room: None,
             };

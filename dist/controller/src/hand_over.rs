@@ -29,7 +29,7 @@ pub(crate) fn hand_over(situation: Situation<'_>, record: &ShardRecord) -> Optio
         return None;
     }
     let staying = record.in_sync.iter().filter(|member| !leaves(member));
-    let (successor, _) = best(situation, staying)?;
+    let (successor, _) = best(situation, record, staying)?;
     Some(hand_over_to(record, &successor))
 }
 
@@ -189,9 +189,7 @@ mod tests {
                 parting: false,
             },
             known_ms: 5_000,
-            process_ms: 5_000,
             alive: true,
-            heard_ms: 0,
             silent_ms: 0,
             room: None,
         }

@@ -43,13 +43,9 @@ pub struct Seen {
     pub heartbeat: Heartbeat,
     /// For how long it has been known, in milliseconds.
     pub known_ms: u64,
-    /// For how long its process has been known, in milliseconds.
-    pub process_ms: u64,
     /// Whether it was heard within a session.
     pub alive: bool,
     /// How long ago it was heard, in milliseconds.
-    pub heard_ms: u64,
-    /// For how long it has been silent while somebody listened, in milliseconds.
     pub silent_ms: u64,
     /// How much more it may be sent; none while it has not told.
     pub room: Option<Room>,

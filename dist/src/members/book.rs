@@ -1,6 +1,5 @@
 //! The book of members: nodes, distributors, shard records.
 
-mod news;
 mod orders;
 mod outlook;
 mod sayings;
@@ -20,7 +19,6 @@ use super::liveness::{Poll, judge};
 use super::snapshot::Snapshot;
 use crate::catalog::Sighting;
 use crate::placement::{Load, OpenShard, Promises};
-use news::concerns_controller;
 
 /// Changes that may wait to be told: more than the shards of one node.
 const CHANGES_MAX: usize = 1024;
@@ -59,8 +57,6 @@ struct Distributor {
 struct Node {
     heartbeat: Heartbeat,
     known_since: Instant,
-    /// When its process was heard first.
-    process_since: Instant,
     heard: Instant,
     /// Whether it spoke to this distributor, and not to another one.
     here: bool,
@@ -409,7 +405,6 @@ impl State {
         (heard, now): (Instant, Instant),
         here: bool,
     ) -> Heard {
-        let is_awaited = self.is_awaited(name);
         let known = self.nodes.get_mut(name);
         let same_address = known.as_ref().is_some_and(|node| {
             node.heartbeat.internal_url == heartbeat.internal_url
@@ -425,7 +420,7 @@ impl State {
                 node.here = here;
                 Heard {
                     process: false,
-                    decide: is_awaited || concerns_controller(&before, heartbeat),
+                    decide: concerns_controller(&before, heartbeat),
                 }
             }
             known => {
@@ -435,7 +430,6 @@ impl State {
                 let node = Node {
                     heartbeat: heartbeat.clone(),
                     known_since: known_since.unwrap_or(now),
-                    process_since: heard,
                     heard,
                     here,
                     poll: Poll::Unasked,
@@ -485,6 +479,14 @@ impl Node {
             public_url: self.heartbeat.public_url.clone(),
         }
     }
+}
+
+/// Whether a heartbeat differs from the last one in what the controller decides by; how full a
+/// shard is can wait for its next round.
+fn concerns_controller(before: &Heartbeat, now: &Heartbeat) -> bool {
+    before.offer != now.offer
+        || before.replicas.len() != now.replicas.len()
+        || now.replicas.iter().any(|report| report.record.is_some())
 }
 
 /// Records travel once; on the board they would be written twice a second.

@@ -12,14 +12,14 @@ use wire::shard::{Leader, Member, ShardRecord, ShardState};
 use wire::stats::NodeStats;
 use wire::{Epoch, Lsn, NodeName, Position, ShardNo};
 
-pub(super) const SESSION: Duration = Duration::from_secs(3);
+const SESSION: Duration = Duration::from_secs(3);
 
-pub(super) fn name(text: &str) -> NodeName {
+fn name(text: &str) -> NodeName {
     text.parse().expect("a valid name")
 }
 
 /// The node of this number, which holds the replica of the same number.
-pub(super) fn heartbeat(number: u128) -> Heartbeat {
+fn heartbeat(number: u128) -> Heartbeat {
     let report = ReplicaReport {
         shard: ShardNo(1),
         replica: Uuid::from_u128(number),
@@ -56,7 +56,7 @@ fn member(number: u128) -> Member {
 }
 
 /// Shard 1, led by node1, with a second replica on node2.
-pub(super) fn record() -> ShardRecord {
+fn record() -> ShardRecord {
     ShardRecord {
         shard: ShardNo(1),
         log: 1,

@@ -66,9 +66,7 @@ fn seen(committed: u64) -> Seen {
     Seen {
         heartbeat,
         known_ms: 5_000,
-        process_ms: 5_000,
         alive: true,
-        heard_ms: 0,
         silent_ms: 0,
         room: None,
     }

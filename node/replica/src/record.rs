@@ -62,7 +62,8 @@ pub(crate) fn handed_over(record: &ShardRecord, to: &Member, incarnation: Uuid) 
     next
 }
 
-fn changed(record: &ShardRecord) -> ShardRecord {
+/// The same, as the next version.
+pub(crate) fn changed(record: &ShardRecord) -> ShardRecord {
     let mut next = record.clone();
     next.version += 1;
     next

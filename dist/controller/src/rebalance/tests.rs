@@ -47,9 +47,7 @@ impl World {
             let seen = Seen {
                 heartbeat,
                 known_ms: 5_000,
-                process_ms: 5_000,
                 alive: true,
-                heard_ms: 0,
                 silent_ms: 0,
                 room: None,
             };

@@ -52,16 +52,13 @@ impl Members {
         let seen = state.nodes.iter().map(|(name, node)| {
             let known = now.saturating_duration_since(node.known_since);
             let known = known.saturating_sub(news_age);
-            let process = now.saturating_duration_since(node.process_since);
             let silent = now.saturating_duration_since(node.heard);
             (
                 name.clone(),
                 Seen {
                     heartbeat: node.heartbeat.clone(),
                     known_ms: in_ms(known),
-                    process_ms: in_ms(process),
                     alive: silent < self.session,
-                    heard_ms: in_ms(silent),
                     silent_ms: in_ms(silent.min(listened)),
                     room: node.stats.as_ref().and_then(|(stats, _)| room(stats)),
                 },
@@ -120,9 +117,7 @@ fn unheard(silent_ms: u64) -> Seen {
             parting: false,
         },
         known_ms: u64::MAX,
-        process_ms: u64::MAX,
         alive: false,
-        heard_ms: u64::MAX,
         silent_ms,
         room: None,
     }

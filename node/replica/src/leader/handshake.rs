@@ -1,6 +1,7 @@
 //! Letting followers in: their last record must be in the leader's history, and above its horizon.
 
 use wire::replication::{Hello, Message};
+use wire::shard::{Member, ShardRecord};
 use wire::{Lsn, NodeName, Position};
 
 use super::Leader;
@@ -30,9 +31,10 @@ impl Leader {
         }
         peer.greet(talk, hello, around.now_ms);
         let committed = around.log.committed;
-        let is_member = around.record.in_sync.contains(&peer.member);
-        if is_member && hello.last.lsn < committed {
-            peer.lost(committed);
+        let proposed = self.proposal.iter().map(|proposal| &proposal.record);
+        let mut records = proposed.chain([around.record]);
+        let is_bound = records.any(|record| has_all(record, &peer.member));
+        if is_bound && hello.last.lsn < committed && peer.lost(committed) {
             out.push(Effect::Lost {
                 node: from.clone(),
                 end: hello.last.lsn,
@@ -45,7 +47,7 @@ impl Leader {
         }
         if let Message::StartOver { .. } = answer {
             // It is about to leave the set, and asks again.
-            if is_member && peer.has_lost() {
+            if is_bound && peer.has_lost() {
                 return Ok(());
             }
             self.check_may_start_over(from, hello.last.lsn, around)?;
@@ -99,9 +101,8 @@ impl Leader {
         end: Lsn,
         around: &Around<'_>,
     ) -> Result<(), Halt> {
-        let record = around.record;
-        let mut members = record.in_sync.iter().chain(&record.eligible);
-        if members.any(|member| member.node == *node) {
+        let member = around.record.member_on(node);
+        if member.is_some_and(|member| has_all(around.record, member)) {
             return Err(Halt::MemberBelowHorizon {
                 node: node.clone(),
                 end,
@@ -110,6 +111,11 @@ impl Leader {
         }
         Ok(())
     }
+}
+
+/// Whether a member has everything that is committed, by the record.
+fn has_all(record: &ShardRecord, member: &Member) -> bool {
+    record.in_sync.contains(member) || record.eligible.contains(member)
 }
 
 /// What a leader says to a follower with this end.

@@ -110,6 +110,9 @@ impl Peer {
         };
         self.acked = self.acked.max(synced);
         self.has_acked = true;
+        if !self.has_lost() {
+            self.owes = Lsn::ZERO;
+        }
         self.free_bytes = free_bytes;
         self.heard_ms = now_ms;
         self.talk.echo_ms = envelope.sent_ms;
@@ -129,9 +132,12 @@ impl Peer {
         self.current_ms
     }
 
-    /// Its log ends below what is committed, as no member's does that keeps what it synced.
-    pub(crate) fn lost(&mut self, committed: Lsn) {
+    /// Its log ends below what is committed, as no member's does that keeps what it synced. Gives whether
+    /// that is news.
+    pub(crate) fn lost(&mut self, committed: Lsn) -> bool {
+        let is_news = self.owes == Lsn::ZERO;
         self.owes = committed;
+        is_news
     }
 
     /// Whether it has less than it acknowledged once.

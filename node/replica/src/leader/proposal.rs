@@ -7,7 +7,7 @@ use crate::RETRY_MS;
 use crate::around::Around;
 use crate::bugs::Bug;
 use crate::event::Effect;
-use crate::record::{can_commit, degraded, grown, handed_over, shrunk};
+use crate::record::{can_commit, changed, degraded, grown, handed_over, shrunk};
 
 /// A change that is under way. It may have been made until a record of its version, or of a later
 /// one, is known: until then it is repeated as it is, and both sets count.
@@ -53,9 +53,11 @@ impl Leader {
         }
         let gone = self.gone(around);
         if !gone.is_empty() {
-            let mut next = shrunk(around.record, &gone, around.bugs);
-            next.eligible.retain(|member| !self.has_lost(member));
-            return Some(next);
+            let next = shrunk(around.record, &gone, around.bugs);
+            return Some(self.without_lost(next));
+        }
+        if around.record.eligible.iter().any(|m| self.has_lost(m)) {
+            return Some(self.without_lost(changed(around.record)));
         }
         if let Some(member) = self.joiner(around) {
             return Some(grown(around.record, &member));
@@ -92,6 +94,12 @@ impl Leader {
             peer.member == *first && peer.is_attached() && !peer.is_gone(around.now_ms)
         });
         is_there && around.record.in_sync.contains(first) && self.proposal.is_none()
+    }
+
+    /// Whoever has lost something may not be elected.
+    fn without_lost(&self, mut record: ShardRecord) -> ShardRecord {
+        record.eligible.retain(|member| !self.has_lost(member));
+        record
     }
 
     fn has_lost(&self, member: &Member) -> bool {

@@ -176,25 +176,6 @@ fn a_horizon_that_rises_above_a_follower_sends_it_back() {
     assert!(stage.said(&effects).contains(&(3, expected)));
 }
 
-// If this fails, what a member has is thrown away.
-#[test]
-fn who_may_be_elected_never_starts_over() {
-    let mut stage = Stage::leader_by(ShardRecord {
-        eligible: members(&[2]),
-        ..record(5, 2, &[1])
-    });
-    stage.feed(Event::Horizon(Lsn(6)));
-    let effects = stage.hear(2, 1, hello(2, at(1, 5)));
-    let halt = Halt::MemberBelowHorizon {
-        node: node(2),
-        end: Lsn(5),
-        horizon: Lsn(6),
-    };
-    assert_eq!(effects, [Effect::Halt(halt.clone())]);
-    assert!(halt.is_breach());
-    assert_eq!(stage.core.standing(), Standing::Halted(halt));
-}
-
 // If this fails, a mirror whose disk lost much of what it had synced halts its leader, or never comes back.
 #[test]
 fn a_member_that_lost_its_log_starts_over_outside_of_the_set() {

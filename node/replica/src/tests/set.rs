@@ -98,6 +98,36 @@ fn a_member_that_has_less_than_it_acknowledged_is_no_member_until_it_has_it_agai
     assert_eq!(proposed(&stage.ack(2, 2, 13)), []);
     let changes = proposed(&stage.ack(2, 2, 14));
     assert_eq!(changes[0].in_sync, members(&[1, 2]));
+    stage.feed(Event::Record(changes[0].clone()));
+    let effects = stage.let_in(2, 3);
+    assert_eq!(proposed(&effects), [], "it is a member like any other");
+}
+
+// If this fails, a member whose disk lost what it had synced is elected, because it left the set or was about to
+// come in when that was seen.
+#[test]
+fn who_has_less_than_it_acknowledged_is_not_eligible_and_does_not_stay() {
+    let mut stage = Stage::leader_by(ShardRecord {
+        eligible: members(&[2]),
+        ..record(5, 2, &[1])
+    });
+    let lost = |effects: &[Effect]| {
+        let lost = effects.iter().filter(|e| matches!(e, Effect::Lost { .. }));
+        lost.count()
+    };
+    let effects = stage.hear(2, 1, hello(2, at(1, 6)));
+    assert_eq!(lost(&effects), 1);
+    assert_eq!(proposed(&effects)[0].eligible, members(&[]));
+    assert_eq!(lost(&stage.hear(2, 2, hello(2, at(1, 6)))), 0, "once");
+
+    let mut stage = Stage::confirmed(&[1, 2]);
+    stage.let_in(3, 1);
+    let grown = proposed(&stage.ack(3, 1, 11));
+    assert_eq!(grown[0].in_sync, members(&[1, 2, 3]));
+    let effects = stage.hear(3, 2, hello(3, at(1, 10)));
+    assert_eq!((lost(&effects), proposed(&effects)), (1, Vec::new()));
+    let effects = stage.feed(Event::Record(grown[0].clone()));
+    assert_eq!(proposed(&effects)[0].in_sync, members(&[1, 2]));
 }
 
 // If this fails, a silent member keeps the leader from serving reads for ever.
