@@ -4,7 +4,7 @@ use super::{Stage, at, hello, log, member, members, node, process, proposed, rec
 use crate::{Effect, Event, Halt, Standing};
 use uuid::Uuid;
 use wire::replication::{Hello, Message};
-use wire::shard::{Revision, ShardRecord};
+use wire::shard::Revision;
 use wire::{Epoch, Lsn};
 
 fn judged(last: (u64, u64)) -> Message {
@@ -174,6 +174,22 @@ fn a_horizon_that_rises_above_a_follower_sends_it_back() {
         consistent_from: Lsn(8),
     };
     assert!(stage.said(&effects).contains(&(3, expected)));
+}
+
+// If this fails, what a member has is thrown away.
+#[test]
+fn a_horizon_above_what_a_member_acknowledges_is_a_breach() {
+    let mut stage = Stage::leader_with(&[1, 2], &[2]);
+    stage.ack(2, 1, 5);
+    let effects = stage.feed(Event::Horizon(Lsn(6)));
+    let halt = Halt::MemberBelowHorizon {
+        node: node(2),
+        end: Lsn(5),
+        horizon: Lsn(6),
+    };
+    assert_eq!(effects, [Effect::Halt(halt.clone())]);
+    assert!(halt.is_breach());
+    assert_eq!(stage.core.standing(), Standing::Halted(halt));
 }
 
 // If this fails, a mirror whose disk lost much of what it had synced halts its leader, or never comes back.
