@@ -7,9 +7,10 @@
 
 use std::fs::{File, Metadata, Permissions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use wire::{Checksum, ContentId};
 
 use super::mode;
@@ -52,7 +53,7 @@ pub enum PartError {
     /// A file is where the download should go.
     #[error("{} exists already", .0.display())]
     Exists(PathBuf),
-    /// A device or a pipe is where the download should go.
+    /// A device, a pipe or a link is where the download or its part should go.
     #[error("{} is no file", .0.display())]
     Special(PathBuf),
 }
@@ -64,9 +65,7 @@ impl Part {
     /// When the file cannot be opened, or another process holds it.
     pub fn open(folder: &Path, id: ContentId, checksum: Checksum) -> Result<Self, PartError> {
         let path = folder.join(format!("{id}.{}.part", &checksum.hex()[..HASH_DIGITS]));
-        let mut options = mode::private();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(&path).map_err(failed("open", &path))?;
+        let mut file = open(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(PartError::Busy(path)),
@@ -198,6 +197,19 @@ impl Part {
             },
         }
     }
+}
+
+/// Opens a part, or makes it; a link is not followed, as a file would be made where it points.
+fn open(path: &Path) -> Result<File, PartError> {
+    let mut options = mode::private();
+    options.read(true).write(true).create(true).truncate(false);
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
+        .open(path)
+        .map_err(|source| match path.is_symlink() {
+            true => PartError::Special(path.to_owned()),
+            false => failed("open", path)(source),
+        })
 }
 
 /// Whether an open file has this name, and not a link to it, or another file since it was opened.
@@ -357,6 +369,19 @@ mod tests {
         let opened = Part::open(folder.path(), id(), Checksum([0xab; 32]));
         assert!(matches!(opened, Err(PartError::Special(at)) if at == path));
         assert_eq!(std::fs::read(&mine).expect("reads"), b"");
+    }
+
+    // If this fails, whoever may make a link in the folder of a download decides where a file appears.
+    #[test]
+    fn nothing_is_made_where_a_link_points() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = open(folder.path()).path().to_owned();
+        std::fs::remove_file(&path).expect("removes");
+        let nowhere = folder.path().join("nowhere");
+        std::os::unix::fs::symlink(&nowhere, &path).expect("links");
+        let opened = Part::open(folder.path(), id(), Checksum([0xab; 32]));
+        assert!(matches!(opened, Err(PartError::Special(at)) if at == path));
+        assert!(!nowhere.exists());
     }
 
     // If this fails, nobody but who downloaded it can read a new file where others' files can be read.
