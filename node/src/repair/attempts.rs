@@ -18,9 +18,9 @@ const TIMES_UNTIL_TOLD: u32 = 4;
 /// One record of a shard; an lsn that no record has for what cannot be named more exactly.
 pub(super) type Key = (ShardNo, Lsn);
 
-/// The attempts.
-#[derive(Debug, Default)]
-pub(super) struct Attempts(BTreeMap<Key, Attempt>);
+/// The attempts, by what was tried.
+#[derive(Debug)]
+pub(super) struct Attempts<K = Key>(BTreeMap<K, Attempt>);
 
 #[derive(Debug)]
 struct Attempt {
@@ -28,14 +28,20 @@ struct Attempt {
     next: Instant,
 }
 
-impl Attempts {
+impl<K> Default for Attempts<K> {
+    fn default() -> Attempts<K> {
+        Attempts(BTreeMap::new())
+    }
+}
+
+impl<K: Ord> Attempts<K> {
     /// Whether it may be tried now.
-    pub(super) fn is_due(&self, key: Key, now: Instant) -> bool {
+    pub(super) fn is_due(&self, key: K, now: Instant) -> bool {
         self.0.get(&key).is_none_or(|attempt| attempt.next <= now)
     }
 
     /// It was tried. Whether that it is still damaged is to be told: once for each record.
-    pub(super) fn tried(&mut self, key: Key, now: Instant) -> bool {
+    pub(super) fn tried(&mut self, key: K, now: Instant) -> bool {
         let attempt = self.0.entry(key).or_insert(Attempt {
             times: 0,
             next: now,
@@ -46,14 +52,13 @@ impl Attempts {
     }
 
     /// It is of no concern any more.
-    pub(super) fn done(&mut self, key: Key) {
+    pub(super) fn done(&mut self, key: K) {
         self.0.remove(&key);
     }
 
-    /// Of this shard only these are of concern still.
-    pub(super) fn keep(&mut self, shard: ShardNo, is_wanted: impl Fn(Lsn) -> bool) {
-        self.0
-            .retain(|(of, lsn), _| *of != shard || is_wanted(*lsn));
+    /// Only these are of concern still.
+    pub(super) fn keep(&mut self, is_wanted: impl Fn(&K) -> bool) {
+        self.0.retain(|key, _| is_wanted(key));
     }
 }
 
@@ -67,7 +72,7 @@ mod tests {
     // fills the log.
     #[test]
     fn what_failed_is_tried_again_ever_later_and_told_once() {
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::<Key>::default();
         let mut now = Instant::now();
         let (mut told, mut last) = (0, Duration::ZERO);
         for _ in 0..20 {
@@ -89,13 +94,13 @@ mod tests {
     // If this fails, the memory fills with records that are long mended.
     #[test]
     fn what_is_not_damaged_any_more_is_forgotten() {
-        let mut attempts = Attempts::default();
+        let mut attempts = Attempts::<Key>::default();
         let now = Instant::now();
         for lsn in 1..=4 {
             attempts.tried((ShardNo(1), Lsn(lsn)), now);
             attempts.tried((ShardNo(2), Lsn(lsn)), now);
         }
-        attempts.keep(ShardNo(1), |lsn| lsn == Lsn(3));
+        attempts.keep(|(shard, lsn)| *shard != ShardNo(1) || *lsn == Lsn(3));
         let left: Vec<Key> = attempts.0.keys().copied().collect();
         assert_eq!(left.len(), 5);
         assert_eq!(left[0], (ShardNo(1), Lsn(3)));

@@ -6,6 +6,7 @@
 
 mod attempts;
 mod copies;
+mod doubts;
 mod hashing;
 mod hints;
 mod work;

@@ -9,6 +9,7 @@ use wire::{ContentId, Lsn, NodeName, ShardNo};
 
 use super::attempts::Attempts;
 use super::copies::{Copies, FetchError};
+use super::doubts::Doubts;
 use super::hashing::Hashing;
 use super::hints::Hints;
 use crate::driver::Handle;
@@ -31,8 +32,7 @@ pub(super) struct Work {
     /// Contents of which some header cannot be read, and which of their records are to be written
     /// again.
     nameless: BTreeMap<ContentId, Vec<Lsn>>,
-    /// Doubted contents that were hashed again, in vain.
-    hashed: BTreeSet<ContentId>,
+    doubts: Doubts,
 }
 
 /// The content that a record is of, as far as it is known.
@@ -56,7 +56,7 @@ impl Work {
             metrics,
             attempts: Attempts::default(),
             nameless: BTreeMap::new(),
-            hashed: BTreeSet::new(),
+            doubts: Doubts::default(),
         }
     }
 
@@ -69,7 +69,7 @@ impl Work {
             }
             let hints = self.hints.of(replica.shard);
             if replica.reader.damage_count() == 0 && hints.is_empty() {
-                self.attempts.keep(replica.shard, |_| false);
+                self.keep(replica.shard, &Damage::default(), |_| false);
             } else {
                 let damage = replica.reader.damage();
                 mended |= self.mend_replica(replica, &damage, &hints).await;
@@ -85,8 +85,8 @@ impl Work {
         hints: &[Lsn],
     ) -> bool {
         let shard = replica.shard;
-        self.attempts
-            .keep(shard, |lsn| is_of(damage, lsn) || hints.contains(&lsn));
+        let is_wanted = |lsn| is_of(damage, lsn) || hints.contains(&lsn);
+        self.keep(shard, damage, is_wanted);
         if self.copies.of(shard).is_empty() {
             self.tell_alone(shard);
             return false;
@@ -114,39 +114,38 @@ impl Work {
         any
     }
 
+    /// Forgets what is of no concern any more in a shard.
+    fn keep(&mut self, shard: ShardNo, damage: &Damage, is_wanted: impl Fn(Lsn) -> bool) {
+        self.doubts.keep(shard, damage);
+        self.attempts
+            .keep(|(of, lsn)| *of != shard || is_wanted(*lsn));
+    }
+
     /// Hashes doubted contents again, once all their records are as another replica has them. Nothing else
     /// is repaired meanwhile.
     async fn hash_again(&mut self, replica: &ReplicaView) {
-        let (shard, damage) = (replica.shard, replica.reader.damage());
-        let doubted: BTreeSet<ContentId> = damage.doubted.iter().map(|c| c.content).collect();
-        let is_doubted = |id: &ContentId| id.shard() != shard || doubted.contains(id);
-        self.hashed.retain(is_doubted);
-        // What cannot be read is repaired first.
-        let damaged: BTreeSet<ContentId> = damage.contents.iter().map(|c| c.content).collect();
-        let compared = damage.doubted.iter().filter(|c| c.records.is_empty());
-        let compared = compared
-            .map(|c| c.content)
-            .filter(|id| !damaged.contains(id));
-        for id in compared {
-            if self.hashed.contains(&id) {
-                continue;
-            }
+        let shard = replica.shard;
+        let due = self.doubts.due(&replica.reader.damage(), Instant::now());
+        for id in due {
             match is_right(&replica.reader, id).await {
                 Ok(true) => tracing::info!(%shard, content = %id, "a doubted content is right"),
                 Ok(false) => {
-                    self.hashed.insert(id);
+                    self.doubts.in_vain(id);
                     self.metrics.repairs_failed.inc();
                     tracing::error!(
                         %shard, content = %id,
                         "a content's bytes are not those of its checksum, here and in another copy"
                     );
                 }
-                Err(ReadError::Disk(error)) => {
-                    self.hashed.insert(id);
-                    tracing::warn!(%shard, content = %id, %error, "cannot be hashed again");
+                Err(error) if self.doubts.failed(id, Instant::now()) => {
+                    self.metrics.repairs_failed.inc();
+                    tracing::error!(
+                        %shard, content = %id, %error,
+                        "a doubted content cannot be hashed again"
+                    );
                 }
                 Err(error) => {
-                    tracing::debug!(%shard, content = %id, %error, "not hashed again yet")
+                    tracing::debug!(%shard, content = %id, %error, "not hashed again yet");
                 }
             }
         }
