@@ -64,7 +64,7 @@ fn every_deliberate_bug_stands_in_the_document() {
 fn every_rule_of_replication_has_the_tests_that_it_names() {
     let text = text("docs/replication.md");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let all = ["node", "dist", "sim"].map(|folder| sources(&root.join(folder)));
+    let all = ["node", "dist", "sim", "trials"].map(|folder| sources(&root.join(folder)));
     let all = all.concat();
     let rows = table(&text, "| rule | section | function | test |");
     assert!(rows.len() > 20, "{rows:?}");

@@ -37,6 +37,9 @@ pub enum Fill {
 /// How long a disk may be in use after its process was killed.
 const UNMOUNT_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// For how long what nodes free is taken again, when a disk is filled.
+const FILL_TIME_MAX: Duration = Duration::from_secs(5);
+
 /// A mounted disk. Dropped, it is unmounted; its image stays, with what a violation left there.
 pub struct Disk {
     image: PathBuf,
@@ -106,7 +109,9 @@ impl Disk {
             return Ok(());
         }
         let mut rest = File::options().append(true).open(self.filler())?;
-        loop {
+        let begun = Instant::now();
+        // Nodes may free as much as is taken here, for as long as they have something to give back.
+        while begun.elapsed() < FILL_TIME_MAX {
             let written = rest.write_all(&[7; 4096]);
             match written.and_then(|()| rest.sync_data()) {
                 Ok(()) => {}
@@ -114,6 +119,7 @@ impl Disk {
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(())
     }
 
     /// Frees what [`Disk::fill`] took.
