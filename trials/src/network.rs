@@ -172,6 +172,7 @@ pub(crate) fn remove_left() -> anyhow::Result<usize> {
 }
 
 /// The names in a folder whose owners no longer live; where there is no such folder, nothing is left.
+/// A name has no room for a PID namespace: containers in which runs make networks must not share the host's.
 fn left(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());

@@ -62,7 +62,7 @@ impl Service {
             .args(&recipe.arguments)
             .current_dir(&recipe.folder)
             .envs(recipe.environment.iter().map(|(name, value)| (name, value)))
-            .env(owner::VARIABLE, owner::this_process().to_string())
+            .env(owner::VARIABLE, owner::named(owner::this_process()))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -16,6 +16,18 @@ pub(crate) const VARIABLE: &str = "TRIAL_OWNER";
 /// How long a service that is killed may take to end.
 const END_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// What names an owner there: its number, and the PID namespace in which it has that. A run in a container has another
+/// number outside of it, where its services are seen all the same.
+pub(crate) fn named(owner: u32) -> String {
+    format!("{owner} {}", namespace())
+}
+
+/// The PID namespace of this process; nothing where the system has only one.
+fn namespace() -> String {
+    let link = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    link.to_string_lossy().into_owned()
+}
+
 /// The number under which this process owns what it makes.
 pub(crate) fn this_process() -> u32 {
     std::process::id()
@@ -52,7 +64,8 @@ pub(super) fn end_orphans() -> anyhow::Result<usize> {
     }
 }
 
-/// The services that run and whose owner is one of these.
+/// The services that run and whose owner is one of these, in the PID namespace of this process: of others nobody
+/// here can tell who lives.
 ///
 /// # Errors
 /// When the system does not tell of its processes.
@@ -61,19 +74,22 @@ pub fn services_of(is_one: impl Fn(u32) -> bool) -> anyhow::Result<Vec<i32>> {
         let name = entry.ok()?.file_name();
         name.to_str()?.parse().ok()
     });
+    let here = namespace();
     let is_wanted = |number: &i32| {
         // Who has ended has no environment, and that of others is nobody else's to read.
         let environment = fs::read(format!("/proc/{number}/environ"));
-        environment.is_ok_and(|text| owner_in(&text).is_some_and(&is_one))
+        environment.is_ok_and(|text| owner_in(&text, &here).is_some_and(&is_one))
     };
     Ok(numbers.filter(is_wanted).collect())
 }
 
-/// The owner that an environment names.
-fn owner_in(environment: &[u8]) -> Option<u32> {
+/// The owner that an environment names, if it is one of this namespace.
+fn owner_in(environment: &[u8], here: &str) -> Option<u32> {
     let variables = environment.split(|byte| *byte == 0);
     let mut texts = variables.filter_map(|variable| std::str::from_utf8(variable).ok());
-    texts.find_map(|text| text.strip_prefix(VARIABLE)?.strip_prefix('=')?.parse().ok())
+    let named = texts.find_map(|text| text.strip_prefix(VARIABLE)?.strip_prefix('='));
+    let (owner, namespace) = named?.split_once(' ')?;
+    (namespace == here).then(|| owner.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -90,41 +106,60 @@ pub(crate) mod tests {
         dead.id()
     }
 
-    fn service_of(owner: u32) -> Child {
+    /// A service of whoever is named so.
+    fn service_of(owner: &str) -> Child {
         let mut service = Command::new("sleep");
-        let service = service.arg("60").env(VARIABLE, owner.to_string());
+        let service = service.arg("60").env(VARIABLE, owner);
         let service = service.spawn().expect("runs");
         // It has its environment a moment after its parent goes on.
-        while services_of(|other| other == owner)
-            .expect("looks")
-            .is_empty()
-        {
+        let environment = format!("/proc/{}/environ", service.id());
+        let has_it = |text: Vec<u8>| String::from_utf8_lossy(&text).contains(owner);
+        while !fs::read(&environment).is_ok_and(has_it) {
             std::thread::sleep(Duration::from_millis(1));
         }
         service
     }
 
-    // If this fails, the services of a run that was killed go on for ever, or those of one that runs are ended.
+    // If this fails, the services of a run that was killed go on for ever, or those of one that runs are ended, here or
+    // in a container.
     #[test]
     fn services_end_whose_owner_no_longer_lives() {
-        let mut own = service_of(this_process());
-        let mut orphan = service_of(of_a_dead_process());
+        let own = service_of(&named(this_process()));
+        let dead = of_a_dead_process();
+        let elsewhere = service_of(&format!("{dead} pid:[1]"));
+        let mut orphan = service_of(&named(dead));
         end_orphans().expect("they end");
         let ended = orphan.wait().expect("ends");
         assert_eq!(ended.signal(), Some(9), "{ended}");
-        assert!(own.try_wait().expect("is a child").is_none(), "it runs");
-        own.kill().expect("runs");
-        own.wait().expect("ends");
+        for mut service in [own, elsewhere] {
+            let ended = service.try_wait().expect("is a child");
+            service.kill().expect("is a child");
+            service.wait().expect("ends");
+            assert_eq!(ended, None, "it runs");
+        }
     }
 
-    // If this fails, a process is taken for a service that is none.
+    // If this fails, a process is taken for a service that is none, or for one of a run whose number means another
+    // process here.
     #[test]
     fn an_owner_is_named_by_one_variable() {
-        assert_eq!(owner_in(b"PATH=/bin\0TRIAL_OWNER=7\0PORT=1\0"), Some(7));
-        assert_eq!(
-            owner_in(b"PATH=/bin\0XTRIAL_OWNER=7\0TRIAL_OWNERS=7\0"),
-            None
-        );
-        assert_eq!(owner_in(b""), None);
+        let here = "pid:[4026531836]";
+        for (environment, owner) in [
+            (
+                "PATH=/bin\0TRIAL_OWNER=7 pid:[4026531836]\0PORT=1\0",
+                Some(7),
+            ),
+            ("TRIAL_OWNER=7 pid:[4026532201]\0", None),
+            ("TRIAL_OWNER=7\0", None),
+            ("TRIAL_OWNER=x pid:[4026531836]\0", None),
+            (
+                "XTRIAL_OWNER=7 pid:[4026531836]\0TRIAL_OWNERS=7 pid:[4026531836]\0",
+                None,
+            ),
+            ("", None),
+        ] {
+            let found = owner_in(environment.as_bytes(), here);
+            assert_eq!(found, owner, "{environment:?}");
+        }
     }
 }
