@@ -133,6 +133,27 @@ fn a_halted_copy_needs_its_node_restarted() {
             "1 shard has no leader, because of logs that failed on node2."
         );
     }
+    // Started again, one that has not everything does not lead: those are needed that have.
+    for (waits, begins) in [
+        (true, "1 shard waits for nodes"),
+        (false, "1 shard has no leader at"),
+    ] {
+        let (_, sentence) = judged(|c| {
+            halt(c, "node2");
+            down(c, "node1");
+            let shard = &mut c.nodes.shards[0];
+            shard.in_sync = vec![name("node1")];
+            (shard.leader, shard.waits) = (None, waits);
+        });
+        assert!(sentence.starts_with(begins), "{sentence}");
+    }
+    let (_, sentence) = judged(|c| {
+        halt(c, "node2");
+        let shard = &mut c.nodes.shards[0];
+        shard.leader = None;
+        (shard.in_sync, shard.eligible) = (vec![name("node1")], vec![name("node2")]);
+    });
+    assert!(sentence.contains("because of logs"), "{sentence}");
     // A node that is down is to be started anyway.
     let (_, sentence) = judged(|c| {
         halt(c, "node2");

@@ -20,7 +20,9 @@ pub(super) fn halted(cluster: &Cluster) -> Option<Verdict> {
     let leaderless: Vec<_> = shards
         .iter()
         .filter(leaderless)
-        .filter_map(|shard| halted_in(&cluster.nodes, shard).next())
+        .filter_map(|shard| {
+            halted_in(&cluster.nodes, shard).find(|replica| may_lead(shard, replica))
+        })
         .collect();
     if !leaderless.is_empty() {
         let have = number(leaderless.len() as u64, "shard", ["has", "have"]);
@@ -55,6 +57,12 @@ fn halted_in<'a>(
     replicas
         .filter(|replica| replica.progress.halted)
         .filter(is_up)
+}
+
+/// Whether it would lead if it took part; others have not everything.
+fn may_lead(shard: &ShardEntry, replica: &ShardReplica) -> bool {
+    let mut named = shard.in_sync.iter().chain(&shard.eligible);
+    named.any(|node| *node == replica.node)
 }
 
 fn places(replicas: &[&ShardReplica]) -> String {
