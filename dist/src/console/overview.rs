@@ -2,7 +2,7 @@
 
 mod node;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
 use wire::NodeName;
@@ -24,8 +24,8 @@ pub(crate) struct Cluster {
     pub(crate) catalog_up: bool,
     /// Whether the coordinator answers; nobody asks it while the catalog is away.
     pub(crate) coordinator_up: bool,
-    /// Whether so many nodes look dead that no copies are made.
-    pub(crate) copying_held: bool,
+    /// The silent nodes that hold something, if they are so many that no copies are made; else none.
+    pub(crate) copying_held_by: BTreeSet<NodeName>,
     /// How far each node's clock is ahead of this distributor's, where that is known.
     pub(crate) clocks_ahead_s: BTreeMap<NodeName, f64>,
 }

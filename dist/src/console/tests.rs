@@ -2,7 +2,7 @@
 
 mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::chart::Range;
 use super::content::{Excerpt, Kind, kind};
@@ -113,7 +113,7 @@ fn cluster() -> Cluster {
         },
         catalog_up: true,
         coordinator_up: true,
-        copying_held: false,
+        copying_held_by: BTreeSet::new(),
         clocks_ahead_s: BTreeMap::new(),
     }
 }

@@ -36,13 +36,14 @@ type Look = fn(&Cluster) -> Option<Verdict>;
 
 /// Everything that is looked for. Of what is equally bad the first is told: what comes later is often
 /// its consequence, or cannot be mended before.
-const LOOKS: [Look; 14] = [
+const LOOKS: [Look; 15] = [
     nodes::none,
     catalog_away,
     coordinator_away,
     shards::halted,
     shards::waiting,
     shards::leaderless,
+    nodes::copying_held,
     nodes::away,
     nodes::distributors_away,
     shards::damaged,

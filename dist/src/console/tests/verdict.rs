@@ -165,7 +165,7 @@ fn a_halted_copy_needs_its_node_restarted() {
 // If this fails, somebody waits for another leader that nobody elects, or for copies that nobody makes.
 #[test]
 fn what_does_not_mend_itself_is_told_first() {
-    let cases: [(&str, Change); 5] = [
+    let cases: [(&str, Change); 7] = [
         ("The coordinator does not answer", &|c| {
             c.coordinator_up = false;
             c.nodes.shards[0].leader = None;
@@ -181,15 +181,23 @@ fn what_does_not_mend_itself_is_told_first() {
             down(c, "node2");
         }),
         (
-            "node2 does not answer: over a third of the nodes, so nothing is copied",
+            "node2 does not answer: over a third of the nodes that hold something, so nothing is",
             &|c| {
-                c.copying_held = true;
+                c.copying_held_by = [name("node2")].into();
                 c.nodes.shards[0].degraded = true;
                 down(c, "node2");
             },
         ),
+        // Who holds nothing has no part in it; who was never heard has.
+        ("node8, node9 do not answer: over a third", &|c| {
+            c.copying_held_by = [name("node8"), name("node9")].into();
+            down(c, "node2");
+        }),
+        ("node9 does not answer: over a third", &|c| {
+            c.copying_held_by = [name("node9")].into();
+        }),
         ("1 shard has no leader at this moment", &|c| {
-            c.copying_held = true;
+            c.copying_held_by = [name("node2")].into();
             c.nodes.shards[0].leader = None;
             down(c, "node2");
         }),

@@ -1,5 +1,6 @@
 //! Nodes and distributors that are away, and nodes that are full.
 
+use wire::NodeName;
 use wire::limits::{STORAGE_PERCENT_PLACED_MAX, STORAGE_PERCENT_TOLD};
 use wire::membership::{Health, ServiceRole};
 
@@ -24,22 +25,28 @@ pub(super) fn none(cluster: &Cluster) -> Option<Verdict> {
     ))
 }
 
-/// Some that do not answer; so many that nothing is copied, or fewer.
+/// So many that hold something that nothing is copied.
+pub(super) fn copying_held(cluster: &Cluster) -> Option<Verdict> {
+    let silent = cluster.copying_held_by.iter().map(NodeName::as_str);
+    let silent: Vec<&str> = silent.collect();
+    (!silent.is_empty()).then(|| {
+        let away = all(&silent, ["does", "do"]);
+        bad(
+            format!("{away} not answer: over a third of the nodes that hold something, so nothing is copied."),
+            "So many at once may be the network. Bring them back, or remove those that are gone for good with `client remove --force`.",
+        )
+    })
+}
+
+/// Some that do not answer.
 pub(super) fn away(cluster: &Cluster) -> Option<Verdict> {
     let down = services(cluster, ServiceRole::Node, Health::Down);
-    if down.is_empty() {
-        return None;
-    }
-    let away = all(&down, ["does", "do"]);
-    Some(match cluster.copying_held {
-        true => bad(
-            format!("{away} not answer: over a third of the nodes, so nothing is copied."),
-            "So many at once may be the network. Bring them back, or remove those that are gone for good with `client remove --force`.",
-        ),
-        false => warn(
+    (!down.is_empty()).then(|| {
+        let away = all(&down, ["does", "do"]);
+        warn(
             format!("{away} not answer; the others have taken over."),
             "Start it again, or, if it is gone for good, remove it with `client remove --force`.",
-        ),
+        )
     })
 }
 

@@ -7,6 +7,7 @@ mod content;
 mod feed;
 mod live;
 mod operations;
+mod outage;
 mod pages;
 mod session;
 mod transfer;

@@ -6,12 +6,12 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName};
 use actix_web::web::{Data, Path};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use controller::{Making, Policy, Situation, is_outage};
 use maud::Markup;
 use serde::Deserialize;
 use wire::{Code, NodeName, Timestamp};
 
 use super::live::Wanted;
+use super::outage::copying_held_by;
 use super::session::visitor;
 use crate::app::Shared;
 use crate::console::chart::{self, Range};
@@ -114,26 +114,11 @@ pub(super) fn cluster(shared: &Shared) -> Cluster {
         stats,
         catalog_up: shared.catalog_up(),
         coordinator_up: shared.controller.hears_register(),
-        copying_held: is_copying_held(shared),
+        copying_held_by: copying_held_by(shared),
         clocks_ahead_s: views
             .filter_map(|node| Some((node.name, node.clock_ahead_s?)))
             .collect(),
     }
-}
-
-/// Whether the controller, which may be another distributor, makes no copies.
-fn is_copying_held(shared: &Shared) -> bool {
-    let members = &shared.members;
-    let (records, seen) = (members.records(), members.seen(Instant::now()));
-    let situation = Situation {
-        records: &records,
-        nodes: &seen,
-        draining: &members.draining(),
-        making: Making::No,
-        may_judge: shared.hears_all(),
-        policy: Policy::of(shared.controller.copies()),
-    };
-    situation.may_judge && is_outage(situation)
 }
 
 #[derive(Deserialize)]
