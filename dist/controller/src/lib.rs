@@ -28,7 +28,7 @@ pub use bugs::{Bug, Bugs};
 pub use gather::gather;
 pub use rebalance::{Rebalance, rebalance};
 pub use recover::{Listed, RecoverRefused, Recovery, recover, waiting, waits};
-pub use repair::is_outage;
+pub use repair::{is_outage, outage};
 pub use restore::wants_records;
 pub use room::Room;
 

@@ -42,15 +42,25 @@ pub(crate) fn repair(
     changes
 }
 
-/// Over a third of the nodes that hold something look dead: more likely it is the network, and copying
-/// makes it worse. A machine that is gone for good, and holds nothing, is no sign of that.
-pub fn is_outage(situation: Situation<'_>) -> bool {
+/// The nodes that hold something and look dead, if that is over a third of those that do: more likely it is
+/// the network, and copying makes it worse. A machine that is gone for good, and holds nothing, is no sign of
+/// that.
+pub fn outage<'a>(situation: Situation<'a>) -> BTreeSet<&'a NodeName> {
     let records = situation.records.values();
     let members = records.flat_map(|record| &record.replicas);
-    let holders: BTreeSet<&NodeName> = members.map(|member| &member.node).collect();
-    let seen = || holders.iter().filter_map(|name| situation.nodes.get(*name));
-    let dead = seen().filter(|seen| !seen.alive).count();
-    dead * 3 > seen().count()
+    let mut holders: BTreeSet<&NodeName> = members.map(|member| &member.node).collect();
+    holders.retain(|name| situation.nodes.contains_key(*name));
+    let all = holders.len();
+    holders.retain(|name| situation.alive(name).is_none());
+    if holders.len() * 3 <= all {
+        holders.clear();
+    }
+    holders
+}
+
+/// Whether there is one: nothing is copied then.
+pub fn is_outage(situation: Situation<'_>) -> bool {
+    !outage(situation).is_empty()
 }
 
 /// Copies that are not in sync yet, by the node that makes them.

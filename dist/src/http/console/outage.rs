@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use controller::{Making, Policy, Situation, is_outage};
+use controller::{Making, Policy, Situation, outage};
 use wire::NodeName;
 
 use crate::app::Shared;
@@ -30,17 +30,7 @@ fn silent_holders(members: &Members, policy: Policy, now: Instant) -> BTreeSet<N
         may_judge: true,
         policy,
     };
-    if !is_outage(situation) {
-        return BTreeSet::new();
-    }
-    let members = records.values().flat_map(|record| &record.replicas);
-    let holders: BTreeSet<&NodeName> = members.map(|member| &member.node).collect();
-    let silent = seen.iter().filter(|(_, seen)| !seen.alive);
-    let silent = silent.map(|(name, _)| name);
-    silent
-        .filter(|name| holders.contains(name))
-        .cloned()
-        .collect()
+    outage(situation).into_iter().cloned().collect()
 }
 
 #[cfg(test)]
