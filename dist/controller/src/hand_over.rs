@@ -125,6 +125,14 @@ mod tests {
             Some(change.reason)
         }
 
+        /// The nodes have heard of the record, and their heartbeats say so.
+        fn hear(&mut self) {
+            let nodes = self.nodes.values_mut();
+            for held in nodes.flat_map(|seen| &mut seen.heartbeat.replicas) {
+                held.record_version = self.record.version;
+            }
+        }
+
         /// The node of the newest replica makes it, and it catches up.
         fn join(&mut self) {
             let newest = self.record.replicas.last().expect("a replica").clone();
@@ -141,6 +149,7 @@ mod tests {
             let first = self.record.replicas[0].clone();
             let incarnation = self.nodes[&first.node].heartbeat.incarnation;
             self.record.epoch = self.record.epoch.next();
+            self.record.version += 1;
             self.record.leader = Some(Leader {
                 member: first,
                 incarnation,
@@ -210,6 +219,8 @@ mod tests {
         world.join();
         assert_eq!(world.step(), None, "and until the leader has handed over");
         world.obey();
+        assert_eq!(world.step(), None, "its lease runs until it has said hello");
+        world.hear();
         assert_eq!(world.step(), Some(Reason::Removed));
         let left: Vec<&NodeName> = world.record.replicas.iter().map(|m| &m.node).collect();
         assert_eq!(left, [&node(2), &node(3)]);
@@ -226,6 +237,7 @@ mod tests {
         assert_eq!(world.step(), None);
         world.obey();
         assert_ne!(world.leader().node, node(1));
+        world.hear();
         assert_eq!(world.step(), Some(Reason::Removed));
         assert_eq!(world.record.member_on(&node(1)), None);
         assert_eq!(world.step(), None);

@@ -177,7 +177,7 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
         let load = load.unwrap_or(u64::MAX);
         (counts(situation, member), Reverse(load), (*member).clone())
     })?;
-    if leads(leaving) {
+    if leads(leaving) || has_to_hear(situation, record, leaving) {
         return None;
     }
     let stays = record.in_sync.iter().filter(|member| *member != leaving);
@@ -193,6 +193,13 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
             next.eligible.clear();
         })
     })
+}
+
+/// Whether a living replica does not know the record yet. If it led until now, its hello to the one that
+/// leads tells that it serves no more; without it, nothing is committed for a session.
+fn has_to_hear(situation: Situation<'_>, record: &ShardRecord, leaving: &Member) -> bool {
+    let held = situation.holder(leaving);
+    held.is_some_and(|(_, report)| report.revision() != record.revision())
 }
 
 /// A shard that has as few copies as are wanted is not short of them any more. What goes with the surplus of

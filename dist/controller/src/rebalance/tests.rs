@@ -139,7 +139,8 @@ impl World {
         reasons
     }
 
-    /// One round of the shell; then what was added is copied, and joins; what was removed is deleted.
+    /// One round of the shell; then what was added is copied, and joins; what was removed is
+    /// deleted, and all have heard of it.
     fn round(&mut self) -> (Vec<Reason>, bool) {
         let next = rebalance(self.situation());
         let mut reasons = self.apply(next.changes);
@@ -170,6 +171,9 @@ impl World {
                 let member = records[&report.shard].member_on(name);
                 member.is_some_and(|member| member.replica == report.replica)
             });
+            for report in &mut seen.heartbeat.replicas {
+                report.record_version = records[&report.shard].version;
+            }
         }
         (reasons, next.done)
     }
@@ -191,6 +195,7 @@ fn obey(record: &mut ShardRecord, nodes: &BTreeMap<NodeName, Seen>) {
     let leads = record.leader.as_ref().is_some_and(|l| l.member == first);
     if !leads && record.in_sync.contains(&first) {
         record.epoch = record.epoch.next();
+        record.version += 1;
         record.leader = Some(Leader {
             incarnation: nodes[&first.node].heartbeat.incarnation,
             member: first,
