@@ -20,6 +20,9 @@ const NODES: u16 = 3;
 
 const USERS: u64 = 4;
 
+/// So long nothing is stopped before each stop, to tell a wait for the disk from one for a handover.
+const CALM: Duration = Duration::from_secs(1);
+
 /// The longest that a write may wait because of a handover.
 const WAIT_MS_MAX: f64 = 100.0;
 
@@ -29,6 +32,8 @@ const TIME_MAX: Duration = Duration::from_secs(60);
 /// The waits of writes, in milliseconds, one for each shard and time.
 #[derive(Default)]
 struct Waits {
+    /// Of all shards, while nothing is stopped.
+    calm: Vec<f64>,
     /// Of shards whose leader was stopped.
     stops: Vec<f64>,
     /// Of shards of which a follower was.
@@ -130,7 +135,10 @@ impl Scene {
             let urls = [self.fleet.url()];
             self.writes.watch(entry.shard, &urls, &mut self.load)?;
         }
-        sleep(Duration::from_millis(500)).await;
+        let (all, begun) = (self.shards().await?, Instant::now());
+        sleep(CALM).await;
+        let waits = self.waits_of(&all, begun).await?;
+        self.waits.calm.extend(waits);
         Ok(led_by(&answer, self.fleet.name(place)))
     }
 
@@ -171,6 +179,16 @@ impl Scene {
     }
 }
 
+macro_rules! waits {
+    ($when:literal) => {
+        [
+            concat!("longest wait ", $when, ": p50"),
+            concat!("longest wait ", $when, ": p99"),
+            concat!("longest wait ", $when, ": longest"),
+        ]
+    };
+}
+
 fn figures(mut waits: Waits, writes: &Writes, tally: &Tally) -> Vec<Figure> {
     let mut all = writes.all_ms();
     let mut figures = vec![
@@ -179,39 +197,13 @@ fn figures(mut waits: Waits, writes: &Writes, tally: &Tally) -> Vec<Figure> {
         Figure::plain("stops, times shards", waits.stops.len() as f64, ""),
         Figure::plain("drains, times shards led", waits.drains.len() as f64, ""),
     ];
+    let calm = &mut waits.calm;
+    figures.extend(spread(waits!("with nothing stopped"), calm, None));
     for (names, samples) in [
-        (
-            [
-                "longest wait in a stop: p50",
-                "longest wait in a stop: p99",
-                "longest wait in a stop: longest",
-            ],
-            &mut waits.stops,
-        ),
-        (
-            [
-                "longest wait in a follower's stop: p50",
-                "longest wait in a follower's stop: p99",
-                "longest wait in a follower's stop: longest",
-            ],
-            &mut waits.departures,
-        ),
-        (
-            [
-                "longest wait in a return: p50",
-                "longest wait in a return: p99",
-                "longest wait in a return: longest",
-            ],
-            &mut waits.returns,
-        ),
-        (
-            [
-                "longest wait in a drain: p50",
-                "longest wait in a drain: p99",
-                "longest wait in a drain: longest",
-            ],
-            &mut waits.drains,
-        ),
+        (waits!("in a stop"), &mut waits.stops),
+        (waits!("in a follower's stop"), &mut waits.departures),
+        (waits!("in a return"), &mut waits.returns),
+        (waits!("in a drain"), &mut waits.drains),
     ] {
         figures.extend(spread(names, samples, Some(WAIT_MS_MAX)));
     }
