@@ -9,8 +9,8 @@ use wire::membership::{Health, NodeEntry, NodesAnswer, ServiceRole, ShardEntry};
 use wire::stats::NodeStats;
 
 /// What to do while too many nodes are away.
-pub(super) const OUTAGE: &str = "nothing is copied while more than a third of the nodes is away: bring them back, or \
-                                 `client remove --force` those that are gone for good";
+pub(super) const OUTAGE: &str = "nothing is copied while more than a third of the nodes that hold something is away: bring them \
+                                 back, or `client remove --force` those that are gone for good";
 
 /// What nodes said of themselves, as far as they did.
 pub(super) type Stats = BTreeMap<NodeName, Option<NodeStats>>;

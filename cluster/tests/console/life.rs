@@ -108,7 +108,7 @@ async fn a_hostile_file_is_only_text() {
         .await;
     assert_eq!(
         stage.browser.eval("document.title").await.ok(),
-        Some("Content · Acequia".into())
+        Some("drawing.svg · Acequia".into())
     );
     stage.end().await;
 }

@@ -93,6 +93,7 @@ async fn a_node_s_charts_are_behind_its_name() {
         .until(&format!("location.pathname === '{page}'"))
         .await;
     stage.says("h1", "node2").await;
+    stage.until("document.title === 'node2 · Acequia'").await;
     stage
         .until("document.querySelectorAll('.chart path').length === 9")
         .await;

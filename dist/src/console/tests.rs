@@ -14,7 +14,8 @@ use maud::html;
 use uuid::Uuid;
 use wire::content::{ContentItem, ContentPage, ContentRow, Status};
 use wire::membership::{
-    Health, NodeEntry, NodesAnswer, Progress, ReplicaRole, ServiceRole, ShardEntry, ShardReplica,
+    Draining, Health, NodeEntry, NodesAnswer, Progress, ReplicaRole, ServiceRole, ShardEntry,
+    ShardReplica,
 };
 use wire::operation::{Operation, OperationKind};
 use wire::shard::ShardState;
@@ -214,6 +215,32 @@ fn a_dead_node_is_seen() {
     assert_eq!(alive["node-node1"], dead["node-node1"]);
     let nodes = shards::table(&cluster.nodes).into_string();
     assert!(nodes.contains("does not answer"), "{nodes}");
+}
+
+// If this fails, a node that is being emptied looks like one that is well, or one that died meanwhile like one
+// that lives.
+#[test]
+fn a_draining_node_is_seen() {
+    let mut cluster = cluster();
+    let class = |cluster: &Cluster| {
+        let first = overview::nodes(cluster).into_string();
+        let (before, _) = first.split_once(" id=\"node-node2\"").expect("its card");
+        let tag = before.rsplit_once('<').expect("a tag");
+        tag.1.to_owned()
+    };
+    let drains = |cluster: &mut Cluster| {
+        let entry = cluster.nodes.nodes.get_mut(&name("node2"));
+        entry.expect("it is there").draining = Some(Draining {
+            replicas_left: 1,
+            bytes_left: 1,
+        });
+    };
+    assert_eq!(class(&cluster), "article class=\"node\"");
+    drains(&mut cluster);
+    assert_eq!(class(&cluster), "article class=\"node draining\"");
+    down(&mut cluster, "node2");
+    drains(&mut cluster);
+    assert_eq!(class(&cluster), "article class=\"node down\"");
 }
 
 // If this fails, nobody finds a node's charts, or finds them where no node is.

@@ -36,8 +36,10 @@ pub(super) fn card(name: &NodeName, entry: &NodeEntry, stats: Option<&NodeStats>
         .filter(|shard| shard.role == ReplicaRole::Leader);
     let led = led.count() as u64;
     let followed = entry.shards.len() as u64 - led;
+    let is_down = entry.health == Health::Down;
+    let drains = !is_down && entry.draining.is_some();
     html! {
-        article id={ "node-" (name) } .node .down[entry.health == Health::Down] {
+        article id={ "node-" (name) } .node .down[is_down] .draining[drains] {
             header {
                 h3 { a href={ "/console/nodes/" (name) } { (name) } }
                 span .state { (state(entry)) }

@@ -29,18 +29,14 @@ pub(super) async fn page(
     request: HttpRequest,
 ) -> HttpResponse {
     let view = View::of(&shared, &request, Place::Contents, "Content");
-    let shown = async {
-        let item = item(&shared, &path, &request).await?;
-        let excerpt = excerpt(&shared, &request, &item).await;
-        let nodes = nodes::answer(&shared);
-        Ok(pages::content(
-            &item,
-            &nodes,
-            excerpt.as_ref(),
-            view.visitor,
-        ))
+    let item = match item(&shared, &path, &request).await {
+        Ok(item) => item,
+        Err(error) => return view.show(Err(error)),
     };
-    view.show(shown.await)
+    let excerpt = excerpt(&shared, &request, &item).await;
+    let nodes = nodes::answer(&shared);
+    let main = pages::content(&item, &nodes, excerpt.as_ref(), view.visitor);
+    view.titled(&item.row.filename).show(Ok(main))
 }
 
 async fn item(shared: &Shared, path: &str, request: &HttpRequest) -> Result<ContentItem, ApiError> {

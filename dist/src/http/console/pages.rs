@@ -1,5 +1,6 @@
 //! The pages that only show something, and what every page is answered with.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
@@ -42,7 +43,7 @@ pub(super) struct View {
     trail: Trail,
     pub(super) visitor: Visitor,
     place: Place,
-    title: &'static str,
+    title: Cow<'static, str>,
 }
 
 impl View {
@@ -56,13 +57,19 @@ impl View {
             trail: trail(request),
             visitor: visitor(shared, request),
             place,
-            title,
+            title: title.into(),
         }
+    }
+
+    /// The same page, with a title of its own.
+    pub(super) fn titled(self, title: &str) -> Self {
+        let title = title.to_owned().into();
+        View { title, ..self }
     }
 
     /// The whole page around its main part.
     pub(super) fn page(&self, main: &Markup) -> Markup {
-        layout::page(self.visitor, self.place, self.title, main)
+        layout::page(self.visitor, self.place, &self.title, main)
     }
 
     /// The answer; an error is a page that says what can be done.
@@ -146,7 +153,7 @@ pub(super) async fn node(
     path: Path<String>,
     request: HttpRequest,
 ) -> HttpResponse {
-    let view = View::of(&shared, &request, Place::Overview, "Node");
+    let view = View::of(&shared, &request, Place::Overview, "Node").titled(&path);
     view.show(node_page(&shared, &path, range(&request)).await)
 }
 
