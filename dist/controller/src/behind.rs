@@ -28,7 +28,7 @@ pub fn behind(
     });
     let changes = still.filter_map(|record| {
         let leader = record.leader.as_ref()?;
-        let (heartbeat, report) = situation.holder(&leader.member)?;
+        let (heartbeat, report) = situation.holder(record.shard, &leader.member)?;
         let process = heartbeat.incarnation;
         let lists = leader.incarnation == process;
         (lists && report.committed > position(now, record.shard).lsn).then(|| {

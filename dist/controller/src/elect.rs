@@ -16,13 +16,15 @@ pub(crate) fn elect(situation: Situation<'_>, record: &ShardRecord) -> Option<Ch
     };
     match (
         situation.alive(&leader.member.node),
-        situation.holder(&leader.member),
+        situation.holder(record.shard, &leader.member),
     ) {
         (Some(_), Some((heartbeat, _))) if heartbeat.incarnation == leader.incarnation => None,
         (Some(_), Some(_)) => candidate(situation, record),
         // Not made yet is not lost: the node makes it when it hears of the record.
         (Some(seen), None) if seen.heartbeat.offer == leader.member.replica => None,
-        (Some(_), None) if situation.is_heard(&leader.member) => candidate(situation, record),
+        (Some(_), None) if situation.is_heard(record.shard, &leader.member) => {
+            candidate(situation, record)
+        }
         (Some(_), None) => candidate(situation, record).or_else(|| lost(situation, record)),
         (None, _) if situation.may_judge => candidate(situation, record),
         (None, _) => None,
@@ -33,7 +35,7 @@ pub(crate) fn elect(situation: Situation<'_>, record: &ShardRecord) -> Option<Ch
 pub(crate) fn is_led(situation: Situation<'_>, record: &ShardRecord) -> bool {
     record.leader.as_ref().is_some_and(|leader| {
         let seen = situation.alive(&leader.member.node);
-        match situation.holder(&leader.member) {
+        match situation.holder(record.shard, &leader.member) {
             Some((heartbeat, _)) => heartbeat.incarnation == leader.incarnation,
             None => seen.is_some_and(|seen| seen.heartbeat.offer == leader.member.replica),
         }
@@ -45,7 +47,8 @@ pub(crate) fn is_led(situation: Situation<'_>, record: &ShardRecord) -> bool {
 fn elect_after_restoring(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     // A session long, because a node may have reported before it heard what the register then lost.
     let mut replicas = record.replicas.iter();
-    let all_heard = situation.may_judge && replicas.all(|member| situation.is_heard(member));
+    let all_heard =
+        situation.may_judge && replicas.all(|member| situation.is_heard(record.shard, member));
     let elects = all_heard || situation.policy.bugs.has(Bug::ElectUnheard);
     let elected = || candidate(situation, record).or_else(|| unmade(situation, record));
     elects.then(elected).flatten()
@@ -77,7 +80,7 @@ fn lost(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
 /// heard yet.
 pub(crate) fn candidate(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     // The register may have gone back: whoever acted on a later record is one of these.
-    let unheard = |member: &Member| !situation.is_heard(member);
+    let unheard = |member: &Member| !situation.is_heard(record.shard, member);
     let waits = !situation.may_judge && !situation.policy.bugs.has(Bug::ElectUnheard);
     if waits && record.replicas.iter().any(unheard) {
         return None;
@@ -103,7 +106,7 @@ pub(crate) fn best<'a>(
     members: impl IntoIterator<Item = &'a Member>,
 ) -> Option<(Member, Uuid)> {
     let living = members.into_iter().filter_map(|member| {
-        let (heartbeat, report) = situation.holder(member)?;
+        let (heartbeat, report) = situation.holder(record.shard, member)?;
         Some((member, heartbeat.incarnation, report))
     });
     let best = living.min_by_key(|(member, _, report)| {
@@ -140,7 +143,7 @@ fn take_office(
     if record.in_sync.contains(&member) {
         record
             .in_sync
-            .retain(|other| *other == member || situation.holder(other).is_some());
+            .retain(|other| *other == member || situation.holder(record.shard, other).is_some());
     } else {
         record.in_sync = vec![member.clone()];
     }

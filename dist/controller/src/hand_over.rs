@@ -45,7 +45,8 @@ pub(crate) fn hand_over_to(record: &ShardRecord, successor: &Member) -> Change {
 pub(crate) fn heir<'a>(situation: Situation<'_>, record: &'a ShardRecord) -> Option<&'a Member> {
     let leader = &record.leader.as_ref()?.member;
     let first = record.replicas.first().filter(|first| *first != leader)?;
-    let can_lead = record.in_sync.contains(first) && situation.holder(first).is_some();
+    let can_lead =
+        record.in_sync.contains(first) && situation.holder(record.shard, first).is_some();
     can_lead.then_some(first)
 }
 

@@ -199,7 +199,7 @@ pub fn decide(situation: Situation<'_>) -> Vec<Change> {
 /// Closes a shard whose log is full.
 fn full(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     let leader = record.leader.as_ref()?;
-    let report = situation.holder(&leader.member)?.1;
+    let report = situation.holder(record.shard, &leader.member)?.1;
     let full = report.bytes >= wire::limits::SHARD_BYTES_MAX && record.state == ShardState::Open;
     full.then(|| changed(record, Reason::Full, close))
 }
@@ -219,37 +219,47 @@ fn changed(record: &ShardRecord, reason: Reason, change: impl FnOnce(&mut ShardR
     }
 }
 
-fn report_of<'a>(heartbeat: &'a Heartbeat, member: &Member) -> Option<&'a ReplicaReport> {
+/// What a node said of this replica of this shard. An offer that was made good, and left again since, may still
+/// look like one, and be taken for another shard.
+fn report_of<'a>(
+    heartbeat: &'a Heartbeat,
+    shard: ShardNo,
+    member: &Member,
+) -> Option<&'a ReplicaReport> {
     heartbeat
         .replicas
         .iter()
-        .find(|report| report.replica == member.replica)
+        .find(|report| report.shard == shard && report.replica == member.replica)
 }
 
 /// Whether a node holds a replica, or will make it when it hears that it shall.
-fn has(heartbeat: &Heartbeat, member: &Member) -> bool {
-    heartbeat.offer == member.replica || report_of(heartbeat, member).is_some()
+fn has(heartbeat: &Heartbeat, shard: ShardNo, member: &Member) -> bool {
+    heartbeat.offer == member.replica || report_of(heartbeat, shard, member).is_some()
 }
 
 impl<'a> Situation<'a> {
     /// What a living node says of a replica that it holds, and that works.
-    fn holder(&self, member: &Member) -> Option<(&'a Heartbeat, &'a ReplicaReport)> {
+    fn holder(
+        &self,
+        shard: ShardNo,
+        member: &Member,
+    ) -> Option<(&'a Heartbeat, &'a ReplicaReport)> {
         let seen = self.alive(&member.node)?;
-        let report = report_of(&seen.heartbeat, member).filter(|report| !report.halted)?;
+        let report = report_of(&seen.heartbeat, shard, member).filter(|report| !report.halted)?;
         Some((&seen.heartbeat, report))
     }
 
     /// Whether a living node has said what it has of a replica: it holds it, be it halted, or has
     /// not made it yet.
-    fn is_heard(&self, member: &Member) -> bool {
+    fn is_heard(&self, shard: ShardNo, member: &Member) -> bool {
         let seen = self.alive(&member.node);
-        seen.is_some_and(|seen| has(&seen.heartbeat, member))
+        seen.is_some_and(|seen| has(&seen.heartbeat, shard, member))
     }
 
     /// Whether a living node is without a replica of its own: its disk was replaced.
-    fn is_replaced(&self, member: &Member) -> bool {
+    fn is_replaced(&self, shard: ShardNo, member: &Member) -> bool {
         let seen = self.alive(&member.node);
-        seen.is_some_and(|seen| !has(&seen.heartbeat, member))
+        seen.is_some_and(|seen| !has(&seen.heartbeat, shard, member))
     }
 
     fn alive(&self, node: &NodeName) -> Option<&'a Seen> {

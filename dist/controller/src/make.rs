@@ -115,8 +115,9 @@ impl<'a> Hosts<'a> {
     /// whose first replica it holds, whoever leads at present. One with a copy on a node that is full
     /// takes nothing.
     fn has_open(&self, situation: Situation<'_>, name: &NodeName, heartbeat: &Heartbeat) -> bool {
-        let holds = |member: &Member| member.node == *name && has(heartbeat, member);
         situation.records.values().any(|record| {
+            let is_here = |member: &Member| member.node == *name;
+            let holds = |member: &Member| is_here(member) && has(heartbeat, record.shard, member);
             let leader = record.leader.as_ref().map(|leader| &leader.member);
             let is_its = leader.is_some_and(holds) || record.replicas.first().is_some_and(holds);
             let takes = !self.have_room || has_room(situation, record);

@@ -67,7 +67,7 @@ fn loads<'a>(situation: Situation<'a>) -> Loads<'a> {
     for record in situation.records.values() {
         for member in &record.replicas {
             if let Some(load) = loads.get_mut(&member.node) {
-                *load += bytes(situation, member);
+                *load += bytes(situation, record, member);
             }
         }
     }
@@ -95,7 +95,7 @@ fn hand_on(situation: Situation<'_>, loads: &Loads<'_>, record: &ShardRecord) ->
         return None;
     }
     let others = record.in_sync.iter().filter(|member| *member != leader);
-    let living = others.filter(|member| situation.holder(member).is_some());
+    let living = others.filter(|member| situation.holder(record.shard, member).is_some());
     let loaded = living.filter_map(|member| Some((load(member)?, member)));
     let (_, successor) = loaded.min()?;
     Some(hand_over_to(record, successor))
@@ -163,10 +163,10 @@ fn candidate<'a>(
             && record
                 .leader
                 .as_ref()
-                .is_some_and(|leader| situation.holder(&leader.member).is_some())
+                .is_some_and(|leader| situation.holder(record.shard, &leader.member).is_some())
     });
     let sized = movable.filter_map(|record| {
-        let size = bytes(situation, record.member_on(from)?);
+        let size = bytes(situation, record, record.member_on(from)?);
         let (less, more) = (scale.weigh(from, size), scale.weigh(to, size));
         let fits = fits(&situation.nodes[to], size);
         (0 < less && more < gap && fits).then_some((record, less + more))

@@ -226,7 +226,7 @@ fn copy(
 ) -> KnownCopy {
     let seen = situation.nodes.get(&member.node);
     let alive = seen.is_some_and(|seen| seen.alive);
-    let report = seen.and_then(|seen| report_of(&seen.heartbeat, member));
+    let report = seen.and_then(|seen| report_of(&seen.heartbeat, record.shard, member));
     let report = report.filter(|report| is_of(report, record.log));
     let part = part(record, member);
     let held = report.map(|report| HeldCopy {

@@ -71,7 +71,7 @@ fn copies_under_way(situation: Situation<'_>) -> BTreeMap<NodeName, usize> {
             .replicas
             .iter()
             .filter(|member| !record.in_sync.contains(member));
-        for member in joining.filter(|member| counts(situation, member)) {
+        for member in joining.filter(|member| counts(situation, record, member)) {
             *under_way.entry(member.node.clone()).or_default() += 1;
         }
     }
@@ -80,11 +80,11 @@ fn copies_under_way(situation: Situation<'_>) -> BTreeMap<NodeName, usize> {
 
 /// Whether a replica is one of those that there shall be: not on a node that drains, or is gone for
 /// longer than the repair delay.
-fn counts(situation: Situation<'_>, member: &Member) -> bool {
+fn counts(situation: Situation<'_>, record: &ShardRecord, member: &Member) -> bool {
     let seen = situation.nodes.get(&member.node);
     let in_time = |seen: &Seen| seen.alive || seen.silent_ms < situation.policy.repair_delay_ms;
     seen.is_some_and(in_time)
-        && !situation.is_replaced(member)
+        && !situation.is_replaced(record.shard, member)
         && !situation.draining.contains(&member.node)
 }
 
@@ -97,13 +97,13 @@ fn is_lost(situation: Situation<'_>, record: &ShardRecord, member: &Member) -> b
         .as_ref()
         .is_some_and(|leader| leader.member == *member);
     let is_led = record.leader.as_ref().is_some_and(|leader| {
-        let held = situation.holder(&leader.member);
+        let held = situation.holder(record.shard, &leader.member);
         held.is_some_and(|(heartbeat, report)| {
             heartbeat.incarnation == leader.incarnation && report.end.epoch == record.epoch
         })
     });
     let is_named = record.in_sync.contains(member) || (record.eligible.contains(member) && !is_led);
-    situation.is_replaced(member) && !leads && !is_named
+    situation.is_replaced(record.shard, member) && !leads && !is_named
 }
 
 fn add(
@@ -112,11 +112,11 @@ fn add(
     (offers, under_way): (&mut Offers, &mut BTreeMap<NodeName, usize>),
 ) -> Option<Change> {
     // Only from a leader can a new replica learn what it shall hold.
-    situation.holder(&record.leader.as_ref()?.member)?;
+    situation.holder(record.shard, &record.leader.as_ref()?.member)?;
     let counting = record
         .replicas
         .iter()
-        .filter(|member| counts(situation, member));
+        .filter(|member| counts(situation, record, member));
     let enough = counting.count() >= usize::from(situation.policy.copies);
     if enough || under_way.values().sum::<usize>() >= COPIES_MAX {
         return None;
@@ -155,7 +155,7 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     let counting = record
         .replicas
         .iter()
-        .filter(|member| counts(situation, member));
+        .filter(|member| counts(situation, record, member));
     let (mut kept, mut in_sync) = (0, 0);
     for member in counting {
         kept += 1;
@@ -175,7 +175,11 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
         let seen = situation.nodes.get(&member.node);
         let load = seen.map(|seen| scale.weigh(&member.node, load(&seen.heartbeat)));
         let load = load.unwrap_or(u64::MAX);
-        (counts(situation, member), Reverse(load), (*member).clone())
+        (
+            counts(situation, record, member),
+            Reverse(load),
+            (*member).clone(),
+        )
     })?;
     if leads(leaving) || has_to_hear(situation, record, leaving) {
         return None;
@@ -196,10 +200,15 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
 }
 
 /// Whether a living replica does not know the record yet. If it led until now, its hello to the one that
-/// leads tells that it serves no more; without it, nothing is committed for a session.
+/// leads tells that it serves no more; without it, nothing is committed for a session. And if nobody heard
+/// yet that it was made, its offer would be taken for another shard.
 fn has_to_hear(situation: Situation<'_>, record: &ShardRecord, leaving: &Member) -> bool {
-    let held = situation.holder(leaving);
-    held.is_some_and(|(_, report)| report.revision() != record.revision())
+    if let Some((_, report)) = situation.holder(record.shard, leaving) {
+        return report.revision() != record.revision();
+    }
+    let seen = situation.alive(&leaving.node);
+    let offers = seen.is_some_and(|seen| seen.heartbeat.offer == leaving.replica);
+    offers && record.in_sync.contains(leaving)
 }
 
 /// A shard that has as few copies as are wanted is not short of them any more. What goes with the surplus of

@@ -89,7 +89,7 @@ fn claims<'a>(situation: Situation<'a>) -> BTreeMap<&'a NodeName, Claim> {
             let claim = claims.entry(&member.node).or_default();
             claim.open += u64::from(record.state == ShardState::Open);
             if !record.in_sync.contains(member) {
-                claim.coming_bytes += whole.saturating_sub(bytes(situation, member));
+                claim.coming_bytes += whole.saturating_sub(bytes(situation, record, member));
             }
         }
     }
@@ -99,13 +99,13 @@ fn claims<'a>(situation: Situation<'a>) -> BTreeMap<&'a NodeName, Claim> {
 /// What the leader of a shard holds of it, in bytes.
 pub(crate) fn shard_bytes(situation: Situation<'_>, record: &ShardRecord) -> u64 {
     let leader = record.leader.as_ref();
-    leader.map_or(0, |leader| bytes(situation, &leader.member))
+    leader.map_or(0, |leader| bytes(situation, record, &leader.member))
 }
 
 /// What a replica takes on its node, in bytes.
-pub(crate) fn bytes(situation: Situation<'_>, member: &Member) -> u64 {
+pub(crate) fn bytes(situation: Situation<'_>, record: &ShardRecord, member: &Member) -> u64 {
     let seen = situation.nodes.get(&member.node);
-    let report = seen.and_then(|seen| report_of(&seen.heartbeat, member));
+    let report = seen.and_then(|seen| report_of(&seen.heartbeat, record.shard, member));
     report.map_or(0, |report| report.bytes)
 }
 

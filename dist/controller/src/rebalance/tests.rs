@@ -155,7 +155,7 @@ impl World {
                 .collect();
             for member in joining {
                 let leader = &record.leader.as_ref().expect("is led").member;
-                let bytes = crate::room::bytes(self.situation(), leader);
+                let bytes = crate::room::bytes(self.situation(), &record, leader);
                 self.hold(record.shard, &member, bytes);
                 let stored = self.records.get_mut(&record.shard).expect("is there");
                 stored.in_sync.push(member);

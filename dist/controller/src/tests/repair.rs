@@ -129,3 +129,37 @@ fn a_degraded_shard_is_mirrored_again_when_a_spare_node_comes() {
     assert_eq!(world.shard(1).member_on(&name("node2")), None);
     assert_eq!(world.added(), []);
 }
+
+// If this fails, an offer that a node made good since its last heartbeat is taken for another shard, which nobody
+// ever makes.
+#[test]
+fn a_member_whose_making_was_not_heard_of_does_not_leave() {
+    let mut world = World::of(3, 2).with(1, &[1, 2, 3]);
+    world.draining.insert(name("node3"));
+    let made = world.heartbeat("node3").replicas.clone();
+    let offered = std::mem::replace(&mut world.heartbeat("node3").offer, made[0].replica);
+    world.heartbeat("node3").replicas.clear();
+    assert!(world.of_kind(Reason::Removed).is_empty(), "it is in sync");
+    world.heartbeat("node3").replicas = made;
+    world.heartbeat("node3").offer = offered;
+    assert_eq!(world.of_kind(Reason::Removed).len(), 1);
+}
+
+// If this fails, a shard waits for ever for a copy that its node holds as one of another shard.
+#[test]
+fn a_replica_that_is_one_of_another_shard_is_replaced() {
+    let mut world = World::of(2, 2).with(1, &[1]).with(2, &[2]);
+    let other = world.records[&ShardNo(2)].replicas[0].clone();
+    world.shard(1).replicas.push(other);
+    let mark = world.shard(1).mark();
+    world.replica(1, 1).record_mark = Some(mark);
+    assert!(world.apply().contains(&Reason::Removed));
+    assert_eq!(world.shard(1).member_on(&name("node2")), None);
+    let (version, mark) = (world.shard(1).version, world.shard(1).mark());
+    world.replica(1, 1).record_version = version;
+    world.replica(1, 1).record_mark = Some(mark);
+    assert!(world.apply().contains(&Reason::Added));
+    let added = world.shard(1).member_on(&name("node2")).cloned();
+    let offered = world.heartbeat("node2").offer;
+    assert_eq!(added.map(|member| member.replica), Some(offered));
+}
