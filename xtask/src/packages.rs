@@ -84,7 +84,8 @@ fn said(command: &mut Command) -> anyhow::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::collections::BTreeMap;
+    use std::path::{Component, Path, PathBuf};
 
     use toml::{Table, Value};
 
@@ -177,5 +178,93 @@ mod tests {
             let depends = deb["depends"].as_str().expect("text");
             assert!(depends.contains("acequia-common"), "{depends}");
         }
+    }
+
+    /// Each file that a package installs, with the one of the repository that it is.
+    fn installed(package: &str) -> BTreeMap<PathBuf, PathBuf> {
+        let folder = workspace::root().join(package);
+        let mut installed = BTreeMap::new();
+        for (source, dest) in assets(&metadata(package)) {
+            for source in sources(&folder, &source) {
+                let name = source.file_name().expect("a file has a name");
+                let place = match dest.ends_with('/') {
+                    true => Path::new(&dest).join(name),
+                    false => PathBuf::from(&dest),
+                };
+                installed.insert(place, source);
+            }
+        }
+        installed
+    }
+
+    /// The files that an asset names.
+    fn sources(folder: &Path, source: &str) -> Vec<PathBuf> {
+        let path = folder.join(source);
+        let Some((_, ending)) = source.split_once('*') else {
+            return vec![path];
+        };
+        let entries = std::fs::read_dir(path.parent().expect("a folder")).expect("is there");
+        let files = entries.map(|entry| entry.expect("an entry").path());
+        files
+            .filter(|path| path.is_file() && path.to_string_lossy().ends_with(ending))
+            .collect()
+    }
+
+    /// The symbolic links of a package, each with where it leads.
+    fn symbolic_links(package: &str) -> Vec<(PathBuf, PathBuf)> {
+        let deb = metadata(package);
+        let assets = deb["assets"].as_array().expect("a list").iter();
+        let link = |asset: &Value| {
+            let (dest, name) = (asset.get("dest")?.as_str()?, asset.get("link_name")?);
+            let folder = Path::new(dest).parent()?;
+            let leads_to = plain(&folder.join(name.as_str()?));
+            Some((PathBuf::from(dest), leads_to))
+        };
+        assets.filter_map(link).collect()
+    }
+
+    /// A path without `..`.
+    fn plain(path: &Path) -> PathBuf {
+        let mut plain = PathBuf::new();
+        for part in path.components() {
+            match part {
+                Component::ParentDir => assert!(plain.pop(), "{}", path.display()),
+                part => plain.push(part),
+            }
+        }
+        plain
+    }
+
+    /// Where a document links to, if that is not another host or a part of itself.
+    fn linked(document: &str) -> impl Iterator<Item = &str> {
+        let targets = document.split("](").skip(1);
+        let targets = targets.filter_map(|rest| rest.split([')', '#']).next());
+        targets.filter(|target| !target.is_empty() && !target.contains("://"))
+    }
+
+    // If this fails, whoever reads the documents of the package is sent to files that he has not.
+    #[test]
+    fn what_installed_documents_link_to_is_installed() {
+        let (installed, links) = (installed(SHARED), symbolic_links(SHARED));
+        let is_there = |path: &Path| installed.keys().any(|file| file.starts_with(path));
+        let (mut seen, mut missing) = (0, Vec::new());
+        for (place, source) in &installed {
+            if place.extension().is_none_or(|ending| ending != "md") {
+                continue;
+            }
+            let text = std::fs::read_to_string(source).expect("a document");
+            for target in linked(&text) {
+                let path = plain(&place.parent().expect("a folder").join(target));
+                let led = links.iter().find_map(|(link, leads_to)| {
+                    Some(leads_to.join(path.strip_prefix(link).ok()?))
+                });
+                seen += 1;
+                if !is_there(&led.unwrap_or(path)) {
+                    missing.push(format!("{}: {target}", place.display()));
+                }
+            }
+        }
+        assert!(seen > 50, "only {seen} links are seen");
+        assert!(missing.is_empty(), "{missing:#?}");
     }
 }
