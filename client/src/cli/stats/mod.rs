@@ -52,9 +52,10 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// Whether the screen of a terminal is drawn on.
+    /// Whether the screen of a terminal is drawn on. One that is `dumb` has none, as it has no colours.
     pub(super) fn is_on_screen(&self, ui: &Ui) -> bool {
-        self.watch && ui.format() == Format::Text && ui.is_stdout_terminal()
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        self.watch && ui.format() == Format::Text && ui.is_stdout_terminal() && !dumb
     }
 }
 

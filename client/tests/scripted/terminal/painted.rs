@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Terminal;
-use crate::command::{binary, run};
+use crate::command::{binary, run, signal};
 use crate::fake::Fake;
 
 fn here() -> &'static Path {
@@ -71,4 +71,20 @@ fn colours_are_for_terminals_that_want_them() {
         );
         assert!(painted.contains("\u{1b}[0m"), "{command}: {painted:?}");
     }
+}
+
+// If this fails, a terminal that understands no sequences shows a mess, and no numbers.
+#[test]
+fn a_dumb_terminal_gets_rows_instead_of_a_screen() {
+    let (terminal, fake) = (Terminal::open(), Fake::start());
+    let mut command = binary(&fake, here(), &["stats", "--watch"]);
+    let mut child = terminal.spawn(command.env("TERM", "dumb"));
+    let shown = terminal.until("the first row", |shown| {
+        shown.contains("Acequia") || shown.lines().count() > 1
+    });
+    signal(&child, "-INT");
+    let code = child.wait().expect("ends").code();
+    assert!(shown.trim_start().starts_with("time "), "{shown:?}");
+    assert!(!shown.contains('\u{1b}'), "{shown:?}");
+    assert_eq!(code, Some(130), "it ends as in a pipe");
 }
