@@ -6,7 +6,7 @@ use uuid::Uuid;
 use wire::shard::{Leader, Member, ShardRecord, ShardState};
 
 use crate::bugs::Bug;
-use crate::{Change, Making, Reason, Situation, changed, close};
+use crate::{Change, Making, Reason, Situation, changed, close, has};
 
 /// The next epoch, if the leader is dead or another process. If nobody can lead, the record stays
 /// as it is, and the shard waits.
@@ -22,7 +22,7 @@ pub(crate) fn elect(situation: Situation<'_>, record: &ShardRecord) -> Option<Ch
         (Some(_), Some(_)) => candidate(situation, record),
         // Not made yet is not lost: the node makes it when it hears of the record.
         (Some(seen), None) if seen.heartbeat.offer == leader.member.replica => None,
-        (Some(_), None) if situation.is_heard(record.shard, &leader.member) => {
+        (Some(seen), None) if has(&seen.heartbeat, record.shard, &leader.member) => {
             candidate(situation, record)
         }
         (Some(_), None) => candidate(situation, record).or_else(|| lost(situation, record)),
@@ -47,8 +47,7 @@ pub(crate) fn is_led(situation: Situation<'_>, record: &ShardRecord) -> bool {
 fn elect_after_restoring(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     // A session long, because a node may have reported before it heard what the register then lost.
     let mut replicas = record.replicas.iter();
-    let all_heard =
-        situation.may_judge && replicas.all(|member| situation.is_heard(record.shard, member));
+    let all_heard = situation.may_judge && replicas.all(|member| situation.is_heard(member));
     let elects = all_heard || situation.policy.bugs.has(Bug::ElectUnheard);
     let elected = || candidate(situation, record).or_else(|| unmade(situation, record));
     elects.then(elected).flatten()
@@ -80,7 +79,7 @@ fn lost(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
 /// heard yet.
 pub(crate) fn candidate(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     // The register may have gone back: whoever acted on a later record is one of these.
-    let unheard = |member: &Member| !situation.is_heard(record.shard, member);
+    let unheard = |member: &Member| !situation.is_heard(member);
     let waits = !situation.may_judge && !situation.policy.bugs.has(Bug::ElectUnheard);
     if waits && record.replicas.iter().any(unheard) {
         return None;

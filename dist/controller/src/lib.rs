@@ -29,7 +29,7 @@ pub use gather::gather;
 pub use rebalance::{Rebalance, rebalance};
 pub use recover::{Listed, RecoverRefused, Recovery, recover, waiting, waits};
 pub use repair::{is_outage, outage};
-pub use restore::wants_records;
+pub use restore::{is_lost, wants_records};
 pub use room::Room;
 
 /// A node may be silent for so long before its replicas are made anew elsewhere, in milliseconds:
@@ -187,7 +187,7 @@ pub fn decide(situation: Situation<'_>) -> Vec<Change> {
         .iter()
         .filter(|record| !changed.contains(&record.shard));
     let rest: Vec<&ShardRecord> = rest.copied().collect();
-    let mut offers = make::Offers::new(situation);
+    let mut offers = make::Offers::new(situation, &restored);
     changes.extend(repair::repair(situation, &rest, &mut offers));
     changes.extend(restored);
     if situation.making != Making::No && rolled_back.is_empty() {
@@ -250,10 +250,13 @@ impl<'a> Situation<'a> {
     }
 
     /// Whether a living node has said what it has of a replica: it holds it, be it halted, or has
-    /// not made it yet.
-    fn is_heard(&self, shard: ShardNo, member: &Member) -> bool {
-        let seen = self.alive(&member.node);
-        seen.is_some_and(|seen| has(&seen.heartbeat, shard, member))
+    /// not made it yet; or it made it for another shard, and so never will for this one.
+    fn is_heard(&self, member: &Member) -> bool {
+        let is_it = |seen: &Seen| {
+            let mut held = seen.heartbeat.replicas.iter();
+            seen.heartbeat.offer == member.replica || held.any(|r| r.replica == member.replica)
+        };
+        self.alive(&member.node).is_some_and(is_it)
     }
 
     /// Whether a living node is without a replica of its own: its disk was replaced.

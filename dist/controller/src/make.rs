@@ -17,11 +17,11 @@ pub(crate) struct Offers {
 }
 
 impl Offers {
-    pub(crate) fn new(situation: Situation<'_>) -> Offers {
-        let members = situation
-            .records
-            .values()
-            .flat_map(|record| &record.replicas);
+    /// All but those that records name, be it ones that are restored at this moment.
+    pub(crate) fn new(situation: Situation<'_>, restored: &[Change]) -> Offers {
+        let restored = restored.iter().map(|change| &change.record);
+        let records = situation.records.values().chain(restored);
+        let members = records.flat_map(|record| &record.replicas);
         Offers {
             taken: members.map(|member| member.replica).collect(),
         }

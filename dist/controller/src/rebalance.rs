@@ -114,7 +114,7 @@ fn begin(situation: Situation<'_>, loads: &Loads<'_>, scale: &Scale<'_>) -> Vec<
     let free = loads.iter().filter(|(name, _)| !busy.contains(*name));
     let mut free: Vec<(u64, &NodeName)> = free.map(|(name, load)| (*load, *name)).collect();
     free.sort();
-    let mut offers = Offers::new(situation);
+    let mut offers = Offers::new(situation, &[]);
     let mut changes = Vec::new();
     while let Some((most, fullest)) = free.pop() {
         let mut open = free.iter();

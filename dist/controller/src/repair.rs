@@ -199,16 +199,22 @@ fn remove(situation: Situation<'_>, record: &ShardRecord) -> Option<Change> {
     })
 }
 
-/// Whether a living replica does not know the record yet. If it led until now, its hello to the one that
+/// Whether a living member of the set does not know the record yet. If it led until now, its hello to the one that
 /// leads tells that it serves no more; without it, nothing is committed for a session. And if nobody heard
 /// yet that it was made, its offer would be taken for another shard.
 fn has_to_hear(situation: Situation<'_>, record: &ShardRecord, leaving: &Member) -> bool {
-    if let Some((_, report)) = situation.holder(record.shard, leaving) {
-        return report.revision() != record.revision();
-    }
-    let seen = situation.alive(&leaving.node);
-    let offers = seen.is_some_and(|seen| seen.heartbeat.offer == leaving.replica);
-    offers && record.in_sync.contains(leaving)
+    let Some(seen) = situation.alive(&leaving.node) else {
+        return false;
+    };
+    let has_to = match situation.holder(record.shard, leaving) {
+        // Whoever has the epoch's first record said hello before. Nobody is waited for who cannot keep records:
+        // the leader takes it out of the set.
+        Some((_, report)) => {
+            report.end.epoch != record.epoch && report.revision() != record.revision()
+        }
+        None => seen.heartbeat.offer == leaving.replica,
+    };
+    has_to && record.in_sync.contains(leaving)
 }
 
 /// A shard that has as few copies as are wanted is not short of them any more. What goes with the surplus of

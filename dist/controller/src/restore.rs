@@ -22,7 +22,7 @@ fn is_withheld(records: &BTreeMap<ShardNo, ShardRecord>, report: &ReplicaReport)
 
 /// Whether the register once had a record that a node holds, and does not know it any more: what it
 /// knows is lower, or another one of that revision, since it went on another way from further back.
-fn is_lost(present: Option<&ShardRecord>, revision: Revision, mark: Option<u32>) -> bool {
+pub fn is_lost(present: Option<&ShardRecord>, revision: Revision, mark: Option<u32>) -> bool {
     let known = present.map_or(Revision::NONE, ShardRecord::known);
     let is_another = |present: &ShardRecord| {
         present.revision() == revision && mark.is_some_and(|mark| mark != present.mark())

@@ -145,6 +145,28 @@ fn a_member_whose_making_was_not_heard_of_does_not_leave() {
     assert_eq!(world.of_kind(Reason::Removed).len(), 1);
 }
 
+// If this fails, a node whose disk is so full that it keeps no record any more can never be emptied.
+#[test]
+fn whoever_cannot_keep_the_record_leaves() {
+    let mut world = World::of(3, 2).with(1, &[1, 2, 3]);
+    world.draining.insert(name("node3"));
+    world.replica(1, 3).record_version = 0;
+    assert!(world.of_kind(Reason::Removed).is_empty(), "it is to hear");
+    world.replica(1, 3).end.epoch = Epoch(1);
+    assert_eq!(world.of_kind(Reason::Removed).len(), 1, "it follows");
+    world.replica(1, 3).end.epoch = Epoch(0);
+    world.shard(1).in_sync.pop();
+    let mark = world.shard(1).mark();
+    for n in [1, 2] {
+        world.replica(1, n).record_mark = Some(mark);
+    }
+    assert_eq!(
+        world.of_kind(Reason::Removed).len(),
+        1,
+        "it is not waited for"
+    );
+}
+
 // If this fails, a shard waits for ever for a copy that its node holds as one of another shard.
 #[test]
 fn a_replica_that_is_one_of_another_shard_is_replaced() {

@@ -123,6 +123,43 @@ fn a_restored_record_waits_for_all_its_replicas() {
     assert_eq!(registered(&world).revision(), revision(1, 2));
 }
 
+// If this fails, a restored shard waits for ever for a replica that meanwhile was made for another shard.
+#[test]
+fn whose_replica_was_made_for_another_shard_was_heard() {
+    let mut world = World::fresh();
+    reports(&mut world, 1, &mirrored());
+    reports(&mut world, 2, &mirrored());
+    assert!(world.apply().contains(&Reason::Restored));
+    let mut other = report(registered(&world));
+    other.shard = ShardNo(2);
+    other.replica = mirrored().replicas[2].replica;
+    let mut third = heartbeat(3, 33);
+    third.replicas.push(other);
+    world.hear("node3", third);
+    assert!(world.apply().contains(&Reason::Elected));
+}
+
+// If this fails, what the register lost is given away once more in the look in which it is restored.
+#[test]
+fn an_offer_that_a_restored_record_names_is_taken() {
+    let mut world = World::fresh();
+    world.copies = 2;
+    let mut alone = mirrored();
+    alone.shard = ShardNo(2);
+    alone.replicas.truncate(1);
+    alone.in_sync.truncate(1);
+    world.records.insert(ShardNo(2), alone.clone());
+    reports(&mut world, 1, &mirrored());
+    let mut second = report(&alone);
+    second.record_mark = Some(alone.mark());
+    world.heartbeat("node1").replicas.push(second);
+    world.hear("node3", heartbeat(3, 30));
+    let changes = world.decide();
+    assert!(changes.iter().any(|c| c.reason == Reason::Restored));
+    let added = changes.iter().find(|c| c.reason == Reason::Added);
+    assert_eq!(added, None, "node 3's offer is of shard 1");
+}
+
 // If this fails, a controller that comes into office after a rollback elects on the past, in an epoch
 // that somebody leads in already.
 #[test]
