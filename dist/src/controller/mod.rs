@@ -24,7 +24,9 @@ use crate::members::Members;
 use crate::metrics::Metrics;
 
 use answers::Answers;
-use controller::{Change, Making, Situation, behind, decide, is_outage, rebalance, wants_records};
+use controller::{
+    Change, Making, Reason, Situation, behind, decide, is_outage, rebalance, wants_records,
+};
 pub(crate) use controller::{Listed, Policy, RecoverRefused, Recovery, Room, Seen};
 
 /// Decisions can follow from each other: a full shard is closed, then another one is made.
@@ -47,6 +49,8 @@ pub(crate) struct Controller {
     balanced: AtomicBool,
     /// Nothing is copied, as so many nodes are silent, as far as was seen in office.
     copying_held: AtomicBool,
+    /// A change was not answered, and may have been made: the register must be read before anything is decided.
+    unread: AtomicBool,
     office: Mutex<Option<Office>>,
 }
 
@@ -78,6 +82,7 @@ impl Controller {
             answers: std::sync::Mutex::new(Answers::new(session)),
             balanced: AtomicBool::new(false),
             copying_held: AtomicBool::new(false),
+            unread: AtomicBool::new(false),
             office: Mutex::new(None),
         }
     }
@@ -206,6 +211,7 @@ impl Controller {
         self.note_office(*office);
         term?;
         self.members.set_records(self.coordinator.records().await?);
+        self.unread.store(false, Ordering::Relaxed);
         match *office {
             Some(office) => self.carry_out(office).await,
             None => {
@@ -219,6 +225,7 @@ impl Controller {
     pub(crate) async fn heard(&self) {
         let office = self.office.lock().await;
         if let Some(office) = office.filter(|office| Instant::now() < office.until)
+            && !self.unread.load(Ordering::Relaxed)
             && let Err(error) = self.carry_out(office).await
         {
             tracing::warn!(%error, "nothing is decided");
@@ -303,8 +310,19 @@ impl Controller {
             if changes.is_empty() {
                 return Ok(());
             }
-            for change in changes {
-                self.change(change).await?;
+            self.make(changes).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes these changes, each unless someone else was first. Then what took an offer waits for the next
+    /// round: the record that was changed instead may name the same one.
+    async fn make(&self, changes: Vec<Change>) -> Result<(), CoordinatorError> {
+        let mut overtaken = false;
+        for change in changes {
+            let takes_offer = matches!(change.reason, Reason::Made | Reason::Added);
+            if !(overtaken && takes_offer) {
+                overtaken |= !self.change(change).await?;
             }
         }
         Ok(())
@@ -320,10 +338,10 @@ impl Controller {
 
     /// Says whether the change was made.
     async fn change(&self, change: Change) -> Result<bool, CoordinatorError> {
-        let answer = self
-            .coordinator
-            .change(change.expected, &change.record)
-            .await?;
+        let changing = self.coordinator.change(change.expected, &change.record);
+        let answer = changing.await.inspect_err(|_| {
+            self.unread.store(true, Ordering::Relaxed);
+        })?;
         let (shard, revision) = (answer.record.shard, answer.record.revision());
         if answer.changed {
             let (reason, epoch) = (change.reason, answer.record.epoch);

@@ -8,7 +8,8 @@ use crate::metrics::Metrics;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -23,6 +24,8 @@ const SESSION: Duration = Duration::from_millis(400);
 struct Register {
     records: Mutex<BTreeMap<ShardNo, ShardRecord>>,
     office: Mutex<Office>,
+    /// The next change is made, and its answer is lost.
+    loses_an_answer: AtomicBool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -84,6 +87,9 @@ impl Coordinator for Register {
                 record: records[&record.shard].clone(),
             }
         });
+        let lost = self.loses_an_answer.swap(false, Ordering::Relaxed);
+        let gone = Err(CoordinatorError::Unavailable("late".to_owned()));
+        let answer = if lost { gone } else { answer };
         async { answer }.boxed()
     }
 
@@ -396,6 +402,48 @@ async fn a_change_that_lost_takes_over_what_won() {
     let record = &stored()[&ShardNo(1)];
     assert_eq!((record.epoch, record.version), (Epoch(5), 41));
     assert_eq!(scene.members.records(), stored());
+}
+
+/// Whether no replica leads two shards.
+fn each_leads_one(records: &BTreeMap<ShardNo, ShardRecord>) -> bool {
+    let leaders = records.values().filter_map(|record| record.leader.as_ref());
+    let replicas: BTreeSet<Uuid> = leaders.map(|leader| leader.member.replica).collect();
+    replicas.len() == records.len()
+}
+
+// If this fails, an offer that was taken by a change without an answer is taken again, and a shard waits for ever
+// for a replica that leads another one.
+#[tokio::test]
+async fn after_a_lost_answer_the_register_is_read_before_anything_is_decided() {
+    let scene = Scene::new(true, false);
+    scene.controller.tick().await.expect("in office");
+    scene.hear("node2");
+    scene
+        .register
+        .loses_an_answer
+        .store(true, Ordering::Relaxed);
+    scene.controller.heard().await;
+    assert_eq!(scene.register.shards(), 1);
+    scene.hear("node1");
+    scene.controller.heard().await;
+    assert_eq!(scene.register.shards(), 1, "it was not read again");
+    scene.tick_until(|scene| scene.register.shards() == 2).await;
+    assert!(each_leads_one(&scene.members.records()));
+}
+
+// If this fails, the same comes of a change that another controller made.
+#[tokio::test]
+async fn after_a_lost_race_no_offer_is_taken_that_the_winner_may_have_taken() {
+    let scene = Scene::new(true, false);
+    scene.controller.tick().await.expect("in office");
+    scene.hear("node2");
+    scene.controller.heard().await;
+    // Another one made it; here nobody heard of it.
+    scene.members.set_records(Vec::new());
+    scene.hear("node1");
+    scene.controller.heard().await;
+    assert_eq!(scene.register.shards(), 2);
+    assert!(each_leads_one(&scene.members.records()));
 }
 
 // If this fails, a deposed leader builds on a register that was put back to a backup while the

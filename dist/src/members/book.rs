@@ -1,5 +1,6 @@
 //! The book of members: nodes, distributors, shard records.
 
+mod board;
 mod orders;
 mod outlook;
 mod sayings;
@@ -10,14 +11,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, broadcast};
 use uuid::Uuid;
-use wire::membership::{Health, Heartbeat, NodeAddress, ServiceRole};
+use wire::membership::{Health, Heartbeat, NodeAddress};
 use wire::shard::{Member, ShardRecord, ShardState};
 use wire::stats::NodeStats;
 use wire::{NodeName, ShardNo};
 
 use super::liveness::{Poll, judge};
 use super::snapshot::Snapshot;
-use crate::catalog::Sighting;
 use crate::placement::{Load, OpenShard, Promises};
 
 /// Changes that may wait to be told: more than the shards of one node.
@@ -113,65 +113,6 @@ impl Members {
             self.registered.notify_one();
         }
         heard
-    }
-
-    /// Takes what other distributors heard. Gives back the nodes that are new here.
-    pub(crate) fn learn(&self, sightings: Vec<Sighting>, now: Instant) -> Vec<NodeName> {
-        let mut state = self.write();
-        let mut new = Vec::new();
-        for sighting in sightings {
-            let Some(heard) = now.checked_sub(sighting.age) else {
-                continue;
-            };
-            if state.is_removed(&sighting.name, sighting.incarnation) {
-                continue;
-            }
-            match (sighting.role, sighting.heartbeat) {
-                (ServiceRole::Node, Some(heartbeat)) => {
-                    let known = state.nodes.get(&sighting.name);
-                    let newer = known.is_none_or(|node| heard > node.heard);
-                    if newer
-                        && state
-                            .hear(&sighting.name, &heartbeat, (heard, now), false)
-                            .process
-                    {
-                        new.push(sighting.name);
-                    }
-                }
-                _ => {
-                    let address = NodeAddress {
-                        internal_url: sighting.internal_url,
-                        public_url: sighting.public_url,
-                    };
-                    let distributor = Distributor {
-                        address,
-                        heard,
-                        incarnation: sighting.incarnation,
-                    };
-                    state.distributors.insert(sighting.name, distributor);
-                }
-            }
-        }
-        if !new.is_empty() {
-            self.registered.notify_one();
-        }
-        new
-    }
-
-    /// What was heard here, for the other distributors.
-    pub(crate) fn heard_here(&self, now: Instant) -> Vec<Sighting> {
-        let state = self.read();
-        let here = state.nodes.iter().filter(|(_, node)| node.here);
-        here.map(|(name, node)| Sighting {
-            name: name.clone(),
-            role: ServiceRole::Node,
-            internal_url: node.heartbeat.internal_url.clone(),
-            public_url: node.heartbeat.public_url.clone(),
-            incarnation: node.heartbeat.incarnation,
-            heartbeat: Some(without_records(&node.heartbeat)),
-            age: now.saturating_duration_since(node.heard),
-        })
-        .collect()
     }
 
     /// Takes the register as it is read; what is absent there is forgotten.
@@ -415,7 +356,8 @@ impl State {
         }
         match known {
             Some(node) if node.heartbeat.incarnation == heartbeat.incarnation => {
-                let before = std::mem::replace(&mut node.heartbeat, heartbeat.clone());
+                let kept = board::with_kept_records(heartbeat, &node.heartbeat, &self.records);
+                let before = std::mem::replace(&mut node.heartbeat, kept);
                 node.heard = node.heard.max(heard);
                 node.here = here;
                 Heard {
@@ -487,13 +429,4 @@ fn concerns_controller(before: &Heartbeat, now: &Heartbeat) -> bool {
     before.offer != now.offer
         || before.replicas.len() != now.replicas.len()
         || now.replicas.iter().any(|report| report.record.is_some())
-}
-
-/// Records travel once; on the board they would be written twice a second.
-fn without_records(heartbeat: &Heartbeat) -> Heartbeat {
-    let mut heartbeat = heartbeat.clone();
-    for report in &mut heartbeat.replicas {
-        report.record = None;
-    }
-    heartbeat
 }

@@ -397,6 +397,7 @@ fn statistics_are_shown_of_nodes_that_answer() {
 fn records_are_not_told_on_the_board() {
     let now = Instant::now();
     let members = Members::new(SESSION);
+    members.set_record(record());
     let mut first = heartbeat(1);
     first.replicas[0].record = Some(record());
     members.hear(&name("node1"), &first, now);
@@ -408,6 +409,35 @@ fn records_are_not_told_on_the_board() {
     );
     let kept = &members.seen(now)[&name("node1")].heartbeat;
     assert_eq!(kept.replicas[0].record, Some(record()));
+}
+
+// If this fails, a register that was put back to a backup is never restored where nodes speak to another
+// distributor than the controller.
+#[test]
+fn a_record_that_the_register_lost_is_told_on_the_board() {
+    let now = Instant::now();
+    let members = Members::new(SESSION);
+    let told = || {
+        let told = members.heard_here(now).remove(0);
+        told.heartbeat.expect("a heartbeat").replicas[0]
+            .record
+            .clone()
+    };
+    let silent = heartbeat(1);
+    let mut telling = silent.clone();
+    telling.replicas[0].record = Some(record());
+    members.hear(&name("node1"), &telling, now);
+    assert_eq!(told(), Some(record()));
+    // It is sent once; the board may be written later.
+    members.hear(&name("node1"), &silent, now);
+    assert_eq!(told(), Some(record()));
+    let mut newer = silent.clone();
+    newer.replicas[0].record_version = 2;
+    members.hear(&name("node1"), &newer, now);
+    assert_eq!(told(), None, "it is not this one's");
+    members.hear(&name("node1"), &telling, now);
+    members.set_record(record());
+    assert_eq!(told(), None, "it is restored");
 }
 
 // If this fails, an operator cannot see which copy is behind, and by how much.

@@ -82,11 +82,11 @@ impl<'a> View<'a> {
     }
 
     fn progress(self, record: &ShardRecord, member: &Member) -> Progress {
-        let Some(report) = self.report(member) else {
+        let Some(report) = self.report(record.shard, member) else {
             return Progress::default();
         };
         let leader = record.leader.as_ref();
-        let leader = leader.and_then(|leader| self.report(&leader.member));
+        let leader = leader.and_then(|leader| self.report(record.shard, &leader.member));
         Progress {
             position: Some(report.end.lsn),
             committed: Some(report.committed),
@@ -101,19 +101,19 @@ impl<'a> View<'a> {
     /// What the leader last said of a shard; without one, the member of the set that has the most.
     fn main_report(self, record: &ShardRecord) -> Option<&'a ReplicaReport> {
         let leader = record.leader.as_ref();
-        let of_leader = leader.and_then(|leader| self.report(&leader.member));
+        let of_leader = leader.and_then(|leader| self.report(record.shard, &leader.member));
         let in_sync = record
             .in_sync
             .iter()
-            .filter_map(|member| self.report(member));
+            .filter_map(|member| self.report(record.shard, member));
         of_leader.or_else(|| in_sync.max_by_key(|report| report.end.lsn))
     }
 
-    fn report(self, member: &Member) -> Option<&'a ReplicaReport> {
+    fn report(self, shard: ShardNo, member: &Member) -> Option<&'a ReplicaReport> {
         let reports = &self.nodes.get(&member.node)?.heartbeat.replicas;
         reports
             .iter()
-            .find(|report| report.replica == member.replica)
+            .find(|report| report.shard == shard && report.replica == member.replica)
     }
 }
 

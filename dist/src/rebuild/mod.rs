@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use service::access::Gate;
 use uuid::Uuid;
-use wire::shard::ShardRecord;
+use wire::membership::ReplicaReport;
+use wire::shard::{Member, ShardRecord};
 use wire::{Lsn, NodeName, Position, ShardNo};
 
 use crate::app::{Running, StartError, coordinated, start_on};
@@ -197,16 +198,18 @@ fn measure(
         let reports = &alive(&leader.node)?.heartbeat.replicas;
         reports
             .iter()
-            .find(|report| report.replica == leader.replica)
+            .find(|report| report.shard == record.shard && report.replica == leader.replica)
             .map(|r| r.committed)
     };
-    let held = |member: &wire::shard::Member| {
-        alive(&member.node).is_some_and(|seen| {
-            seen.heartbeat
-                .replicas
-                .iter()
-                .any(|report| report.replica == member.replica)
-        })
+    let lacking = |record: &ShardRecord| {
+        let is_it = |member: &Member, report: &ReplicaReport| {
+            report.shard == record.shard && report.replica == member.replica
+        };
+        let held = |member: &&Member| {
+            let seen = alive(&member.node);
+            seen.is_some_and(|seen| seen.heartbeat.replicas.iter().any(|r| is_it(member, r)))
+        };
+        record.replicas.len() - record.replicas.iter().filter(held).count()
     };
     let complete = |record: &&ShardRecord| {
         let position = listed.get(&record.shard).copied().unwrap_or_default();
@@ -214,11 +217,7 @@ fn measure(
     };
     Progress {
         missing_nodes: named.chain(expected).filter(missing).cloned().collect(),
-        missing_replicas: records
-            .values()
-            .flat_map(|record| &record.replicas)
-            .filter(|member| !held(member))
-            .count(),
+        missing_replicas: records.values().map(lacking).sum(),
         shards: records.len(),
         listed: records.values().filter(complete).count(),
         contents: 0,
