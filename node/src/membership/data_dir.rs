@@ -261,10 +261,10 @@ impl DataDir {
         }
         fs::rename(&unfinished, &folder).map_err(at(&folder))?;
         durable::sync_parent(&folder).map_err(at(&folder))?;
-        self.identity.use_offer(replica);
-        self.identity
-            .write(&self.root)
-            .map_err(DataDirError::from)?;
+        let mut identity = self.identity.clone();
+        identity.use_offer(replica);
+        identity.write(&self.root).map_err(DataDirError::from)?;
+        self.identity = identity;
         Ok(folder.join(log_name(0)))
     }
 

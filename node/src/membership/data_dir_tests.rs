@@ -131,6 +131,26 @@ fn an_unfinished_replica_leaves_its_offer_standing() {
     assert!(!dir.identity().offers.contains(&offer));
 }
 
+// If this fails, a node whose disk refused one write offers what it never makes any more, until it is restarted.
+#[test]
+fn an_offer_whose_use_could_not_be_kept_stands() {
+    let root = tempfile::tempdir().expect("a folder");
+    let mut dir = DataDir::open(root.path(), &node()).expect("opens");
+    let offer = dir.identity().offer();
+    let spare = root.path().join("node.spare");
+    std::fs::remove_file(&spare).expect("the next write's");
+    std::fs::create_dir(&spare).expect("in its way");
+    let make = |dir: &mut DataDir| {
+        let made = dir.make_replica(new(1, offer), |_| Ok::<_, Infallible>(()));
+        made.is_ok()
+    };
+    assert!(!make(&mut dir));
+    assert_eq!(dir.identity().offer(), offer);
+    std::fs::remove_dir(&spare).expect("out of its way");
+    assert!(make(&mut dir));
+    assert!(!dir.identity().offers.contains(&offer));
+}
+
 // If this fails, one unreadable file hides every shard of the node.
 #[test]
 fn a_broken_folder_hides_no_other() {
