@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
+use super::answer::Header;
 use super::examples;
 use super::operation::Operation;
+use super::parameter::Parameter;
 
 /// Where schemas are in a document.
 const SCHEMAS: &str = "#/components/schemas/";
@@ -45,6 +47,13 @@ pub fn schema_of<T: ToSchema>(schemas: &mut Schemas) -> Value {
     json!({ "$ref": format!("{SCHEMAS}{name}") })
 }
 
+/// What every request may have, by name.
+fn parameters_of_all() -> BTreeMap<&'static str, Value> {
+    let each = Parameter::OF_ALL.iter();
+    each.map(|(name, parameter)| (*name, parameter.json()))
+        .collect()
+}
+
 /// What is said of a service.
 pub struct Document {
     /// Its title.
@@ -75,6 +84,8 @@ impl Document {
             "paths": paths,
             "components": {
                 "schemas": schemas.all,
+                "parameters": parameters_of_all(),
+                "headers": { Header::REQUEST_ID_NAME: Header::REQUEST_ID.json() },
                 "securitySchemes": {
                     "accessKey": { "type": "http", "scheme": "bearer" },
                     "clusterKey": { "type": "apiKey", "in": "header",
@@ -87,6 +98,8 @@ impl Document {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::openapi::{Access, Body};
     use wire::Code;
@@ -108,6 +121,10 @@ mod tests {
         .json()
     }
 
+    fn told(operation: Operation) -> Value {
+        operation.json(&mut Schemas::new())
+    }
+
     // If this fails, programs that are made from the document handle errors wrongly.
     #[test]
     fn every_code_of_an_operation_is_told_with_its_status() {
@@ -126,16 +143,55 @@ mod tests {
         assert_eq!(*codes, json!(words));
     }
 
-    // If this fails, the document names schemas that are not in it.
+    // If this fails, programs are told that a read which was sent on, or a service that is not ready, is
+    // done.
+    #[test]
+    fn every_answer_is_described_by_its_status() {
+        let mut operation = Operation::new("get", "/retrieve/{id}", "Reads.");
+        for status in [200, 206, 304, 307, 503] {
+            operation = operation.answers(status, Body::Nothing);
+        }
+        let answers = told(operation)["responses"].take();
+        let words: BTreeSet<&str> = ["200", "206", "304", "307", "503"]
+            .into_iter()
+            .filter_map(|status| answers[status]["description"].as_str())
+            .collect();
+        assert_eq!(words.len(), 5, "{answers}");
+        let done = answers["200"]["description"].as_str();
+        let put = Operation::new("put", "/store/{id}", "Stores.").answers(200, Body::Nothing);
+        assert_ne!(told(put)["responses"]["200"]["description"].as_str(), done);
+        assert!(answers["307"]["headers"]["Location"].is_object());
+    }
+
+    // If this fails, nobody learns that a request can be given a name that the log then has.
+    #[test]
+    fn every_request_may_have_a_name_and_every_answer_has_one() {
+        let told = document();
+        let operation = &told["paths"]["/store/{id}"]["put"];
+        let parameters = operation["parameters"].as_array().expect("parameters");
+        let names = parameters.iter().map(|parameter| {
+            let reference = parameter["$ref"].as_str().expect("a reference");
+            &told.pointer(&reference[1..]).expect("it is there")["name"]
+        });
+        assert_eq!(names.collect::<Vec<_>>(), ["X-Request-Id", "traceparent"]);
+        for (status, answer) in operation["responses"].as_object().expect("answers") {
+            let headers = &answer["headers"];
+            assert!(headers["X-Request-Id"].is_object(), "{status}");
+            assert_eq!(headers["Retry-After"].is_object(), status == "503");
+            assert_eq!(headers["WWW-Authenticate"].is_object(), status == "401");
+        }
+    }
+
+    // If this fails, the document names parts that are not in it.
     #[test]
     fn every_reference_leads_somewhere() {
         let document = document();
         let text = document.to_string();
-        let references = text.split("\"#/components/schemas/").skip(1);
-        let names = references.filter_map(|rest| rest.split('"').next());
-        for name in names {
-            let schema = &document["components"]["schemas"][name];
-            assert!(schema.is_object(), "{name} is missing");
+        let references = text.split("\"#/components/").skip(1);
+        let places = references.filter_map(|rest| rest.split('"').next());
+        for place in places {
+            let part = document.pointer(&format!("/components/{place}"));
+            assert!(part.is_some_and(Value::is_object), "{place} is missing");
         }
         assert!(text.contains("/Checksum\""), "types within types are kept");
     }

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use wire::Code;
 
+use super::answer::{Answer, Header, failures};
+use super::body::Body;
 use super::document::{Schemas, schema_of};
+use super::parameter::Parameter;
 
 /// Who may ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,119 +17,6 @@ pub enum Access {
     Client,
     /// Services of the cluster, with its key.
     Service,
-}
-
-/// What is named in a path, a query or a header.
-#[derive(Clone, Copy, Debug)]
-pub struct Parameter {
-    /// Its name.
-    pub name: &'static str,
-    /// `path`, `query` or `header`.
-    pub place: &'static str,
-    /// What it is, as a schema.
-    pub schema: fn() -> Value,
-    /// What it does.
-    pub help: &'static str,
-}
-
-impl Parameter {
-    /// A content's id, in a path.
-    pub const ID: Parameter = Parameter {
-        name: "id",
-        place: "path",
-        schema: id,
-        help: "The content",
-    };
-    /// A shard's number, in a path.
-    pub const SHARD: Parameter = Parameter {
-        name: "shard",
-        place: "path",
-        schema: || json!({"type": "integer", "format": "uint16", "minimum": 0, "maximum": 65535}),
-        help: "The shard",
-    };
-    /// A node's name, in a path.
-    pub const NODE: Parameter = Parameter {
-        name: "name",
-        place: "path",
-        schema: label,
-        help: "The node",
-    };
-    /// The version that is to be changed.
-    pub const IF_MATCH: Parameter =
-        Parameter::header("If-Match", "Only if this is the current version: its ETag");
-
-    /// One in a query.
-    pub const fn query(name: &'static str, schema: fn() -> Value, help: &'static str) -> Self {
-        let place = "query";
-        Parameter {
-            name,
-            place,
-            schema,
-            help,
-        }
-    }
-
-    /// One in a header.
-    pub const fn header(name: &'static str, help: &'static str) -> Self {
-        let (place, schema) = ("header", text as fn() -> Value);
-        Parameter {
-            name,
-            place,
-            schema,
-            help,
-        }
-    }
-}
-
-/// The id of a content: a UUID of version 8.
-pub fn id() -> Value {
-    let pattern =
-        "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-8[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$";
-    json!({"type": "string", "format": "uuid", "pattern": pattern})
-}
-
-/// The name of a node or a collection.
-pub fn label() -> Value {
-    json!({"type": "string", "pattern": "^[a-z0-9-]{1,63}$"})
-}
-
-/// Any text.
-pub fn text() -> Value {
-    json!({"type": "string"})
-}
-
-/// A count, a position or a size.
-pub fn number() -> Value {
-    json!({"type": "integer", "format": "uint64", "minimum": 0})
-}
-
-/// Yes or no.
-pub fn flag() -> Value {
-    json!({"type": "boolean"})
-}
-
-/// A body of a request or of an answer.
-#[derive(Clone, Copy)]
-pub enum Body {
-    /// None.
-    Nothing,
-    /// JSON of this schema.
-    Json(fn(&mut Schemas) -> Value),
-    /// Anything of this media type.
-    Bytes(&'static str),
-    /// A form with files.
-    Form,
-}
-
-/// One answer of an operation that went well.
-#[derive(Clone)]
-pub struct Answer {
-    /// Its status.
-    pub status: u16,
-    /// Its body.
-    pub body: Body,
-    /// What the body looks like, where that is not told by its type.
-    pub example: Option<Value>,
 }
 
 /// One operation.
@@ -201,8 +91,18 @@ impl Operation {
         self.answers.push(Answer {
             status,
             body,
+            headers: Vec::new(),
             example: None,
         });
+        self
+    }
+
+    /// The answer that was told last has these headers.
+    #[must_use]
+    pub fn sends(mut self, headers: &[Header]) -> Self {
+        let told = self.answers.last_mut();
+        let told = told.expect("an answer is told before its headers");
+        told.headers.extend_from_slice(headers);
         self
     }
 
@@ -245,8 +145,8 @@ impl Operation {
     pub(super) fn json(&self, schemas: &mut Schemas) -> Value {
         let mut responses = serde_json::Map::new();
         for told in &self.answers {
-            let content = told.body.content(schemas, told.example.as_ref());
-            responses.insert(told.status.to_string(), answer("It is done", content));
+            let answer = told.json(self.method, schemas);
+            responses.insert(told.status.to_string(), answer);
         }
         for (status, answer) in failures(&self.all_codes(), schemas) {
             // What the table says of a status goes before what all have.
@@ -255,7 +155,7 @@ impl Operation {
         let mut operation = json!({
             "summary": self.help,
             "operationId": self.name(),
-            "parameters": self.parameters.iter().map(Parameter::json).collect::<Vec<_>>(),
+            "parameters": self.all_parameters(),
             "responses": responses,
             "security": self.security(),
         });
@@ -266,6 +166,14 @@ impl Operation {
             operation["requestBody"] = json!({ "required": required, "content": content });
         }
         operation
+    }
+
+    fn all_parameters(&self) -> Vec<Value> {
+        let own = self.parameters.iter().map(Parameter::json);
+        let of_all = Parameter::OF_ALL.iter();
+        let of_all =
+            of_all.map(|(name, _)| json!({ "$ref": format!("#/components/parameters/{name}") }));
+        own.chain(of_all).collect()
     }
 
     /// Its method and path as one word.
@@ -282,97 +190,4 @@ impl Operation {
             Access::Service => json!([{}, { "clusterKey": [] }]),
         }
     }
-}
-
-/// One answer for each status, with an example of each of its codes.
-fn failures(codes: &[Code], schemas: &mut Schemas) -> Vec<(String, Value)> {
-    let schema = schema_of::<wire::ErrorBody>(schemas);
-    let groups = codes.chunk_by(|one, other| one.status() == other.status());
-    let failure = |group: &[Code]| {
-        let meanings: Vec<String> = group
-            .iter()
-            .map(|code| format!("`{}`: {}", code.word(), code.meaning()))
-            .collect();
-        let examples: serde_json::Map<String, Value> = group
-            .iter()
-            .map(|code| (code.word(), json!({ "value": example_of(*code) })))
-            .collect();
-        let content = json!({"application/json": {"schema": schema, "examples": examples}});
-        (
-            group[0].status().to_string(),
-            answer(&meanings.join("; "), Some(content)),
-        )
-    };
-    groups.map(failure).collect()
-}
-
-fn example_of(code: Code) -> Value {
-    let body = wire::ErrorBody::new(code, code.meaning(), "59d7abc8b8a10ce0");
-    json!(body)
-}
-
-fn answer(description: &str, content: Option<Value>) -> Value {
-    let mut answer = json!({ "description": description });
-    if let Some(content) = content {
-        answer["content"] = content;
-    }
-    answer
-}
-
-impl Parameter {
-    fn json(&self) -> Value {
-        json!({
-            "name": self.name,
-            "in": self.place,
-            "required": self.place == "path",
-            "description": self.help,
-            "schema": (self.schema)(),
-        })
-    }
-}
-
-impl Body {
-    fn content(&self, schemas: &mut Schemas, example: Option<&Value>) -> Option<Value> {
-        match self {
-            Body::Nothing => None,
-            Body::Json(schema) => {
-                let schema = schema(schemas);
-                let example = example.or_else(|| schemas.example_of(&schema));
-                let content = shown(json!({ "schema": schema }), example);
-                Some(json!({ "application/json": content }))
-            }
-            Body::Bytes(media) => Some(json!({ *media: shown(json!({}), example) })),
-            Body::Form => Some(json!({ "multipart/form-data": form() })),
-        }
-    }
-}
-
-/// What is said of a body, with an example of it.
-fn shown(mut content: Value, example: Option<&Value>) -> Value {
-    if let Some(example) = example {
-        content["example"] = example.clone();
-    }
-    content
-}
-
-/// A form with files.
-fn form() -> Value {
-    json!({
-        "schema": {
-            "type": "object",
-            "required": ["file"],
-            "properties": {
-                "id": {"type": "string", "description": "The id of the next file"},
-                "collection": {"type": "string", "description": "Its collection"},
-                "attributes": {"type": "string", "description": "Its attributes, a JSON object"},
-                "file": {"type": "string", "contentMediaType": "application/octet-stream"},
-            },
-        },
-        "example": {
-            "id": "01a1fc2b-96da-8000-8630-5262874386d8",
-            "collection": "docs",
-            "attributes": "{\"author\": \"Ada\"}",
-            "file": "# Read me\n",
-        },
-    })
 }

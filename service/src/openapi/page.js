@@ -19,9 +19,18 @@ function table(head, rows) {
   return made;
 }
 
+// What a reference stands for, or the part itself.
+function resolved(document, part) {
+  if (!part.$ref) return part;
+  return part.$ref.split("/").slice(1).reduce((place, name) => place[name], document);
+}
+
 function kind(schema) {
   if (!schema) return "";
   if (schema.$ref) return schema.$ref.split("/").pop();
+  const several = schema.anyOf || schema.oneOf;
+  if (several) return several.map(kind).join(" or ");
+  if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(" or ");
   if (schema.type === "array") return kind(schema.items) + "[]";
   return [schema.type].flat().join(" or ");
 }
@@ -31,31 +40,36 @@ function bodies(content) {
 }
 
 function examples(content) {
-  const given = Object.values(content || {}).map((body) => body.example);
+  const given = Object.values(content || {}).flatMap((body) => {
+    const several = Object.values(body.examples || {}).map((example) => example.value);
+    return [body.example, ...several];
+  });
   const told = given.filter((example) => example !== undefined);
   const text = (example) => typeof example === "string" ? example : JSON.stringify(example, null, 2);
   return told.map((example) => element("pre", text(example)));
 }
 
-function operation(path, method, told) {
+function operation(all, path, method, told) {
   const made = element("details");
   const summary = made.appendChild(element("summary"));
   summary.append(element("span", method.toUpperCase(), "method"), element("code", path, "path"));
   summary.append(element("span", told.summary, "help"));
   if (told.parameters.length > 0) {
-    const rows = told.parameters.map((p) => [p.name, p.in, kind(p.schema), p.description]);
+    const rows = told.parameters.map((each) => resolved(all, each)).map((p) => [
+      p.required ? p.name + " (required)" : p.name, p.in, kind(p.schema), p.description,
+    ]);
     made.append(element("h3", "Parameters"), table(["name", "in", "type", ""], rows));
   }
   if (told.requestBody) {
-    made.append(element("h3", "Body"));
+    made.append(element("h3", told.requestBody.required ? "Body (required)" : "Body"));
     for (const body of bodies(told.requestBody.content)) made.append(element("p", body));
     made.append(...examples(told.requestBody.content));
   }
   made.append(element("h3", "Answers"));
   const rows = Object.entries(told.responses).map(([status, answer]) => [
-    status, bodies(answer.content).join(", "), answer.description,
+    status, bodies(answer.content).join(", "), Object.keys(answer.headers || {}).join(", "), answer.description,
   ]);
-  made.append(table(["status", "body", ""], rows));
+  made.append(table(["status", "body", "headers", ""], rows));
   for (const answer of Object.values(told.responses)) made.append(...examples(answer.content));
   return made;
 }
@@ -76,7 +90,7 @@ async function show() {
   operations.replaceChildren();
   for (const [path, methods] of Object.entries(told.paths)) {
     for (const [method, each] of Object.entries(methods)) {
-      operations.append(operation(path, method, each));
+      operations.append(operation(told, path, method, each));
     }
   }
   const schemas = document.getElementById("schemas");

@@ -2,9 +2,7 @@
 
 use serde_json::json;
 use service::openapi::examples::{document, draining, rebalancing, receipt};
-use service::openapi::{
-    Access, Body, Operation, Parameter, flag, id, label, number, schema_of, text,
-};
+use service::openapi::{Access, Body, Operation, Parameter, flag, label, number, schema_of, text};
 use wire::content::{ContentItem, ContentPage, Describe, Receipt};
 use wire::history::StatsHistory;
 use wire::limits::{PAGE_ROWS_MAX, PLACES_PER_REQUEST_MAX};
@@ -22,17 +20,19 @@ const COLLECTION: Parameter = Parameter::query(
     "Its collection, or contents of this one",
 );
 
-/// What a change at the shard's leader may answer.
-const AT_LEADER: [Code; 8] = [
+/// What a question to the shard's leader may answer.
+const AT_LEADER: [Code; 7] = [
     Code::MalformedId,
     Code::NotFound,
     Code::Deleted,
+    Code::Damaged,
     Code::NoLeader,
-    Code::WrongNode,
     Code::NodeUnreachable,
-    Code::Uncertain,
     Code::CatalogUnavailable,
 ];
+
+/// What a change there may answer beside that.
+const OF_CHANGES: [Code; 3] = [Code::PreconditionFailed, Code::Uncertain, Code::StorageFull];
 
 /// All of them.
 pub(super) fn all() -> Vec<Operation> {
@@ -71,7 +71,11 @@ fn contents() -> Vec<Operation> {
         )
         .takes(&[
             Parameter::query("limit", limit, "How many at most"),
-            Parameter::query("after", id, "The `next` of the page before"),
+            Parameter::query(
+                "after",
+                text,
+                "The `next` of the page before: an id, and in an order by name a slash and a name",
+            ),
             Parameter::query(
                 "filename",
                 text,
@@ -116,13 +120,14 @@ fn contents() -> Vec<Operation> {
             .gives::<Receipt>()
             .example(json!(receipt("described", 1)))
             .fails(&AT_LEADER)
-            .fails(&[Code::InvalidMetadata, Code::PreconditionFailed]),
+            .fails(&OF_CHANGES)
+            .fails(&[Code::InvalidMetadata]),
         Operation::new("delete", routes::CONTENT_ID, "Deletes a content for good.")
             .takes(&[Parameter::ID, Parameter::IF_MATCH])
             .gives::<Receipt>()
             .example(json!(receipt("deleted", 1)))
             .fails(&AT_LEADER)
-            .fails(&[Code::PreconditionFailed]),
+            .fails(&OF_CHANGES),
     ]
 }
 

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 use service::openapi::examples::{document, line, receipt};
-use service::openapi::{Access, Body, Operation, Parameter, flag, label, number, schema_of, text};
+use service::openapi::{
+    Access, Body, Header, Operation, Parameter, flag, label, number, schema_of, text,
+};
 use wire::content::{ContentRow, Describe, Receipt, StoreOutcomes};
 use wire::integrity::{ScrubReport, Verified};
 use wire::shard::ShardNews;
@@ -21,8 +23,22 @@ const WAIT: Parameter = Parameter::query(
     "Answer as soon as it is durable, or only when it is in the catalog",
 );
 
+/// The headers of an answer that has, or stands for, a content.
+const OF_CONTENT: [Header; 3] = [
+    Header::text("ETag", "The hash of its bytes, for `If-Match`"),
+    Header::text("Last-Modified", "When it was changed"),
+    Header {
+        schema: number,
+        ..Header::text("X-Content-Version", "Its version")
+    },
+];
+const RANGE: Header = Header {
+    always: false,
+    ..Header::text("Content-Range", "Which part it is, if there is one")
+};
+
 /// What every change may answer.
-const OF_CHANGES: [Code; 8] = [
+const OF_CHANGES: [Code; 9] = [
     Code::MalformedId,
     Code::NotFound,
     Code::Deleted,
@@ -31,17 +47,17 @@ const OF_CHANGES: [Code; 8] = [
     Code::NoLeader,
     Code::Uncertain,
     Code::Damaged,
+    Code::StorageFull,
 ];
 
 /// What an upload or an update may answer beside that.
-const OF_BYTES: [Code; 9] = [
+const OF_BYTES: [Code; 8] = [
     Code::InvalidMetadata,
     Code::IdRefused,
     Code::DigestMismatch,
     Code::Conflict,
     Code::InProgress,
     Code::ShardClosed,
-    Code::StorageFull,
     Code::MalformedMultipart,
     Code::NoFile,
 ];
@@ -138,15 +154,14 @@ fn changes() -> Vec<Operation> {
             .takes(&[Parameter::ID, WAIT, Parameter::IF_MATCH])
             .gives::<Receipt>()
             .example(json!(receipt("deleted", 1)))
-            .fails(&OF_CHANGES)
-            .fails(&[Code::InProgress]),
+            .fails(&OF_CHANGES),
         Operation::new("put", routes::DESCRIBE_ID, "Changes a content's metadata.")
             .takes(&[Parameter::ID, WAIT, Parameter::IF_MATCH])
             .body(Body::Json(schema_of::<Describe>))
             .gives::<Receipt>()
             .example(json!(receipt("described", 1)))
             .fails(&OF_CHANGES)
-            .fails(&[Code::InvalidMetadata, Code::InProgress]),
+            .fails(&[Code::InvalidMetadata]),
     ]
 }
 
@@ -164,8 +179,12 @@ fn reads() -> Vec<Operation> {
                 Parameter::header("If-Modified-Since", "Only if it changed since"),
             ])
             .answers(200, Body::Bytes("*/*"))
+            .sends(&OF_CONTENT)
             .answers(206, Body::Bytes("*/*"))
+            .sends(&OF_CONTENT)
+            .sends(&[RANGE])
             .answers(304, Body::Nothing)
+            .sends(&OF_CONTENT)
             .answers(307, Body::Nothing)
             .fails(&OF_READS)
             .fails(&[Code::PreconditionFailed, Code::RangeNotSatisfiable])
@@ -212,7 +231,7 @@ fn copies() -> Vec<Operation> {
         .access(Access::Service)
         .takes(&[Parameter::SHARD, LSN])
         .answers(200, Body::Bytes("application/octet-stream"))
-        .fails(&[Code::NotFound, Code::Damaged]),
+        .fails(&[Code::NotFound, Code::Deleted, Code::Damaged]),
         Operation::new(
             "get",
             routes::NEEDED_ID,
