@@ -35,6 +35,20 @@ fn asked(expression: &str) -> BTreeSet<String> {
     ours.map(str::to_owned).collect()
 }
 
+/// The names that documents use: a histogram has one for all its series.
+fn families(openmetrics: &str) -> BTreeSet<String> {
+    let types = openmetrics.lines().filter_map(|line| {
+        let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+        let end = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        Some(format!("{name}{end}"))
+    });
+    types.collect()
+}
+
 /// Every `expr` in a dashboard.
 fn expressions(value: &serde_json::Value, found: &mut Vec<String>) {
     match value {
@@ -63,14 +77,17 @@ fn told(document: &str) -> BTreeSet<String> {
         .collect()
 }
 
-// If this fails, an alert never fires and a panel stays empty, since a name was changed.
+// If this fails, an alert never fires and a panel stays empty, since a name was changed; or nobody learns that
+// something is measured.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_asked_for_is_exposed() {
+async fn what_is_asked_for_is_exposed_and_what_is_exposed_is_told() {
     let scene = Scene::start().await;
-    let mut names = BTreeSet::new();
+    let (mut names, mut families) = (BTreeSet::new(), BTreeSet::new());
     let nodes: Vec<&str> = scene.cluster.nodes().map(|(_, url)| url).collect();
     for url in nodes.into_iter().chain([scene.cluster.url()]) {
-        names.extend(exposed(&scene.text(url, "*/*").await.0));
+        let (text, _) = scene.text(url, "*/*").await;
+        names.extend(exposed(&text));
+        families.extend(self::families(&text));
     }
     let mut in_dashboard = Vec::new();
     let dashboard = text("monitoring/grafana/dashboards/acequia.json");
@@ -83,10 +100,16 @@ async fn what_is_asked_for_is_exposed() {
             assert!(names.contains(&name), "{name} is not exposed: {expression}");
         }
     }
+    let told = told("docs/operating.md");
+    let untold: Vec<&String> = families.difference(&told).collect();
+    assert!(
+        untold.is_empty(),
+        "docs/operating.md does not tell of {untold:?}"
+    );
     let (others, source) = OF_OTHERS;
     assert!(text(source).contains(&format!("\"{others}\"")));
     names.insert(format!("acequia_dist_{others}"));
-    for name in told("docs/operating.md") {
+    for name in told {
         let histogram = format!("{name}_count");
         assert!(
             names.contains(&name) || names.contains(&histogram),
@@ -109,6 +132,8 @@ fn names_are_found() {
         "c",
     ];
     assert_eq!(names, expected);
+    let names: Vec<String> = families(text).into_iter().collect();
+    assert_eq!(names, ["a_total", "b_seconds", "c"]);
     let names = asked("sum by (le) (rate(acequia_x_bucket{job=~\"acequia-.+\"}[5m])) > up");
     assert_eq!(names.into_iter().collect::<Vec<_>>(), ["acequia_x_bucket"]);
 }
