@@ -17,6 +17,21 @@ use crate::controller::Controller;
 /// What all names begin with.
 const PREFIX: &str = "acequia_dist";
 
+/// Why a shard's record may change.
+const REASONS: [Reason; 11] = [
+    Reason::Restored,
+    Reason::Elected,
+    Reason::HandedOver,
+    Reason::Full,
+    Reason::Lost,
+    Reason::Made,
+    Reason::Behind,
+    Reason::Added,
+    Reason::Removed,
+    Reason::Eased,
+    Reason::Recovered,
+];
+
 /// A node.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct NodeLabels {
@@ -129,6 +144,10 @@ impl Metrics {
         self.register("copying_held", help, self.copying_held.clone());
         let help = "Changes of shard records that were made here, by reason";
         self.register("shard_changes", help, self.shard_changes.clone());
+        // Of what did not happen yet there were none: an increase is seen from the first one on.
+        for reason in REASONS {
+            self.changes_of(reason).inc_by(0);
+        }
         let help = "Shards of which an operator chose a copy here, and lost what only others had";
         self.register("unclean_recoveries", help, self.unclean_recoveries.clone());
     }
@@ -144,10 +163,13 @@ impl Metrics {
 
     /// Counts a change of a shard's record that was made here.
     pub(crate) fn shard_changed(&self, reason: Reason) {
+        self.changes_of(reason).inc();
+    }
+
+    fn changes_of(&self, reason: Reason) -> Counter {
         let reason = word(reason);
         self.shard_changes
-            .get_or_create(&ReasonLabels { reason })
-            .inc();
+            .get_or_create_owned(&ReasonLabels { reason })
     }
 
     /// Everything of a distributor, as OpenMetrics text.
@@ -204,6 +226,9 @@ mod tests {
             "acequia_dist_copying_held 0",
             "acequia_dist_listing_delay_seconds_sum 700.0",
             "acequia_dist_shard_changes_total{reason=\"handed_over\"} 1",
+            // An increase is seen from the first one on.
+            "acequia_dist_shard_changes_total{reason=\"elected\"} 0",
+            "acequia_dist_shard_changes_total{reason=\"recovered\"} 0",
             "acequia_dist_unclean_recoveries_total 0",
         ] {
             assert!(text.lines().any(|each| each == line), "{line}: {text}");

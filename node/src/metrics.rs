@@ -20,6 +20,9 @@ use tallies::Tallies;
 /// What all names begin with.
 const PREFIX: &str = "acequia_node";
 
+/// What may be done to a content, as receipts put it.
+const CHANGES: [&str; 4] = ["uploaded", "updated", "described", "deleted"];
+
 /// The measures that the node's parts write.
 pub struct Metrics {
     registry: Registry,
@@ -133,6 +136,12 @@ impl Metrics {
     fn register_traffic(&mut self) {
         let help = "Changes of contents acknowledged, repeated requests included";
         self.register("changes", help, self.changes.clone());
+        // Of what did not happen yet there were none: an increase is seen from the first one on.
+        for change in CHANGES {
+            self.changes
+                .get_or_create(&ChangeLabels { change })
+                .inc_by(0);
+        }
         let help = "Bodies of uploads and updates received";
         self.register("received_bytes", help, self.bytes_in.clone());
         self.register("sent_bytes", "Contents sent", self.bytes_out.clone());
@@ -225,6 +234,10 @@ mod tests {
         let text = measures::text(&[&metrics.registry]).expect("writes");
         for line in [
             "acequia_node_changes_total{change=\"uploaded\"} 1",
+            // An increase is seen from the first one on.
+            "acequia_node_changes_total{change=\"deleted\"} 0",
+            "acequia_node_changes_total{change=\"described\"} 0",
+            "acequia_node_changes_total{change=\"updated\"} 0",
             "acequia_node_repairs_total 1",
             "acequia_node_repairs_failed_total 0",
             "acequia_node_verifications_total{result=\"agrees\"} 1",

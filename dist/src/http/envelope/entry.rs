@@ -12,6 +12,7 @@ use wire::routes::{self, REQUEST_ID_HEADER, TRACE_HEADER, TRACE_STATE_HEADER};
 use wire::trace::TraceParent;
 
 use crate::app::Shared;
+use crate::http::policy::is_console;
 use crate::peer::Trail;
 
 /// A longer request id is replaced by one of ours.
@@ -58,10 +59,7 @@ impl Entry {
     /// It is answered.
     pub(super) fn end(self, served: &ServiceResponse<BoxBody>, shared: &Shared) {
         let (status, method) = (served.status().as_u16(), served.request().method().as_str());
-        let pattern = self.pattern.as_deref();
-        let route =
-            pattern.and_then(|pattern| routes::ALL.into_iter().find(|known| *known == pattern));
-        let (route, took) = (route.unwrap_or("other"), self.started.elapsed());
+        let (route, took) = (route(self.pattern.as_deref()), self.started.elapsed());
         let requests = &shared.metrics.requests;
         requests.answered(route, method, status, took);
         let (ms, request_id) = (took.as_millis(), self.trail.request_id.as_str());
@@ -80,6 +78,18 @@ impl Entry {
             span.end(status);
         }
     }
+}
+
+/// A pattern of paths as measures name it.
+fn route(pattern: Option<&str>) -> &'static str {
+    let Some(pattern) = pattern else {
+        return "other";
+    };
+    let known = routes::ALL.into_iter().find(|known| *known == pattern);
+    known.unwrap_or(match is_console(pattern) {
+        true => "console",
+        false => "other",
+    })
 }
 
 fn request_id(headers: &HeaderMap) -> String {
@@ -117,6 +127,23 @@ fn trace_state(headers: &HeaderMap) -> Option<String> {
 mod tests {
     use super::*;
     use actix_web::http::header::{HeaderName, HeaderValue};
+
+    // If this fails, whoever looks at many answers of a distributor cannot tell people at the console from
+    // programs that ask for what there is not.
+    #[test]
+    fn pages_of_the_console_are_a_route_of_their_own() {
+        for pattern in [
+            "/",
+            "/console/contents",
+            "/console/assets/{name}",
+            "/console",
+        ] {
+            assert_eq!(route(Some(pattern)), "console", "{pattern}");
+        }
+        assert_eq!(route(Some(routes::CONTENT_ID)), routes::CONTENT_ID);
+        assert_eq!(route(Some("/consoles")), "other");
+        assert_eq!(route(None), "other");
+    }
 
     // If this fails, a vendor's tracing program loses its place in a trace at this service, or a stranger
     // makes this service send as much as he likes.
