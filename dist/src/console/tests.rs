@@ -96,6 +96,7 @@ fn cluster() -> Cluster {
         nodes: NodesAnswer {
             cluster: Uuid::nil(),
             copies: Some(2),
+            coordinator: Some(true),
             nodes: names
                 .iter()
                 .map(|name| (name.clone(), entry(Health::Up)))

@@ -74,6 +74,7 @@ impl Look {
         NodesAnswer {
             cluster: shared.identity.cluster,
             copies: Some(shared.controller.copies()),
+            coordinator: Some(shared.controller.hears_register()),
             nodes: entries(shared, self.view(), self.now),
             shards: self.shards(shared),
             rebalancing: shared.members.is_rebalancing(),

@@ -128,6 +128,10 @@ pub struct NodesAnswer {
     /// not tell it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<u8>,
+    /// Whether the coordinator answers this distributor, which asks it only while the catalog answers; none
+    /// from one that does not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coordinator: Option<bool>,
     /// Distributors and storage nodes by name.
     pub nodes: BTreeMap<NodeName, NodeEntry>,
     /// Every shard, in ascending order.

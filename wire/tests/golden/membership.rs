@@ -192,13 +192,14 @@ fn the_nodes_of_a_cluster() {
     let answer = NodesAnswer {
         cluster: uuid(9),
         copies: Some(2),
+        coordinator: Some(true),
         nodes: BTreeMap::from([(node("node1"), storage), (node("dist"), distributor)]),
         shards: Vec::new(),
         rebalancing: false,
     };
     let none = r#""position":null,"committed":null,"lag":null,"bytes":0,"contents":0,"damaged":0,"halted":false"#;
     let text = format!(
-        r#"{{"cluster":"00000000-0000-0000-0000-000000000009","copies":2,"nodes":{{
+        r#"{{"cluster":"00000000-0000-0000-0000-000000000009","copies":2,"coordinator":true,"nodes":{{
         "dist":{{"host":"127.0.0.1","port":8000,"public_url":"http://127.0.0.1:8000",
         "role":"distributor","health":"up","shards":[]}},
         "node1":{{"host":"127.0.0.1","port":8001,"public_url":"http://127.0.0.1:8001",
@@ -212,10 +213,15 @@ fn the_nodes_of_a_cluster() {
     golden(&answer, &text);
     let (older, _) = text.rsplit_once(',').expect("rebalancing comes last");
     let (older, _) = older.rsplit_once(',').expect("shards come before it");
-    let older = format!("{older}}}").replace(r#""copies":2,"#, "");
+    let older = format!("{older}}}").replace(r#""copies":2,"coordinator":true,"#, "");
     let older: NodesAnswer = serde_json::from_str(&older).expect("an older distributor's is read");
-    let copies = None;
-    assert_eq!(older, NodesAnswer { copies, ..answer });
+    let (copies, coordinator) = (None, None);
+    let told = NodesAnswer {
+        copies,
+        coordinator,
+        ..answer
+    };
+    assert_eq!(older, told);
 }
 
 // If this fails, scripts that look after a cluster's shards see something else.

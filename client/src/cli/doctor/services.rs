@@ -13,6 +13,8 @@ use super::finding::{Finding, reason};
 
 const CATALOG: &str = "start its database; uploads and reads by id go on meanwhile, and what is not \
                        listed yet will be";
+const COORDINATOR: &str = "start ZooKeeper if COORDINATOR names it, else the database, or mend the way to it; \
+                           uploads and reads go on meanwhile";
 const KEY: &str = "--access-key or ACCESS_KEY gives the cluster's access key";
 
 pub(super) fn findings(examined: &Examined) -> Vec<Finding> {
@@ -40,6 +42,7 @@ pub(super) fn findings(examined: &Examined) -> Vec<Finding> {
             }
         }
     }
+    findings.extend(copies(&examined.distributors));
     findings.extend(examined.placement.as_ref().map(placement));
     findings
 }
@@ -83,7 +86,38 @@ fn distributor(
         (Ok(()), Err(error)) if error.code() == Some(Code::Unauthorized) => {}
         (Ok(()), Err(error)) => findings.push(unready(name, error)),
     }
+    findings.extend(coordinator(name, answers));
     findings
+}
+
+/// A distributor that is without its catalog does not ask the coordinator: that it hears nothing of it says
+/// nothing then.
+fn coordinator(name: &str, answers: &Answers<DistributorAnswers>) -> Option<Finding> {
+    let answers_it = answers.own.nodes.as_ref().ok()?.coordinator?;
+    answers.ready.as_ref().ok()?;
+    let about = |found| Finding::ok("coordinator", name, found);
+    Some(match answers_it {
+        true => about("answers"),
+        false => about("does not answer: no leader that is lost is replaced").demand(COORDINATOR),
+    })
+}
+
+/// Whoever is in office decides by its own number.
+fn copies(distributors: &[Service<DistributorAnswers>]) -> Option<Finding> {
+    let told = distributors.iter().filter_map(|service| {
+        let nodes = service.answers.as_ref().ok()?.own.nodes.as_ref().ok()?;
+        Some((&service.name, nodes.copies?))
+    });
+    let told: Vec<(&String, u8)> = told.collect();
+    let differ = told.iter().any(|(_, copies)| *copies != told[0].1);
+    differ.then(|| {
+        let each = told
+            .iter()
+            .map(|(name, copies)| format!("{name} is told {copies}"));
+        let found = each.collect::<Vec<_>>().join(", ");
+        Finding::ok("copies", "distributors", found)
+            .demand("give all of them the same `copies` in their nodes files, and reload them")
+    })
 }
 
 fn unready(name: &str, error: &RequestError) -> Finding {
@@ -290,6 +324,59 @@ mod tests {
         let mut reader = examined();
         reader.placement = Some(Err(refused(Code::Unauthorized)));
         assert_eq!(worst(&reader, "placement").expect("told").0, Level::Advice);
+    }
+
+    // If this fails, an operator is told that all is well while no leader that dies would be replaced.
+    #[test]
+    fn a_coordinator_that_is_away_is_told() {
+        let ill = |coordinator| {
+            let mut ill = examined();
+            ill.distributors = vec![dist(|own| {
+                own.nodes.as_mut().expect("told").coordinator = coordinator;
+            })];
+            ill
+        };
+        let (level, remedy) = worst(&ill(Some(false)), "coordinator").expect("told");
+        assert!(
+            level == Level::Problem && remedy.contains("ZooKeeper"),
+            "{remedy}"
+        );
+        let well = worst(&ill(Some(true)), "coordinator");
+        assert_eq!(well, Some((Level::Ok, String::new())));
+        // An older distributor does not say, and without the catalog none asks.
+        assert_eq!(worst(&ill(None), "coordinator"), None);
+        let mut without_catalog = ill(Some(false));
+        let answers = without_catalog.distributors[0].answers.as_mut();
+        answers.expect("it answers").ready = Err(refused(Code::CatalogUnavailable).into());
+        assert_eq!(worst(&without_catalog, "coordinator"), None);
+        assert_eq!(
+            worst(&without_catalog, "catalog").expect("told").0,
+            Level::Problem
+        );
+    }
+
+    // If this fails, copies come and go with whoever is in office, and nobody is told why.
+    #[test]
+    fn distributors_that_are_told_different_numbers_of_copies_are_told() {
+        let told = |numbers: &[Option<u8>]| {
+            let mut examined = examined();
+            let each = numbers.iter().enumerate().map(|(number, copies)| {
+                let mut service = dist(|own| own.nodes.as_mut().expect("told").copies = *copies);
+                service.name = format!("dist{number}");
+                service
+            });
+            examined.distributors = each.collect();
+            let found = findings(&examined).into_iter();
+            found
+                .filter(|finding| finding.check == "copies")
+                .map(|finding| (finding.level, finding.found))
+                .collect::<Vec<_>>()
+        };
+        let differ = "dist0 is told 2, dist2 is told 3".to_owned();
+        assert_eq!(told(&[Some(2), None, Some(3)]), [(Level::Problem, differ)]);
+        for same in [&[Some(2), Some(2), None][..], &[None], &[]] {
+            assert_eq!(told(same), [], "{same:?}");
+        }
     }
 
     // If this fails, nobody is told that the catalog is away, or a node's disk does not work.

@@ -152,6 +152,7 @@ async fn a_distributor_goes_on_without_zookeeper_and_decides_again_with_it() {
     zookeeper.stop_server();
     dist.until(async || metric(&dist, "acequia_dist_coordinator_up 0").await)
         .await;
+    assert_eq!(dist.json("/nodes").await["coordinator"], json!(false));
     assert_eq!(dist.ask("GET", "/health/ready").await.0, 200);
     assert_eq!(dist.ask("GET", "/store").await.0, 200);
     assert_eq!(node.beat(&dist).await.status(), 200);
@@ -181,6 +182,7 @@ async fn a_distributor_goes_on_without_zookeeper_and_decides_again_with_it() {
         !late.heartbeat.replicas.is_empty()
     })
     .await;
+    assert_eq!(dist.json("/nodes").await["coordinator"], json!(true));
     let known = dist.json("/shards").await;
     dist.stop().await;
 

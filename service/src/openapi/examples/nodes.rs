@@ -116,6 +116,7 @@ pub(super) fn services() -> NodesAnswer {
     NodesAnswer {
         cluster: of(CLUSTER),
         copies: Some(2),
+        coordinator: Some(true),
         nodes: nodes.into(),
         shards: vec![shard()],
         rebalancing: false,
