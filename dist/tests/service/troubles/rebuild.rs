@@ -401,3 +401,35 @@ async fn an_empty_database_before_the_records_of_a_cluster_is_refused_until_it_a
         .expect("complete");
     beat.abort();
 }
+
+// If this fails, the same goes on for ever where nodes speak to another distributor than the controller.
+#[tokio::test]
+async fn an_old_register_is_restored_by_a_controller_whom_no_node_tells() {
+    let fresh = Fresh::postgres();
+    let in_office = Service::start(fresh.config()).await;
+    let mut node = FakeNode::start("node1").await;
+    let shard = node.join(&in_office).await;
+    let shown = format!("/shards/{shard}");
+    let mut newer: ShardRecord =
+        serde_json::from_value(in_office.json(&shown).await).expect("a record");
+    let mut second = fresh.config();
+    second.name = "dist2".parse().expect("a name");
+    let dist = Service::start(second).await;
+    newer.version = 30;
+    newer.epoch.0 = 12;
+    node.heartbeat.replicas[0].record_version = 30;
+    dist.until(async || node.obey(&dist).await.want_records)
+        .await;
+    // Nodes send records with one heartbeat alone.
+    node.heartbeat.replicas[0].record = Some(newer);
+    assert!(!node.obey(&dist).await.want_records);
+    node.heartbeat.replicas[0].record = None;
+    dist.until(async || {
+        node.beat(&dist).await;
+        let record = in_office.json(&shown).await;
+        record["lineage"] == 1 && record["leader"].is_object()
+    })
+    .await;
+    dist.stop().await;
+    in_office.stop().await;
+}
