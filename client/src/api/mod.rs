@@ -39,6 +39,7 @@ pub use update::{Condition, UpdateError};
 pub use upload::{Metadata, Upload, UploadError};
 
 use retry::Budget;
+use upload::Lately;
 
 /// How long a connection may take to come about.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -58,6 +59,7 @@ pub struct Client {
     endpoints: Arc<Endpoints>,
     authorization: Option<HeaderValue>,
     budget: Arc<Budget>,
+    lately: Arc<Lately>,
     patience: Duration,
     /// How long an exchange with a small answer may take.
     answer_max: Duration,
@@ -122,6 +124,7 @@ impl Client {
             endpoints: Arc::new(Endpoints::new(options.endpoint, options.others)),
             authorization,
             budget: Arc::new(Budget::default()),
+            lately: Arc::new(Lately::default()),
             patience: options.patience,
             answer_max: SMALL_EXCHANGE_MAX,
         })

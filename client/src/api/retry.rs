@@ -102,6 +102,8 @@ pub struct Attempts<'a> {
     made: u32,
     answered: bool,
     furthest: u64,
+    /// Where other nodes led than those that were waited for.
+    left: Vec<String>,
 }
 
 impl<'a> Attempts<'a> {
@@ -114,6 +116,7 @@ impl<'a> Attempts<'a> {
             made: 0,
             answered: false,
             furthest: 0,
+            left: Vec::new(),
         }
     }
 
@@ -130,10 +133,27 @@ impl<'a> Attempts<'a> {
     pub fn came_to(&mut self, bytes: u64) {
         if bytes > self.furthest {
             self.furthest = bytes;
-            self.since = Instant::now();
-            self.made = 0;
-            self.answered = true;
+            self.begin_anew();
         }
+    }
+
+    /// An attempt at `url` was ended because another node leads by now, and nothing is known against that
+    /// one: patience and waits begin anew.
+    pub fn leave(&mut self, url: &str) {
+        self.left.push(url.to_owned());
+        self.begin_anew();
+    }
+
+    /// Whether an attempt at `url` was ended so. Whoever is sent there again waits for its answer: who
+    /// sends there may know more than the distributor that named another one.
+    pub fn has_left(&self, url: &str) -> bool {
+        self.left.iter().any(|left| left == url)
+    }
+
+    fn begin_anew(&mut self) {
+        self.since = Instant::now();
+        self.made = 0;
+        self.answered = true;
     }
 
     /// Waits for the next attempt's time; false, at once, when there should be none.
@@ -227,7 +247,7 @@ mod tests {
 
     // If this fails, a call never ends while the cluster is busy.
     #[tokio::test(start_paused = true)]
-    async fn patience_ends_and_only_what_comes_further_renews_it() {
+    async fn patience_ends_and_only_a_step_further_renews_it() {
         let budget = Budget::default();
         let error = refused(Code::NoLeader, None);
         let mut attempts = Attempts::new(&budget, Duration::from_secs(10));
@@ -243,6 +263,11 @@ mod tests {
             attempts.came_to(bytes);
             assert_eq!(attempts.again(&error).await, again, "{bytes} bytes");
         }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(!attempts.has_left("http://old/store/1"));
+        attempts.leave("http://old/store/1");
+        assert!(attempts.again(&error).await, "at another node");
+        assert!(attempts.has_left("http://old/store/1"));
     }
 
     // If this fails, a mistyped address is retried as long as a node's restart takes, or a node's

@@ -130,7 +130,9 @@ impl Client {
             let request = describe(self.request(Method::PUT, &url), &upload.metadata)
                 .header(IF_MATCH, etag(base))
                 .header(CONTENT_LENGTH, opened.size);
-            let error = match self.send_body(request, &url, opened.take_body()).await {
+            let (shard, body) = (id.shard(), opened.take_body());
+            let sent = self.send_to_leader(request, &url, body, shard, &mut attempts);
+            let error = match sent.await {
                 Ok(receipt) => return verified(receipt, opened.checksum().await?),
                 Err(error) => error,
             };

@@ -1,6 +1,7 @@
 //! Uploads: of what can be read again, with retries under one id; and of what cannot, once.
 
 mod flow;
+mod lead;
 
 use std::io;
 
@@ -10,17 +11,18 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder};
 use wire::content::Receipt;
 use wire::placement::Place;
-use wire::{Checksum, Code, ContentId, routes};
+use wire::{Checksum, Code, ContentId, ShardNo, routes};
 
 use super::Client;
 use super::error::RequestError;
 use super::exchange::read_json;
 use super::meter::Meter;
-use super::retry::Remedy;
-use super::source::{Broken, Opened, Source, SourceError};
+use super::retry::{Attempts, Remedy};
+use super::source::{Broken, Source, SourceError};
 use flow::Flow;
 
 pub(super) use flow::Pieces;
+pub(super) use lead::Lately;
 
 /// What is said of an upload beside its bytes. What is absent an update leaves as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,7 +98,11 @@ impl Client {
         let mut uncertain = false;
         loop {
             let mut opened = upload.source.open(meter).await?;
-            let error = match self.put(&target, &upload.metadata, &mut opened).await {
+            let request = self.request(Method::PUT, &target.url);
+            let request = describe(request, &upload.metadata).header(CONTENT_LENGTH, opened.size);
+            let (shard, body) = (target.id.shard(), opened.take_body());
+            let sent = self.send_to_leader(request, &target.url, body, shard, &mut attempts);
+            let error = match sent.await {
                 Ok(receipt) => return verified(receipt, opened.checksum().await?),
                 Err(error) => error,
             };
@@ -142,7 +148,9 @@ impl Client {
             .request(Method::POST, &place.uri)
             .header(CONTENT_TYPE, form.content_type());
         let body = form.body(hashed).boxed();
-        let answer = self.send_body(request, &place.uri, body).await;
+        let answer = self
+            .send_body(request, &place.uri, body, &Flow::new())
+            .await;
         let receipt = answer.map_err(|error| match broken.take() {
             // A form that breaks off is never stored.
             Some(source) => SourceError::Stream(source).into(),
@@ -154,18 +162,6 @@ impl Client {
         let sent = hash.lock().map(|hasher| hasher.finalize());
         let sent = sent.unwrap_or_else(|poisoned| poisoned.into_inner().finalize());
         verified(receipt, Checksum(sent.into()))
-    }
-
-    async fn put(
-        &self,
-        target: &Target,
-        metadata: &Metadata,
-        opened: &mut Opened,
-    ) -> Result<Receipt, RequestError> {
-        let request = self.request(Method::PUT, &target.url);
-        let request = describe(request, metadata).header(CONTENT_LENGTH, opened.size);
-        self.send_body(request, &target.url, opened.take_body())
-            .await
     }
 
     async fn next_target(
@@ -205,14 +201,39 @@ impl Client {
         }
     }
 
-    /// Sends a request with this body and reads its receipt, for as long as something moves.
-    pub(super) async fn send_body(
+    /// Sends a request with this body to whoever leads the shard and reads its receipt, for as long as
+    /// something moves, or no other node is known to lead.
+    pub(super) async fn send_to_leader(
         &self,
         request: RequestBuilder,
         url: &str,
         body: Pieces,
+        shard: ShardNo,
+        attempts: &mut Attempts<'_>,
     ) -> Result<Receipt, RequestError> {
         let flow = Flow::new();
+        let sent = self.send_body(request, url, body, &flow);
+        if attempts.has_left(url) {
+            return sent.await;
+        }
+        tokio::select! {
+            biased;
+            outcome = sent => outcome,
+            stalled = self.led_elsewhere(&flow, shard, url) => {
+                attempts.leave(url);
+                Err(stalled)
+            }
+        }
+    }
+
+    /// Sends a request with this body and reads its receipt, for as long as something moves.
+    async fn send_body(
+        &self,
+        request: RequestBuilder,
+        url: &str,
+        body: Pieces,
+        flow: &Flow,
+    ) -> Result<Receipt, RequestError> {
         let request = request.body(reqwest::Body::wrap_stream(flow.watch(body)));
         let exchange = async { read_json(self.send(request, url).await?, url).await };
         flow.or_stalled(exchange, url).await

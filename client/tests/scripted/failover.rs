@@ -1,17 +1,18 @@
 //! A leader dies, and another node takes over: what the library does meanwhile.
 
-use std::time::Duration;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use client::api::{Client, Condition, Metadata, Meter, Options, Prefix, ReadError, Source, Upload};
 use wire::{Code, ContentId};
 
 use crate::fake::{Fake, Fault};
-use crate::{client_of, nobody, pattern};
+use crate::{client_of, nobody, patient_client, pattern};
 
-fn upload_of(bytes: &'static [u8]) -> Upload {
+fn upload_of(bytes: impl Into<Bytes>) -> Upload {
     Upload {
-        source: Source::Memory(Bytes::from_static(bytes)),
+        source: Source::Memory(bytes.into()),
         metadata: Metadata {
             filename: Some("x".to_owned()),
             ..Metadata::default()
@@ -52,7 +53,7 @@ async fn a_copy_that_hangs_is_not_waited_for() {
     second.mirror(&first, id);
     first.contents_at(&[&first.url, &second.url]);
     first.fail("GET /retrieve/", Fault::DropAfter(Duration::from_secs(60)));
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     assert_eq!(read(&client_of(&first), id).await.expect("reads"), b"hello");
     assert!(
         begun.elapsed() < Duration::from_secs(8),
@@ -105,7 +106,7 @@ async fn a_new_upload_goes_elsewhere_while_nobody_leads() {
     let fake = Fake::start();
     fake.fail("PUT /store/", Fault::Refuse(Code::NoLeader));
     let receipt = client_of(&fake)
-        .upload(&upload_of(b"x"), &Meter::default())
+        .upload(&upload_of("x"), &Meter::default())
         .await
         .expect("uploads");
     let sent = fake.seen("PUT /store/");
@@ -124,7 +125,7 @@ async fn an_upload_that_may_be_stored_follows_its_shard_for_ten_seconds() {
         dist.fail("PUT /store/", Fault::Refuse(Code::NoLeader));
     }
     let client = client_of(&dist);
-    let upload = upload_of(b"x");
+    let upload = upload_of("x");
     let meter = Meter::default();
     let uploading = client.upload(&upload, &meter);
     let elected = dist.clone();
@@ -154,11 +155,111 @@ async fn an_update_goes_to_the_next_leader() {
     dist.fail("PUT /update/", Fault::Refuse(Code::NoLeader));
     let client = client_of(&dist);
     let updated = client
-        .update(id, &upload_of(b"new"), Condition::Any, &Meter::default())
+        .update(id, &upload_of("new"), Condition::Any, &Meter::default())
         .await;
     assert_eq!(updated.expect("updates").version, 2);
     assert_eq!(old.seen("PUT /update/").len(), 1);
     assert_eq!(dist.content(id).expect("there").bytes, b"new");
+}
+
+/// A node whose process stands still: the system takes connections for it, and some of what is sent.
+fn hung() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("bound"));
+    (listener, url)
+}
+
+/// What comes about in a few seconds.
+async fn soon<T>(outcome: impl Future<Output = T>) -> T {
+    let outcome = tokio::time::timeout(Duration::from_secs(10), outcome).await;
+    outcome.expect("not held up")
+}
+
+// If this fails, a node that hangs, or lost its power, holds uploads up for a minute although another
+// one leads.
+#[tokio::test]
+async fn uploads_leave_a_leader_that_hangs() {
+    // The second one is more than the system takes.
+    for bytes in [pattern(1), pattern(32_000_000)] {
+        let (dist, (_old, url)) = (Fake::start(), hung());
+        dist.place_at(&url);
+        let (client, upload) = (client_of(&dist), upload_of(bytes));
+        let uploaded = soon(client.upload(&upload, &Meter::default())).await;
+        let id = uploaded.expect("uploads").id;
+        assert_eq!(
+            dist.seen("PUT /store/")[0].path,
+            format!("/store/{id}"),
+            "under the same id"
+        );
+        assert_eq!(dist.seen("GET /store").len(), 1, "there is one place");
+    }
+}
+
+// If this fails, an empty file is given up on with its leader: no byte of it says that it came further.
+#[tokio::test]
+async fn an_empty_upload_has_patience_for_the_next_leader() {
+    let (dist, (_old, url)) = (Fake::start(), hung());
+    dist.place_at(&url);
+    dist.fail("PUT /store/", Fault::Refuse(Code::NoLeader));
+    let client = patient_client(&dist, None, Duration::from_secs(1));
+    let upload = upload_of("");
+    let uploaded = soon(client.upload(&upload, &Meter::default())).await;
+    let id = uploaded.expect("uploads").id;
+    assert!(dist.content(id).expect("stored").bytes.is_empty());
+}
+
+// If this fails, a node that hangs holds an update up for a minute although another one leads.
+#[tokio::test]
+async fn updates_leave_a_leader_that_hangs() {
+    let (dist, (_old, url)) = (Fake::start(), hung());
+    let id = dist.put("x", b"old");
+    dist.contents_at(&[&url]);
+    let client = patient_client(&dist, None, Duration::from_secs(1));
+    let (upload, meter) = (upload_of(""), Meter::default());
+    let updated = soon(client.update(id, &upload, Condition::Any, &meter)).await;
+    assert_eq!(updated.expect("updates").version, 2);
+}
+
+// If this fails, every slow answer costs the distributors requests, or a node that leads is left while
+// it still syncs.
+#[tokio::test]
+async fn a_leader_that_is_slow_is_waited_for() {
+    let fake = Fake::start();
+    for _ in 0..16 {
+        fake.fail("PUT /store/", Fault::DropAfter(Duration::from_secs(6)));
+    }
+    let client = client_of(&fake);
+    for _ in 0..16 {
+        let client = client.clone();
+        tokio::spawn(async move { client.upload(&upload_of("x"), &Meter::default()).await });
+    }
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(fake.seen("PUT /store/").len(), 16);
+    assert!(fake.seen("GET /nodes").is_empty(), "most answers come soon");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let asked = fake.seen("GET /nodes").len();
+    assert!((1..=4).contains(&asked), "{asked} for all of them together");
+    assert_eq!(fake.seen("PUT /store/").len(), 16);
+}
+
+// If this fails, an upload goes to and fro between two nodes for as long as a distributor is wrong about
+// who leads, and neither has the time to answer.
+#[tokio::test]
+async fn the_same_node_is_left_once() {
+    let (dist, leader) = (Fake::start(), Fake::start());
+    dist.place_at(&leader.url);
+    dist.fail("PUT /store/", Fault::WrongNode(leader.url.clone()));
+    for _ in 0..2 {
+        let slow = Fault::DropAfter(Duration::from_secs(5));
+        leader.fail("PUT /store/", slow);
+    }
+    let begun = Instant::now();
+    client_of(&dist)
+        .upload(&upload_of("x"), &Meter::default())
+        .await
+        .expect("uploads");
+    assert_eq!(leader.seen("PUT /store/").len(), 2);
+    assert!(begun.elapsed() > Duration::from_secs(2 + 5));
 }
 
 // If this fails, a delete fails while its shard has no leader.
@@ -182,7 +283,7 @@ async fn another_distributor_is_asked_at_once() {
     let mut options = Options::new(nobody().parse().expect("a base URL"));
     options.others = vec![fake.url.parse().expect("a base URL")];
     let client = Client::new(options).expect("a client");
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     assert_eq!(read(&client, id).await.expect("reads"), b"hello");
     assert_eq!(client.delete(id, None).await.expect("deletes").id, id);
     assert!(

@@ -17,8 +17,8 @@ use crate::api::error::RequestError;
 /// The bytes of an upload, from where they are read.
 pub(in crate::api) type Pieces = BoxStream<'static, io::Result<Bytes>>;
 
-/// How long a node may take for its receipt once it was given the whole body. It waits for disks
-/// then, its followers' too, and what lies in the network's buffers still has to arrive.
+/// How long a node that leads may take for its receipt once it was given the whole body. It waits for
+/// disks then, its followers' too, and what lies in the network's buffers still has to arrive.
 const RECEIPT_MAX: Duration = Duration::from_secs(60);
 
 /// What the network is given at once: 16 KiB in [`STALL_MAX`] is about the slowest rate that a node
@@ -28,6 +28,8 @@ const STEP_BYTES: usize = 16 * 1024;
 /// What a body waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// For a connection that takes its first bytes.
+    Connection,
     /// For the network to take the next bytes.
     Network,
     /// For its source to give the next bytes: the network is ready.
@@ -43,7 +45,7 @@ pub(super) struct Flow(Arc<Mutex<(Phase, Instant)>>);
 impl Flow {
     /// A body of which nothing was taken yet.
     pub(super) fn new() -> Self {
-        Flow(Arc::new(Mutex::new((Phase::Network, Instant::now()))))
+        Flow(Arc::new(Mutex::new((Phase::Connection, Instant::now()))))
     }
 
     /// Passes a body on in small steps, and notes what becomes of it.
@@ -65,7 +67,7 @@ impl Flow {
         loop {
             let (phase, since) = *self.state();
             let (after, until) = match phase {
-                Phase::Network => (STALL_MAX, since + STALL_MAX),
+                Phase::Connection | Phase::Network => (STALL_MAX, since + STALL_MAX),
                 // A slow source is no fault of the network's: look again later.
                 Phase::Source => (STALL_MAX, Instant::now() + STALL_MAX),
                 Phase::Answer => (RECEIPT_MAX, since + RECEIPT_MAX),
@@ -80,6 +82,25 @@ impl Flow {
                 });
             }
         }
+    }
+
+    /// Waits until whoever the body was begun to be sent to has been silent for so long: it neither takes
+    /// the next bytes nor answers. Tells since when.
+    pub(super) async fn silence(&self, long: Duration) -> Instant {
+        loop {
+            let (phase, since) = *self.state();
+            let until = match phase {
+                Phase::Network | Phase::Answer if since.elapsed() >= long => return since,
+                Phase::Network | Phase::Answer => since + long,
+                Phase::Connection | Phase::Source => Instant::now() + long,
+            };
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
+    /// Whether nothing moved since then.
+    pub(super) fn is_silent_since(&self, since: Instant) -> bool {
+        self.state().1 == since
     }
 
     fn enter(&self, phase: Phase) {
@@ -217,6 +238,29 @@ mod tests {
         assert_eq!(held.await, Some((11 * STALL_MAX, STALL_MAX)));
     }
 
+    // If this fails, it is asked who else leads while nothing was sent, or nothing is there to be sent.
+    #[tokio::test(start_paused = true)]
+    async fn only_who_was_sent_something_can_be_silent() {
+        let long = Duration::from_secs(2);
+        let flow = Flow::new();
+        let silence = || tokio::time::timeout(10 * long, flow.silence(long));
+        assert!(silence().await.is_err(), "there is no connection yet");
+        let paused =
+            stream::once(async { Ok(Bytes::from_static(b"all")) }).chain(stream::pending());
+        let mut body = flow.watch(paused.boxed());
+        body.next().await.expect("more").expect("healthy");
+        let taken = Instant::now();
+        let since = silence().await.expect("silent");
+        assert_eq!((since, taken.elapsed()), (taken, long));
+        assert!(flow.is_silent_since(since));
+        let more = tokio::time::timeout(long, body.next()).await;
+        assert!(more.is_err(), "there is no more");
+        assert!(silence().await.is_err(), "the source is slow");
+        drop(body);
+        assert!(!flow.is_silent_since(since));
+        assert!(silence().await.is_ok(), "it owes an answer");
+    }
+
     // If this fails, an upload that a busy disk takes long to sync is sent once more.
     #[tokio::test(start_paused = true)]
     async fn a_receipt_may_take_longer_than_a_transfer_may_stand_still() {
@@ -248,7 +292,9 @@ mod tests {
         let client = Client::new(options).expect("a client");
         let request = client.request(Method::PUT, &url);
         let request = request.header(CONTENT_LENGTH, bytes);
-        let outcome = client.send_body(request, &url, body(bytes)).await;
+        let outcome = client
+            .send_body(request, &url, body(bytes), &Flow::new())
+            .await;
         silent.abort();
         match outcome {
             Err(RequestError::Stalled { after, .. }) => after,
