@@ -142,8 +142,8 @@ fn connections(reading: &mut Reading, shared: &Shared) {
         ([label], f64::from(count))
     };
     let states = [of("busy", connections.busy), of("idle", connections.idle)];
-    let help = "Connections of the pool that answers questions; those that list, search in SQLite, and keep \
-                the board and the history are not counted";
+    let help = "Connections of the pool that answers questions; those that list, search in SQLite, or \
+                keep the history and what distributors tell each other are not counted";
     reading.gauges("database_connections", help, states);
     let help = "The most connections of the pool that answers questions";
     let most = f64::from(connections.most);
