@@ -32,7 +32,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// What a node last said of itself; none while it does not answer.
-    fn stats_of(&self, node: &NodeName) -> Option<&NodeStats> {
+    pub(super) fn stats_of(&self, node: &NodeName) -> Option<&NodeStats> {
         self.stats.nodes.get(node)?.as_ref()
     }
 }

@@ -1,8 +1,10 @@
 //! The cluster in one sentence: that it is healthy, or what to do.
 
 mod clocks;
+mod drains;
 mod nodes;
 mod shards;
+mod versions;
 mod words;
 
 use std::cmp::Reverse;
@@ -36,7 +38,7 @@ type Look = fn(&Cluster) -> Option<Verdict>;
 
 /// Everything that is looked for. Of what is equally bad the first is told: what comes later is often
 /// its consequence, or cannot be mended before.
-const LOOKS: [Look; 15] = [
+const LOOKS: [Look; 17] = [
     nodes::none,
     catalog_away,
     coordinator_away,
@@ -50,8 +52,10 @@ const LOOKS: [Look; 15] = [
     shards::short_of_copies,
     clocks::wrong,
     nodes::full,
+    drains::stuck,
     nodes::nearly_full,
     shards::unlisted,
+    versions::differ,
 ];
 
 /// The worst of what is the matter.

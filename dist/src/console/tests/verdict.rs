@@ -4,7 +4,7 @@ use super::{cluster, down, entry, name, shard};
 use crate::console::overview::Cluster;
 use crate::console::verdict::{Level, verdict};
 use std::collections::BTreeMap;
-use wire::membership::{Health, NodeEntry, ServiceRole, ShardEntry};
+use wire::membership::{Draining, Health, NodeEntry, ServiceRole, ShardEntry};
 use wire::stats::NodeStats;
 
 /// What happens to a cluster.
@@ -56,7 +56,7 @@ fn the_sentence_tells_the_worst() {
         ("1 shard has fewer copies", Level::Warn, &|c| {
             c.nodes.copies = Some(3)
         }),
-        ("2 copies are damaged", Level::Warn, &|c| {
+        ("2 copies are damaged.", Level::Warn, &|c| {
             c.stats.total.damaged = 2
         }),
         ("dist2 does not answer", Level::Warn, &|c| {
@@ -207,6 +207,87 @@ fn what_does_not_mend_itself_is_told_first() {
         assert!(sentence.starts_with(begins), "{sentence}");
         assert_eq!(level, Level::Bad, "{sentence}");
     }
+}
+
+// If this fails, an operator waits for ever for a drain that cannot end, or is sent for a node for nothing.
+#[test]
+fn a_drain_that_cannot_end_is_told() {
+    let drain = |c: &mut Cluster| {
+        let entry = c.nodes.nodes.get_mut(&name("node2"));
+        entry.expect("it is there").draining = Some(Draining {
+            replicas_left: 1,
+            bytes_left: 4096,
+        });
+    };
+    let stuck = "node2 cannot be emptied: no other node can take 1 shard.";
+    let told = judged(drain);
+    assert_eq!((told.0, told.1.as_str()), (Level::Warn, stuck));
+    let with = |change: &dyn Fn(&mut Cluster)| {
+        let (_, sentence) = judged(|c| {
+            drain(c);
+            c.nodes.nodes.insert(name("node3"), entry(Health::Up));
+            change(c);
+        });
+        sentence
+    };
+    let well = "All is well: 3 nodes are up, and every shard has its copies in sync.";
+    let room = |c: &mut Cluster, storage, disk_free| {
+        let told = NodeStats {
+            storage,
+            disk_free,
+            max_storage: 100_000,
+            ..NodeStats::default()
+        };
+        c.stats.nodes.insert(name("node3"), Some(told));
+    };
+    // One that has told nothing yet may have room.
+    assert_eq!(with(&|_| {}), well);
+    assert_eq!(with(&|c| room(c, 0, 1 << 30)), well);
+    assert_eq!(with(&|c| room(c, 0, 4095)), stuck);
+    assert_eq!(with(&|c| room(c, 88_500, 1 << 30)), stuck);
+    // One copy stays, and is enough.
+    assert!(with(&|c| c.nodes.copies = Some(1)).starts_with("All is well"));
+    // It holds nothing any more.
+    let emptied = with(&|c| {
+        room(c, 0, 0);
+        for node in ["node1", "node3"]
+            .into_iter()
+            .zip(&mut c.nodes.shards[0].replicas)
+        {
+            node.1.node = name(node.0);
+        }
+    });
+    assert_eq!(emptied, well);
+}
+
+// If this fails, an upgrade that was left half done is not seen before something goes wrong.
+#[test]
+fn versions_that_differ_are_told_with_who_has_them() {
+    let (level, sentence) = judged(|c| {
+        c.stats.total.version = "2.0.0".to_owned();
+        for (node, version) in [("node1", "2.0.0"), ("node2", "1.9.0")] {
+            let stats = c.stats.nodes.get_mut(&name(node)).expect("it is there");
+            stats.as_mut().expect("it answers").version = version.to_owned();
+        }
+    });
+    assert_eq!(
+        (level, sentence.as_str()),
+        (
+            Level::Warn,
+            "Services are of different versions: 1.9.0 (node2); 2.0.0 (this distributor, node1)."
+        )
+    );
+}
+
+// If this fails, damage that nobody repairs is said to be repaired, and nobody looks.
+#[test]
+fn damage_is_not_said_to_be_repaired() {
+    let mut cluster = cluster();
+    cluster.stats.total.damaged = 1;
+    let told = verdict(&cluster);
+    assert_eq!(told.sentence, "1 copy is damaged.");
+    let advice = told.advice.expect("advice");
+    assert!(advice.contains("`client verify"), "{advice}");
 }
 
 /// What is said of nodes whose clocks are so far ahead, in seconds.

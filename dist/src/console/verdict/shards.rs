@@ -122,8 +122,8 @@ pub(super) fn damaged(cluster: &Cluster) -> Option<Verdict> {
     (damaged > 0).then(|| {
         let are = agreeing(damaged, ["copy is", "copies are"]);
         warn(
-            format!("{} {are} damaged and being repaired.", count(damaged)),
-            "If this stays, look at the nodes' logs: a disk may be failing.",
+            format!("{} {are} damaged.", count(damaged)),
+            "What another node has whole is repaired by itself. If this stays, there is no such node: the nodes' logs name the records that cannot be repaired, and `client verify ID` compares all copies. A disk may be failing.",
         )
     })
 }
