@@ -128,6 +128,12 @@ async fn a_long_list_is_turned_page_by_page() {
         .until("document.querySelectorAll('tbody tr').length === 3")
         .await;
     stage.until("!document.querySelector('a.next')").await;
+    // By its headings, too.
+    stage.click("thead a").await;
+    stage.says("tbody tr:first-child", "file52").await;
+    stage.says("th[aria-sort=descending]", "Name").await;
+    stage.click("thead .wide a").await;
+    stage.says("th[aria-sort=descending]", "Stored").await;
     stage.open("/console/contents?name=file5&sort=-name").await;
     stage.says("tbody tr:first-child", "file52").await;
     stage.open("/console/contents?name=none").await;

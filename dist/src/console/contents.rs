@@ -34,6 +34,16 @@ impl Search {
         }
     }
 
+    /// The same in another order, from its beginning.
+    fn sorted(&self, sort: &str) -> String {
+        let sort = sort.to_owned();
+        Search {
+            sort,
+            ..self.clone()
+        }
+        .link(None)
+    }
+
     fn link(&self, after: Option<&str>) -> String {
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let mut link = format!(
@@ -59,7 +69,7 @@ pub(crate) fn contents(page: &ContentPage, search: &Search, visitor: Visitor) ->
         @if page.items.is_empty() {
             (nothing(search, visitor))
         } @else {
-            (table(&page.items))
+            (table(&page.items, search))
             nav .pager aria-label="Pages of the list" {
                 @if search.later { a href=(search.link(None)) { "First page" } }
                 @if let Some(next) = &page.next {
@@ -91,17 +101,52 @@ fn form(search: &Search) -> Markup {
     }
 }
 
-fn table(items: &[ContentItem]) -> Markup {
+/// A column by which the list can be sorted.
+struct Column {
+    name: &'static str,
+    /// By which a click sorts, and by which the next one does.
+    sorts: [&'static str; 2],
+}
+
+const NAME: Column = Column {
+    name: "Name",
+    sorts: ["name", "-name"],
+};
+
+/// By ids, which sort by the time at which they were made.
+const STORED: Column = Column {
+    name: "Stored (UTC)",
+    sorts: ["-id", "id"],
+};
+
+/// The heading of such a column: `class` is where it is shown.
+fn heading(search: &Search, column: &Column, class: Option<&str>) -> Markup {
+    let [first, second] = column.sorts;
+    let sorted = column.sorts.contains(&search.sort.as_str());
+    let order = match search.sort.starts_with('-') {
+        true => "descending",
+        false => "ascending",
+    };
+    let next = if search.sort == first { second } else { first };
+    let may = search.sorts().iter().any(|(sort, _)| *sort == next);
+    html! {
+        th scope="col" class=[class] aria-sort=[sorted.then_some(order)] {
+            @if may { a href=(search.sorted(next)) { (column.name) } } @else { (column.name) }
+        }
+    }
+}
+
+fn table(items: &[ContentItem], search: &Search) -> Markup {
     html! {
         div .scroll {
             table .contents {
                 thead {
                     tr {
-                        th scope="col" { "Name" }
+                        (heading(search, &NAME, None))
                         th scope="col" .number { "Size" }
                         th scope="col" .wide { "Type" }
                         th scope="col" .wide .number { "Version" }
-                        th scope="col" .wide { "Changed (UTC)" }
+                        (heading(search, &STORED, Some("wide")))
                     }
                 }
                 tbody { @for item in items { (row(item)) } }
@@ -122,7 +167,7 @@ fn row(item: &ContentItem) -> Markup {
             td .number { (size(row.size)) }
             td .wide { (row.content_type) }
             td .wide .number { (row.version) }
-            td .wide { time datetime=(row.updated_date) { (minute(row.updated_date)) } }
+            td .wide { time datetime=(row.created_date) { (minute(row.created_date)) } }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What pages say, and that they say it safely.
 
+mod list;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
