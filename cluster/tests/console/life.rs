@@ -1,5 +1,8 @@
 //! A file's life: uploaded, found, seen, replaced, deleted.
 
+use std::path::Path;
+use std::process::Command;
+
 use crate::stage::{PIXEL, Stage};
 
 /// Enter, as a keyboard sends it.
@@ -57,7 +60,7 @@ async fn a_file_lives_through_the_console() {
     stage.says(".facts", "image/png").await;
     stage.says(".copies", "leads").await;
     stage
-        .says("#curl", "curl -o 'pixel été.png' 'http://")
+        .says("#curl", "curl -fL -o 'pixel été.png' 'http://")
         .await;
 
     // A new version takes the place of the old one.
@@ -75,6 +78,35 @@ async fn a_file_lives_through_the_console() {
     stage
         .until("document.querySelectorAll('tbody tr').length === 2")
         .await;
+    stage.end().await;
+}
+
+/// Runs a line in a folder; gives whether it succeeded.
+fn run(line: &str, folder: &Path) -> bool {
+    let mut shell = Command::new("sh");
+    let shell = shell.args(["-c", line]).current_dir(folder);
+    let output = shell.env("no_proxy", "127.0.0.1").output();
+    output.expect("a shell").status.success()
+}
+
+// If this fails, the line that the page gives for curl keeps a node's refusal as if it were the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_copied_line_brings_the_file_or_fails() {
+    let stage = Stage::set(None).await;
+    let id = stage.store("notes.txt", b"The notes.").await;
+    stage.open(&format!("/console/contents/{id}")).await;
+    let line = stage.browser.text("#curl").await.expect("a line");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("notes.txt");
+    assert!(run(&line, folder.path()), "{line}");
+    assert_eq!(std::fs::read(&file).ok(), Some(b"The notes.".to_vec()));
+    std::fs::remove_file(&file).expect("is removed");
+    stage.click("a.danger").await;
+    stage.says("h1", "Delete").await;
+    stage.click("button.danger").await;
+    stage.says("h1", "Deleted").await;
+    assert!(!run(&line, folder.path()), "{line}");
+    assert!(!file.exists());
     stage.end().await;
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn content(
                 (actions(item, visitor))
                 (facts(item))
                 (places(item, shard, nodes))
-                (links(item))
+                (links(item, visitor))
             }
         }
     }
@@ -168,18 +168,29 @@ fn places(item: &ContentItem, shard: Option<&ShardEntry>, nodes: &NodesAnswer) -
     }
 }
 
-fn links(item: &ContentItem) -> Markup {
+fn links(item: &ContentItem, visitor: Visitor) -> Markup {
     if item.url.is_empty() {
         return html! {};
     }
+    let key = match visitor.everybody_reads {
+        true => "",
+        false => " --location-trusted --oauth2-bearer \"$ACCESS_KEY\"",
+    };
+    // A node answers 307 for what has moved, and nothing of a refusal becomes the file.
     let curl = format!(
-        "curl -o '{}' '{}'",
+        "curl -fL{key} -o '{}' '{}'",
         local_name(&item.row.filename),
         item.url
     );
     html! {
         h2 { "Link" }
         (copyable("link", &item.url))
+        @if !visitor.everybody_reads {
+            p .note {
+                "The link needs the access key, which no browser sends there; curl takes it from "
+                code { "$ACCESS_KEY" } "."
+            }
+        }
         h2 { "With curl" }
         (copyable("curl", &curl))
     }

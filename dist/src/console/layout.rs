@@ -29,6 +29,8 @@ pub(crate) struct Visitor {
     pub(crate) signed_in: bool,
     /// Whether uploads, updates and deletes are open to him.
     pub(crate) may_write: bool,
+    /// Whether reading is open to everybody, without a key.
+    pub(crate) everybody_reads: bool,
 }
 
 /// A page's place in the navigation.

@@ -54,6 +54,7 @@ pub(super) fn visitor(shared: &Shared, request: &HttpRequest) -> Visitor {
     Visitor {
         signed_in: !may(None) && may(key.as_deref()),
         may_write: may(key.as_deref()),
+        everybody_reads: shared.gate.is_public(),
     }
 }
 
