@@ -1,5 +1,6 @@
 //! The web console as people use it: a real browser before a whole cluster.
 
+mod killed;
 mod life;
 mod sign_in;
 mod stage;
