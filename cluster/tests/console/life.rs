@@ -23,6 +23,7 @@ async fn a_file_lives_through_the_console() {
         .until("document.querySelectorAll('.transfer.done').length === 2")
         .await;
     stage.says("#transfers", "stored on node").await;
+    stage.says("#stored", "2 of 2 stored").await;
 
     // Dropped, as from another window, and beside the field: a browser would leave the page for the file.
     let drop = "(() => { const data = new DataTransfer();

@@ -127,3 +127,38 @@ async fn an_upload_can_be_cancelled() {
         .await;
     stage.end().await;
 }
+
+// If this fails, somebody believes that a folder is stored of which nothing was sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_folder_is_refused_in_words() {
+    let stage = Stage::set(None).await;
+    stage.open("/console/upload").await;
+    // What a script may put together has no folders: this is what a browser gives for them.
+    let drop = "(() => { const event = new Event('drop', { cancelable: true, bubbles: true });
+        const folder = { kind: 'file', getAsFile: () => new File([], 'holiday'),
+            webkitGetAsEntry: () => ({ isDirectory: true, name: 'holiday' }) };
+        const file = { kind: 'file', getAsFile: () => new File(['x'], 'x.txt'),
+            webkitGetAsEntry: () => ({ isDirectory: false, name: 'x.txt' }) };
+        const words = { kind: 'string' };
+        event.dataTransfer = { items: [words, folder, file], files: [] };
+        document.querySelector('h1').dispatchEvent(event);
+        return event.defaultPrevented; })()";
+    let taken = stage.browser.eval(drop).await.expect("is dropped");
+    assert_eq!(taken, serde_json::json!(true));
+    stage
+        .says(
+            ".transfer.failed",
+            "holiday is a folder: client upload -r takes it",
+        )
+        .await;
+    stage.says(".transfer.done", "x.txt").await;
+    stage.says("#stored", "1 of 2 stored, 1 failed").await;
+    // It is the line on which a screen reader speaks up, and the bars are silent.
+    stage
+        .until("document.querySelector('[aria-live]').id === 'stored'")
+        .await;
+    stage
+        .until("document.querySelectorAll('[aria-live]').length === 1")
+        .await;
+    stage.end().await;
+}

@@ -5,6 +5,7 @@ use wire::content::{ContentItem, Status};
 use wire::membership::{Health, NodesAnswer, ShardEntry};
 
 use super::figures::{count, second, size};
+use super::forms::transfers;
 use super::layout::{Visitor, empty};
 use super::shards::copy;
 
@@ -121,7 +122,7 @@ fn actions(item: &ContentItem, visitor: Visitor) -> Markup {
                 a .button .danger href={ "/console/contents/" (id) "/delete" } { "Delete" }
             }
         }
-        div #transfers .transfers aria-live="polite" {}
+        @if visitor.may_write { (transfers()) }
     }
 }
 

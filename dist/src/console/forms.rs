@@ -13,7 +13,15 @@ pub(crate) fn upload() -> Markup {
             input #files type="file" multiple aria-label="Files to upload";
         }
         noscript { p .note { "This page needs JavaScript. Without it: " code { "client upload FILE" } } }
-        div #transfers .transfers aria-live="polite" {}
+        (transfers())
+    }
+}
+
+/// Where the script shows the files that are under way. Of all that changes there a screen reader tells one line.
+pub(crate) fn transfers() -> Markup {
+    html! {
+        p #stored .note aria-live="polite" {}
+        div #transfers .transfers {}
     }
 }
 

@@ -106,6 +106,14 @@ function size(bytes) {
   return `${bytes.toFixed(unit ? 1 : 0)} ${units[unit]}`;
 }
 
+/** Says how many are stored: of all that changes there, a screen reader tells this. */
+function tally() {
+  const count = (css) => document.querySelectorAll(`#transfers > ${css}`).length;
+  const failures = count(".failed");
+  const said = `${count(".done")} of ${count(".transfer")} stored`;
+  document.getElementById("stored").textContent = failures ? `${said}, ${failures} failed` : said;
+}
+
 /** One file's line on the page. */
 function line(file, target) {
   const root = element('<div class="transfer waits"><span class="what"></span><span class="how"></span><progress max="1" value="0"></progress></div>');
@@ -113,7 +121,16 @@ function line(file, target) {
   root.querySelector(".how").textContent = `${size(file.size)}, waits`;
   cancels(root, () => failed(file, target, root, CANCELLED));
   document.getElementById("transfers").append(root);
+  tally();
   return root;
+}
+
+/** The line of a folder, of which nothing is sent. */
+function refuse(name, why) {
+  const root = element('<div class="transfer failed"><span class="how"></span></div>');
+  root.querySelector(".how").textContent = `${name} is a folder: ${why}`;
+  document.getElementById("transfers").append(root);
+  tally();
 }
 
 const CANCELLED = "it was cancelled";
@@ -168,6 +185,7 @@ async function transfer(file, target, shown) {
 
 async function attempts(file, target, shown) {
   shown.className = "transfer";
+  tally();
   for (let tried = 1; ; tried += 1) {
     try {
       const receipt = await send(file, target, shown);
@@ -180,6 +198,7 @@ async function attempts(file, target, shown) {
       link.href = `/console/contents/${receipt.id}`;
       link.textContent = file.name;
       shown.querySelector(".what").replaceChildren(link);
+      tally();
       return receipt;
     } catch (error) {
       if (error.again && tried < TRIES) {
@@ -204,6 +223,7 @@ function failed(file, target, shown, message) {
   again.textContent = "Try again";
   again.onclick = () => transfer(file, target, shown);
   how.append(again);
+  tally();
 }
 
 /** Files are under way: whoever leaves the page is asked first. */
@@ -215,7 +235,7 @@ addEventListener("beforeunload", (event) => { if (sending) event.preventDefault(
 function takes(root, take) {
   const input = root.querySelector("input[type=file]");
   input.onchange = () => {
-    take([...input.files]);
+    take([...input.files], []);
     input.value = "";
   };
   addEventListener("dragover", (event) => {
@@ -226,15 +246,21 @@ function takes(root, take) {
   addEventListener("drop", (event) => {
     event.preventDefault();
     root.classList.remove("over");
-    take(files(event.dataTransfer));
+    take(...dropped(event.dataTransfer));
   });
 }
 
-/** What was dropped, but for folders: a browser sends none as a file. */
-function files(dropped) {
-  const is_folder = (item) => item.webkitGetAsEntry?.()?.isDirectory;
-  const items = [...(dropped.items ?? [])].filter((item) => item.kind === "file" && !is_folder(item));
-  return items.length || dropped.items?.length ? items.map((item) => item.getAsFile()) : [...dropped.files];
+/** The files that were dropped, and the names of the folders: a browser sends none as a file. */
+function dropped(data) {
+  if (!data.items?.length) return [[...data.files], []];
+  const files = [];
+  const folders = [];
+  for (const item of [...data.items].filter((item) => item.kind === "file")) {
+    const entry = item.webkitGetAsEntry?.();
+    if (entry?.isDirectory) folders.push(entry.name);
+    else files.push(item.getAsFile());
+  }
+  return [files, folders];
 }
 
 function uploads(root) {
@@ -249,7 +275,8 @@ function uploads(root) {
     under_way -= 1;
     next();
   };
-  takes(root, (files) => {
+  takes(root, (files, folders) => {
+    for (const name of folders) refuse(name, "client upload -r takes it");
     for (const file of files) {
       const target = `${root.dataset.upload}?filename=${encodeURIComponent(file.name)}&size=${file.size}`;
       waiting.push([file, target, line(file, target)]);
@@ -259,7 +286,8 @@ function uploads(root) {
 }
 
 function updates(root) {
-  takes(root, async ([file]) => {
+  takes(root, async ([file], folders) => {
+    for (const name of folders) refuse(name, "only a file can be put here");
     if (!file) return;
     const target = `${root.dataset.update}?filename=${encodeURIComponent(file.name)}`;
     const receipt = await transfer(file, target, line(file, target));
