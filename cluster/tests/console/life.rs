@@ -8,6 +8,13 @@ use crate::stage::{PIXEL, Stage};
 /// Enter, as a keyboard sends it.
 const ENTER: &str = "\u{e007}";
 
+/// Drops a file on the page's heading; tells whether the page took it.
+const DROP: &str = "(() => { const data = new DataTransfer();
+    data.items.add(new File(['dropped'], 'dropped.txt'));
+    const event = new DragEvent('drop', { dataTransfer: data, cancelable: true, bubbles: true });
+    document.querySelector('h1').dispatchEvent(event);
+    return event.defaultPrevented; })()";
+
 // If this fails, somebody without a command line cannot use the cluster at all.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_lives_through_the_console() {
@@ -26,12 +33,7 @@ async fn a_file_lives_through_the_console() {
     stage.says("#stored", "2 of 2 stored").await;
 
     // Dropped, as from another window, and beside the field: a browser would leave the page for the file.
-    let drop = "(() => { const data = new DataTransfer();
-        data.items.add(new File(['dropped'], 'dropped.txt'));
-        const event = new DragEvent('drop', { dataTransfer: data, cancelable: true, bubbles: true });
-        document.querySelector('h1').dispatchEvent(event);
-        return event.defaultPrevented; })()";
-    let taken = stage.browser.eval(drop).await.expect("is dropped");
+    let taken = stage.browser.eval(DROP).await.expect("is dropped");
     assert_eq!(taken, serde_json::json!(true));
     stage
         .until("document.querySelectorAll('.transfer.done').length === 3")
@@ -67,7 +69,10 @@ async fn a_file_lives_through_the_console() {
     // A new version takes the place of the old one.
     let better = stage.file("better.txt", b"The second version.");
     stage.choose("#replace", &[&better]).await;
-    stage.says("#version", "2").await;
+    stage.click("dialog .main").await;
+    stage
+        .says("#version", "2, only the current version is kept")
+        .await;
     stage.says(".preview pre", "The second version.").await;
 
     stage.click("a.danger").await;

@@ -2,6 +2,7 @@
 
 mod killed;
 mod life;
+mod replace;
 mod sign_in;
 mod stage;
 mod trouble;

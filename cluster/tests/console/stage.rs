@@ -6,6 +6,7 @@ use std::time::Duration;
 use cluster::{Options, Running};
 use tempfile::TempDir;
 use webtest::{Browser, Look, Theme};
+use wire::content::ContentItem;
 use wire::placement::Place;
 use wire::routes;
 
@@ -117,6 +118,18 @@ impl Stage {
         let stored = client.put(url).body(bytes).send().await.expect("answers");
         assert_eq!(stored.status(), 200);
         place.id.to_string()
+    }
+
+    /// Replaces a content as a program does.
+    pub(crate) async fn update(&self, id: &str, bytes: &'static [u8]) {
+        let client = reqwest::Client::builder().no_proxy();
+        let client = client.build().expect("a client");
+        let asked = client.get(format!("{}/content/{id}", self.cluster.url()));
+        let found = asked.send().await.expect("answers").json().await;
+        let item: ContentItem = found.expect("a content");
+        let url = routes::update(&item.uri, item.row.id);
+        let updated = client.put(url).body(bytes).send().await.expect("answers");
+        assert_eq!(updated.status(), 200);
     }
 
     /// Nothing on the pages failed that the browser would only tell to a developer.

@@ -115,14 +115,42 @@ fn actions(item: &ContentItem, visitor: Visitor) -> Markup {
         div .actions {
             a .button href=(download(item)) { "Save" }
             @if visitor.may_write {
-                label .button .drop data-update={ "/console/contents/" (id) } {
+                label .button .drop data-update={ "/console/contents/" (id) } data-match=(etag(item)) {
                     "Replace"
                     input #replace type="file" aria-label="Replace by a file";
                 }
                 a .button .danger href={ "/console/contents/" (id) "/delete" } { "Delete" }
             }
         }
-        @if visitor.may_write { (transfers()) }
+        @if visitor.may_write {
+            (replacing(item))
+            (transfers())
+        }
+    }
+}
+
+/// Names the version that is shown: a change of another one is refused.
+fn etag(item: &ContentItem) -> String {
+    format!("\"{}\"", item.row.checksum.hex())
+}
+
+/// The question before a file takes the place of this content; the script asks it.
+fn replacing(item: &ContentItem) -> Markup {
+    let row = &item.row;
+    html! {
+        dialog #question aria-labelledby="replacing" {
+            form method="dialog" {
+                h2 #replacing {
+                    "Replace " bdi { (row.filename) } " (version " (row.version) ") by " bdi .by {} "?"
+                }
+                p { "Its present bytes go, for good: only the current version is kept." }
+                p .actions {
+                    button .button .main value="replace" { "Replace it" }
+                    // A file may have slipped from the mouse: Enter alone keeps what is there.
+                    button .button value="keep" autofocus { "Keep it" }
+                }
+            }
+        }
     }
 }
 
@@ -140,7 +168,9 @@ fn facts(item: &ContentItem) -> Markup {
                 @if row.size >= 1024 { small { ", " (count(row.size)) " bytes" } }
             }
             dt { "Type" } dd { (row.content_type) }
-            dt { "Version" } dd #version { (row.version) }
+            dt { "Version" } dd #version {
+                (row.version) small { ", only the current version is kept" }
+            }
             dt { "Stored" } dd { (second(row.created_date)) " UTC" }
             dt { "Changed" } dd { (second(row.updated_date)) " UTC" }
             @if let Some(collection) = &row.collection { dt { "Collection" } dd { (collection) } }
@@ -217,18 +247,33 @@ fn copyable(id: &str, text: &str) -> Markup {
     }
 }
 
+/// How often somebody was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    First,
+    /// What he saw when he answered is not there any more.
+    Again,
+}
+
 /// The question before a delete.
-pub(crate) fn delete(item: &ContentItem) -> Markup {
+pub(crate) fn delete(item: &ContentItem, asking: Asking) -> Markup {
     let row = &item.row;
     html! {
         p .crumbs { a href={ "/console/contents/" (row.id) } { bdi { (row.filename) } } }
         section .question {
             h1 { "Delete " bdi { (row.filename) } "?" }
+            @if asking == Asking::Again {
+                p .wrong role="alert" {
+                    "Somebody else has changed it meanwhile, and nothing was deleted. "
+                    a href={ "/console/contents/" (row.id) } { "Look at what is there now" } "."
+                }
+            }
             p {
                 "All copies of its " (size(row.size)) " go, for good. The id is never used again; "
                 "links to it answer that it was deleted."
             }
             form method="post" action={ "/console/contents/" (row.id) "/delete" } {
+                input type="hidden" name="match" value=(etag(item));
                 button .button .danger type="submit" { "Delete it" }
                 a .button href={ "/console/contents/" (row.id) } { "Keep it" }
             }

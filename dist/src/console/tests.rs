@@ -7,7 +7,7 @@ mod verdict;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chart::Range;
-use super::content::{Excerpt, Kind, kind};
+use super::content::{Asking, Excerpt, Kind, kind};
 use super::contents::Search;
 use super::layout::{self, Place, Visitor};
 use super::overview::Cluster;
@@ -172,7 +172,7 @@ fn what_users_wrote_is_never_markup() {
     let pages = [
         contents::contents(&page, &search, OWNER),
         content::content(&hostile, &nodes, Some(&excerpt), OWNER),
-        content::delete(&hostile),
+        content::delete(&hostile, Asking::First),
         content::deleted(HOSTILE),
         trouble::trouble(Code::NotFound, HOSTILE, HOSTILE),
         super::forms::sign_in(HOSTILE, true),

@@ -133,7 +133,9 @@ function refuse(name, why) {
   tally();
 }
 
-const CANCELLED = "it was cancelled";
+const CANCELLED = { message: "it was cancelled" };
+
+const CHANGED = "somebody else has changed this content meanwhile. Look at what is there now, and replace that if you still want to";
 
 /** Gives a file's line the button that gives it up. */
 function cancels(shown, cancel) {
@@ -148,11 +150,13 @@ function cancels(shown, cancel) {
 /** Answers after which nothing was stored: each further try is another content. */
 const NOT_STORED = ["catalog_unavailable", "no_leader", "no_node", "overloaded", "shard_closed", "storage_full", "wrong_node"];
 
-/** Sends a file; resolves with its receipt. */
+/** Sends a file; resolves with its receipt. The target has an address and, where a certain version is to be
+ * replaced, that one's ETag. */
 function send(file, target, shown) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("PUT", target);
+    request.open("PUT", target.url);
+    if (target.match) request.setRequestHeader("if-match", target.match);
     if (file.type) request.setRequestHeader("content-type", file.type);
     request.responseType = "json";
     request.upload.onprogress = (event) => {
@@ -162,10 +166,11 @@ function send(file, target, shown) {
     request.onload = () => {
       const body = request.response;
       if (request.status === 200) resolve(body);
+      else if (request.status === 412) reject({ changed: true, message: CHANGED });
       else reject({ again: NOT_STORED.includes(body?.code), message: body?.message ?? `The service answered ${request.status}` });
     };
     request.onerror = () => reject({ again: false, message: "The connection was lost; it may be stored all the same" });
-    request.onabort = () => reject({ again: false, message: CANCELLED });
+    request.onabort = () => reject(CANCELLED);
     cancels(shown, () => request.abort());
     // All of it is there: it is stored now, or for another reason is not.
     request.upload.onload = () => shown.querySelector("button")?.remove();
@@ -207,21 +212,21 @@ async function attempts(file, target, shown) {
         await new Promise((resolve) => setTimeout(resolve, PAUSE_MS * tried));
         continue;
       }
-      failed(file, target, shown, error.message);
+      failed(file, target, shown, error);
       return null;
     }
   }
 }
 
-function failed(file, target, shown, message) {
+function failed(file, target, shown, { message, changed }) {
   shown.className = "transfer failed";
   shown.querySelector("button")?.remove();
   const how = shown.querySelector(".how");
   how.textContent = `Not stored: ${message}. `;
   const again = document.createElement("button");
   again.type = "button";
-  again.textContent = "Try again";
-  again.onclick = () => transfer(file, target, shown);
+  again.textContent = changed ? "Show it" : "Try again";
+  again.onclick = () => { if (changed) location.reload(); else transfer(file, target, shown); };
   how.append(again);
   tally();
 }
@@ -278,18 +283,31 @@ function uploads(root) {
   takes(root, (files, folders) => {
     for (const name of folders) refuse(name, "client upload -r takes it");
     for (const file of files) {
-      const target = `${root.dataset.upload}?filename=${encodeURIComponent(file.name)}&size=${file.size}`;
+      const target = { url: `${root.dataset.upload}?filename=${encodeURIComponent(file.name)}&size=${file.size}` };
       waiting.push([file, target, line(file, target)]);
     }
     for (let slot = 0; slot < FILES_AT_ONCE; slot += 1) next();
   });
 }
 
+/** Asks whether a file shall take the place of what is there. */
+function agreed(question, file) {
+  question.querySelector(".by").textContent = file.name;
+  question.returnValue = "";
+  question.showModal();
+  return new Promise((resolve) => {
+    question.onclose = () => resolve(question.returnValue === "replace");
+  });
+}
+
 function updates(root) {
+  const question = document.getElementById("question");
   takes(root, async ([file], folders) => {
+    if (question.open) return;
     for (const name of folders) refuse(name, "only a file can be put here");
-    if (!file) return;
-    const target = `${root.dataset.update}?filename=${encodeURIComponent(file.name)}`;
+    if (!file || !await agreed(question, file)) return;
+    const url = `${root.dataset.update}?filename=${encodeURIComponent(file.name)}`;
+    const target = { url, match: root.dataset.match };
     const receipt = await transfer(file, target, line(file, target));
     if (receipt) location.reload();
   });

@@ -1,7 +1,7 @@
-//! The page of one content: the line for curl.
+//! The page of one content: the line for curl, and what it offers to change.
 
 use super::{OWNER, cluster, item};
-use crate::console::content::content;
+use crate::console::content::{Asking, content, delete};
 use crate::console::layout::Visitor;
 
 /// Who has the key of a cluster that asks everybody for it.
@@ -10,6 +10,11 @@ const KEY_HOLDER: Visitor = Visitor {
     may_write: true,
     everybody_reads: false,
 };
+
+/// The content's ETag, in a page.
+fn etag() -> String {
+    format!("&quot;{}&quot;", item("a").row.checksum.hex())
+}
 
 fn page(filename: &str, visitor: Visitor) -> String {
     content(&item(filename), &cluster().nodes, None, visitor).into_string()
@@ -35,4 +40,35 @@ fn a_copied_line_brings_the_key_where_one_is_asked_for() {
     assert!(text.contains("The link needs the access key"), "{text}");
     let text = page("a", OWNER);
     assert!(!text.contains("ACCESS_KEY"), "{text}");
+}
+
+// If this fails, two people at the console write over each other's files, or delete them, unseen.
+#[test]
+fn a_change_names_the_version_that_was_seen() {
+    let text = page("a & b", OWNER);
+    let named = format!("data-match=\"{}\"", etag());
+    assert!(text.contains(&named), "{text}");
+    assert!(
+        text.contains("Replace <bdi>a &amp; b</bdi> (version 2) by"),
+        "{text}"
+    );
+    let hidden = format!("type=\"hidden\" name=\"match\" value=\"{}\"", etag());
+    for asking in [Asking::First, Asking::Again] {
+        let text = delete(&item("a"), asking).into_string();
+        assert!(text.contains(&hidden), "{text}");
+        let told = text.contains("has changed it meanwhile");
+        assert_eq!(told, asking == Asking::Again, "{text}");
+    }
+}
+
+// If this fails, somebody looks for the versions before this one.
+#[test]
+fn a_version_is_said_to_be_the_only_one() {
+    let text = page("a", OWNER);
+    let (_, version) = text.split_once("id=\"version\">2").expect("its version");
+    let (version, _) = version.split_once("</dd>").expect("its end");
+    assert!(
+        version.contains("only the current version is kept"),
+        "{text}"
+    );
 }

@@ -1,23 +1,28 @@
 //! One content: its page, and deleting it.
 
-use actix_web::web::{Data, Path, Payload};
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
 use maud::Markup;
+use reqwest::Method;
+use serde::Deserialize;
 use wire::content::ContentItem;
-use wire::{Code, ErrorBody};
+use wire::limits::JSON_BYTES_MAX;
+use wire::{Code, ErrorBody, routes};
 
-use super::pages::View;
+use super::pages::{View, html};
 use super::transfer::{Wanted, open};
 use crate::app::Shared;
-use crate::console::content::{self as pages, Excerpt, Kind, kind};
+use crate::console::content::{self as pages, Asking, Excerpt, Kind, kind};
 use crate::console::layout::Place;
 use crate::http::content::find;
-use crate::http::content_change::forward;
+use crate::http::content::leading::{Attempt, at_leader, is_not_led};
 use crate::http::content_item::id;
 use crate::http::envelope::trail;
 use crate::http::error::ApiError;
 use crate::http::{body, nodes};
+use crate::peer::{Answer, CallError, Change};
 
 /// So much of a text is shown.
 const EXCERPT_BYTES: usize = 64 * 1024;
@@ -88,33 +93,84 @@ pub(super) async fn ask(
 ) -> HttpResponse {
     let view = View::of(&shared, &request, Place::Contents, "Delete");
     let found = item(&shared, &path, &request).await;
-    view.show(found.map(|item| pages::delete(&item)))
+    view.show(found.map(|item| pages::delete(&item, Asking::First)))
 }
 
-/// Deletes a content.
+/// What somebody agreed to.
+#[derive(Deserialize)]
+struct Agreed {
+    /// The ETag of the version that he was shown.
+    #[serde(rename = "match")]
+    if_match: Option<String>,
+}
+
+/// Deletes a content, if it is still the version that was shown; else it asks again.
 pub(super) async fn delete(
     shared: Data<Shared>,
     path: Path<String>,
     request: HttpRequest,
     payload: Payload,
 ) -> HttpResponse {
-    body::drain(payload).await;
     let view = View::of(&shared, &request, Place::Contents, "Deleted");
-    view.show(deleted(&shared, &path, &request).await)
+    match deleted(&shared, &path, &request, payload).await {
+        Err(error) if error.code() == Code::PreconditionFailed => {
+            let view = view.titled("Delete");
+            match item(&shared, &path, &request).await {
+                Ok(item) => {
+                    let question = pages::delete(&item, Asking::Again);
+                    html(StatusCode::PRECONDITION_FAILED, &view.page(&question))
+                }
+                Err(error) => view.show(Err(error)),
+            }
+        }
+        answer => view.show(answer),
+    }
 }
 
-async fn deleted(shared: &Shared, path: &str, request: &HttpRequest) -> Result<Markup, ApiError> {
-    let answer = forward(shared, request, id(path)?, None).await?;
+async fn deleted(
+    shared: &Shared,
+    path: &str,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<Markup, ApiError> {
+    let form = body::bytes(payload, JSON_BYTES_MAX).await?;
+    let agreed = Query::<Agreed>::from_query(&String::from_utf8_lossy(&form))
+        .map_err(|error| ApiError::malformed(format!("the form cannot be read: {error}")))?;
+    let id = id(path)?;
+    let answer = at_leader(shared, id.shard(), async |base| {
+        let change = Change {
+            method: Method::DELETE,
+            url: routes::delete(&base, id),
+            if_match: agreed.if_match.clone(),
+            trail: trail(request),
+            body: None,
+        };
+        match shared.peer.change(change).await {
+            Ok(answer) => Attempt {
+                another: told(&answer).is_some_and(|told| is_not_led(told.code)),
+                outcome: Ok(answer),
+            },
+            Err(error) => {
+                let nothing_sent = matches!(error, CallError::Connect { .. });
+                Attempt::failed(error.into(), nothing_sent)
+            }
+        }
+    })
+    .await?;
     if answer.status.is_success() {
         let receipt = serde_json::from_slice::<wire::content::Receipt>(&answer.body);
         let name = receipt.map(|receipt| receipt.filename);
         return Ok(pages::deleted(name.as_deref().unwrap_or("The content")));
     }
-    let told = serde_json::from_slice::<ErrorBody>(&answer.body).ok();
-    Err(told.map_or_else(
+    Err(told(&answer).map_or_else(
         || ApiError::new(Code::NodeUnreachable, "the node's answer cannot be read"),
         |told| ApiError::new(told.code, told.message),
     ))
+}
+
+/// What a node says of why it did not do something.
+fn told(answer: &Answer) -> Option<ErrorBody> {
+    serde_json::from_slice(&answer.body).ok()
 }
 
 #[cfg(test)]

@@ -117,7 +117,10 @@ async fn send(
     let passed = Passed {
         method: Method::PUT,
         url,
-        headers: copied(request.headers(), &["content-type", "content-length"]),
+        headers: copied(
+            request.headers(),
+            &["content-type", "content-length", "if-match"],
+        ),
         trail: trail(request),
         body: Some(reqwest::Body::wrap_stream(pieces)),
     };
