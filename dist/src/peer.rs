@@ -28,6 +28,17 @@ const CALL_TIME_MAX: Duration = Duration::from_secs(10);
 /// What a node answers is small; more is not read.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
+/// Why there can be no calls.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NewError {
+    /// The key cannot be sent.
+    #[error("CLUSTER_KEY has characters that a header cannot carry")]
+    Key,
+    /// The system gives no randomness or no certificates.
+    #[error(transparent)]
+    Client(#[from] reqwest::Error),
+}
+
 /// Why a call brought no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
@@ -90,7 +101,7 @@ pub(crate) struct Passed {
 /// A client for calls to nodes.
 pub(crate) struct Peer {
     client: reqwest::Client,
-    cluster_key: Option<String>,
+    cluster_key: Option<header::HeaderValue>,
     /// What clients send: without a cluster key, nodes take a distributor for one.
     access_key: Option<String>,
 }
@@ -99,8 +110,9 @@ impl Peer {
     /// Makes the client.
     ///
     /// # Errors
-    /// When the system gives no randomness or no certificates.
-    pub(crate) fn new(access: &Access) -> Result<Self, reqwest::Error> {
+    /// When the key cannot be a header, or the system gives no randomness or no certificates.
+    pub(crate) fn new(access: &Access) -> Result<Self, NewError> {
+        let cluster_key = access.cluster_key.as_deref().map(secret).transpose()?;
         // Another part of the process may have installed it already; then that one serves.
         rustls::crypto::ring::default_provider()
             .install_default()
@@ -113,7 +125,7 @@ impl Peer {
             .build()?;
         Ok(Peer {
             client,
-            cluster_key: access.cluster_key.clone(),
+            cluster_key,
             access_key: access.access_key.clone(),
         })
     }
@@ -298,6 +310,13 @@ impl Peer {
     }
 }
 
+/// A key as a header that nobody prints.
+fn secret(key: &str) -> Result<header::HeaderValue, NewError> {
+    let mut value = header::HeaderValue::from_str(key).map_err(|_| NewError::Key)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
 /// How far the clock that wrote this `Date` is ahead of ours, in seconds. It tells whole seconds,
 /// half a second ago in the mean; the answer came half-way through the time that it took.
 fn ahead_s(date: &str, asked_at: SystemTime, took: Duration) -> Option<f64> {
@@ -357,5 +376,21 @@ mod tests {
         let late = same + Duration::from_secs(90);
         assert!(ahead(late).is_some_and(|ahead| (ahead + 89.6).abs() < 1e-6));
         assert_eq!(ahead_s("yesterday", same, Duration::ZERO), None);
+    }
+
+    // If this fails, whatever prints a call prints the keys of the cluster.
+    #[test]
+    fn keys_of_a_call_are_marked_as_such() {
+        let access = Access {
+            cluster_key: Some("c".to_owned()),
+            access_key: Some("k".to_owned()),
+            ..Access::default()
+        };
+        let peer = Peer::new(&access).expect("a client");
+        let call = peer.keyed(Method::GET, "http://node1/stats", &Trail::own("stats"));
+        let call = call.build().expect("a call");
+        for name in [routes::CLUSTER_KEY_HEADER, header::AUTHORIZATION.as_str()] {
+            assert!(call.headers()[name].is_sensitive(), "{name}");
+        }
     }
 }
