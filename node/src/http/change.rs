@@ -35,7 +35,8 @@ pub(super) async fn delete(request: HttpRequest) -> Result<HttpResponse, ApiErro
         Ok(demanded) if demanded.is_none_or(|demanded| demanded == of) => {}
         _ => return Err(ApiError::new(Code::Deleted, "another version was deleted")),
     }
-    Ok(HttpResponse::Ok().json(node.receipt(id, ack, "deleted")))
+    let receipt = frame::receipt(&node, &request, id, ack, "deleted");
+    Ok(HttpResponse::Ok().json(receipt))
 }
 
 /// Changes a content's metadata.
@@ -69,7 +70,8 @@ async fn describe_by(
         if_match,
     };
     let ack = acknowledged(node, request, id, what).await?;
-    Ok(HttpResponse::Ok().json(node.receipt(id, ack, "described")))
+    let receipt = frame::receipt(node, request, id, ack, "described");
+    Ok(HttpResponse::Ok().json(receipt))
 }
 
 /// The change as the store takes it, with every name checked.

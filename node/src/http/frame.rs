@@ -10,11 +10,14 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use rand::Rng;
 use telemetry::Span;
+use tracing::field::display;
+use wire::content::Receipt;
 use wire::trace::TraceParent;
-use wire::{Code, routes};
+use wire::{Code, ContentId, Lsn, ShardNo, routes};
 
 use super::cors;
 use super::error::ApiError;
+use crate::driver::command::Ack;
 use crate::node::Node;
 
 /// The longest request id that is taken from a client.
@@ -30,6 +33,10 @@ pub(super) struct RequestId(HeaderValue);
 /// Set in a request's extensions when its whole body was read: the connection can be used again,
 /// whatever the answer is.
 pub(super) struct BodyEnded;
+
+/// The records of the changes that a request is given receipts for, in its extensions. Its name ends
+/// here: mirrors are sent records, and know no requests.
+struct Records(Vec<(ShardNo, Lsn)>);
 
 impl RequestId {
     fn of(headers: &HeaderMap) -> Self {
@@ -100,13 +107,49 @@ pub(super) async fn frame(
     let (metrics, took) = (&node.metrics, start.elapsed());
     metrics.answered(route, method.as_str(), status, took);
     let (ms, request_id) = (took.as_millis(), id.text());
+    let record = told(&response, request_id);
+    let shard = record.map(|(shard, _)| display(shard));
+    let lsn = record.map(|(_, lsn)| display(lsn));
     // Made only where somebody reads it: it is on the way of every request.
     let trace = || trace.as_ref().map(TraceParent::trace_id);
-    tracing::debug!(%method, route, status, ms, request_id, trace = trace(), "answered");
+    tracing::debug!(%method, route, status, ms, request_id, trace = trace(), shard, lsn, "answered");
     if let Some(span) = span {
         span.end(status);
     }
     Ok(response)
+}
+
+/// The receipt of an acknowledged change, whose record the log names with the request.
+pub(super) fn receipt(
+    node: &Node,
+    request: &HttpRequest,
+    id: ContentId,
+    ack: Ack,
+    done: &'static str,
+) -> Receipt {
+    let record = (id.shard(), ack.outcome.lsn);
+    let mut extensions = request.extensions_mut();
+    match extensions.get_mut::<Records>() {
+        Some(records) => records.0.push(record),
+        None => {
+            extensions.insert(Records(vec![record]));
+        }
+    }
+    node.receipt(id, ack, done)
+}
+
+/// The record of what the request changed. Of several, each has its own line in the log.
+fn told(response: &ServiceResponse<BoxBody>, request_id: &str) -> Option<(ShardNo, Lsn)> {
+    let extensions = response.request().extensions();
+    match extensions.get::<Records>()?.0[..] {
+        [record] => Some(record),
+        ref several => {
+            for (shard, lsn) in several {
+                tracing::debug!(request_id, %shard, %lsn, "changed");
+            }
+            None
+        }
+    }
 }
 
 /// Begins the request's span, if traces are exported; gives the request its trace.

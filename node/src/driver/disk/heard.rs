@@ -107,6 +107,7 @@ impl DiskThread {
             ) && let Ok(id) = ContentId::from_bytes(head.id)
             {
                 replica.gauge.set_pending(id, head.lsn);
+                tracing::debug!(%shard, lsn = %head.lsn, %id, "a record is taken");
             }
             if head.epoch > epoch {
                 events.push(Event::Appended(replica.store.positions().appended));

@@ -28,6 +28,7 @@ use super::target::{self, Intent, Target};
 use crate::driver::command::Wait;
 use crate::driver::upload::{Described, Expected, Upload};
 use crate::http::error::ApiError;
+use crate::http::frame;
 use crate::http::query::Query;
 use crate::node::Node;
 
@@ -266,7 +267,8 @@ impl Form {
         {
             self.outcomes.push(outcome);
         }
-        let (node, intent, wait) = (Arc::clone(&self.node), self.intent, self.wait);
+        let (node, request) = (Arc::clone(&self.node), self.request.clone());
+        let (intent, wait) = (self.intent, self.wait);
         let commit = actix_web::rt::spawn(async move {
             let Received {
                 id,
@@ -276,7 +278,13 @@ impl Form {
             } = received;
             let ack = upload.commit(checksum, described, wait).await;
             match ack {
-                Ok(ack) => Ok(node.receipt(id, ack, target::done(intent))),
+                Ok(ack) => Ok(frame::receipt(
+                    &node,
+                    &request,
+                    id,
+                    ack,
+                    target::done(intent),
+                )),
                 Err(failure) => Err(ApiError::refused(&node, id, failure).await),
             }
         });

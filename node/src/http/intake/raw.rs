@@ -11,6 +11,7 @@ use super::names::Names;
 use super::target::{self, Intent, Target};
 use crate::driver::upload::{Expected, Upload};
 use crate::http::error::ApiError;
+use crate::http::frame;
 use crate::http::query::Query;
 use crate::node::Node;
 
@@ -43,7 +44,7 @@ pub(in crate::http) async fn receive(
         Ok(ack) => ack,
         Err(failure) => return Err(ApiError::refused(node, id, failure).await),
     };
-    Ok(node.receipt(id, ack, target::done(intent)))
+    Ok(frame::receipt(node, request, id, ack, target::done(intent)))
 }
 
 fn names(request: &HttpRequest, query: &Query) -> Result<Names, ApiError> {
