@@ -205,7 +205,7 @@ impl Store {
         if_match: Option<Checksum>,
         time_ms: u64,
     ) -> Result<Outcome, ChangeError> {
-        let (current, supersedes) = self.live(id, if_match)?;
+        let (current, supersedes) = self.state(id)?.live(if_match)?;
         let described = current.described(change, time_ms);
         if (Content {
             updated_ms: current.updated_ms,
@@ -233,36 +233,16 @@ impl Store {
         if_match: Option<Checksum>,
         time_ms: u64,
     ) -> Result<Outcome, ChangeError> {
-        if let State::Deleted(content, lsn) = self.state(id)? {
-            return Ok(content.outcome(lsn, true));
-        }
-        let (content, supersedes) = self.live(id, if_match)?;
+        let (content, supersedes) = match self.state(id)? {
+            State::Deleted(content, lsn) => return Ok(content.outcome(lsn, true)),
+            state => state.live(if_match)?,
+        };
         let draft = Draft {
             supersedes,
             ..Draft::new(Kind::Delete, time_ms)
         };
         let lsn = self.append(draft, Some(&content), Payload::empty())?;
         Ok(content.outcome(lsn, false))
-    }
-
-    /// The content, if there is one and it is the version demanded.
-    fn live(
-        &self,
-        id: ContentId,
-        if_match: Option<Checksum>,
-    ) -> Result<(Content, Lsn), ChangeError> {
-        match self.state(id)? {
-            State::Absent => Err(ChangeError::NotFound),
-            State::Deleted(..) => Err(ChangeError::Deleted),
-            State::Live(content, lsn) => match if_match {
-                Some(demanded) if demanded != content.checksum => {
-                    Err(ChangeError::PreconditionFailed {
-                        current: content.checksum,
-                    })
-                }
-                _ => Ok((content, lsn)),
-            },
-        }
     }
 
     fn check_begin(&self, id: ContentId, how: &How, time_ms: u64) -> Result<(), ChangeError> {

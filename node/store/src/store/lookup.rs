@@ -1,6 +1,6 @@
 //! What an id is at this moment, pending records included: what decisions are made on.
 
-use wire::{ContentId, Lsn};
+use wire::{Checksum, ContentId, Lsn};
 
 use super::Store;
 use super::error::ChangeError;
@@ -14,6 +14,24 @@ pub(super) enum State {
     Absent,
     Live(Content, Lsn),
     Deleted(Content, Lsn),
+}
+
+impl State {
+    /// The content, if there is one and it is the version demanded.
+    pub(super) fn live(self, if_match: Option<Checksum>) -> Result<(Content, Lsn), ChangeError> {
+        match self {
+            State::Absent => Err(ChangeError::NotFound),
+            State::Deleted(..) => Err(ChangeError::Deleted),
+            State::Live(content, lsn) => match if_match {
+                Some(demanded) if demanded != content.checksum => {
+                    Err(ChangeError::PreconditionFailed {
+                        current: content.checksum,
+                    })
+                }
+                _ => Ok((content, lsn)),
+            },
+        }
+    }
 }
 
 impl Store {

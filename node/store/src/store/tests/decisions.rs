@@ -220,6 +220,17 @@ fn deletes() {
     }
 }
 
+// If this fails, a delete reads and checks its content's head more often than it must, on the thread that all
+// shards of a disk share.
+#[test]
+fn a_delete_reads_its_content_once() {
+    let mut stage = stage(Known::First, Progress::Committed);
+    let before = stage.disk.reads();
+    let deleted = stage.store.delete(id(1), None, stage.now_ms);
+    assert_eq!(said(&deleted), "v1");
+    assert_eq!(stage.disk.reads() - before, 1);
+}
+
 // If this fails, metadata is written to a version that its writer has not seen.
 #[test]
 fn describes() {
