@@ -1,5 +1,6 @@
 //! Commands about nodes and shards.
 
+mod followed;
 mod log;
 
 use std::path::Path;

@@ -6,9 +6,8 @@ use std::collections::VecDeque;
 use wire::operation::Operation;
 use wire::{Lsn, Timestamp};
 
-use crate::api::Client;
-
-use super::{LINES_MAX, Leaderless, Log, LogError, ShardLog};
+use super::shard::{LINES_MAX, Pages, ShardLog};
+use super::{Log, LogError};
 
 /// How much further back each step reaches than the one before.
 const GROWTH: u64 = 8;
@@ -31,14 +30,13 @@ impl Log {
     /// As [`Log::next`].
     pub async fn tail(&mut self, lines: usize) -> Result<VecDeque<Operation>, LogError> {
         self.look().await?;
-        let (client, leaderless) = (self.client.clone(), self.leaderless);
         let mut ends = Vec::new();
         for log in &mut self.shards {
-            ends.push(log.read_end(&client, leaderless, lines).await?);
+            ends.push(log.read_end(&mut self.pages, lines).await?);
         }
         while let Some(place) = lacking(&ends, lines) {
             let (log, end) = (&mut self.shards[place], &mut ends[place]);
-            log.read_before(&client, leaderless, end, lines).await?;
+            log.read_before(&mut self.pages, end, lines).await?;
         }
         // All is told that there was a moment ago.
         self.looked = true;
@@ -48,12 +46,7 @@ impl Log {
 
 impl ShardLog {
     /// Reads from near the end to the end, and goes on from there.
-    async fn read_end(
-        &mut self,
-        client: &Client,
-        leaderless: Leaderless,
-        lines: usize,
-    ) -> Result<End, LogError> {
+    async fn read_end(&mut self, pages: &mut Pages, lines: usize) -> Result<End, LogError> {
         let step = (lines as u64).max(1);
         self.after = Lsn(self.committed.0.saturating_sub(step));
         self.ended = false;
@@ -63,7 +56,7 @@ impl ShardLog {
             lines: VecDeque::new(),
         };
         while !self.ended {
-            self.fill(client, leaderless).await?;
+            self.fill(pages).await?;
             end.lines.append(&mut self.lines);
             keep_last(&mut end.lines, lines);
         }
@@ -73,8 +66,7 @@ impl ShardLog {
     /// Reads a step further back.
     async fn read_before(
         &mut self,
-        client: &Client,
-        leaderless: Leaderless,
+        pages: &mut Pages,
         end: &mut End,
         lines: usize,
     ) -> Result<(), LogError> {
@@ -84,8 +76,8 @@ impl ShardLog {
         end.step = end.step.saturating_mul(GROWTH);
         let mut found = VecDeque::new();
         while after < until {
-            let Some(page) = self.page(client, leaderless, after).await? else {
-                // Nobody leads it any more: what there is of it must do.
+            let Some(page) = self.page(pages, after).await? else {
+                // Nobody tells it any more: what there is of it must do.
                 end.from = Lsn::ZERO;
                 break;
             };
