@@ -256,6 +256,9 @@ fn what_waits_is_shown_with_its_copies() {
     let ran = run(&fake, here(), &["shards"]);
     assert!(ran.out.contains("no leader"), "{}", ran.out);
     assert!(ran.err.contains("client recover"), "{}", ran.err);
+    let row = ran.out.lines().nth(1).expect("a row");
+    let begins: Vec<&str> = row.split_whitespace().take(5).collect();
+    assert_eq!(begins, ["1", "open", "4", "-", "node1"], "nobody leads it");
 }
 
 // If this fails, a shard is given up without anybody's having said so, or cannot be by a script.

@@ -72,11 +72,7 @@ fn text(shards: &[ShardEntry], palette: Palette) -> String {
             shard.shard.to_string(),
             state.to_owned(),
             shard.epoch.to_string(),
-            shard
-                .leader
-                .as_ref()
-                .map_or("-", NodeName::as_str)
-                .to_owned(),
+            leader(shard).map_or("-", NodeName::as_str).to_owned(),
             names(shard.in_sync.iter().map(NodeName::to_string)),
             names(others.map(|replica| other(shard, replica))),
             position(&shard.replicas),
@@ -97,6 +93,11 @@ fn names(nodes: impl Iterator<Item = String>) -> String {
     } else {
         names.join(",")
     }
+}
+
+/// The node that leads; none while the shard waits, although its record names the one that is gone.
+fn leader(shard: &ShardEntry) -> Option<&NodeName> {
+    shard.leader.as_ref().filter(|_| !shard.waits)
 }
 
 /// A replica that is not in sync, with a star if it may lead all the same.
@@ -130,7 +131,7 @@ fn behind(replicas: &[ShardReplica]) -> String {
 fn health(shard: &ShardEntry) -> &'static str {
     let in_sync = shard.in_sync.len();
     let halted = shard.replicas.iter().any(|replica| replica.progress.halted);
-    if shard.leader.is_none() || shard.waits {
+    if leader(shard).is_none() {
         "no leader"
     } else if halted {
         "halted"
