@@ -48,6 +48,34 @@ pub(super) fn stuck_in_words(stuck: usize) -> Option<String> {
     (stuck > 0).then(words)
 }
 
+/// How much a node may hold, in bytes; none while it has not told.
+pub(super) fn room_of(stats: &Stats, node: &NodeName) -> Option<u64> {
+    let told = stats.get(node).and_then(Option::as_ref)?;
+    (told.max_storage > 0).then_some(told.max_storage)
+}
+
+/// Nodes that have not told how much they may hold, where others have. While one of them lives, no moves begin;
+/// from here one that does not answer looks like one that is gone.
+pub(super) fn untold<'a>(cluster: &'a NodesAnswer, stats: &Stats) -> Vec<&'a NodeName> {
+    let nodes = cluster
+        .nodes
+        .iter()
+        .filter(|(_, entry)| entry.role == ServiceRole::Node && entry.draining.is_none());
+    let (told, untold): (Vec<&NodeName>, Vec<&NodeName>) = nodes
+        .map(|(name, _)| name)
+        .partition(|name| room_of(stats, name).is_some());
+    if told.is_empty() { told } else { untold }
+}
+
+/// What moves wait for while nodes are [`untold`].
+pub(super) fn untold_in_words(untold: &[&NodeName]) -> Option<String> {
+    let names: Vec<&str> = untold.iter().map(|name| name.as_str()).collect();
+    let names = names.join(" or ");
+    let words =
+        || format!("nothing begins while {names} lives and has not told how much it may hold");
+    (!untold.is_empty()).then(words)
+}
+
 /// Replicas on nodes that are known, and not to be emptied.
 fn staying(cluster: &NodesAnswer, shard: &ShardEntry) -> usize {
     let nodes = shard
@@ -146,6 +174,32 @@ mod tests {
             words,
             "no other node can take 2 shards: add a node, or lower `copies`"
         );
+    }
+
+    // If this fails, an operator is not told whom moves wait for, or is told so of a cluster that nobody asked yet.
+    #[test]
+    fn moves_wait_for_all_to_tell_their_room() {
+        let cluster = bed::cluster();
+        let told = |rooms: &[(&str, u64)]| -> Stats {
+            let node = |(node, max_storage): &(&str, u64)| {
+                let max_storage = *max_storage;
+                let told = NodeStats {
+                    max_storage,
+                    ..NodeStats::default()
+                };
+                (name(node), Some(told))
+            };
+            rooms.iter().map(node).collect()
+        };
+        let words = |rooms: &[(&str, u64)]| untold_in_words(&untold(&cluster, &told(rooms)));
+        assert_eq!(words(&[]), None, "each byte weighs the same");
+        assert_eq!(words(&[("node1", 9), ("node2", 9)]), None);
+        let wait = "nothing begins while node2 lives and has not told how much it may hold";
+        assert_eq!(words(&[("node1", 9)]).as_deref(), Some(wait));
+        assert_eq!(words(&[("node1", 9), ("node2", 0)]).as_deref(), Some(wait));
+        let mut emptied = cluster.clone();
+        drain(&mut emptied, "node2");
+        assert!(untold(&emptied, &told(&[("node1", 9)])).is_empty());
     }
 
     // If this fails, an operator waits ten minutes for copies that nobody makes.

@@ -5,7 +5,7 @@ mod log;
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use wire::Code;
 
 use crate::command::run;
@@ -227,6 +227,93 @@ fn rebalancing_is_waited_for_and_can_be_stopped() {
     let ran = run(&fake, here(), &["rebalance", "--undo"]);
     assert!(ran.out.starts_with("nothing is being moved"), "{}", ran.err);
     assert_eq!(fake.seen("DELETE /rebalance").len(), 1);
+}
+
+/// What a distributor says of nodes that hold so many KiB.
+fn holding(loads: &[(&str, u64)], rebalancing: bool) -> &'static str {
+    let node = |(name, kib): &(&str, u64)| {
+        let held = json!({"shard": 1, "role": "leader", "state": "open", "bytes": kib * 1024});
+        let node = json!({
+            "host": "h", "port": 1, "public_url": "http://h", "role": "node", "health": "up",
+            "shards": [held],
+        });
+        ((*name).to_owned(), node)
+    };
+    let nodes: serde_json::Map<String, Value> = loads.iter().map(node).collect();
+    let cluster = "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633";
+    let answer = json!({"cluster": cluster, "nodes": nodes, "rebalancing": rebalancing});
+    answer.to_string().leak()
+}
+
+/// What a distributor says of nodes that may hold so many KiB; nothing of those that have not told it.
+fn with_room(rooms: &[(&str, Option<u64>)]) -> &'static str {
+    let told = |kib: u64| wire::stats::NodeStats {
+        max_storage: kib * 1024,
+        ..Default::default()
+    };
+    let node = |(name, room): &(&str, Option<u64>)| ((*name).to_owned(), json!(room.map(told)));
+    let nodes: serde_json::Map<String, Value> = rooms.iter().map(node).collect();
+    let answer = json!({"nodes": nodes, "total": wire::stats::NodeStats::default()});
+    answer.to_string().leak()
+}
+
+// If this fails, an operator is told that much is left to be moved where all nodes are equally full.
+#[test]
+fn what_is_to_be_moved_is_weighed_by_what_nodes_may_hold() {
+    let fake = Fake::start();
+    let rooms = with_room(&[("node1", Some(1000)), ("node2", Some(4000))]);
+    let rebalanced = |loads: &[(&str, u64)]| {
+        fake.fail("POST /rebalance", Fault::Foreign(200, holding(loads, true)));
+        for _ in 0..2 {
+            fake.fail("GET /stats", Fault::Foreign(200, rooms));
+        }
+        fake.fail("GET /nodes", Fault::Foreign(200, holding(loads, false)));
+        let ran = run(&fake, here(), &["rebalance"]);
+        fake.heal();
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        (ran.out, ran.err)
+    };
+    let (out, err) = rebalanced(&[("node1", 100), ("node2", 400)]);
+    let told = "nothing is being moved: 100.0 KiB (10.0 %) to 400.0 KiB (10.0 %) a node\n";
+    assert_eq!(out, told);
+    assert!(err.contains("about 0 B to move"), "{err}");
+    let (out, err) = rebalanced(&[("node1", 500), ("node2", 500)]);
+    let told = "nothing is being moved: 500.0 KiB (12.5 %) to 500.0 KiB (50.0 %) a node\n";
+    assert_eq!(out, told);
+    assert!(err.contains("about 300.0 KiB to move"), "{err}");
+}
+
+// If this fails, an operator waits for hours for moves that do not begin, and does not learn why.
+#[test]
+fn a_rebalancing_that_stands_still_says_why() {
+    let fake = Fake::start();
+    let waiting = |nodes: &'static str, stats: &'static str| {
+        fake.fail("POST /rebalance", Fault::Foreign(200, nodes));
+        for _ in 0..2 {
+            fake.fail("GET /nodes", Fault::Foreign(200, nodes));
+            fake.fail("GET /stats", Fault::Foreign(200, stats));
+        }
+        let ran = run(&fake, here(), &["rebalance"]);
+        fake.heal();
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        ran.err
+    };
+    let loads = [("node1", 1), ("node2", 2), ("node3", 3)];
+    let rooms = [("node1", Some(100)), ("node2", Some(100)), ("node3", None)];
+    let err = waiting(holding(&loads, true), with_room(&rooms));
+    let told = "rebalance: nothing begins while node3 lives and has not told how much it may hold";
+    assert_eq!(err.matches(told).count(), 1, "{err}");
+    let mut outage: Value = serde_json::from_str(holding(&loads, true)).expect("JSON");
+    outage["nodes"]["node1"]["health"] = "down".into();
+    let replica = |node| json!({"node": node, "role": "follower", "in_sync": true});
+    outage["shards"] = json!([{
+        "shard": 1, "state": "open", "epoch": 4, "leader": "node2", "in_sync": ["node1", "node2"],
+        "eligible": [], "min_in_sync": 1, "degraded": false, "bytes": 2048, "contents": 3,
+        "replicas": [replica("node1"), replica("node2")],
+    }]);
+    let err = waiting(outage.to_string().leak(), with_room(&rooms));
+    let told = "rebalance: nothing is copied while more than a third of the nodes";
+    assert_eq!(err.matches(told).count(), 1, "{err}");
 }
 
 // If this fails, an operator does not learn that something waits for him, or that nothing does.

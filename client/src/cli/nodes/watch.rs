@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use wire::membership::{NodesAnswer, ShardEntry};
 
 use crate::cli::Session;
-use crate::cli::copying::{OUTAGE, is_outage, stuck, stuck_in_words};
+use crate::cli::copying::{OUTAGE, Stats, is_outage, stuck, stuck_in_words};
 use crate::ui::board::Bar;
 use crate::ui::human;
 
@@ -28,6 +28,8 @@ pub(super) struct Watch<'a> {
     explained: Option<Instant>,
     /// What was last said of that.
     hindrance: Option<String>,
+    /// What nodes had said of themselves then.
+    stats: Stats,
 }
 
 impl<'a> Watch<'a> {
@@ -41,64 +43,95 @@ impl<'a> Watch<'a> {
             told: None,
             explained: None,
             hindrance: None,
+            stats: Stats::new(),
         }
     }
 
     /// So much is left.
     pub(super) fn show(&mut self, shards_left: u64, bytes_left: u64) {
+        let left = what_is_left(shards_left, bytes_left);
+        let words = format!("{left} left");
+        self.say((shards_left, bytes_left), left, &words);
+    }
+
+    /// So much is to be moved, and so many copies are on their way.
+    pub(super) fn show_moves(&mut self, bytes_left: u64, moving: usize) {
+        let copies = format!("copies on their way: {moving}");
+        let words = format!("about {} to move, {copies}", human::size(bytes_left));
+        self.say((0, bytes_left), copies, &words);
+    }
+
+    /// On a bar, or in words where none is drawn.
+    fn say(&mut self, (shards_left, bytes_left): (u64, u64), on_bar: String, words: &str) {
         let now = Instant::now();
         let progress = self
             .progress
             .get_or_insert_with(|| Progress::new(bytes_left, now));
         let (done, of) = progress.look(bytes_left);
-        let left = what_is_left(shards_left, bytes_left);
         self.bar.show_whole(done, of);
-        self.bar.say(left.clone());
+        self.bar.say(on_bar);
         if !self.session.ui.board().is_shown() && is_due(self.told, shards_left, now) {
             self.told = Some((now, shards_left));
             let estimate = progress.estimate_in_words(now);
             self.session
                 .ui
-                .note(&format!("{}: {left} left{estimate}", self.name));
+                .note(&format!("{}: {words}{estimate}", self.name));
         }
+    }
+
+    /// What nodes said of themselves when it was last asked why it does not go on.
+    pub(super) fn stats(&self) -> &Stats {
+        &self.stats
     }
 
     /// Says once why these shards do not get the copies that they lack, where that is so. It is asked for now
     /// and then, and borne that nobody can tell.
     pub(super) async fn explain(&mut self, cluster: &NodesAnswer, shards: &[&ShardEntry]) {
+        self.explain_or(cluster, shards, |_| None).await;
+    }
+
+    /// The same, and where copies are made, what else it waits for.
+    pub(super) async fn explain_or(
+        &mut self,
+        cluster: &NodesAnswer,
+        shards: &[&ShardEntry],
+        other: impl FnOnce(&Stats) -> Option<String>,
+    ) {
         let now = Instant::now();
         let is_recent = |at: Instant| now.saturating_duration_since(at) < EXPLAIN_EVERY;
         if self.explained.is_some_and(is_recent) {
             return;
         }
         self.explained = Some(now);
-        let hindrance = self.hindrance(cluster, shards).await;
+        let asked = self.session.client.stats().await;
+        let asked = asked.map(|stats| self.stats = stats.nodes);
+        let hindrance = of_shards(cluster, shards).or_else(|| match asked {
+            Ok(()) => {
+                let stuck = stuck(cluster, &self.stats, shards.iter().copied());
+                stuck_in_words(stuck).or_else(|| other(&self.stats))
+            }
+            Err(error) => Some(format!("cannot ask who has room for copies: {error}")),
+        });
         if let Some(words) = hindrance.as_ref().filter(|_| hindrance != self.hindrance) {
             self.session.ui.note(&format!("{}: {words}", self.name));
         }
         self.hindrance = hindrance;
     }
+}
 
-    /// What keeps these shards from getting their copies, if anything.
-    async fn hindrance(&self, cluster: &NodesAnswer, shards: &[&ShardEntry]) -> Option<String> {
-        let waiting = shards.iter().filter(|shard| shard.waits).count();
-        if waiting > 0 {
-            let wait = if waiting == 1 {
-                "shard waits"
-            } else {
-                "shards wait"
-            };
-            let words = "for a copy to be made from: `client recover` shows which";
-            return Some(format!("{waiting} {wait} {words}"));
-        }
-        if is_outage(cluster) {
-            return Some(OUTAGE.to_owned());
-        }
-        match self.session.client.stats().await {
-            Ok(stats) => stuck_in_words(stuck(cluster, &stats.nodes, shards.iter().copied())),
-            Err(error) => Some(format!("cannot ask who has room for copies: {error}")),
-        }
+/// What keeps copies from being made wherever there is room.
+fn of_shards(cluster: &NodesAnswer, shards: &[&ShardEntry]) -> Option<String> {
+    let waiting = shards.iter().filter(|shard| shard.waits).count();
+    if waiting > 0 {
+        let wait = if waiting == 1 {
+            "shard waits"
+        } else {
+            "shards wait"
+        };
+        let words = "for a copy to be made from: `client recover` shows which";
+        return Some(format!("{waiting} {wait} {words}"));
     }
+    is_outage(cluster).then(|| OUTAGE.to_owned())
 }
 
 /// Whether it is time for words: at first, when a shard is done, and now and then, since a large one takes hours.
