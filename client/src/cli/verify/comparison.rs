@@ -21,6 +21,11 @@ pub(super) struct Comparison {
     /// Whether every copy is as the catalog says, and there is one.
     pub(super) agree: bool,
     pub(super) copies: Vec<Copy>,
+    /// How many there shall be; none where the distributor does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copies_wanted: Option<u8>,
+    /// Whether there are fewer. That is no difference: what there is may be as it should be.
+    pub(super) fewer_copies: bool,
 }
 
 /// One node's copy.
@@ -78,14 +83,16 @@ impl Copy {
 }
 
 impl Comparison {
-    pub(super) fn new(row: &ContentRow, copies: Vec<Copy>) -> Comparison {
+    pub(super) fn new(row: &ContentRow, copies: Vec<Copy>, wanted: Option<u8>) -> Comparison {
         Comparison {
             id: row.id,
             version: row.version,
             size: row.size,
             checksum: row.checksum,
             agree: !copies.is_empty() && copies.iter().all(|copy| copy.is_as(row)),
+            fewer_copies: wanted.is_some_and(|wanted| copies.len() < usize::from(wanted)),
             copies,
+            copies_wanted: wanted,
         }
     }
 
@@ -158,7 +165,14 @@ impl Comparison {
                 None => vec![node, "-".into(), "-".into(), "-".into(), error],
             });
         }
-        format!("{}\n{}", self.id, table.text())
+        format!("{}\n{}{}", self.id, table.text(), self.missing_in_words())
+    }
+
+    /// A line of the copies that are not there, where some are not.
+    fn missing_in_words(&self) -> String {
+        let (there, wanted) = (self.copies.len(), self.copies_wanted.unwrap_or(0));
+        let words = || format!("\nfewer copies than wanted: {there} of {wanted}");
+        self.fewer_copies.then(words).unwrap_or_default()
     }
 
     fn result(&self, verified: &Verified) -> &'static str {
@@ -190,7 +204,11 @@ mod tests {
     // If this fails, copies that differ are said to agree, or the other way round.
     #[test]
     fn every_copy_must_be_as_the_catalog_says() {
-        let kind = |copies| Comparison::new(&row(), copies).failure().map(|f| f.kind);
+        let kind = |copies| {
+            Comparison::new(&row(), copies, Some(2))
+                .failure()
+                .map(|f| f.kind)
+        };
         let good = || copy("node1", |_| {});
         assert_eq!(kind(vec![good(), copy("node2", |_| {})]), None);
         let wrong = [
@@ -215,7 +233,7 @@ mod tests {
     // If this fails, an update under way is told as a difference, or damage waits for one to end.
     #[test]
     fn only_what_changes_explain_may_pass() {
-        let may_pass = |copies| Comparison::new(&row(), copies).may_pass();
+        let may_pass = |copies| Comparison::new(&row(), copies, Some(2)).may_pass();
         let good = || copy("node1", |_| {});
         let older = || copy("node2", |v| v.version = 1);
         let passing = [
@@ -250,7 +268,7 @@ mod tests {
             copy("node2", |v| v.ok = false),
             refused(Code::Damaged),
         ];
-        let text = Comparison::new(&row(), copies).table();
+        let text = Comparison::new(&row(), copies, Some(2)).table();
         let line = |start: &str| text.lines().find(|line| line.starts_with(start));
         assert!(
             line("node1").is_some_and(|line| line.ends_with("ok")),

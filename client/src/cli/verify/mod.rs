@@ -21,7 +21,8 @@ use settled::{Settled, settle};
 /// Compare all copies of contents, as they are on the disks now, with the catalog.
 ///
 /// Each node that must have a content reads it again and tells its hash. Succeeds only if all agree; one
-/// that is changed meanwhile is compared as it is then.
+/// that is changed meanwhile is compared as it is then. Where there are fewer copies than there shall be,
+/// that is told; those that there are may agree.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The contents.
@@ -42,6 +43,8 @@ struct Summary {
     bytes: u64,
     copies: u64,
     disagreeing: u64,
+    /// Those of which there are fewer copies than there shall be.
+    fewer_copies: u64,
     /// Nobody could tell: a node was silent, for instance.
     not_compared: u64,
     /// Those that were updated faster than they could be compared.
@@ -163,6 +166,7 @@ impl Found {
         self.summary.contents += 1;
         self.summary.bytes += comparison.size;
         self.summary.copies += comparison.copies.len() as u64;
+        self.summary.fewer_copies += u64::from(comparison.fewer_copies);
         let Some(failure) = comparison.failure() else {
             return match session.ui.format() {
                 Format::Json => session.ui.json(&comparison),
@@ -204,6 +208,7 @@ fn text(summary: &Summary) -> String {
     let mut text =
         format!("{contents} contents ({size}) in {copies} copies: {disagreeing} do not agree");
     let others = [
+        (summary.fewer_copies, "in fewer copies than wanted"),
         (summary.not_compared, "could not be compared"),
         (summary.changing, "changed again and again meanwhile"),
     ];

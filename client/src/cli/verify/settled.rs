@@ -100,7 +100,7 @@ async fn compare(session: &Session, item: &ContentItem) -> Result<Comparison, Fa
         };
         Copy::new(node, verified)
     });
-    Ok(Comparison::new(row, join_all(asked).await))
+    Ok(Comparison::new(row, join_all(asked).await, nodes.copies))
 }
 
 /// The nodes that must have a content, and where they are.

@@ -181,3 +181,50 @@ fn a_listing_that_breaks_off_is_told_after_what_was_found() {
         ran.err
     );
 }
+
+/// What a distributor says of shard 1, which is on `node1` alone and shall have so many copies.
+fn one_copy(fake: &Fake, wanted: u8) -> Value {
+    let node = json!({
+        "host": "127.0.0.1", "port": 1, "public_url": fake.url, "role": "node", "health": "up",
+        "shards": [],
+    });
+    let shard = json!({
+        "shard": 1, "state": "open", "epoch": 4, "leader": "node1", "in_sync": ["node1"],
+        "eligible": [], "min_in_sync": 1, "degraded": false, "bytes": 0, "contents": 1,
+        "replicas": [],
+    });
+    json!({
+        "cluster": "c9a646d3-9c61-4cb7-bfcd-ee2522c8f633", "copies": wanted,
+        "nodes": {"node1": node}, "shards": [shard],
+    })
+}
+
+// If this fails, somebody who has all copies compared learns nothing of those that are not there.
+#[test]
+fn copies_that_are_missing_are_told_and_counted() {
+    let fake = Fake::start();
+    let id = fake.put("a", b"one").to_string();
+    let wanted = |arguments: &[&str], copies: u8| {
+        stale(&fake, "GET /nodes", &one_copy(&fake, copies));
+        let ran = run(&fake, here(), arguments);
+        assert_eq!(ran.code, Some(0), "no copy is wrong: {}", ran.err);
+        ran.out
+    };
+    let told = "fewer copies than wanted: 1 of 2\n";
+    let out = wanted(&["verify", &id], 2);
+    assert!(out.ends_with(told), "{out}");
+    let out = wanted(&["verify", &id], 1);
+    assert!(!out.contains("fewer"), "{out}");
+    let out = wanted(&["verify", "--all"], 2);
+    let told = "1 contents (3 B) in 1 copies: 0 do not agree, 1 in fewer copies than wanted\n";
+    assert_eq!(out, told);
+    let out = wanted(&["verify", "--all", "--json"], 2);
+    let lines: Vec<Value> = out
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines[0]["agree"], true);
+    let missing = (&lines[0]["copies_wanted"], &lines[0]["fewer_copies"]);
+    assert_eq!(missing, (&2.into(), &true.into()));
+    assert_eq!(lines[1]["fewer_copies"], 1);
+}
