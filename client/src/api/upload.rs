@@ -1,6 +1,8 @@
-//! Uploads: of what can be read again, with retries under one id; and of what cannot, once.
+//! Uploads: of what can be read again, with retries under one id; and of what cannot, as long as all
+//! that was read of it is kept.
 
 mod flow;
+mod kept;
 mod lead;
 
 use std::io;
@@ -18,8 +20,9 @@ use super::error::RequestError;
 use super::exchange::read_json;
 use super::meter::Meter;
 use super::retry::{Attempts, Remedy};
-use super::source::{Broken, Source, SourceError};
+use super::source::{Source, SourceError};
 use flow::Flow;
+use kept::Kept;
 
 pub(super) use flow::Pieces;
 pub(super) use lead::Lately;
@@ -115,53 +118,50 @@ impl Client {
             if remedy == Remedy::GiveUp || !attempts.again(&error).await {
                 return Err(target.failed(error, uncertain));
             }
-            target = self.next_target(target, &error, uncertain, size).await?;
+            target = self
+                .next_target(target, &error, uncertain, Some(size))
+                .await?;
         }
     }
 
-    /// Uploads a stream of unknown length: once, because it cannot be read again.
+    /// Uploads a stream of unknown length. It cannot be read again, but its first 8 MiB are kept: until more
+    /// was read of it, failures are retried as those of [`Client::upload`].
     ///
     /// # Errors
-    /// When the stream fails, the cluster refuses, or the connection ends.
+    /// When the stream fails, the cluster refuses, the connection ends, or patience does.
     pub async fn upload_stream(
         &self,
         metadata: &Metadata,
         bytes: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
         meter: &Meter,
     ) -> Result<Receipt, UploadError> {
-        let place = self.place(None).await.map_err(UploadError::Place)?;
-        let id = place.id;
-        let form = Form::new(metadata, id);
-        let hash = std::sync::Arc::new(std::sync::Mutex::new(blake3::Hasher::new()));
-        let (seen, counter) = (hash.clone(), meter.clone());
-        let broken = Broken::default();
-        let noted = broken.clone();
-        let hashed = bytes.inspect(move |piece| match (piece, seen.lock()) {
-            (Ok(piece), Ok(mut hasher)) => {
-                hasher.update(piece);
-                counter.add(piece.len());
-            }
-            (Err(error), _) => noted.note(error),
-            (Ok(_), Err(_)) => {}
-        });
-        let request = self
-            .request(Method::POST, &place.uri)
-            .header(CONTENT_TYPE, form.content_type());
-        let body = form.body(hashed).boxed();
-        let answer = self
-            .send_body(request, &place.uri, body, &Flow::new())
-            .await;
-        let receipt = answer.map_err(|error| match broken.take() {
+        let mut target = Target::of(self.place(None).await.map_err(UploadError::Place)?);
+        let kept = Kept::new(bytes, meter);
+        let mut attempts = self.attempts().reached();
+        let mut uncertain = false;
+        loop {
+            let form = Form::new(metadata, target.id);
+            let url = target.form_url();
+            let request = self
+                .request(Method::POST, &url)
+                .header(CONTENT_TYPE, form.content_type());
+            let body = form.body(kept.read()).boxed();
+            let error = match self.send_body(request, &url, body, &Flow::new()).await {
+                Ok(receipt) => return verified(receipt, kept.checksum()),
+                Err(error) => error,
+            };
+            let repeatable = kept.end() && error.remedy() != Remedy::GiveUp;
             // A form that breaks off is never stored.
-            Some(source) => SourceError::Stream(source).into(),
-            None => {
-                let uncertain = error.may_have_changed();
-                Target::of(place).failed(error, uncertain)
+            if let Some(failure) = kept.failure() {
+                return Err(failure.into());
             }
-        })?;
-        let sent = hash.lock().map(|hasher| hasher.finalize());
-        let sent = sent.unwrap_or_else(|poisoned| poisoned.into_inner().finalize());
-        verified(receipt, Checksum(sent.into()))
+            uncertain |= error.may_have_changed();
+            attempts.came_to(meter.bytes());
+            if !repeatable || !attempts.again(&error).await {
+                return Err(target.failed(error, uncertain));
+            }
+            target = self.next_target(target, &error, uncertain, None).await?;
+        }
     }
 
     async fn next_target(
@@ -169,7 +169,7 @@ impl Client {
         target: Target,
         error: &RequestError,
         uncertain: bool,
-        size: u64,
+        size: Option<u64>,
     ) -> Result<Target, UploadError> {
         match error.remedy() {
             Remedy::Leader => {
@@ -189,8 +189,8 @@ impl Client {
         }
     }
 
-    async fn another_place(&self, size: u64) -> Result<Target, UploadError> {
-        let place = self.place(Some(size)).await;
+    async fn another_place(&self, size: Option<u64>) -> Result<Target, UploadError> {
+        let place = self.place(size).await;
         place.map(Target::of).map_err(UploadError::Place)
     }
 
@@ -257,6 +257,12 @@ impl Target {
     fn at(self, leader: &str) -> Self {
         let url = routes::store(leader.trim_end_matches('/'), self.id);
         Target { url, id: self.id }
+    }
+
+    /// Where a form goes, which names the id itself.
+    fn form_url(&self) -> String {
+        let store = self.url.strip_suffix(&self.id.to_string());
+        store.unwrap_or(&self.url).trim_end_matches('/').to_owned()
     }
 
     fn failed(self, error: RequestError, uncertain: bool) -> UploadError {

@@ -2,12 +2,13 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::command::{Ran, binary, run, run_unread, run_with_input};
 use crate::fake::{Fake, Fault, hash};
-use crate::pattern;
+use crate::{nobody, pattern};
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
@@ -209,6 +210,27 @@ fn standard_input_is_retried_when_it_is_short() {
     let ran = run_with_input(&fake, folder.path(), &arguments, &long);
     assert_eq!(ran.code, Some(4), "{}", ran.err);
     assert!(ran.err.contains("cannot be sent again"), "{}", ran.err);
+}
+
+// If this fails, a long pipe is lost with a node that nobody reached.
+#[test]
+fn long_standard_input_is_retried_while_nobody_took_it() {
+    let (fake, folder) = (Fake::start(), folder());
+    fake.place_at(&nobody());
+    let revived = fake.clone();
+    let moved = std::thread::spawn(move || {
+        while revived.seen("GET /store").len() < 2 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        revived.place_at(&revived.url.clone());
+    });
+    let long = pattern(20_000_000);
+    let ran = run_with_input(&fake, folder.path(), &["upload", "-", "--name", "x"], &long);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    moved.join().expect("ends");
+    let (id, _) = lines(&ran.out).remove(0);
+    let stored = fake.content(id.parse().expect("an id"));
+    assert!(stored.expect("stored").bytes == long);
 }
 
 // If this fails, wrong usage starts a transfer, or is told as another kind of failure.

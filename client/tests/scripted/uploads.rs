@@ -1,6 +1,6 @@
 //! Uploads that meet failures.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -303,6 +303,95 @@ async fn a_stream_is_stored_whole_in_one_form() {
         "chunked"
     );
     assert_eq!(meter.bytes(), 500_000);
+}
+
+/// Uploads pieces as a stream, one each few milliseconds.
+async fn upload_pieces(client: &Client, pieces: Vec<Vec<u8>>) -> Result<Receipt, UploadError> {
+    let metadata = Metadata {
+        filename: Some("stream".to_owned()),
+        ..Metadata::default()
+    };
+    let slow = stream::unfold(pieces.into_iter(), |mut pieces| async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let piece = pieces.next()?;
+        Some((Ok(Bytes::from(piece)), pieces))
+    });
+    let meter = Meter::default();
+    let receipt = client.upload_stream(&metadata, slow, &meter).await?;
+    assert_eq!(meter.bytes(), receipt.size);
+    Ok(receipt)
+}
+
+// If this fails, a long pipe is lost with a node that was never reached.
+#[tokio::test]
+async fn a_stream_that_nobody_took_goes_to_another_place() {
+    let fake = Fake::start();
+    fake.place_at(&nobody());
+    let revived = fake.clone();
+    let moved = tokio::spawn(async move {
+        while revived.seen("GET /store").len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        revived.place_at(&revived.url.clone());
+    });
+    let bytes = pattern(9 << 20);
+    let pieces = vec![bytes[..8 << 20].to_vec(), bytes[8 << 20..].to_vec()];
+    let receipt = upload_pieces(&client_of(&fake), pieces).await;
+    let id = receipt.expect("uploads").id;
+    moved.await.expect("ends");
+    assert!(fake.content(id).expect("stored").bytes == bytes);
+}
+
+// If this fails, a stream is stored twice, or given up although all that was read of it is kept.
+#[tokio::test]
+async fn a_stream_is_sent_again_while_it_is_kept() {
+    let fake = Fake::start();
+    for fault in [
+        Fault::Refuse(Code::StorageFull),
+        Fault::Drop,
+        Fault::DoAndDrop,
+    ] {
+        fake.fail("POST /store", fault);
+    }
+    let sent = upload_pieces(&client_of(&fake), vec![pattern(1_000); 3]).await;
+    let id = sent.expect("uploads").id;
+    assert_eq!(
+        fake.content(id).expect("stored").bytes,
+        pattern(1_000).repeat(3)
+    );
+    assert_eq!(fake.count(), 1, "under one id");
+    assert_eq!(fake.seen("GET /store").len(), 2, "it is full");
+
+    fake.fail("POST /store", Fault::Refuse(Code::StorageFull));
+    let pieces = vec![vec![7; 8 << 20], vec![7]];
+    let error = upload_pieces(&client_of(&fake), pieces).await;
+    let error = error.expect_err("cannot be sent again");
+    assert!(matches!(error, UploadError::Store(_)), "{error}");
+}
+
+// If this fails, a pipe that a full node refuses while it still comes is lost, or stored in part.
+#[tokio::test]
+async fn a_refused_stream_is_whole_elsewhere() {
+    let fake = Fake::start();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    fake.place_at(&format!("http://{}", listener.local_addr().expect("bound")));
+    let revived = fake.clone();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        stream.read_exact(&mut [0; 1_000]).expect("a head");
+        revived.place_at(&revived.url.clone());
+        let body = serde_json::to_string(&wire::ErrorBody::new(Code::StorageFull, "m", "r"));
+        let body = body.expect("JSON");
+        let head = format!("HTTP/1.1 507 X\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream
+            .write_all((head + &body).as_bytes())
+            .expect("a reader");
+        std::io::copy(&mut stream, &mut std::io::sink()).ok();
+    });
+    let pieces: Vec<_> = (0..100).map(|piece| vec![piece; 1_000]).collect();
+    let sent = upload_pieces(&client_of(&fake), pieces.clone()).await;
+    let id = sent.expect("uploads").id;
+    assert!(fake.content(id).expect("stored").bytes == pieces.concat());
 }
 
 // If this fails, half of a stream is stored as if it were the whole.
