@@ -76,6 +76,8 @@ pub enum Code {
     NodeInUse,
     /// This process of the node was removed from the cluster; start it anew to let it back.
     NodeRemoved,
+    /// Another process is alive under the node's name, at another address.
+    NameTaken,
     /// The shard waits for nobody: it is led, or somebody can be elected.
     NotWaiting,
     /// The node does not answer, or has no copy of the shard.
@@ -97,7 +99,7 @@ pub enum Retry {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Code; 36] = [
+    pub const ALL: [Code; 37] = [
         Code::MalformedId,
         Code::MalformedRequest,
         Code::MalformedMultipart,
@@ -131,6 +133,7 @@ impl Code {
         Code::StorageFull,
         Code::NodeInUse,
         Code::NodeRemoved,
+        Code::NameTaken,
         Code::NotWaiting,
         Code::NoCopy,
         Code::NeedsForce,
@@ -186,6 +189,7 @@ impl Code {
             Code::NodeRemoved => {
                 "This process of the node was removed from the cluster; start it anew to let it back"
             }
+            Code::NameTaken => "Another process is alive under the node's name, at another address",
             Code::NotWaiting => "The shard waits for nobody: it is led, or somebody can be elected",
             Code::NoCopy => "The node does not answer, or has no copy of the shard",
             Code::NeedsForce => "Something speaks against this copy: it is only chosen by force",
@@ -220,6 +224,7 @@ impl Code {
             | Code::WrongCluster
             | Code::NodeInUse
             | Code::NodeRemoved
+            | Code::NameTaken
             | Code::NotWaiting
             | Code::NoCopy
             | Code::NeedsForce => 409,
@@ -268,6 +273,7 @@ impl Code {
             | Code::DigestMismatch
             | Code::TooSlow
             | Code::InProgress
+            | Code::NameTaken
             | Code::Internal
             | Code::NodeUnreachable
             | Code::NoLeader

@@ -4,7 +4,7 @@ use wire::error::Retry;
 use wire::{Code, ErrorBody};
 
 /// Code, word, status, retry, and whether something may have changed.
-const TABLE: [(Code, &str, u16, Retry, bool); 36] = [
+const TABLE: [(Code, &str, u16, Retry, bool); 37] = [
     (Code::MalformedId, "malformed_id", 400, Retry::Never, false),
     (
         Code::MalformedRequest,
@@ -72,6 +72,7 @@ const TABLE: [(Code, &str, u16, Retry, bool); 36] = [
     ),
     (Code::NodeInUse, "node_in_use", 409, Retry::Never, false),
     (Code::NodeRemoved, "node_removed", 409, Retry::Never, false),
+    (Code::NameTaken, "name_taken", 409, Retry::Later, false),
     (Code::NotWaiting, "not_waiting", 409, Retry::Never, false),
     (Code::NoCopy, "no_copy", 409, Retry::Never, false),
     (Code::NeedsForce, "needs_force", 409, Retry::Never, false),

@@ -2,7 +2,7 @@
 //!
 //! A file can be read again, so its upload is retried under one id. Standard input cannot: up to
 //! [`STDIN_KEPT_BYTES`] are kept in memory and retried like a file; a longer one is streamed, as a
-//! form without a length, and a failure ends it. Nothing is spooled to the disk.
+//! form without a length, and a failure ends it once more than that was read. Nothing is spooled to the disk.
 
 use std::borrow::Cow;
 use std::io;

@@ -179,6 +179,10 @@ fn admit(shared: &Shared, name: &NodeName, heartbeat: &Heartbeat) -> Result<(), 
         let message = format!("{name} was removed from the cluster; start it anew to let it back");
         return Err(ApiError::new(Code::NodeRemoved, message));
     }
+    if let Some(url) = shared.members.other(name, heartbeat, Instant::now()) {
+        let message = format!("another process is alive under the name {name}, at {url}");
+        return Err(ApiError::new(Code::NameTaken, message));
+    }
     let ours = shared.identity.cluster;
     match heartbeat.cluster {
         Some(its) if its != ours => {

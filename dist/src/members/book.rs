@@ -115,6 +115,23 @@ impl Members {
         heard
     }
 
+    /// Where another process of this name lives, if one does: it was heard within a session, and is not
+    /// about to end. One at the same address has only been started anew.
+    pub(crate) fn other(
+        &self,
+        name: &NodeName,
+        heartbeat: &Heartbeat,
+        now: Instant,
+    ) -> Option<String> {
+        let state = self.read();
+        let known = state.nodes.get(name)?;
+        let told = &known.heartbeat;
+        let lives = !told.parting && now.saturating_duration_since(known.heard) < self.session;
+        let is_other = told.incarnation != heartbeat.incarnation
+            && told.internal_url != heartbeat.internal_url;
+        (lives && is_other).then(|| told.internal_url.clone())
+    }
+
     /// Takes the register as it is read; what is absent there is forgotten.
     pub(crate) fn set_records(&self, records: Vec<ShardRecord>) {
         let records = records

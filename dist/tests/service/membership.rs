@@ -12,6 +12,7 @@ crate::on_both_databases!(
     a_restarted_node_leads_in_a_new_epoch,
     a_changed_record_is_told_at_once,
     a_node_of_another_cluster_is_refused,
+    a_second_node_under_one_name_is_refused,
     records_change_by_compare_and_set,
     a_drained_node_is_emptied_and_removed,
     a_dead_node_is_removed_by_force,
@@ -97,6 +98,34 @@ async fn a_node_of_another_cluster_is_refused(fresh: Fresh) {
     posing.heartbeat.internal_url = "nowhere".to_owned();
     posing.name = "node7".parse().expect("a name");
     assert_eq!(posing.beat(&dist).await.status(), 400);
+    dist.stop().await;
+}
+
+// If this fails, a copied configuration makes two machines undo each other's shards, and loses what only one of
+// them has.
+async fn a_second_node_under_one_name_is_refused(fresh: Fresh) {
+    let dist = Service::start(config(&fresh.url)).await;
+    let mut node = FakeNode::start("node1").await;
+    node.join(&dist).await;
+    let mut twin = FakeNode::start("node1").await;
+    twin.heartbeat.incarnation = Uuid::new_v4();
+    let response = twin.beat(&dist).await;
+    assert_eq!(response.status(), 409);
+    let error: serde_json::Value = response.json().await.expect("JSON");
+    assert_eq!(error["code"], "name_taken");
+    let message = error["message"].as_str().expect("a message");
+    assert!(message.contains(&node.heartbeat.internal_url), "{message}");
+    // Started anew where it was, it is the same one.
+    node.restart();
+    assert_eq!(node.beat(&dist).await.status(), 200);
+    assert_eq!(twin.beat(&dist).await.status(), 409);
+    // One that ends makes way at once, one that is silent after a session.
+    node.heartbeat.parting = true;
+    assert_eq!(node.beat(&dist).await.status(), 200);
+    assert_eq!(twin.beat(&dist).await.status(), 200);
+    assert_eq!(node.beat(&dist).await.status(), 409);
+    dist.until(async || node.beat(&dist).await.status() == 200)
+        .await;
     dist.stop().await;
 }
 

@@ -67,7 +67,8 @@ pub fn kind_of(code: Code) -> Kind {
         | Code::RangeNotSatisfiable
         | Code::Internal
         | Code::WrongCluster
-        | Code::NodeRemoved => Kind::Failure,
+        | Code::NodeRemoved
+        | Code::NameTaken => Kind::Failure,
     }
 }
 

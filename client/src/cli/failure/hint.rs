@@ -76,7 +76,8 @@ fn of_code(code: Code) -> Option<&'static str> {
         | Code::IdRefused
         | Code::TooLarge
         | Code::RangeNotSatisfiable
-        | Code::NodeRemoved => None,
+        | Code::NodeRemoved
+        | Code::NameTaken => None,
     }
 }
 

@@ -198,7 +198,7 @@ fn nodes() -> Vec<Operation> {
             .takes(&[Parameter::NODE])
             .body(Body::Json(schema_of::<Heartbeat>))
             .gives::<HeartbeatAnswer>()
-            .fails(&[Code::NodeRemoved, Code::WrongCluster]),
+            .fails(&[Code::NodeRemoved, Code::NameTaken, Code::WrongCluster]),
     ]
 }
 
