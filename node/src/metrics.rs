@@ -50,6 +50,8 @@ pub struct Metrics {
     pub repairs: Counter,
     /// Damage that could not be repaired, each told once.
     pub repairs_failed: Counter,
+    /// Damaged records that were given up, since nothing needs them.
+    pub damage_given_up: Counter,
     verifications: Family<VerificationLabels, Counter>,
     /// Bytes that scrubs have read.
     pub scrubbed_bytes: Counter,
@@ -116,6 +118,7 @@ impl Default for Metrics {
             listing_seconds: Latencies.new_metric(),
             repairs: Counter::default(),
             repairs_failed: Counter::default(),
+            damage_given_up: Counter::default(),
             verifications: Family::default(),
             scrubbed_bytes: Counter::default(),
             scrub_findings: Counter::default(),
@@ -167,6 +170,8 @@ impl Metrics {
         self.register("repairs", help, self.repairs.clone());
         let help = "Damage that could not be repaired";
         self.register("repairs_failed", help, self.repairs_failed.clone());
+        let help = "Damaged records given up, since nothing needs them";
+        self.register("damage_given_up", help, self.damage_given_up.clone());
         let help = "Copies of contents that were read again and hashed because somebody asked";
         self.register("verifications", help, self.verifications.clone());
         // Of what did not happen yet there were none: an increase is seen from the first one on.
@@ -240,6 +245,7 @@ mod tests {
             "acequia_node_changes_total{change=\"updated\"} 0",
             "acequia_node_repairs_total 1",
             "acequia_node_repairs_failed_total 0",
+            "acequia_node_damage_given_up_total 0",
             "acequia_node_verifications_total{result=\"agrees\"} 1",
             "acequia_node_verifications_total{result=\"differs\"} 0",
             "acequia_node_scrubbed_bytes_total 8",

@@ -62,11 +62,12 @@ impl Handle {
         answer.await.unwrap_or(Err(RepairFailure::Gone))
     }
 
-    /// Gives up a damaged record that an intact replica has dropped. When the disk thread has too much
-    /// to do, it is asked again later.
-    pub fn settle(&self, shard: ShardNo, lsn: Lsn) {
-        if self.send(Command::Settle(shard, lsn)).is_err() {
-            tracing::debug!(%shard, %lsn, "not settled yet");
-        }
+    /// Gives up a damaged record that an intact replica has dropped.
+    ///
+    /// # Errors
+    /// When the disk thread has too much to do: then it is to be asked again later.
+    pub fn settle(&self, shard: ShardNo, lsn: Lsn) -> Result<(), RepairFailure> {
+        let sent = self.send(Command::Settle(shard, lsn));
+        sent.map_err(|_| RepairFailure::Busy)
     }
 }

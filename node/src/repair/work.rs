@@ -107,6 +107,9 @@ impl Work {
                     any = true;
                     tracing::debug!(%shard, %lsn, %peer, "a doubted record is the same there");
                 }
+                Err(MendError::Fetch(FetchError::Dropped(peer))) => {
+                    self.given_up(shard, (lsn, content), damage, &peer);
+                }
                 Err(error) => self.failed(shard, (lsn, content), damage, &error),
             }
         }
@@ -149,6 +152,30 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// A record was given up, since nothing needs it, as another replica says.
+    fn given_up(
+        &mut self,
+        shard: ShardNo,
+        (lsn, content): (Lsn, Option<ContentId>),
+        damage: &Damage,
+        peer: &NodeName,
+    ) {
+        self.attempts.tried((shard, lsn), Instant::now());
+        self.hints.done(shard, lsn);
+        // Of a place where records are lost most lsns may have been compacted long before: it is told
+        // with its last one.
+        if content.is_none() && is_inside(damage, lsn) {
+            tracing::debug!(%shard, %lsn, %peer, "of what is lost, this is not needed");
+            return;
+        }
+        self.metrics.damage_given_up.inc();
+        let content = content.map(tracing::field::display);
+        tracing::info!(
+            %shard, content, %lsn, %peer,
+            "a damaged record that nothing needs was given up"
+        );
     }
 
     fn failed(
@@ -278,7 +305,7 @@ impl Work {
             let record = match self.copies.record(&copy, log, lsn).await {
                 Ok(record) => record,
                 Err(error @ FetchError::Dropped(_)) => {
-                    self.handle.settle(replica.shard, lsn);
+                    self.handle.settle(replica.shard, lsn)?;
                     return Err(error.into());
                 }
                 Err(error) => {
@@ -309,6 +336,12 @@ fn is_of(damage: &Damage, lsn: Lsn) -> bool {
         || (damage.contents.iter().chain(&damage.doubted)).any(|c| c.records.contains(&lsn))
 }
 
+/// Whether more is lost in the same place behind this one.
+fn is_inside(damage: &Damage, lsn: Lsn) -> bool {
+    let mut places = damage.lost.iter().chain(&damage.hidden);
+    places.any(|place| place.first <= lsn && lsn < place.last)
+}
+
 /// Whether a content's bytes, as they are on the disk, are those of its hash; it is trusted then.
 async fn is_right(reader: &Reader, id: ContentId) -> Result<bool, ReadError> {
     let mut hashing = Hashing::new(reader.open_from_disk(id)?);
@@ -329,4 +362,27 @@ async fn is_right(reader: &Reader, id: ContentId) -> Result<bool, ReadError> {
 
 fn is_absent(error: &MendError) -> bool {
     matches!(error, MendError::Fetch(error) if error.is_absent())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::Lost;
+
+    // If this fails, one damaged header in a log of which much was compacted away fills the node's log.
+    #[test]
+    fn a_place_where_records_are_lost_is_told_once() {
+        let place = |first, last| Lost {
+            first: Lsn(first),
+            last: Lsn(last),
+        };
+        let damage = Damage {
+            lost: vec![place(4, 9), place(11, 11)],
+            hidden: vec![place(20, 22)],
+            ..Damage::default()
+        };
+        let told = (1..30).filter(|lsn| !is_inside(&damage, Lsn(*lsn)));
+        let places = told.filter(|lsn| is_of(&damage, Lsn(*lsn)));
+        assert_eq!(places.collect::<Vec<_>>(), [9, 11, 22]);
+    }
 }

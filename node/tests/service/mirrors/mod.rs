@@ -3,6 +3,7 @@
 mod failover;
 mod recovery;
 mod repair;
+mod said;
 mod scrub;
 
 use std::time::{Duration, Instant};

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use wire::{Code, ContentId, ShardNo};
 
-use crate::support::{Cluster, error, flip, noise, twist};
+use super::said;
+use crate::support::{Cluster, error, flip, noise, receipt, twist};
 
 /// A small content, one that is one record, and one of chunks.
 async fn store_three(cluster: &Cluster) -> Vec<(ContentId, Vec<u8>)> {
@@ -142,6 +143,44 @@ async fn bytes_that_are_wrong_everywhere_stay_damaged() {
     assert_eq!(cluster.stats(follower).await.damaged, 1);
     let repairs = cluster.measure(follower, "acequia_node_repairs_total");
     assert_eq!(repairs.await, 0);
+    cluster.stop().await;
+}
+
+// If this fails, a node counts less damage than before, and nobody can tell what became of it.
+#[actix_web::test]
+async fn what_nothing_needs_is_given_up_and_told() {
+    said::listen();
+    let mut cluster = Cluster::start_mirrored(2).await;
+    let id = cluster.upload(&noise(300_000, 34)).await.id;
+    cluster.whole(id).await;
+    let (leader, follower) = (cluster.leader(id).await, cluster.follower(id).await);
+    let path = format!("/update/{id}");
+    let update = cluster.ask(Method::PUT, leader, &path).body("later");
+    receipt(update.send().await.expect("answers")).await;
+    for place in [leader, follower] {
+        cluster
+            .until("the first version is given back", || async {
+                cluster.stats(place).await.space.holes > 200_000
+            })
+            .await;
+    }
+    cluster.stop_node(follower).await;
+    // In the head of the first version, which comes before that of the second.
+    flip(&cluster, (follower, id.shard()), &id.bytes());
+    cluster.start_node_alone(follower).await;
+    cluster
+        .until("it is counted", || async {
+            let given_up = "acequia_node_damage_given_up_total";
+            cluster.measure(follower, given_up).await == 1
+        })
+        .await;
+    cluster.mended(follower).await;
+    let repairs = cluster.measure(follower, "acequia_node_repairs_total");
+    assert_eq!(repairs.await, 0, "nothing was written again");
+    let shard = format!("shard={}", id.shard());
+    let words = "a damaged record that nothing needs was given up";
+    let told = said::with(&["INFO", words, &shard, "lsn="]);
+    assert_eq!(told.len(), 1, "{told:?}");
     cluster.stop().await;
 }
 
