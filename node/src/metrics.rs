@@ -2,6 +2,7 @@
 
 mod moment;
 mod tallies;
+mod verified;
 
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use wire::stats::Traffic;
 
 use crate::node::Node;
 use tallies::Tallies;
+use verified::Untold;
+pub(crate) use verified::VerifiedCopies;
 
 /// What all names begin with.
 const PREFIX: &str = "acequia_node";
@@ -53,6 +56,7 @@ pub struct Metrics {
     /// Damaged records that were given up, since nothing needs them.
     pub damage_given_up: Counter,
     verifications: Family<VerificationLabels, Counter>,
+    untold: Untold,
     /// Bytes that scrubs have read.
     pub scrubbed_bytes: Counter,
     /// Damaged records that scrubs have found.
@@ -120,6 +124,7 @@ impl Default for Metrics {
             repairs_failed: Counter::default(),
             damage_given_up: Counter::default(),
             verifications: Family::default(),
+            untold: Untold::default(),
             scrubbed_bytes: Counter::default(),
             scrub_findings: Counter::default(),
         };
@@ -207,6 +212,12 @@ impl Metrics {
     /// Counts a copy that was verified.
     pub(crate) fn verified(&self, result: Verification) {
         self.verifications.get_or_create(&result.labels()).inc();
+        self.untold.add(result);
+    }
+
+    /// What verifications came to since this was asked last.
+    pub(crate) fn take_verified(&self) -> VerifiedCopies {
+        self.untold.take()
     }
 
     /// Everything of a node, as OpenMetrics text.

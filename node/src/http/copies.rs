@@ -72,8 +72,8 @@ pub(super) async fn verify(request: HttpRequest) -> Result<HttpResponse, ApiErro
         .json(hashed?))
 }
 
-/// Counts what a verification came to, and tells of what is wrong. Of millions that agree there is no
-/// line each: whoever asked for them has the sum.
+/// Counts what a verification came to, and tells of what is not as it should be. Of millions that agree
+/// there is no line each: they are told as a sum.
 fn tell(metrics: &Metrics, id: ContentId, hashed: &Result<Verified, ReadError>) {
     match hashed {
         Ok(verified) if verified.ok => {
@@ -91,7 +91,10 @@ fn tell(metrics: &Metrics, id: ContentId, hashed: &Result<Verified, ReadError>) 
             metrics.verified(Verification::Unreadable);
             tracing::error!(%id, %error, "verification failed");
         }
-        Err(ReadError::NotFound | ReadError::Deleted) => metrics.verified(Verification::Absent),
+        Err(error @ (ReadError::NotFound | ReadError::Deleted)) => {
+            metrics.verified(Verification::Absent);
+            tracing::info!(%id, %error, "a copy to be verified is absent");
+        }
     }
 }
 
