@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use trials::binaries::Binaries;
 use trials::http;
 use trials::service::{Recipe, Service};
 use wire::content::Receipt;
+use wire::membership::{Health, NodesAnswer};
 use wire::nodes_file::NodesFile;
 use wire::placement::Place;
 
@@ -126,9 +128,38 @@ fn recipe(compose: &Compose, name: &str, folder: &Path, database: &str) -> Recip
     }
 }
 
-// If this fails, `docker compose up` starts containers that end at once, or cannot be reached.
+/// Whether so many nodes are up, and each shard has the copies in sync that compose asks for.
+fn are_together(answer: &NodesAnswer, nodes: usize) -> bool {
+    let up = answer
+        .nodes
+        .iter()
+        .filter(|(name, entry)| !name.is_distributor() && entry.health == Health::Up);
+    let copies = answer.copies.map_or(1, usize::from);
+    let mut shards = answer.shards.iter();
+    up.filter(|(_, entry)| !entry.shards.is_empty()).count() == nodes
+        && shards.all(|shard| shard.leader.is_some() && shard.in_sync.len() == copies)
+}
+
+/// Waits until the distributor's nodes are registered, and mirror each other.
+async fn until_together(client: &reqwest::Client, dist: &str, nodes: usize) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = http::json(client.get(format!("{dist}/nodes"))).await;
+        if answer
+            .as_ref()
+            .is_ok_and(|answer| are_together(answer, nodes))
+        {
+            return;
+        }
+        assert!(Instant::now() < deadline, "they do not mirror: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+// If this fails, `docker compose up` starts containers that end at once, cannot be reached, or keep each
+// content on one volume only.
 #[tokio::test(flavor = "multi_thread")]
-async fn services_start_and_store_with_the_environment_of_compose() {
+async fn services_start_and_mirror_with_the_environment_of_compose() {
     let compose = compose();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let postgres = pgtest::Postgres::start().expect("PostgreSQL starts");
@@ -152,18 +183,20 @@ async fn services_start_and_store_with_the_environment_of_compose() {
         services.push(service);
         check_health(&compose, recipe).await;
     }
+    let dist = &recipes[0].url;
+    until_together(&client, dist, 3).await;
     let place: Place = loop {
-        let url = format!("{}/store", recipes[0].url);
-        if let Ok(place) = http::json(client.get(url)).await {
+        if let Ok(place) = http::json(client.get(format!("{dist}/store"))).await {
             break place;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     };
     let upload = client
         .put(format!("{}/{}", place.uri, place.id))
         .body("compose");
     let receipt: Receipt = http::json(upload).await.expect("is stored");
     assert_eq!(receipt.size, 7);
+    assert_eq!(receipt.nodes.len(), 2, "{receipt:?}");
     assert!(
         recipes[1..]
             .iter()
