@@ -205,13 +205,14 @@ impl Cluster {
         let Node { live, held } = self.replica(node, shard);
         let (live, held) = (live?, held?);
         let cut = live.store.truncate_after(lsn);
-        held.shadow.split_off(&(lsn.0 + 1));
         held.synced = held.synced.min(lsn.0);
         Some(match cut {
             Ok(()) => {
+                held.shadow.split_off(&(lsn.0 + 1));
                 held.synced = live.store.positions().synced.0;
                 Event::Cut(Live::log_state(&live.store, held.consistent_from))
             }
+            // What was not cut is there at the next start.
             Err(error) => Event::Failed(error.to_string()),
         })
     }
