@@ -179,21 +179,17 @@ fn admit(shared: &Shared, name: &NodeName, heartbeat: &Heartbeat) -> Result<(), 
         let message = format!("{name} was removed from the cluster; start it anew to let it back");
         return Err(ApiError::new(Code::NodeRemoved, message));
     }
+    let ours = shared.identity.cluster;
+    if let Some(its) = heartbeat.cluster.filter(|its| *its != ours) {
+        shared.warn_of_wrong_cluster(name, its);
+        return Err(wrong_cluster(name, its, ours));
+    }
     if let Some(url) = shared.members.other(name, heartbeat, Instant::now()) {
         let message = format!("another process is alive under the name {name}, at {url}");
         return Err(ApiError::new(Code::NameTaken, message));
     }
-    let ours = shared.identity.cluster;
-    match heartbeat.cluster {
-        Some(its) if its != ours => {
-            shared.warn_of_wrong_cluster(name, its);
-            Err(wrong_cluster(name, its, ours))
-        }
-        _ => {
-            shared.admit(name);
-            Ok(())
-        }
-    }
+    shared.admit(name);
+    Ok(())
 }
 
 fn entry(public_url: &str, role: ServiceRole, health: Health) -> NodeEntry {
