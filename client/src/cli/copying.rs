@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wire::NodeName;
-use wire::limits::{ROOM_PERCENT_MIN, STORAGE_PERCENT_PLACED_MAX};
-use wire::membership::{Health, NodeEntry, NodesAnswer, ServiceRole, ShardEntry};
+use wire::membership::{Health, NodesAnswer, ServiceRole, ShardEntry};
 use wire::stats::NodeStats;
 
 /// What to do while too many nodes are away.
@@ -33,10 +32,8 @@ pub(super) fn stuck<'a>(
     stats: &Stats,
     shards: impl Iterator<Item = &'a ShardEntry>,
 ) -> usize {
-    let wanted = usize::from(cluster.copies.unwrap_or(0));
     shards
-        .filter(|shard| staying(cluster, shard) < wanted)
-        .filter(|shard| !can_be_taken(cluster, stats, shard))
+        .filter(|shard| cluster.is_stuck(shard, stats))
         .count()
 }
 
@@ -76,45 +73,11 @@ pub(super) fn untold_in_words(untold: &[&NodeName]) -> Option<String> {
     (!untold.is_empty()).then(words)
 }
 
-/// Replicas on nodes that are known, and not to be emptied.
-fn staying(cluster: &NodesAnswer, shard: &ShardEntry) -> usize {
-    let nodes = shard
-        .replicas
-        .iter()
-        .filter_map(|r| cluster.nodes.get(&r.node));
-    nodes.filter(|entry| entry.draining.is_none()).count()
-}
-
-fn can_be_taken(cluster: &NodesAnswer, stats: &Stats, shard: &ShardEntry) -> bool {
-    let is_usable = |entry: &NodeEntry| {
-        let is_up = entry.health == Health::Up && entry.draining.is_none();
-        entry.role == ServiceRole::Node && is_up
-    };
-    let holds = |name: &NodeName| shard.replicas.iter().any(|replica| replica.node == *name);
-    let mut others = cluster
-        .nodes
-        .iter()
-        .filter(|(name, entry)| is_usable(entry) && !holds(name));
-    others.any(|(name, _)| {
-        let told = stats.get(name).and_then(Option::as_ref);
-        told.is_none_or(|stats| has_room(stats, shard.bytes))
-    })
-}
-
-/// Whether so much more is placed at a node.
-fn has_room(stats: &NodeStats, bytes: u64) -> bool {
-    let total = stats.max_storage as f64 * STORAGE_PERCENT_PLACED_MAX / 100.0;
-    let placed = total - stats.storage as f64;
-    let free = placed.min(stats.disk_free as f64) - stats.bytes_promised as f64;
-    // One that does not know itself yet may have room.
-    total <= 0.0 || free > total * ROOM_PERCENT_MIN as f64 / 100.0 && free >= bytes as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::bed;
-    use wire::membership::Draining;
+    use wire::membership::{Draining, NodeEntry};
 
     fn name(text: &str) -> NodeName {
         text.parse().expect("a name")

@@ -35,7 +35,8 @@ pub(super) async fn describe(
     let _: Describe = serde_json::from_slice(&body).map_err(|error| {
         ApiError::malformed(format!("the body is not the expected JSON: {error}"))
     })?;
-    forward(&shared, &request, id, Some(body))
+    let if_match = if_match(&request)?;
+    forward(&shared, &request, id, (if_match, Some(body)))
         .await
         .map(pass_on)
 }
@@ -48,12 +49,13 @@ pub(super) async fn delete(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     body::drain(payload).await;
-    forward(&shared, &request, id(&path)?, None)
+    let (id, if_match) = (id(&path)?, if_match(&request)?);
+    forward(&shared, &request, id, (if_match, None))
         .await
         .map(pass_on)
 }
 
-/// Sends the change to the leader, and passes its answer on.
+/// Sends the change to the leader, and passes its answer on: new metadata, or without a body a delete.
 ///
 /// The leader that is known here may have been deposed a moment ago; it answers 421, and the
 /// register tells who leads now. An answer that was lost is passed on as such: the change may have
@@ -62,10 +64,21 @@ pub(super) async fn forward(
     shared: &Shared,
     request: &HttpRequest,
     id: ContentId,
-    body: Option<Bytes>,
+    (if_match, body): (Option<String>, Option<Bytes>),
 ) -> Result<Answer, ApiError> {
     at_leader(shared, id.shard(), async |base| {
-        match send(shared, request, &base, id, body.clone()).await {
+        let (method, url) = match body {
+            Some(_) => (Method::PUT, routes::describe(&base, id)),
+            None => (Method::DELETE, routes::delete(&base, id)),
+        };
+        let change = Change {
+            method,
+            url,
+            if_match: if_match.clone(),
+            trail: trail(request),
+            body: body.clone(),
+        };
+        match shared.peer.change(change).await {
             Ok(answer) if answer.status == reqwest::StatusCode::MISDIRECTED_REQUEST => {
                 match shared.coordinator.records().await {
                     Ok(records) => shared.members.set_records(records),
@@ -77,8 +90,7 @@ pub(super) async fn forward(
                 another: code(&answer).is_some_and(is_not_led),
                 outcome: Ok(answer),
             },
-            Err(ChangeError::Refused(error)) => Attempt::failed(error, false),
-            Err(ChangeError::Call(error)) => {
+            Err(error) => {
                 let nothing_sent = matches!(error, CallError::Connect { .. });
                 Attempt::failed(error.into(), nothing_sent)
             }
@@ -87,48 +99,18 @@ pub(super) async fn forward(
     .await
 }
 
-/// Why a change brought no answer.
-enum ChangeError {
-    /// It is not one.
-    Refused(ApiError),
-    /// The node did not answer.
-    Call(CallError),
-}
-
 /// The code of an error answer.
 fn code(answer: &Answer) -> Option<Code> {
     let error = serde_json::from_slice::<ErrorBody>(&answer.body);
     error.ok().map(|error| error.code)
 }
 
-async fn send(
-    shared: &Shared,
-    request: &HttpRequest,
-    base: &str,
-    id: ContentId,
-    body: Option<Bytes>,
-) -> Result<Answer, ChangeError> {
-    let if_match = request
-        .headers()
-        .get(header::IF_MATCH)
-        .map(|value| value.to_str().map(str::to_owned))
-        .transpose()
-        .map_err(|_| {
-            let message = "If-Match is not visible ASCII";
-            ChangeError::Refused(ApiError::new(Code::MalformedRequest, message))
-        })?;
-    let (method, url) = match body {
-        Some(_) => (Method::PUT, routes::describe(base, id)),
-        None => (Method::DELETE, routes::delete(base, id)),
-    };
-    let change = Change {
-        method,
-        url,
-        if_match,
-        trail: trail(request),
-        body,
-    };
-    shared.peer.change(change).await.map_err(ChangeError::Call)
+/// The version that the request demands.
+fn if_match(request: &HttpRequest) -> Result<Option<String>, ApiError> {
+    let demanded = request.headers().get(header::IF_MATCH);
+    let text = demanded.map(|value| value.to_str().map(str::to_owned));
+    text.transpose()
+        .map_err(|_| ApiError::malformed("If-Match is not visible ASCII"))
 }
 
 fn pass_on(answer: Answer) -> HttpResponse {

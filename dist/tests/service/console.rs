@@ -1,5 +1,6 @@
 //! The web console over HTTP: keys, forgery, transfers, and what it costs.
 
+mod deletes;
 mod nodes;
 mod sentence;
 

@@ -13,3 +13,4 @@ pub mod recovery;
 pub mod replication;
 pub mod shard;
 pub mod stats;
+mod stuck;

@@ -5,11 +5,10 @@ use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
 use maud::Markup;
-use reqwest::Method;
 use serde::Deserialize;
 use wire::content::ContentItem;
 use wire::limits::JSON_BYTES_MAX;
-use wire::{Code, ErrorBody, routes};
+use wire::{Code, ErrorBody};
 
 use super::pages::{View, html};
 use super::transfer::{Wanted, open};
@@ -17,12 +16,11 @@ use crate::app::Shared;
 use crate::console::content::{self as pages, Asking, Excerpt, Kind, kind};
 use crate::console::layout::Place;
 use crate::http::content::find;
-use crate::http::content::leading::{Attempt, at_leader, is_not_led};
+use crate::http::content_change::forward;
 use crate::http::content_item::id;
 use crate::http::envelope::trail;
 use crate::http::error::ApiError;
 use crate::http::{body, nodes};
-use crate::peer::{Answer, CallError, Change};
 
 /// So much of a text is shown.
 const EXCERPT_BYTES: usize = 64 * 1024;
@@ -136,41 +134,23 @@ async fn deleted(
     let form = body::bytes(payload, JSON_BYTES_MAX).await?;
     let agreed = Query::<Agreed>::from_query(&String::from_utf8_lossy(&form))
         .map_err(|error| ApiError::malformed(format!("the form cannot be read: {error}")))?;
-    let id = id(path)?;
-    let answer = at_leader(shared, id.shard(), async |base| {
-        let change = Change {
-            method: Method::DELETE,
-            url: routes::delete(&base, id),
-            if_match: agreed.if_match.clone(),
-            trail: trail(request),
-            body: None,
-        };
-        match shared.peer.change(change).await {
-            Ok(answer) => Attempt {
-                another: told(&answer).is_some_and(|told| is_not_led(told.code)),
-                outcome: Ok(answer),
-            },
-            Err(error) => {
-                let nothing_sent = matches!(error, CallError::Connect { .. });
-                Attempt::failed(error.into(), nothing_sent)
-            }
-        }
-    })
+    let answer = forward(
+        shared,
+        request,
+        id(path)?,
+        (agreed.into_inner().if_match, None),
+    )
     .await?;
     if answer.status.is_success() {
         let receipt = serde_json::from_slice::<wire::content::Receipt>(&answer.body);
         let name = receipt.map(|receipt| receipt.filename);
         return Ok(pages::deleted(name.as_deref().unwrap_or("The content")));
     }
-    Err(told(&answer).map_or_else(
+    let told = serde_json::from_slice::<ErrorBody>(&answer.body).ok();
+    Err(told.map_or_else(
         || ApiError::new(Code::NodeUnreachable, "the node's answer cannot be read"),
         |told| ApiError::new(told.code, told.message),
     ))
-}
-
-/// What a node says of why it did not do something.
-fn told(answer: &Answer) -> Option<ErrorBody> {
-    serde_json::from_slice(&answer.body).ok()
 }
 
 #[cfg(test)]
