@@ -1,5 +1,7 @@
 //! How nodes and distributors know of each other: heartbeats, the shard map, `GET /nodes`.
 
+mod stuck;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -13,4 +13,3 @@ pub mod recovery;
 pub mod replication;
 pub mod shard;
 pub mod stats;
-mod stuck;

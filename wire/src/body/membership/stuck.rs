@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use super::membership::{Health, NodeEntry, NodesAnswer, ServiceRole, ShardEntry};
-use super::stats::NodeStats;
+use super::{Health, NodeEntry, NodesAnswer, ServiceRole, ShardEntry};
 use crate::NodeName;
+use crate::body::stats::NodeStats;
 use crate::limits::{ROOM_PERCENT_MIN, STORAGE_PERCENT_PLACED_MAX};
 
 impl NodesAnswer {
