@@ -1,5 +1,6 @@
 //! The benchmark as a library.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use client::bench::mix::{Mix, Operation};
@@ -309,16 +310,24 @@ fn a_probe_tells_commit_and_catalog() {
 
 /// A server that answers every request with `same`, and what each of its connections asked.
 fn counting_server() -> (String, Arc<Mutex<Vec<u64>>>) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listens");
-    let url = format!("http://{}", listener.local_addr().expect("is bound"));
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(any).expect("is bound");
+    let url = format!("http://{}", socket.local_addr().expect("is bound"));
     let counts = Arc::<Mutex<Vec<u64>>>::default();
     let counted = Arc::clone(&counts);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    // The queue holds all that connect at once: one that does not fit tries again after a second,
+    // when the others are done.
+    let listener = {
+        let _entered = runtime.enter();
+        socket.listen(1024).expect("listens")
+    };
     std::thread::spawn(move || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        let runtime = builder.enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            listener.set_nonblocking(true).expect("does not block");
-            let listener = tokio::net::TcpListener::from_std(listener).expect("listens");
             while let Ok((mut stream, _)) = listener.accept().await {
                 let counts = Arc::clone(&counted);
                 tokio::spawn(async move {
