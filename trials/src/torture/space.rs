@@ -14,8 +14,9 @@ use super::ledger::{HEAD_BYTES, Ledger};
 use crate::fleet::Fleet;
 use crate::http;
 
-/// How long giving space back may take in the background.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long giving space back may take in the background: what a failing disk could not read is read again
+/// after a rest that is at the most as long as the disk failed.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is there whatever is stored: directories, records of shards, an index of an empty log.
 const FIXED_BYTES: u64 = 4 << 20;

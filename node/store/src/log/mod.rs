@@ -171,6 +171,8 @@ impl Log {
                 Ok(())
             }
         } else {
+            // No zeros for what is written now.
+            self.prefilled = self.prefilled.max(payload_at);
             self.write_buffer()?;
             self.buffer_at = entry.end();
             self.write(record.payload.bytes(), payload_at)?;

@@ -21,10 +21,15 @@ pub(super) fn step(geometry: &Geometry) -> u64 {
 
 impl Log {
     /// Fills what lies behind a write of `bytes` at `at`, should that write go beyond what was
-    /// filled. Large writes are not worth it: theirs is the time of the data.
+    /// filled, and follow another small one: behind a large record it waits for the next. Large
+    /// writes are not worth it: theirs is the time of the data.
     pub(super) fn prefill(&mut self, at: u64, bytes: u64) -> Result<(), Poisoned> {
         let (end, step) = (at + bytes, step(&self.geometry));
         if end <= self.prefilled || bytes > step / 2 {
+            return Ok(());
+        }
+        if at > self.prefilled {
+            self.prefilled = end;
             return Ok(());
         }
         let upto = (end + step).min(self.reserved);

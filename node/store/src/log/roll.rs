@@ -91,7 +91,7 @@ impl Log {
         self.closed = false;
         self.unsynced.dir = true;
         self.reserved = state.length;
-        self.prefilled = 0;
+        self.prefilled = state.end;
         self.buffer_at = state.end;
         self.shared.add_segment(&state.segment);
         self.segments.push(state);

@@ -105,7 +105,7 @@ impl Log {
         let end = state.end;
         self.buffer_at = end;
         self.reserved = end;
-        self.prefilled = 0;
+        self.prefilled = end;
     }
 
     /// Moves a segment and all behind it into quarantine; returns their bytes.

@@ -82,6 +82,12 @@ impl Stage {
         broken.expect("the file is there");
     }
 
+    /// Ends what [`Stage::break_sector`] began, at a place that was found before.
+    pub(crate) fn heal_sector(&self, (path, entry): &(PathBuf, Entry), at: u64) {
+        let healed = self.disk.heal_sector(path, entry.start + at);
+        healed.expect("the file is there");
+    }
+
     /// The lsns of all records in the log's files.
     pub(crate) fn lsns(&self) -> Vec<u64> {
         let states = self.store.log.segments.iter();

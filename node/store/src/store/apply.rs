@@ -8,18 +8,17 @@ use wire::{ContentId, Lsn, Position};
 
 use super::{Change, Committed, Store};
 use crate::content::Content;
-use crate::fetch::{Fetched, Patience};
+use crate::fetch::{FetchError, Fetched, Patience};
 use crate::index::Place;
 use crate::log::Log;
 use crate::pending::{Pending, PendingRecord, Upload, Uploads};
-use crate::record::decode_chunks;
 use crate::record::kind::Kind;
 use crate::record::layout::Lengths;
 use crate::segment::Segment;
 use crate::segment::entry::Entry;
 use crate::segment::index_file::SegmentIndex;
 use crate::segment::scan::{Found, Scan};
-use crate::upkeep::{DeadChunk, Upkeep};
+use crate::upkeep::{DeadChunk, Unread, Upkeep, Whose, listed};
 
 impl Store {
     /// Moves the commit up to `lsn`: the records up to there enter the index, and are given to
@@ -42,6 +41,11 @@ impl Store {
             });
         }
         self.shared.set_committed(self.shared.committed().max(lsn));
+    }
+
+    /// Tells a record dead that could not be read when it died, and the chunks that it names.
+    pub(crate) fn kill_read(&mut self, place: Unread, fetched: &Fetched, chunks: Vec<Lsn>) {
+        self.index().kill_read(place, fetched, chunks);
     }
 
     pub(super) fn index(&mut self) -> Applying<'_> {
@@ -135,9 +139,11 @@ impl Applying<'_> {
                 }
                 // A record that cannot be read, be it the disk that fails, cannot say whose it is:
                 // its hash of 64 secret bits does. That undoes nothing that is committed. Its
-                // space comes back when its segment is rewritten.
+                // space comes back when it can be read, or its segment is rewritten.
                 Err(_) => {
                     is_known = false;
+                    let whose = Whose::Content(entry.id);
+                    self.note_unread(&segment, place.start(), whose);
                     self.tell_unreadable(&segment, place, entry);
                 }
             }
@@ -206,36 +212,58 @@ impl Applying<'_> {
         })
     }
 
-    /// Tells the record at `start` dead.
-    pub(super) fn kill_at(&mut self, segment: &Segment, start: u64) {
+    /// Tells the record of this content at `start` dead.
+    pub(super) fn kill_at(&mut self, id: [u8; 16], segment: &Segment, start: u64) {
         let file = &*segment.file;
-        let fetched = Fetched::head(file, self.log.shared.log, start, Patience::Wait);
-        // What cannot be read stays until its segment is rewritten.
-        if let Ok(fetched) = fetched {
-            self.kill(segment, &fetched);
+        match Fetched::head(file, self.log.shared.log, start, Patience::Wait) {
+            Ok(fetched) => self.kill(segment, &fetched),
+            Err(_) => self.note_unread(segment, start, Whose::Content(id)),
+        }
+    }
+
+    fn note_unread(&mut self, segment: &Segment, start: u64, whose: Whose) {
+        self.upkeep.note_unread(Unread {
+            segment: segment.number,
+            start,
+            whose,
+        });
+    }
+
+    /// Another record than was expected is none of our concern.
+    fn kill_read(&mut self, place: Unread, fetched: &Fetched, chunks: Vec<Lsn>) {
+        let entry = fetched.entry();
+        match place.whose {
+            Whose::Content(id) if entry.id == id && entry.kind != Kind::Chunk => {
+                self.kill_chunks(chunks, entry.lsn);
+                self.upkeep.kill(self.log, place.segment, &entry, entry.lsn);
+            }
+            Whose::Chunk { lsn, pin } if entry.lsn == lsn => {
+                self.upkeep.kill(self.log, place.segment, &entry, pin);
+            }
+            Whose::Content(_) | Whose::Chunk { .. } => {}
         }
     }
 
     fn kill(&mut self, segment: &Segment, fetched: &Fetched) {
         let entry = fetched.entry();
         if entry.kind == Kind::Commit {
-            self.kill_chunks(self.chunks_of(segment, fetched), entry.lsn);
+            match self.chunks_of(segment, fetched) {
+                Ok(chunks) => self.kill_chunks(chunks, entry.lsn),
+                // It is told dead together with them.
+                Err(_) => {
+                    let whose = Whose::Content(entry.id);
+                    return self.note_unread(segment, entry.start, whose);
+                }
+            }
         }
         self.upkeep
             .kill(self.log, segment.number, &entry, entry.lsn);
     }
 
     /// The chunks that a commit names.
-    fn chunks_of(&self, segment: &Segment, commit: &Fetched) -> Vec<Lsn> {
+    fn chunks_of(&self, segment: &Segment, commit: &Fetched) -> Result<Vec<Lsn>, FetchError> {
         let seen = self.long_lists.and_then(|seen| seen.get(&commit.head.lsn));
-        if let Some(chunks) = seen {
-            return chunks.clone();
-        }
-        let length = usize::try_from(commit.head.payload_bytes).expect("a payload fits memory");
-        let list = commit.payload(&*segment.file, 0, length, Patience::Wait);
-        // Where the list is damaged, rewriting the segments finds the chunks dead.
-        let chunks = list.map(|bytes| decode_chunks(&bytes)).unwrap_or_default();
-        chunks.iter().map(|chunk| chunk.lsn).collect()
+        seen.map_or_else(|| listed(segment, commit), |chunks| Ok(chunks.clone()))
     }
 
     /// Tells chunks dead; `pin` is the record that readers of them hold. No disk is asked: there may
@@ -250,15 +278,17 @@ impl Applying<'_> {
                 continue;
             };
             let (start, lengths) = (place.start(), place.lengths());
-            if let Some(lengths) = lengths.or_else(|| self.lengths_at(&segment, start)) {
-                let chunk = DeadChunk {
-                    lsn,
-                    start,
-                    lengths,
-                };
-                self.upkeep
-                    .kill_chunk(self.log, segment.number, &chunk, pin);
-            }
+            let Some(lengths) = lengths.or_else(|| self.lengths_at(&segment, start)) else {
+                self.note_unread(&segment, start, Whose::Chunk { lsn, pin });
+                continue;
+            };
+            let chunk = DeadChunk {
+                lsn,
+                start,
+                lengths,
+            };
+            self.upkeep
+                .kill_chunk(self.log, segment.number, &chunk, pin);
         }
     }
 

@@ -56,7 +56,7 @@ impl Applying<'_> {
             Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete
                 if self.is_superseded(entry, segment) =>
             {
-                self.kill_at(segment, entry.start);
+                self.kill_at(entry.id, segment, entry.start);
                 self.contents
             }
             Kind::Put | Kind::Commit | Kind::Describe | Kind::Delete | Kind::Abort => {

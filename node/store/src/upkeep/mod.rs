@@ -5,6 +5,7 @@ mod compact;
 mod gone;
 mod punch;
 mod repair;
+mod reread;
 mod rest;
 mod rewrite;
 mod seal;
@@ -23,6 +24,7 @@ use crate::store::Store;
 pub(crate) use compact::Compaction;
 use punch::Extent;
 pub use repair::RepairError;
+pub(crate) use reread::{Unread, Whose, listed};
 use rest::Rest;
 
 /// A piece of work beside the log. Run it on any thread, and give the outcome back to the store.
@@ -35,6 +37,7 @@ enum Work {
     Punch(punch::Punch),
     Compact(Compaction),
     Trust(trust::Trust),
+    Reread(reread::Reread),
     Repair(Box<repair::Repair>),
 }
 
@@ -48,6 +51,7 @@ enum Done {
     Punched(punch::Punched),
     Compacted(Box<rewrite::Rewritten>),
     Trusted(trust::Trusted),
+    Read(reread::Read),
     Repaired(Box<repair::Repaired>),
 }
 
@@ -66,6 +70,9 @@ pub struct ChoreError {
 pub(crate) struct Upkeep {
     /// Payloads of dead records, to be given back.
     extents: Vec<Extent>,
+    /// Records that died when nobody could read them.
+    unread: Vec<Unread>,
+    rereading: bool,
     sealing: bool,
     punching: bool,
     compacting: Option<Compacting>,
@@ -82,6 +89,7 @@ struct Rests {
     punch: Rest,
     compact: Rest,
     trust: Rest,
+    reread: Rest,
 }
 
 /// A chunk that is needed no more, as far as that matters here.
@@ -111,6 +119,7 @@ impl Chore {
             Work::Punch(punch) => Done::Punched(punch.run()),
             Work::Compact(compaction) => Done::Compacted(Box::new(compaction.run(may_go_on))),
             Work::Trust(trust) => Done::Trusted(trust.run()),
+            Work::Reread(reread) => Done::Read(reread.run()),
             Work::Repair(repair) => Done::Repaired(Box::new(repair.run())),
         })
     }
@@ -199,6 +208,7 @@ impl Store {
         let may_punch = rests.punch.is_over(now_ms);
         let may_compact = rests.compact.is_over(now_ms);
         let may_trust = rests.trust.is_over(now_ms);
+        let may_reread = rests.reread.is_long_over(now_ms);
         let mut due = Vec::new();
         if may_seal {
             due.extend(self.next_seal().map(Work::Seal));
@@ -211,6 +221,9 @@ impl Store {
         }
         if may_trust {
             due.extend(self.next_trust(now_ms).map(Work::Trust));
+        }
+        if may_reread {
+            due.extend(self.next_reread().map(Work::Reread));
         }
         due.into_iter().map(Chore).collect()
     }
@@ -240,6 +253,11 @@ impl Store {
                 let finished = self.finish_trust(trusted);
                 self.upkeep.rests.trust.note(finished.is_ok());
                 finished
+            }
+            Done::Read(read) => {
+                let was_read = self.finish_reread(read);
+                self.upkeep.rests.reread.note(was_read);
+                Ok(())
             }
             Done::Repaired(repaired) => self.finish_repair(*repaired),
         }

@@ -421,6 +421,7 @@ impl Store {
     /// to the index, a rewriting would leave that one out.
     fn reconsider(&mut self, number: u32) {
         let shared = Arc::clone(&self.shared);
+        self.upkeep.rests.reread.note(true);
         if let Some(state) = self.log.state_mut(number) {
             state.unread_ms = None;
             let (first, last) = (state.segment.name.first, state.last);

@@ -7,6 +7,9 @@ const REST_MS_MIN: u64 = 1_000;
 /// The longest one: soon enough for whoever waits for space that somebody else has just freed.
 const REST_MS_MAX: u64 = 8_000;
 
+/// The longest one of what a disk that fails has to be asked for, which may be slow to refuse.
+const LONG_REST_MS_MAX: u64 = 256_000;
+
 /// The rest of one sort of chores.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
@@ -29,10 +32,19 @@ impl Rest {
 
     /// Whether the next one may begin. A clock that went back makes no rest longer.
     pub(super) fn is_over(&mut self, now_ms: u64) -> bool {
+        self.is_over_of(now_ms, REST_MS_MAX)
+    }
+
+    /// As [`Rest::is_over`], of a rest that grows for longer.
+    pub(super) fn is_long_over(&mut self, now_ms: u64) -> bool {
+        self.is_over_of(now_ms, LONG_REST_MS_MAX)
+    }
+
+    fn is_over_of(&mut self, now_ms: u64, longest_ms: u64) -> bool {
         let Some(before) = self.failures.checked_sub(1) else {
             return true;
         };
-        let rest_ms = (REST_MS_MIN << before.min(8)).min(REST_MS_MAX);
+        let rest_ms = (REST_MS_MIN << before.min(8)).min(longest_ms);
         let until_ms = *self.until_ms.get_or_insert(now_ms.saturating_add(rest_ms));
         now_ms >= until_ms || until_ms - now_ms > rest_ms
     }
@@ -59,6 +71,17 @@ mod tests {
         assert!(rest.is_over(0));
         rest.note(false);
         assert!(!rest.is_over(now_ms) && rest.is_over(now_ms + 1_000));
+    }
+
+    // If this fails, a disk that cannot read a sector for days is asked for it every few seconds.
+    #[test]
+    fn a_long_rest_grows_for_longer() {
+        let mut rest = Rest::default();
+        for _ in 0..20 {
+            rest.note(false);
+        }
+        assert!(!rest.is_long_over(0) && !rest.is_long_over(255_999));
+        assert!(rest.is_long_over(256_000));
     }
 
     // If this fails, a clock that is set back ends the giving back of space.

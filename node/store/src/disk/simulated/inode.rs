@@ -242,6 +242,12 @@ impl Inode {
         self.broken.insert(offset / sector * sector);
     }
 
+    /// The sector at `offset` can be read again, and holds what it held.
+    pub(super) fn heal_sector(&mut self, offset: u64) {
+        let sector = SECTOR_BYTES as u64;
+        self.broken.remove(&(offset / sector * sector));
+    }
+
     /// What a reader sees of a range, if all sectors of it can be read.
     pub(super) fn read(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let first = offset.saturating_sub(SECTOR_BYTES as u64 - 1);

@@ -174,6 +174,17 @@ impl SimulatedDisk {
         Ok(())
     }
 
+    /// Ends what [`SimulatedDisk::break_sector`] began: what the disk could not read, it can.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such file.
+    pub fn heal_sector(&self, path: &Path, offset: u64) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        let number = state.tree.file(path)?;
+        state.inode_mut(number).heal_sector(offset);
+        Ok(())
+    }
+
     /// How many operations that change the disk were begun since it was made.
     pub fn operations(&self) -> u64 {
         self.shared.lock().faults.done()

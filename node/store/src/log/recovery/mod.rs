@@ -194,6 +194,7 @@ impl Log {
                     && !last.unsealable =>
             {
                 self.buffer_at = last.end;
+                self.prefilled = last.end;
                 // Reserving again costs nothing where the space is there; a length alone is none.
                 self.reserved = last.end;
                 Ok(())

@@ -1,7 +1,9 @@
 //! Zeros ahead of small appends.
 
 use super::Bench;
+use crate::geometry::Geometry;
 use crate::log::prefill::step;
+use crate::record::layout::PUNCHED_BYTES_MIN;
 use crate::stage::GEOMETRY;
 
 /// Flushes a record of this length; returns how many operations on the disk that took.
@@ -37,6 +39,29 @@ fn large_appends_are_written_once() {
     }
 }
 
+// If this fails, zeros are written where a large record goes, or behind each one.
+#[test]
+fn large_records_get_no_zeros() {
+    let mut bench = Bench::of(Geometry {
+        segment_bytes: 8 << 20,
+        allocate_bytes: 4 << 20,
+        ..GEOMETRY
+    });
+    let mut writes_of = |lengths: &[usize]| {
+        let before = bench.disk.operations();
+        for length in lengths {
+            flush(&mut bench, *length);
+        }
+        bench.disk.operations() - before
+    };
+    let large = PUNCHED_BYTES_MIN as usize;
+    writes_of(&[40]);
+    for _ in 0..3 {
+        assert_eq!(writes_of(&[large]), 2, "its head, and its payload");
+        assert_eq!(writes_of(&[large, 40]), 3);
+    }
+}
+
 // If this fails, a fill takes space that nobody reserved, and a full disk stops the log.
 #[test]
 fn nothing_is_filled_beyond_what_is_reserved() {
@@ -58,6 +83,6 @@ fn after_a_truncation_it_is_filled_again() {
     }
     bench.sync();
     bench.log.truncate_after(first.lsn).expect("a healthy disk");
-    assert_eq!(bench.log.prefilled, 0);
+    assert_eq!(bench.log.prefilled, bench.log.active().end);
     assert_eq!(flush(&mut bench, 40), 2);
 }

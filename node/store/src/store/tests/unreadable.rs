@@ -96,3 +96,36 @@ fn what_stays_is_not_read_where_the_chain_is_whole() {
     take(&mut follower, &rest[2..]);
     assert!(follower.store.shared.has_gap(&id(2).bytes()));
 }
+
+// If this fails, what is deleted while the disk cannot read it takes its space for as long as the process
+// runs.
+#[test]
+fn what_died_unread_is_told_dead_when_it_can_be_read_again() {
+    const BYTES: u64 = 300_000;
+    let live = |stage: &Stage| stage.store.usage().space.live;
+    let mut leader = Stage::without_epoch();
+    leader.store.keep_appended();
+    leader.lead();
+    let stored = leader.upload(2, &body(2, BYTES as usize), 1_000).lsn;
+    leader.delete(2);
+    leader.sync();
+    let mut alive = leader.store.take_appended();
+    let delete = alive.pop().expect("it was deleted");
+    // In its head, and in the list of its chunks.
+    for broken in [0, 3_000] {
+        let mut follower = Stage::without_epoch();
+        take(&mut follower, &alive);
+        let place = follower.place_of(stored).expect("it was taken");
+        assert!(place.1.lengths.payload > 3_000, "the list reaches there");
+        follower.break_sector(stored, broken);
+        take(&mut follower, std::slice::from_ref(&delete));
+        follower.settle_durably();
+        follower.upkeep();
+        assert!(live(&follower) > BYTES, "nobody can know what died");
+        follower.heal_sector(&place, broken);
+        follower.now_ms += 1_000;
+        follower.upkeep();
+        assert!(live(&follower) < 1_000, "broken at {broken}");
+        follower.assert_accounts();
+    }
+}

@@ -25,6 +25,7 @@ fn due(stage: &mut Stage) -> (Vec<&'static str>, Vec<Chore>) {
         Work::Punch(_) => "punch",
         Work::Compact(_) => "compact",
         Work::Trust(_) => "trust",
+        Work::Reread(_) => "reread",
         Work::Repair(_) => "repair",
     });
     (named.collect(), chores)
