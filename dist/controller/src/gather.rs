@@ -51,6 +51,7 @@ mod tests {
                 replicas: Vec::new(),
                 map_version: 0,
                 parting: false,
+                linked: None,
             };
             let seen = Seen {
                 heartbeat,

@@ -197,6 +197,7 @@ mod tests {
                 replicas,
                 map_version: 0,
                 parting: false,
+                linked: None,
             },
             known_ms: 5_000,
             alive: true,

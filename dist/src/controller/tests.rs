@@ -163,6 +163,7 @@ impl Scene {
             replicas: Vec::new(),
             map_version: 0,
             parting: false,
+            linked: None,
         };
         self.members.hear(&name, &heartbeat, Instant::now());
     }

@@ -17,7 +17,7 @@ use super::error::ApiError;
 use crate::app::Shared;
 use crate::members::Place;
 use crate::metrics::NodeLabels;
-use crate::placement::{Choice, Excluded, Load, Score, choose, score_all};
+use crate::placement::{Choice, Excluded, Lack, Load, Score, choose, score_all};
 
 /// Statistics of so many polling intervals ago are too old to place by.
 const STATS_AGE_POLLS: u32 = 5;
@@ -172,7 +172,7 @@ fn explain(places: &[Place], scores: &[Result<Score, Excluded>], choice: Choice)
         score: score.as_ref().ok().map(|score| score.total),
         parts: score.as_ref().ok().map(|score| score.parts),
         degraded: match score {
-            Ok(score) => score.degraded,
+            Ok(score) => score.lack == Lack::Copies,
             Err(excluded) => *excluded == Excluded::Degraded,
         },
         excluded: score.as_ref().err().map(Excluded::to_string),

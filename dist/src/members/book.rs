@@ -18,7 +18,7 @@ use wire::{NodeName, ShardNo};
 
 use super::liveness::{Poll, judge};
 use super::snapshot::Snapshot;
-use crate::placement::{Load, OpenShard, Promises};
+use crate::placement::{Lack, Load, OpenShard, Promises};
 
 /// Changes that may wait to be told: more than the shards of one node.
 const CHANGES_MAX: usize = 1024;
@@ -418,10 +418,35 @@ impl State {
         });
         open.map(|record| OpenShard {
             shard: record.shard,
-            degraded: record.is_short_of_copies(),
+            lack: self.lack(record),
             others: self.places_of(record.in_sync.iter().filter(|member| member.node != *name)),
         })
         .collect()
+    }
+
+    fn lack(&self, record: &ShardRecord) -> Lack {
+        if self.is_cut(record) {
+            Lack::Link
+        } else if record.is_short_of_copies() {
+            Lack::Copies
+        } else {
+            Lack::Nothing
+        }
+    }
+
+    /// Whether the leader or another member of the set said last that it has no link with the other one:
+    /// what comes to such a shard waits until one of them is in the set no more.
+    fn is_cut(&self, record: &ShardRecord) -> bool {
+        let Some(leader) = record.leader.as_ref().map(|leader| &leader.member.node) else {
+            return false;
+        };
+        let misses = |from: &NodeName, to: &NodeName| {
+            let linked = self.nodes.get(from);
+            let linked = linked.and_then(|node| node.heartbeat.linked.as_ref());
+            linked.is_some_and(|linked| !linked.contains(to))
+        };
+        let mut others = record.in_sync.iter().map(|member| &member.node);
+        others.any(|other| other != leader && (misses(leader, other) || misses(other, leader)))
     }
 
     /// Where the nodes of these members stand among all nodes.

@@ -3,7 +3,7 @@
 use super::book::{Heard, Members};
 use super::view::View;
 use crate::catalog::Sighting;
-use crate::placement::OpenShard;
+use crate::placement::{Lack, OpenShard};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
@@ -45,6 +45,7 @@ fn heartbeat(number: u128) -> Heartbeat {
         replicas: vec![report],
         map_version: 0,
         parting: false,
+        linked: None,
     }
 }
 
@@ -145,7 +146,7 @@ fn a_shard_without_its_copies_is_short_of_them() {
     let members = book(now);
     let short = |record| {
         members.set_record(record);
-        members.places(now).1[0].open[0].degraded
+        members.places(now).1[0].open[0].lack == Lack::Copies
     };
     assert!(!short(record()));
     let alone = ShardRecord {
@@ -158,6 +159,33 @@ fn a_shard_without_its_copies_is_short_of_them() {
         degraded: true,
         ..record()
     }));
+}
+
+// If this fails, uploads go to a shard that waits for a node that has just died, although others do not.
+#[test]
+fn a_shard_is_cut_when_one_of_its_members_says_so() {
+    let now = Instant::now();
+    let members = book(now);
+    let hears = |number: u128, linked: Option<&[&str]>| {
+        let said = Heartbeat {
+            linked: linked.map(|names| names.iter().map(|text| name(text)).collect()),
+            ..heartbeat(number)
+        };
+        members.hear(&name(&format!("node{number}")), &said, now);
+        members.places(now).1[0].open[0].lack
+    };
+    assert_eq!(hears(1, Some(&["node2", "node3"])), Lack::Nothing);
+    assert_eq!(hears(2, Some(&["node3"])), Lack::Link, "the leader died");
+    assert_eq!(hears(2, Some(&["node1"])), Lack::Nothing);
+    assert_eq!(hears(1, Some(&[])), Lack::Link, "the follower died");
+    members.set_record(ShardRecord {
+        in_sync: vec![member(1)],
+        degraded: true,
+        ..record()
+    });
+    assert_eq!(hears(1, Some(&[])), Lack::Copies, "it left the set");
+    members.set_record(record());
+    assert_eq!(hears(1, None), Lack::Nothing, "an earlier version");
 }
 
 // If this fails, uploads go to a shard that the node does not lead, or has not made.
@@ -177,7 +205,7 @@ fn a_place_is_where_this_process_leads_an_open_shard_that_it_holds() {
     assert!(loads[1].open.is_empty(), "a follower");
     let of_leader = OpenShard {
         shard: ShardNo(1),
-        degraded: false,
+        lack: Lack::Nothing,
         others: vec![1],
     };
     assert_eq!(loads[0].open, [of_leader]);

@@ -64,13 +64,24 @@ impl Promises {
     }
 }
 
+/// What a shard lacks, the least first: an upload goes where least is lacking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Lack {
+    /// All its copies are made.
+    Nothing,
+    /// Fewer replicas are in sync than should be.
+    Copies,
+    /// A member of its set is cut off: an upload waits until it is in the set no more, or back.
+    Link,
+}
+
 /// A shard that takes new content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OpenShard {
     /// Which one.
     pub(crate) shard: ShardNo,
-    /// Whether fewer replicas are in sync than should be.
-    pub(crate) degraded: bool,
+    /// What it lacks.
+    pub(crate) lack: Lack,
     /// Where the other members of its in-sync set stand in the list of all loads: what is uploaded
     /// takes room there too.
     pub(crate) others: Vec<usize>,
@@ -117,15 +128,18 @@ pub enum Excluded {
     /// Others have all their copies.
     #[error("its shards are short of copies, and those of another node are not")]
     Degraded,
+    /// Others reach theirs.
+    #[error("its shards cannot reach a copy, and those of another node can")]
+    CutOff,
 }
 
 /// A node's score.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Score {
-    /// The shards there that can take the upload: those with all their copies, if there are any.
+    /// The shards there that can take the upload: those that lack least.
     pub(crate) shards: Vec<ShardNo>,
-    /// Whether all of these are short of copies.
-    pub(crate) degraded: bool,
+    /// What all of these lack.
+    pub(crate) lack: Lack,
     /// Higher is less loaded.
     pub(crate) total: f64,
     /// What it is made of.
@@ -142,7 +156,7 @@ pub(crate) struct Choice {
 }
 
 /// Scores every node for an upload of `size` bytes, by statistics that are at most `age_max` old. A
-/// node whose shards are all short of copies is left out while another one could take the upload.
+/// node whose shards lack more than those of another one that could take the upload is left out.
 pub(crate) fn score_all(
     loads: &[Load],
     size: u64,
@@ -150,14 +164,21 @@ pub(crate) fn score_all(
 ) -> Vec<Result<Score, Excluded>> {
     let each = loads.iter().map(|load| score(loads, load, size, age_max));
     let mut scores: Vec<Result<Score, Excluded>> = each.collect();
-    if scores.iter().flatten().any(|score| !score.degraded) {
-        for score in &mut scores {
-            if score.as_ref().is_ok_and(|score| score.degraded) {
-                *score = Err(Excluded::Degraded);
-            }
+    let least = scores.iter().flatten().map(|score| score.lack).min();
+    for score in &mut scores {
+        match score {
+            Ok(Score { lack, .. }) if Some(*lack) > least => *score = Err(excluded_for(*lack)),
+            _ => {}
         }
     }
     scores
+}
+
+fn excluded_for(lack: Lack) -> Excluded {
+    match lack {
+        Lack::Nothing | Lack::Copies => Excluded::Degraded,
+        Lack::Link => Excluded::CutOff,
+    }
 }
 
 /// Scores a node among all.
@@ -191,13 +212,11 @@ fn score(loads: &[Load], load: &Load, size: u64, age_max: Duration) -> Result<Sc
         .iter()
         .filter_map(|open| Some((open, rooms(open)?)));
     let with_room: Vec<(&OpenShard, f64)> = with_room.collect();
-    let degraded = with_room.iter().all(|(open, _)| open.degraded);
-    let usable = with_room
-        .iter()
-        .filter(|(open, _)| open.degraded == degraded);
-    let Some(least) = usable.clone().map(|(_, room)| *room).reduce(f64::min) else {
+    let Some(lack) = with_room.iter().map(|(open, _)| open.lack).min() else {
         return Err(Excluded::CopyFull);
     };
+    let usable = with_room.iter().filter(|(open, _)| open.lack == lack);
+    let least = usable.clone().fold(1.0, |least, (_, room)| room.min(least));
     let promise = load.promises.total();
     let uploads = (stats.uploads_in_flight + promise.uploads) as f64;
     let parts = ScoreParts {
@@ -208,7 +227,7 @@ fn score(loads: &[Load], load: &Load, size: u64, age_max: Duration) -> Result<Sc
     };
     Ok(Score {
         shards: usable.map(|(open, _)| open.shard).collect(),
-        degraded,
+        lack,
         total: weigh(&parts),
         parts,
     })

@@ -1,6 +1,6 @@
 //! Placement by rule, and by numbers over seeded randomness.
 
-use super::{Excluded, Load, OpenShard, Promises, Score, choose, score_all};
+use super::{Excluded, Lack, Load, OpenShard, Promises, Score, choose, score_all};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::time::Duration;
@@ -14,7 +14,7 @@ const GIB: u64 = 1 << 30;
 fn open(shard: u16, others: &[usize]) -> OpenShard {
     OpenShard {
         shard: ShardNo(shard),
-        degraded: false,
+        lack: Lack::Nothing,
         others: others.to_vec(),
     }
 }
@@ -235,27 +235,39 @@ fn the_better_of_two_is_chosen() {
     assert_eq!((two.chosen, two.compared), (2, [0, 2]));
 }
 
-// If this fails, new contents go where they have fewer copies than they could have, or nowhere
-// although there is room.
+// If this fails, new contents go where they have fewer copies than they could have, or where they wait for
+// a node that died, or nowhere although there is room.
 #[test]
-fn shards_with_all_their_copies_come_first() {
-    let (fine, mut short) = (load(50 * GIB, 90.0), load(0, 0.0));
-    short.open[0].degraded = true;
-    let scores = score_all(&[short.clone(), fine.clone()], 0, AGE_MAX);
+fn shards_that_lack_least_come_first() {
+    let lacks = |lack| {
+        let mut load = load(0, 0.0);
+        load.open[0].lack = lack;
+        load
+    };
+    let fine = load(50 * GIB, 90.0);
+    let (mut short, cut) = (lacks(Lack::Copies), lacks(Lack::Link));
+    let scores = score_all(&[short.clone(), cut.clone(), fine.clone()], 0, AGE_MAX);
     assert_eq!(scores[0], Err(Excluded::Degraded));
-    assert!(scores[1].as_ref().is_ok_and(|score| !score.degraded));
+    assert_eq!(scores[1], Err(Excluded::CutOff));
+    assert!(scores[2].as_ref().is_ok_and(|s| s.lack == Lack::Nothing));
 
     let down = Load {
         up: false,
         ..fine.clone()
     };
-    let scores = score_all(&[short.clone(), down], 0, AGE_MAX);
-    assert!(scores[0].as_ref().is_ok_and(|score| score.degraded));
+    let scores = score_all(&[short.clone(), cut.clone(), down], 0, AGE_MAX);
+    assert!(scores[0].as_ref().is_ok_and(|s| s.lack == Lack::Copies));
+    assert_eq!(scores[1], Err(Excluded::CutOff));
+    let alone = score(&cut, 0, AGE_MAX);
+    assert!(alone.is_ok_and(|score| score.lack == Lack::Link));
 
     short.open.push(open(2, &[]));
     let scores = score_all(&[short, fine], 0, AGE_MAX);
     let first = scores[0].as_ref().expect("it has a shard with its copies");
-    assert_eq!((first.degraded, &first.shards), (false, &vec![ShardNo(2)]));
+    assert_eq!(
+        (first.lack, &first.shards),
+        (Lack::Nothing, &vec![ShardNo(2)])
+    );
 }
 
 // If this fails, an upload is accepted that a mirror has no room for.

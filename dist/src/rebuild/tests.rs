@@ -62,6 +62,7 @@ fn seen(committed: u64) -> Seen {
         replicas: vec![report],
         map_version: 0,
         parting: false,
+        linked: None,
     };
     Seen {
         heartbeat,

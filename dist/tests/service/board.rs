@@ -32,6 +32,7 @@ fn said() -> Heartbeat {
         replicas: Vec::new(),
         map_version: u64::MAX,
         parting: false,
+        linked: None,
     }
 }
 

@@ -1,10 +1,12 @@
 //! What the node tells of itself in heartbeats, beside its replicas, and whether its disk thread works.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 use uuid::Uuid;
+use wire::NodeName;
 
 use crate::clock;
 
@@ -19,6 +21,7 @@ pub struct Presence {
     parting: AtomicBool,
     /// When the disk thread began its last round, by [`clock::monotone_ms`].
     round_ms: AtomicU64,
+    linked: Mutex<BTreeSet<NodeName>>,
     /// Notified when there is something to tell at once.
     pub changed: Notify,
 }
@@ -42,6 +45,7 @@ impl Presence {
             lives: AtomicBool::new(true),
             parting: AtomicBool::new(false),
             round_ms: AtomicU64::new(clock::monotone_ms()),
+            linked: Mutex::default(),
             changed: Notify::new(),
         }
     }
@@ -92,6 +96,18 @@ impl Presence {
     /// The version of the shard map that it has obeyed all of.
     pub fn map_version(&self) -> u64 {
         self.lock().map_version
+    }
+
+    /// The nodes that this one has a link with.
+    pub fn linked(&self) -> BTreeSet<NodeName> {
+        let linked = self.linked.lock();
+        linked.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// These are the nodes that this one has a link with: the next heartbeat, which goes at once, says so.
+    pub(crate) fn links_with(&self, peers: BTreeSet<NodeName>) {
+        *self.linked.lock().unwrap_or_else(PoisonError::into_inner) = peers;
+        self.changed.notify_one();
     }
 
     pub(super) fn joined(&self, cluster: Uuid) {

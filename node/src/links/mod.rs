@@ -158,6 +158,13 @@ impl Exchange {
         Outbox::new(peer.clone(), number, way)
     }
 
+    /// Tells the distributors which links there are: to a shard whose members have none, uploads go only
+    /// when there is no other.
+    fn tell(&self, links: &BTreeMap<NodeName, Outbox>) {
+        let peers = links.keys().cloned().collect();
+        self.handle.presence().links_with(peers);
+    }
+
     fn end_all(&self) {
         for outbox in self.lock().values() {
             outbox.end();
@@ -183,6 +190,7 @@ impl LinkGuard {
         let earlier = links.insert(peer, outbox.clone());
         // Under the lock: the disk thread hears of links in the order in which they are kept here.
         exchange.handle.link_up(outbox);
+        exchange.tell(&links);
         drop(links);
         if let Some(earlier) = earlier {
             earlier.end();
@@ -208,6 +216,7 @@ impl Drop for LinkGuard {
         let present = links.get(self.outbox.peer()).map(Outbox::number);
         if present == Some(self.outbox.number()) {
             links.remove(self.outbox.peer());
+            self.exchange.tell(&links);
         }
         self.exchange.handle.link_down(&self.outbox);
     }

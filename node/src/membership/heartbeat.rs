@@ -252,6 +252,7 @@ impl Pulse {
                 .collect(),
             map_version: presence.map_version(),
             parting: presence.is_parting(),
+            linked: Some(presence.linked()),
         }
     }
 

@@ -227,6 +227,7 @@ impl Cluster {
             replicas: replicas.collect(),
             map_version: 0,
             parting: false,
+            linked: None,
         };
         let delay_ms = self.random.between(1, 10);
         let heartbeat = Box::new(heartbeat);

@@ -20,8 +20,9 @@ use crate::torture::copies;
 
 const NODES: u16 = 3;
 
-/// Users that only upload.
-const UPLOADERS: u64 = 2;
+/// Users that only upload, one after the other. Whoever was uploading to a shard of the killed node waits
+/// with it: enough of them that some were not.
+const UPLOADERS: u64 = 8;
 
 /// Users that do everything.
 const USERS: u64 = 4;

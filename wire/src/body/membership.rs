@@ -2,7 +2,7 @@
 
 mod stuck;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -34,6 +34,9 @@ pub struct Heartbeat {
     /// The node is about to end: nobody should be sent there any more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub parting: bool,
+    /// The nodes that it has a link with at this moment; none from a node that does not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linked: Option<BTreeSet<NodeName>>,
 }
 
 /// What a node says of one replica that it holds.

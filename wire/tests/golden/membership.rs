@@ -46,6 +46,7 @@ fn a_heartbeat() {
         replicas: vec![report()],
         map_version: 0,
         parting: false,
+        linked: None,
     };
     let text = format!(
         r#"{{"cluster":null,"incarnation":"00000000-0000-0000-0000-000000000005",
@@ -56,9 +57,15 @@ fn a_heartbeat() {
     golden(&fresh, &text);
     let member = Heartbeat {
         cluster: Some(uuid(9)),
+        linked: Some(["node2".parse().expect("a name")].into()),
         ..fresh
     };
-    let text = text.replace("null", r#""00000000-0000-0000-0000-000000000009""#);
+    let text = text
+        .replace("null", r#""00000000-0000-0000-0000-000000000009""#)
+        .replace(
+            r#""map_version":0"#,
+            r#""map_version":0,"linked":["node2"]"#,
+        );
     golden(&member, &text);
 }
 

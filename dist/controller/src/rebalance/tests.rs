@@ -43,6 +43,7 @@ impl World {
                 replicas: Vec::new(),
                 map_version: 0,
                 parting: false,
+                linked: None,
             };
             let seen = Seen {
                 heartbeat,

@@ -28,6 +28,7 @@ fn heartbeat(incarnation: u128, offer: u128) -> Heartbeat {
         replicas: Vec::new(),
         map_version: 0,
         parting: false,
+        linked: None,
     }
 }
 

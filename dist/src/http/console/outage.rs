@@ -60,6 +60,7 @@ mod tests {
             replicas: Vec::new(),
             map_version: 0,
             parting: false,
+            linked: None,
         };
         members.hear(&node(number), &heartbeat, now);
     }

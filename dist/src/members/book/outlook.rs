@@ -115,6 +115,7 @@ fn unheard(silent_ms: u64) -> Seen {
             replicas: Vec::new(),
             map_version: 0,
             parting: false,
+            linked: None,
         },
         known_ms: u64::MAX,
         alive: false,
@@ -153,6 +154,7 @@ mod tests {
             replicas: Vec::new(),
             map_version: 0,
             parting: false,
+            linked: None,
         }
     }
 

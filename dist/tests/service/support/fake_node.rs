@@ -52,6 +52,7 @@ impl FakeNode {
                 replicas: Vec::new(),
                 map_version: 0,
                 parting: false,
+                linked: None,
             },
             port: 0,
             script: Arc::default(),

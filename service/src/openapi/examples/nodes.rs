@@ -164,6 +164,7 @@ pub(super) fn heartbeat() -> Heartbeat {
         replicas: vec![report()],
         map_version: 4_611_686_018,
         parting: false,
+        linked: Some([of("node2")].into()),
     }
 }
 

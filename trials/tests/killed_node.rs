@@ -1,0 +1,72 @@
+//! A node is killed: what its shards' uploads wait for, the other shards' do not.
+
+use std::time::{Duration, Instant};
+
+use trials::binaries::Binaries;
+use trials::fleet::{Fleet, Plan};
+use trials::http::{self, Outcome};
+use trials::torture::copies;
+use wire::content::Receipt;
+use wire::membership::NodesAnswer;
+use wire::placement::Place;
+use wire::routes;
+
+/// The others' links to a node break when its process ends, and they say so at once.
+const TOLD_AFTER: Duration = Duration::from_millis(300);
+
+/// Long enough that nobody has lost anything but a connection by then.
+const SESSION: Duration = Duration::from_secs(10);
+
+// If this fails, every upload waits for a session when a node dies, since each is sent to shards that wait.
+#[tokio::test]
+async fn uploads_go_to_shards_that_do_not_wait_for_a_killed_node() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plan = Plan {
+        folder: folder.path().to_path_buf(),
+        nodes: 3,
+        session: Some(SESSION),
+        ..Plan::default()
+    };
+    let binaries = Binaries::for_tests().expect("the services build");
+    let mut fleet = Fleet::start(&binaries, &plan).await.expect("starts");
+    copies::sets_complete(&fleet).await.expect("comes together");
+    let client = http::blunt_client(Duration::from_secs(2)).expect("a client");
+    let url = format!("{}{}", fleet.url(), routes::NODES);
+    let answer: NodesAnswer = http::json(client.get(url)).await.expect("answers");
+    let is_of = |name: &str, set: &[wire::NodeName]| set.iter().any(|node| node.as_str() == name);
+    let needs_not = |name: &str| answer.shards.iter().any(|one| !is_of(name, &one.in_sync));
+    let leads = |name: &str| {
+        answer.shards.iter().any(|one| {
+            one.leader
+                .as_ref()
+                .is_some_and(|leader| leader.as_str() == name)
+        })
+    };
+    let mut places = fleet.node_places();
+    let victim = places.find(|place| needs_not(fleet.name(*place)) && leads(fleet.name(*place)));
+    let victim = victim.expect("three nodes share the shards");
+    let name = fleet.name(victim).to_owned();
+    fleet.kill(victim).await.expect("runs");
+    let killed = Instant::now();
+    tokio::time::sleep(TOLD_AFTER).await;
+    for _ in 0..40 {
+        let url = format!("{}{}", fleet.url(), routes::STORE);
+        let place: Place = http::json(client.get(url)).await.expect("has room");
+        let entry = answer
+            .shards
+            .iter()
+            .find(|one| one.shard == place.id.shard());
+        let entry = entry.expect("a known shard");
+        assert!(!is_of(&name, &entry.in_sync), "{name}: {entry:?}");
+        let node = place.uri.trim_end_matches(routes::STORE);
+        let request = client.put(routes::store(node, place.id)).body("a");
+        let stored = http::send::<Receipt>(request).await;
+        assert!(matches!(stored, Outcome::Done(_)), "{stored:?}");
+    }
+    assert!(
+        killed.elapsed() < SESSION,
+        "that took {:?}",
+        killed.elapsed()
+    );
+    fleet.stop().await.expect("ends");
+}
