@@ -40,6 +40,8 @@ impl Log {
     /// Cuts everything above an lsn that is not below the commit; all that stays is durable then.
     pub(crate) fn truncate_after(&mut self, lsn: Lsn) -> io::Result<u64> {
         self.write_buffer().map_err(io::Error::other)?;
+        // Nobody reads on there, even if the rest comes to nothing.
+        self.shared.set_written(lsn);
         let first_to_go = self
             .segments
             .iter()
@@ -61,7 +63,6 @@ impl Log {
         };
         self.synced = lsn;
         self.forget_told();
-        self.shared.set_written(lsn);
         self.resume_at(lsn, was_full && is_whole);
         self.measure_quarantine()?;
         Ok(moved)

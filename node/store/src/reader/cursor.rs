@@ -193,10 +193,14 @@ impl Cursor {
         end.or(is_committed.then_some(committed)).map(Lsn::next)
     }
 
+    /// None where no segment has what comes next: its records were cut off, or are about to be.
     fn position(&mut self) -> Option<At> {
         if self.at.is_none() {
             let next = self.covered.next();
             let segment = self.shared.segment_of(next)?;
+            if segment.sealed_at().is_some_and(|last| last < next) {
+                return None;
+            }
             let (behind, start) = segment.near(next);
             self.at = Some(At {
                 behind,

@@ -3,6 +3,7 @@
 use wire::Lsn;
 
 use super::{compacted, half_deleted};
+use crate::disk::simulated::{Failure, Operation};
 use crate::stage::{Stage, body};
 use crate::{Change, Cursor, How, ReadError};
 
@@ -273,4 +274,32 @@ fn records_of_a_compacted_log_are_whole() {
     let epoch = stage.store.reader().cursor(Lsn::ZERO).next_change();
     let first = epoch.expect("healthy").expect("it is never compacted");
     assert_eq!(first.change, Change::Epoch);
+}
+
+// If this fails, who asks for a record of a log that a failing disk cut in part never gets an answer, and
+// all logs of the node wait with it.
+#[test]
+fn a_cursor_ends_where_a_cut_that_failed_left_nothing() {
+    for operation in [Operation::Name, Operation::Sync, Operation::SyncDir] {
+        for successes in 0..4 {
+            let mut stage = Stage::new();
+            let (mut first, mut end) = (Lsn::ZERO, Lsn::ZERO);
+            while stage.store.log.segments.len() < 4 {
+                if stage.store.log.segments.len() == 1 {
+                    first = end;
+                }
+                end = stage.put(end.0 + 100, &body(end.0, 20_000)).lsn;
+            }
+            stage.sync();
+            stage.disk.fail(operation, successes, Failure::Io);
+            let cut = stage.store.truncate_after(first);
+            for after in 0..=end.0 {
+                let mut records = stage.store.reader().records(Lsn(after));
+                while let Ok(Some(record)) = records.next_record() {
+                    assert!(record.head.lsn.0 > after);
+                }
+            }
+            drop(cut);
+        }
+    }
 }
