@@ -142,9 +142,21 @@ impl Outbox {
     pub(super) fn acknowledged(&self, shard: ShardNo, attempt: u64, lsn: Lsn) {
         let mut state = self.lock();
         let stream = state.streams.get_mut(&shard);
-        if let Some(stream) = stream.filter(|stream| stream.attempt() == attempt) {
-            stream.acknowledged(lsn);
+        if let Some(stream) = stream.filter(|stream| stream.attempt() == attempt)
+            && stream.acknowledged(lsn)
+        {
             drop(state);
+            self.wake();
+        }
+    }
+
+    /// There may be more to send of these shards. A link that carries none of them sleeps on.
+    pub fn wake_for(&self, shards: &[ShardNo]) {
+        let carries = {
+            let streams = &self.lock().streams;
+            shards.iter().any(|shard| streams.contains_key(shard))
+        };
+        if carries {
             self.wake();
         }
     }
@@ -397,6 +409,33 @@ mod tests {
         outbox.wake_to_say();
         assert_eq!(woken.0.load(Ordering::Relaxed), 2);
         assert_eq!(outbox.next(), Some(Packet::Said(commit())));
+    }
+
+    // If this fails, each upload wakes the links that carry nothing of it, and each acknowledgement the link
+    // on which nothing waits for it; or a copy that waits for one is never woken.
+    #[tokio::test]
+    async fn only_a_link_on_which_something_waits_is_woken() {
+        let mut stage = Stage::new();
+        stage.put(1, &body(1, 100));
+        stage.settle();
+        let end = stage.store.positions().appended.lsn;
+        let source = Arc::new(Source::new(ShardNo(1), stage.store.reader(), end));
+        let outbox = outbox();
+        outbox.stream(Arc::clone(&source), end, (Epoch(1), 1), false);
+        let (mut sending, woken) = (outbox.body(), Arc::new(Woken::default()));
+        let waker = Arc::clone(&woken).into();
+        let mut wakes = |what: &dyn Fn()| {
+            let mut context = Context::from_waker(&waker);
+            assert!(sending.poll_next_unpin(&mut context).is_pending());
+            let before = woken.0.load(Ordering::Relaxed);
+            what();
+            woken.0.load(Ordering::Relaxed) - before
+        };
+        assert_eq!(wakes(&|| outbox.wake_for(&[ShardNo(2)])), 0);
+        assert_eq!(wakes(&|| outbox.wake_for(&[ShardNo(2), ShardNo(1)])), 1);
+        assert_eq!(wakes(&|| outbox.acknowledged(ShardNo(1), 1, end)), 0);
+        let mut copying = Stream::new(source, Lsn::ZERO, (Epoch(1), 1), true);
+        assert!(copying.acknowledged(end));
     }
 
     // If this fails, a copy that nobody slows down makes every upload wait for seconds, or one shard

@@ -96,8 +96,10 @@ impl Stream {
         }
     }
 
-    /// The follower has everything up to `lsn`.
-    pub(super) fn acknowledged(&mut self, lsn: Lsn) {
+    /// The follower has everything up to `lsn`. Returns whether something may have waited for that: what
+    /// is sent as it is appended does not.
+    pub(super) fn acknowledged(&mut self, lsn: Lsn) -> bool {
+        let has_waited = self.catches_up || self.unacknowledged_bytes >= WINDOW_BYTES_MAX;
         while self
             .unacknowledged
             .front()
@@ -109,6 +111,7 @@ impl Stream {
                 .map_or(0, |(_, bytes)| bytes);
             self.unacknowledged_bytes -= bytes;
         }
+        has_waited
     }
 
     /// What to send next.

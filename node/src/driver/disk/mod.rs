@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use ::replica::Event;
 use store::disk::Disk;
-use store::{ChoreDone, Poisoned, SyncDone};
+use store::{ChoreDone, Poisoned, SyncDone, SyncJob};
 use wire::limits::SESSION_MIN;
 use wire::{NodeName, ShardNo};
 
@@ -104,6 +104,8 @@ pub(super) struct DiskThread {
     next_tick: Instant,
     /// When what was to be said later is said; none when nothing was.
     say_at: Option<Instant>,
+    /// How long the syncs of the last round that had any took.
+    last_sync: Duration,
     next_chores: Instant,
     going_back: GoingBack,
     stopping: bool,
@@ -138,6 +140,7 @@ impl DiskThread {
             touched: Vec::new(),
             next_tick: Instant::now(),
             say_at: None,
+            last_sync: Duration::ZERO,
             next_chores: Instant::now(),
             going_back: GoingBack::default(),
             stopping: false,
@@ -266,25 +269,21 @@ impl DiskThread {
         let mut touched = self.touched.clone();
         touched.sort_unstable();
         touched.dedup();
-        let mut shipped = false;
+        let mut shipped = Vec::new();
         for shard in touched {
             let Some(replica) = self.replicas.get_mut(&shard) else {
                 continue;
             };
-            shipped |= replica.ship();
+            if replica.ship() {
+                shipped.push(shard);
+            }
             if let Some(appended) = replica.news() {
                 self.feed(shard, Event::Appended(appended));
             }
             self.answer(shard);
         }
-        if shipped {
-            self.wake_links();
-        }
-    }
-
-    pub(super) fn wake_links(&self) {
-        for link in self.links.values() {
-            link.wake();
+        if !shipped.is_empty() {
+            self.links.values().for_each(|link| link.wake_for(&shipped));
         }
     }
 
@@ -315,11 +314,7 @@ impl DiskThread {
                 Err(poisoned) => self.poison(*shard, &poisoned),
             }
         }
-        // Whatever waits for company does not wait for a slow disk.
-        if !jobs.is_empty() && self.say_at.take().is_some() {
-            self.links.values().for_each(Outbox::wake_to_say);
-        }
-        for (shard, done) in self.syncers.run(jobs) {
+        for (shard, done) in self.sync(jobs) {
             self.synced(shard, done);
         }
         touched.append(&mut self.touched);
@@ -332,6 +327,20 @@ impl DiskThread {
         if !touched.is_empty() {
             self.measure();
         }
+    }
+
+    fn sync(&mut self, jobs: Vec<(ShardNo, SyncJob)>) -> Vec<(ShardNo, SyncDone)> {
+        if jobs.is_empty() {
+            return Vec::new();
+        }
+        // Whatever waits for company does not wait for a slow disk.
+        if self.last_sync > SAY_AFTER && self.say_at.take().is_some() {
+            self.links.values().for_each(Outbox::wake_to_say);
+        }
+        let begun = Instant::now();
+        let done = self.syncers.run(jobs);
+        self.last_sync = begun.elapsed();
+        done
     }
 
     fn synced(&mut self, shard: ShardNo, done: SyncDone) {
@@ -420,7 +429,7 @@ impl DiskThread {
             .iter()
             .filter(|(_, replica)| replica.has_unsynced());
         self.touched.extend(unsynced.map(|(shard, _)| *shard));
-        self.wake_links();
+        self.links.values().for_each(Outbox::wake);
         self.give_back(now);
         for replica in self.replicas.values_mut() {
             replica.lag.release_left();

@@ -1,7 +1,7 @@
 //! The sync of one round: all dirty logs at once.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, SyncSender, channel, sync_channel};
 use std::time::Instant;
 
 use store::{SyncDone, SyncJob};
@@ -13,11 +13,12 @@ use crate::metrics::Metrics;
 /// the file system to merge them.
 const THREADS: usize = 3;
 
-/// A few threads that sync logs beside the disk thread, started with the first round that has more
-/// than one dirty log; they end when this is dropped.
+/// A few threads that sync logs beside the disk thread, each started with the first round that has so many
+/// dirty logs; they end when this is dropped.
 pub(super) struct Syncers {
     metrics: Arc<Metrics>,
-    pool: Option<SyncSender<Task>>,
+    /// One channel for each thread: a task wakes one of them alone.
+    pool: Vec<Sender<Task>>,
 }
 
 struct Task {
@@ -30,7 +31,7 @@ impl Syncers {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Syncers {
             metrics,
-            pool: None,
+            pool: Vec::new(),
         }
     }
 
@@ -44,13 +45,13 @@ impl Syncers {
         }
         let (done, finished) = sync_channel(jobs.len());
         let metrics = Arc::clone(&self.metrics);
-        for (shard, job) in jobs {
+        for (number, (shard, job)) in jobs.into_iter().enumerate() {
             let task = Task {
                 shard,
                 job,
                 done: done.clone(),
             };
-            if let Err(task) = self.hand_over(task) {
+            if let Err(task) = self.hand_over(number % THREADS, task) {
                 // No thread could be had; slower, and as right.
                 send(&task.done, (task.shard, timed(task.job, &metrics)));
             }
@@ -61,43 +62,31 @@ impl Syncers {
         results
     }
 
-    fn hand_over(&mut self, task: Task) -> Result<(), Task> {
-        let pool = match &self.pool {
-            Some(pool) => pool,
-            None => match start_threads(&self.metrics) {
-                Ok(pool) => self.pool.insert(pool),
+    fn hand_over(&mut self, thread: usize, task: Task) -> Result<(), Task> {
+        while self.pool.len() <= thread {
+            match start_thread(self.pool.len(), &self.metrics) {
+                Ok(tasks) => self.pool.push(tasks),
                 Err(error) => {
                     tracing::warn!(%error, "no thread for parallel syncs");
                     return Err(task);
                 }
-            },
-        };
-        pool.send(task).map_err(|refused| refused.0)
+            }
+        }
+        self.pool[thread].send(task).map_err(|refused| refused.0)
     }
 }
 
-fn start_threads(metrics: &Arc<Metrics>) -> std::io::Result<SyncSender<Task>> {
-    let (pool, tasks) = sync_channel::<Task>(THREADS);
-    let tasks = Arc::new(Mutex::new(tasks));
-    for number in 0..THREADS {
-        let (tasks, metrics) = (Arc::clone(&tasks), Arc::clone(metrics));
-        std::thread::Builder::new()
-            .name(format!("node-sync-{number}"))
-            .spawn(move || {
-                while let Some(task) = next(&tasks) {
-                    send(&task.done, (task.shard, timed(task.job, &metrics)));
-                }
-            })?;
-    }
-    Ok(pool)
-}
-
-fn next(tasks: &Mutex<Receiver<Task>>) -> Option<Task> {
-    tasks
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .recv()
-        .ok()
+fn start_thread(number: usize, metrics: &Arc<Metrics>) -> std::io::Result<Sender<Task>> {
+    let (sender, tasks) = channel::<Task>();
+    let metrics = Arc::clone(metrics);
+    std::thread::Builder::new()
+        .name(format!("node-sync-{number}"))
+        .spawn(move || {
+            for task in tasks {
+                send(&task.done, (task.shard, timed(task.job, &metrics)));
+            }
+        })?;
+    Ok(sender)
 }
 
 fn send(done: &SyncSender<(ShardNo, SyncDone)>, result: (ShardNo, SyncDone)) {
