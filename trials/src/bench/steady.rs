@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use tokio::time::sleep;
+use wire::routes;
 
 use super::foreground::{Foreground, Kind, Load, Period};
 use super::watch::Watch;
 use super::{Bench, Bound, Figure};
 use crate::fleet::{Fleet, Plan};
+use crate::http;
 use crate::torture::copies;
 
 /// The nodes of the cluster that is measured.
@@ -21,6 +24,10 @@ const KEEP: usize = 2_000;
 
 /// What is told of at once.
 const SLICE: Duration = Duration::from_secs(300);
+
+/// A request in a hundred may take so many times as long as half of them, while logs are compacted and read
+/// through.
+const P99_OF_P50_MAX: f64 = 10.0;
 
 /// Until everyone has begun.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -53,6 +60,7 @@ pub async fn run(bench: &Bench, time: Duration) -> anyhow::Result<Vec<Figure>> {
     let mut left = time;
     while !left.is_zero() {
         let slice = left.min(SLICE);
+        scrub_all(&fleet).await?;
         sleep(slice).await;
         left -= slice;
         foreground.next_period();
@@ -73,7 +81,22 @@ pub async fn run(bench: &Bench, time: Duration) -> anyhow::Result<Vec<Figure>> {
             .sum::<u64>()
     };
     let none = Bound::AtMost(0.0);
-    Ok(vec![
+    let tail = |kind| {
+        let tails = measured.iter().map(|period| {
+            let tally = period.of(kind);
+            tally.within_ms(0.99) / tally.within_ms(0.5).max(f64::MIN_POSITIVE)
+        });
+        tails.fold(0.0, f64::max)
+    };
+    let tails = [
+        ("uploads: p99 of p50, in the worst slice", Kind::Upload),
+        ("reads: p99 of p50, in the worst slice", Kind::Read),
+        ("deletes: p99 of p50, in the worst slice", Kind::Delete),
+    ];
+    let tails = tails.map(|(name, kind)| {
+        Figure::bound(name, tail(kind), "times", Bound::AtMost(P99_OF_P50_MAX))
+    });
+    let mut figures = vec![
         Figure::plain("minutes", time.as_secs_f64() / 60.0, ""),
         Figure::plain("uploads of 1 KiB", sum(|p| p.of(Kind::Upload).count), ""),
         Figure::plain("reads of 1 KiB", sum(|p| p.of(Kind::Read).count), ""),
@@ -89,7 +112,22 @@ pub async fn run(bench: &Bench, time: Duration) -> anyhow::Result<Vec<Figure>> {
             "",
             none,
         ),
-    ])
+    ];
+    figures.extend(tails);
+    Ok(figures)
+}
+
+/// Has every node read through all that it keeps, beside the load.
+async fn scrub_all(fleet: &Fleet) -> anyhow::Result<()> {
+    let client = http::client()?;
+    for node in fleet.node_urls() {
+        let begun = client
+            .post(format!("{node}{}", routes::SCRUB))
+            .send()
+            .await?;
+        begun.error_for_status().context("no scrub begins")?;
+    }
+    Ok(())
 }
 
 fn told(slice: &Period) -> String {

@@ -43,6 +43,8 @@ struct Medians {
     load_cores: f64,
     failures: f64,
     mismatches: f64,
+    /// Changes that were answered before they were listed.
+    pending: f64,
     /// Rounds in which the load set the pace.
     crowded: f64,
 }
@@ -116,6 +118,9 @@ impl Row {
             } = ours;
             shortfalls.push(format!("{failures:.0} failed, {mismatches:.0} wrong"));
         }
+        if ours.pending > 0.0 {
+            shortfalls.push(format!("{:.0} not listed in time", ours.pending));
+        }
         self.shortfalls = shortfalls;
     }
 
@@ -173,6 +178,7 @@ impl Medians {
             load_cores: measured.report.load.cores,
             failures: measured.report.failures() as f64,
             mismatches: all.mismatches as f64,
+            pending: all.pending as f64,
             crowded: f64::from(u8::from(measured.report.load.is_bottleneck)),
         }
     }
@@ -192,6 +198,7 @@ impl Medians {
             load_cores: of(|one| one.load_cores),
             failures: most(|one| one.failures),
             mismatches: most(|one| one.mismatches),
+            pending: most(|one| one.pending),
             crowded: of(|one| one.crowded),
         }
     }
@@ -359,6 +366,7 @@ mod tests {
         assert_eq!(spoilt(|one| one.p99_ms = 11.0), ["p99 11 × p50"]);
         assert_eq!(spoilt(|one| one.peak_mib = 300.0), ["300 MiB resident"]);
         assert_eq!(spoilt(|one| one.failures = 2.0), ["2 failed, 0 wrong"]);
+        assert_eq!(spoilt(|one| one.pending = 3.0), ["3 not listed in time"]);
     }
 
     // If this fails, a slow disk is taken for a slow program.
