@@ -56,6 +56,8 @@ pub(crate) struct KnownDamage {
     suspects: BTreeSet<[u8; 16]>,
     /// Places where headers are damaged, so that nobody can tell whose they are: first and last lsn.
     lost: BTreeMap<Lsn, Lsn>,
+    /// Those of them of whose headers too little is left to tell all the contents.
+    unnamed: BTreeMap<Lsn, Lsn>,
     /// Ids minted up to here may be among those, in milliseconds since 1970.
     lost_until_ms: u64,
     /// Places that nobody could pass: first and last lsn.
@@ -122,6 +124,17 @@ impl KnownDamage {
 
     pub(crate) fn lose(&mut self, first: Lsn, last: Lsn) {
         self.lost.insert(first, last.max(first));
+    }
+
+    /// Nothing tells whose the records between these two are, which are lost.
+    pub(crate) fn leave_unnamed(&mut self, first: Lsn, last: Lsn) {
+        self.unnamed.insert(first, last.max(first));
+    }
+
+    /// The last lost record that may be anybody's; zero when there is none.
+    pub(crate) fn unnamed_until(&self) -> Lsn {
+        let last = self.unnamed.last_key_value();
+        last.map_or(Lsn::ZERO, |(_, last)| *last)
     }
 
     pub(crate) fn is_damaged(&self, id: &[u8; 16]) -> bool {
@@ -191,6 +204,7 @@ impl KnownDamage {
     /// A lost record was written again, and counts. Without lost ones the index is up to date.
     pub(crate) fn found(&mut self, lsn: Lsn) {
         take(&mut self.lost, lsn);
+        take(&mut self.unnamed, lsn);
         if self.lost.is_empty() {
             self.suspects.clear();
         }

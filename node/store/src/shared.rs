@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     horizon: AtomicU64,
     /// Whether there are suspects at all: asked on every read.
     suspects: AtomicBool,
+    /// The last lost record that may be anybody's: asked on every read.
+    unnamed_until: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +53,7 @@ impl Shared {
             written: AtomicU64::new(0),
             horizon: AtomicU64::new(0),
             suspects: AtomicBool::new(false),
+            unnamed_until: AtomicU64::new(0),
         }
     }
 
@@ -217,6 +220,17 @@ impl Shared {
         self.suspects.load(Ordering::Acquire) && self.damage().is_suspect(id)
     }
 
+    /// Nothing tells whose the records between these two are, which are lost.
+    pub(crate) fn leave_unnamed(&self, first: Lsn, last: Lsn) {
+        self.change_damage(|damage| damage.leave_unnamed(first, last));
+    }
+
+    /// The last lost record that may be anybody's: what the index knows from before it may be out of
+    /// date. Ask this before the index: a record enters that before it is found.
+    pub(crate) fn unnamed_until(&self) -> Lsn {
+        Lsn(self.unnamed_until.load(Ordering::Acquire))
+    }
+
     /// Whether this record was lost when the log was opened, and is not in the index. Ask this
     /// before the index: a record enters that before it is found.
     pub(crate) fn is_lost(&self, lsn: Lsn) -> bool {
@@ -236,6 +250,8 @@ impl Shared {
     fn change_damage(&self, change: impl FnOnce(&mut KnownDamage)) {
         let mut damage = self.damage();
         change(&mut damage);
+        let unnamed_until = damage.unnamed_until();
+        self.unnamed_until.store(unnamed_until.0, Ordering::Release);
         if damage.lost_nothing() {
             self.suspects.store(false, Ordering::Release);
         }

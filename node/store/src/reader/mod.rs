@@ -212,12 +212,30 @@ impl Reader {
         }
     }
 
-    /// Finds the records of an id.
+    /// Finds the records of an id, unless a later one may be lost.
     fn locate(&self, id: ContentId, patience: Patience) -> Result<Records, ReadError> {
         if self.shared.is_suspect(&id.bytes()) {
-            let what = "a later record of this content cannot be read".to_owned();
-            return Err(ReadError::Damaged { what });
+            return Err(damaged("a later record of this content cannot be read"));
         }
+        let unnamed_until = self.shared.unnamed_until();
+        let records = self.find(id, patience)?;
+        // Nothing comes behind a delete.
+        let is_last = records.latest.place.kind() == Kind::Delete;
+        if records.latest.fetched.head.lsn < unnamed_until && !is_last {
+            return Err(damaged(
+                "a record that cannot be read may be a later one of this content",
+            ));
+        }
+        Ok(records)
+    }
+
+    /// Whether the records that the index knows of an id can be read.
+    pub(crate) fn can_read(&self, id: ContentId) -> bool {
+        self.find(id, Patience::Wait).is_ok()
+    }
+
+    /// Finds the records of an id that are in the index.
+    fn find(&self, id: ContentId, patience: Patience) -> Result<Records, ReadError> {
         loop {
             let places = self.shared.index.find(&id.bytes());
             if places.is_empty() {
@@ -226,7 +244,7 @@ impl Reader {
             match self.fetch_all(id, places.iter(), patience)? {
                 Some(mut located) => {
                     located.sort_by_key(|located| located.fetched.head.lsn);
-                    return assemble(located).ok_or_else(|| self.absent(id));
+                    return assemble(located)?.ok_or_else(|| self.absent(id));
                 }
                 // A segment was rewritten and is gone: the index leads to the new one by now.
                 None => continue,
@@ -236,9 +254,7 @@ impl Reader {
 
     fn absent(&self, id: ContentId) -> ReadError {
         if self.shared.damage().may_be_lost(id.time_ms()) {
-            ReadError::Damaged {
-                what: "a record that may be this one's cannot be read".to_owned(),
-            }
+            damaged("a record that may be this one's cannot be read")
         } else {
             ReadError::NotFound
         }
@@ -278,9 +294,7 @@ impl Reader {
 
     fn content_of(&self, located: &Located) -> Result<Content, ReadError> {
         let content = Content::from_fetched(&located.fetched)?;
-        content.ok_or_else(|| ReadError::Damaged {
-            what: "the record tells no content".to_owned(),
-        })
+        content.ok_or_else(|| damaged("the record tells no content"))
     }
 
     /// Notes a damaged record of a content; [`Lsn::ZERO`] where its header does not tell its lsn.
@@ -306,19 +320,30 @@ impl From<FetchError> for ReadError {
 }
 
 /// Picks the records that count from those of one id, in the order of lsns.
-fn assemble(mut located: Vec<Located>) -> Option<Records> {
-    let latest = located.pop()?;
-    if latest.place.kind() == Kind::Describe {
-        let data = located
-            .into_iter()
-            .rev()
-            .find(|record| record.place.kind().is_data());
-        return data.map(|data| Records {
-            latest,
-            data: Some(data),
-        });
+fn assemble(mut located: Vec<Located>) -> Result<Option<Records>, ReadError> {
+    let Some(latest) = located.pop() else {
+        return Ok(None);
+    };
+    if latest.place.kind() != Kind::Describe {
+        return Ok(Some(Records { latest, data: None }));
     }
-    Some(Records { latest, data: None })
+    let mut older = located.into_iter().rev();
+    let Some(data) = older.find(|record| record.place.kind().is_data()) else {
+        return Ok(None);
+    };
+    // A describe leaves the version as it is.
+    if data.fetched.head.version != latest.fetched.head.version {
+        return Err(damaged("the record of its bytes cannot be read"));
+    }
+    Ok(Some(Records {
+        latest,
+        data: Some(data),
+    }))
+}
+
+fn damaged(what: &str) -> ReadError {
+    let what = what.to_owned();
+    ReadError::Damaged { what }
 }
 
 fn or_would_block<T>(outcome: Result<T, ReadError>) -> Result<Option<T>, ReadError> {

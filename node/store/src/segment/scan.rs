@@ -62,6 +62,8 @@ pub(crate) enum Found {
 pub(crate) struct Suspect {
     /// Where it starts in the segment, in bytes.
     pub(crate) start: u64,
+    /// Where its record ends, in bytes.
+    pub(crate) end: u64,
     pub(crate) lsn: Lsn,
     pub(crate) id: [u8; 16],
     pub(crate) supersedes: Lsn,
@@ -103,8 +105,10 @@ impl<'a> Scan<'a> {
             return Ok(None);
         };
         let looks_like_one = header[..MAGIC.len()] == MAGIC || u64_at(header, LOG_AT) == log;
+        let lengths = header.first_chunk().and_then(Head::lengths_in);
         Ok(looks_like_one.then(|| Suspect {
             start,
+            end: lengths.map_or(start, |lengths| lengths.end(start)),
             lsn: Lsn(u64_at(header, LSN_AT)),
             id: header[ID_AT..ID_AT + 16].try_into().expect("16 bytes"),
             supersedes: Lsn(u64_at(header, SUPERSEDES_AT)),

@@ -33,7 +33,7 @@ impl Store {
         self.contents = self.index().recall(entry, segment, ended.as_slice());
         // Only now: until then, what the index does not lead to may be this record.
         self.shared.found(entry.lsn);
-        if ContentId::from_bytes(entry.id).is_ok_and(|id| self.reader().known(id).is_ok()) {
+        if ContentId::from_bytes(entry.id).is_ok_and(|id| self.reader().can_read(id)) {
             self.shared.damage().mend(&entry.id, Lsn::ZERO);
         }
     }

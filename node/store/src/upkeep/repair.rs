@@ -204,7 +204,7 @@ impl Repair {
         let Ok(id) = ContentId::from_bytes(head.id) else {
             return;
         };
-        if Reader::new(Arc::clone(&self.shared)).known(id).is_ok() {
+        if Reader::new(Arc::clone(&self.shared)).can_read(id) {
             self.shared.damage().mend(&head.id, Lsn::ZERO);
         }
     }

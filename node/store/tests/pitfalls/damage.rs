@@ -127,11 +127,8 @@ fn a_flipped_bit_in_block_table_or_metadata_damages_one_content() {
 // If this fails, damage in the record of an update or a delete brings back what it replaced.
 #[test]
 fn damage_in_an_update_or_a_delete_never_brings_the_old_state_back() {
-    // Without magic and log id nobody can tell a record from anything else.
-    let parts = HEADER_PARTS
-        .into_iter()
-        .filter(|(part, _)| *part != "magic" && *part != "log id");
-    for (part, at) in parts.chain([("time", 97), ("metadata", 140)]) {
+    let others = [("time", 97), ("metadata", 140)];
+    for (part, at) in HEADER_PARTS.into_iter().chain(others) {
         let mut stage = stage();
         let ids = [1, 2].map(|seed| stage.stored(&body(seed, 2_000)));
         let update = How::Update { if_match: None };

@@ -230,7 +230,11 @@ impl<'a> Loader<'a> {
         if lost > self.commit {
             return Ok(Next::Cut(damage.start));
         }
-        self.lose(lost, next.map_or(self.commit, Lsn::previous));
+        let last = next.map_or(self.commit, |next| next.previous().min(self.commit));
+        self.lose(lost, last);
+        if !damage.tells_all(lost, last) {
+            self.log.shared.leave_unnamed(lost, last);
+        }
         // Nothing more is written behind it, and no index file may hide it.
         self.log.active_mut().unsealable = true;
         for suspect in &damage.suspects {
@@ -299,7 +303,13 @@ impl<'a> Loader<'a> {
         let lost = self.log.appended.lsn.max(self.log.active().last).next();
         if lost < successor {
             if lost <= self.commit {
-                self.lose(lost, successor.previous());
+                let last = successor.previous().min(self.commit);
+                let before = lost.previous();
+                let is_told = self.log.shared.damage().is_lost_between(before, successor);
+                if !is_told {
+                    self.lose(lost, last);
+                    self.log.shared.leave_unnamed(lost, last);
+                }
                 self.log.active_mut().unsealable = true;
             }
             if successor > self.commit.next() {

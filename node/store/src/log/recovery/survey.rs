@@ -48,6 +48,18 @@ pub(super) struct Damage {
     pub(super) is_unreadable: bool,
 }
 
+impl Damage {
+    /// Whether the headers that seem to be there are those of all records from `first` to `last`: as many,
+    /// or one behind the other from the first byte to the next record.
+    pub(super) fn tells_all(&self, first: Lsn, last: Lsn) -> bool {
+        let end = self.suspects.iter().fold(self.start, |at, suspect| {
+            if suspect.start == at { suspect.end } else { at }
+        });
+        self.suspects.len() as u64 > last.0 - first.0
+            || self.next.is_some_and(|(start, _)| start == end)
+    }
+}
+
 impl Opening<'_> {
     /// The files that belong to the log, in order. What was replaced, or never finished, is
     /// removed.

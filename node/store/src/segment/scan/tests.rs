@@ -188,6 +188,7 @@ fn a_damaged_header_says_whose_it_seems_to_be() {
     tape.flip(1, 24, 1);
     let suspect = Suspect {
         start: tape.entries[1].start,
+        end: tape.entries[1].end(),
         lsn: Lsn(11),
         id: [11; 16],
         supersedes: Lsn(5),

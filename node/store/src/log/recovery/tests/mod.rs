@@ -4,6 +4,7 @@ mod commit;
 mod damage;
 mod files;
 mod tail;
+mod unnamed;
 
 use wire::{ContentId, Lsn, ShardNo};
 
