@@ -2,7 +2,7 @@
 
 use crate::support::chaos_proxy::ChaosProxy;
 use crate::support::fake_node::FakeNode;
-use crate::support::{Fresh, Service, config};
+use crate::support::{Fresh, SESSION, Service, config};
 use dist::catalog::{Catalog, HistoryQuery, LEVELS, Sample};
 use pgtest::Postgres;
 use serde_json::Value;
@@ -202,9 +202,12 @@ async fn samples_wait_for_a_database_that_is_away() {
     proxy.cut().await;
     let cut = Instant::now();
     dist.until(async || {
+        let beaten = Instant::now();
         node.beat(&dist).await;
-        assert_eq!(dist.ask("GET", "/store").await.0, 200);
-        cut.elapsed() > Duration::from_secs(11)
+        let status = dist.ask("GET", "/store").await.0;
+        // Where this test was held up itself, the node may have been silent for too long.
+        assert!(status == 200 || beaten.elapsed() > SESSION / 2, "{status}");
+        status == 200 && cut.elapsed() > Duration::from_secs(11)
     })
     .await;
     proxy.restore().await;

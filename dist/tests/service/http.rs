@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::fake_node::FakeNode;
-use crate::support::{Fresh, Service, answer, ask, at, config, follow, row, upserts};
+use crate::support::{Fresh, SESSION, Service, answer, ask, at, config, follow, row, upserts};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -33,9 +33,17 @@ fn start() -> Position {
     Position::default()
 }
 
+/// Nodes are there still when this test asks for the last time.
+fn lasting(fresh: &Fresh) -> dist::Config {
+    dist::Config {
+        session: SESSION * 10,
+        ..fresh.config()
+    }
+}
+
 // If this fails, a fresh cluster takes no uploads.
 async fn a_node_that_joins_takes_uploads(fresh: Fresh) {
-    let dist = Service::start(config(&fresh.url)).await;
+    let dist = Service::start(lasting(&fresh)).await;
     let (status, error) = dist.ask("GET", "/store").await;
     assert_eq!((status, &error["code"]), (503, &json!("no_node")));
     let mut node = FakeNode::start("node1").await;
@@ -81,7 +89,7 @@ async fn a_node_that_joins_takes_uploads(fresh: Fresh) {
 
 // If this fails, a file that was stored is not found, or one that was deleted still is.
 async fn what_is_listed_is_found_paged_and_gone_when_deleted(fresh: Fresh) {
-    let dist = Service::start(config(&fresh.url)).await;
+    let dist = Service::start(lasting(&fresh)).await;
     let mut node = FakeNode::start("node1").await;
     let shard = node.join(&dist).await.0;
     let rows = (1..=5).map(|number| row(shard, number));
@@ -566,13 +574,16 @@ async fn who_is_connected_is_told_that_it_stops(fresh: Fresh) {
     let before = ask().await;
     assert!(before.starts_with("http/1.1 200") && !before.contains("connection: close"));
     let running = dist.running.take().expect("it runs");
-    let stopping = tokio::spawn(running.stop());
-    // For a tenth of a second it takes those who were in time.
+    let mut stopping = std::pin::pin!(running.stop());
+    // For a tenth of a second it takes those who were in time. It goes on when it is polled again:
+    // after the answer, however late that comes.
+    assert!(futures_util::poll!(stopping.as_mut()).is_pending());
+    // If it had ended already, this is noticed.
     tokio::time::sleep(Duration::from_millis(20)).await;
     let last = ask().await;
     assert!(last.starts_with("http/1.1 200"), "{last}");
     assert!(last.contains("connection: close"), "{last}");
-    stopping.await.expect("it ends");
+    stopping.await;
     let refused = TcpStream::connect(&address).await.expect_err("is gone");
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
 }

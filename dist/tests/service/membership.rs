@@ -1,7 +1,7 @@
 //! Nodes that join, fall silent, change their shards and leave, on both databases.
 
 use crate::support::fake_node::FakeNode;
-use crate::support::{Fresh, Service, answer, config};
+use crate::support::{Fresh, SESSION, Service, answer, config};
 use serde_json::json;
 use uuid::Uuid;
 use wire::ShardNo;
@@ -104,7 +104,12 @@ async fn a_node_of_another_cluster_is_refused(fresh: Fresh) {
 // If this fails, a copied configuration makes two machines undo each other's shards, and loses what only one of
 // them has.
 async fn a_second_node_under_one_name_is_refused(fresh: Fresh) {
-    let dist = Service::start(config(&fresh.url)).await;
+    // It waits for one end of a session, and speaks within one before.
+    let config = dist::Config {
+        session: SESSION * 5,
+        ..config(&fresh.url)
+    };
+    let dist = Service::start(config).await;
     let mut node = FakeNode::start("node1").await;
     node.join(&dist).await;
     let mut twin = FakeNode::start("node1").await;
@@ -212,9 +217,12 @@ async fn a_drained_node_is_emptied_and_removed(fresh: Fresh) {
     let (status, entry) = dist.ask("POST", "/nodes/node1/drain").await;
     assert_eq!(status, 200);
     assert_eq!(entry["draining"]["replicas_left"], 1);
+    first.beat(&dist).await;
+    second.beat(&dist).await;
     let place = dist.json("/store?explain=true").await;
     assert_eq!(place["node"], "node2");
     assert_eq!(place["explain"][0]["excluded"], "it is draining");
+    first.beat(&dist).await;
     let (status, error) = dist.ask("DELETE", "/nodes/node1?force=true").await;
     assert_eq!((status, &error["code"]), (409, &json!("node_in_use")));
 
