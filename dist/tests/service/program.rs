@@ -4,7 +4,7 @@ mod early;
 mod reload;
 mod requests;
 
-use crate::support::{Fresh, Service};
+use crate::support::{Fresh, Service, free_port};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
@@ -19,11 +19,6 @@ pub(crate) fn dist() -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command
-}
-
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// Starts a program that serves, and waits until it says so.

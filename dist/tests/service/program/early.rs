@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{dist, free_port};
-use crate::support::Fresh;
+use super::dist;
+use crate::support::{Fresh, free_port};
 
 /// A nodes file that whoever opens it waits for.
 struct Slow {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use wire::shard::ShardRecord;
 
-use super::{dist, free_port};
+use super::dist;
 use crate::support::fake_node::FakeNode;
-use crate::support::{Fresh, Service};
+use crate::support::{Fresh, Service, free_port};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -237,6 +237,14 @@ pub(crate) fn config(database_url: &str) -> dist::Config {
     }
 }
 
+/// A port that was free a moment ago, for a service that keeps it over restarts; below the ephemeral
+/// range, so that no outgoing connection takes it meanwhile.
+pub(crate) fn free_port() -> u16 {
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut tried = (0..1_000).map(|_| rand::random_range(10_000..32_000));
+    tried.find(is_free).expect("a free port")
+}
+
 impl Service {
     pub(crate) async fn start(config: dist::Config) -> Self {
         let running = dist::start(config).await.expect("the distributor starts");

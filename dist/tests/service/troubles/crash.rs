@@ -1,8 +1,8 @@
 //! The distributor is killed in the middle of listing, again and again.
 
-use crate::program::{dist, free_port, serve};
+use crate::program::{dist, serve};
 use crate::support::fake_node::FakeNode;
-use crate::support::{Fresh, Service, ask, at, row, upserts};
+use crate::support::{Fresh, Service, ask, at, free_port, row, upserts};
 use rand::Rng;
 use std::process::Child;
 use std::time::Duration;

@@ -1,7 +1,9 @@
 //! The catalog is lost, or comes from an old backup.
 
 use crate::support::fake_node::FakeNode;
-use crate::support::{Fresh, SESSION, Service, answer, ask, at, config, follow, row, upserts};
+use crate::support::{
+    Fresh, SESSION, Service, answer, ask, at, config, follow, free_port, row, upserts,
+};
 use dist::catalog::open;
 use dist::{Progress, Rebuild, RebuildError};
 use serde_json::json;
@@ -24,12 +26,6 @@ crate::on_zookeeper!(
     an_empty_database_waits_for_the_right_command,
     an_old_register_is_restored_from_nodes,
 );
-
-/// A free port, so that nodes find the distributor again.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
-}
 
 /// A node that obeyed a cluster whose catalog is gone.
 async fn orphan(cluster: Uuid) -> (FakeNode, ShardRecord) {
