@@ -6,6 +6,7 @@
 //! load factor of a part (7/16, just after it doubled) an entry takes 17 ÷ 7/16 = 38.9 bytes.
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 use std::sync::{PoisonError, RwLock};
 
 use hashbrown::HashTable;
@@ -128,6 +129,18 @@ impl Index {
         self.find(id).iter().any(|found| found == place)
     }
 
+    /// Whether any place is between these bytes of a segment. Looks at all places that there are.
+    pub(crate) fn leads_into(&self, segment: u32, bytes: Range<u64>) -> bool {
+        let is_there = |slot: &Slot| {
+            let place = slot.place;
+            place.segment() == segment && bytes.contains(&place.start())
+        };
+        self.parts.iter().any(|part| {
+            let part = part.read().unwrap_or_else(PoisonError::into_inner);
+            part.iter().any(is_there)
+        })
+    }
+
     pub(crate) fn insert(&self, id: &[u8; 16], place: Place) {
         let hash = self.hasher.hash_one(id);
         let mut part = self
@@ -223,6 +236,9 @@ mod tests {
         assert!(index.find(&id(2)).is_empty());
         assert!(index.relocate(&id(1), put, moved) && !index.relocate(&id(1), put, moved));
         assert!(index.contains(&id(1), moved) && !index.contains(&id(1), put));
+        let leads_into = |bytes| index.leads_into(2, bytes);
+        assert!(leads_into(8192..8193) && !leads_into(0..8192) && !leads_into(8193..9999));
+        assert!(!index.leads_into(3, 0..9999));
         assert!(index.remove(&id(1), moved) && !index.remove(&id(1), moved));
         assert_eq!(index.find(&id(1)).iter().collect::<Vec<_>>(), [describe]);
     }

@@ -236,18 +236,20 @@ impl Reader {
 
     /// Finds the records of an id that are in the index.
     fn find(&self, id: ContentId, patience: Patience) -> Result<Records, ReadError> {
+        let mut gone = None;
         loop {
             let places = self.shared.index.find(&id.bytes());
             if places.is_empty() {
                 return Err(self.absent(id));
             }
             match self.fetch_all(id, places.iter(), patience)? {
-                Some(mut located) => {
+                Ok(mut located) => {
                     located.sort_by_key(|located| located.fetched.head.lsn);
                     return assemble(located)?.ok_or_else(|| self.absent(id));
                 }
                 // A segment was rewritten and is gone: the index leads to the new one by now.
-                None => continue,
+                Err(place) if gone != Some(place) => gone = Some(place),
+                Err(_) => return Err(damaged("the record was left out of a rewritten segment")),
             }
         }
     }
@@ -260,17 +262,17 @@ impl Reader {
         }
     }
 
-    /// Reads the heads at some places; those of other ids are left out. None when a place is gone.
+    /// Reads the heads at some places; those of other ids are left out. The place when one is gone.
     fn fetch_all(
         &self,
         id: ContentId,
         places: impl Iterator<Item = Place>,
         patience: Patience,
-    ) -> Result<Option<Vec<Located>>, ReadError> {
+    ) -> Result<Result<Vec<Located>, Place>, ReadError> {
         let mut all = Vec::new();
         for place in places {
             let Some(segment) = self.shared.segment(place.segment()) else {
-                return Ok(None);
+                return Ok(Err(place));
             };
             let fetched = Fetched::head(&*segment.file, self.shared.log, place.start(), patience);
             match fetched {
@@ -289,7 +291,7 @@ impl Reader {
                 }
             }
         }
-        Ok(Some(all))
+        Ok(Ok(all))
     }
 
     fn content_of(&self, located: &Located) -> Result<Content, ReadError> {

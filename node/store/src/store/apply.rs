@@ -127,39 +127,45 @@ impl Applying<'_> {
         shared.index.insert(&entry.id, new);
         let (mut had_data, mut newest, mut is_known) = (false, Lsn::ZERO, true);
         let older = old.iter().filter(|place| !shared.is_behind(*place, new));
-        let older = older.filter_map(|place| Some((place, shared.segment(place.segment())?)));
         let (goes, stays) = (older.clone(), older);
-        for (place, segment) in goes.filter(|(place, _)| which(place.kind())) {
-            let fetched = Fetched::head(&*segment.file, shared.log, place.start(), Patience::Wait);
-            match fetched {
-                Ok(fetched) if fetched.head.id != entry.id => continue,
-                Ok(fetched) => {
+        for place in goes.filter(|place| which(place.kind())) {
+            let segment = shared.segment(place.segment());
+            let fetched = segment.as_ref().map(|segment| {
+                Fetched::head(&*segment.file, shared.log, place.start(), Patience::Wait)
+            });
+            match (segment, fetched) {
+                (Some(_), Some(Ok(fetched))) if fetched.head.id != entry.id => continue,
+                (Some(segment), Some(Ok(fetched))) => {
                     newest = newest.max(fetched.head.lsn);
                     self.kill(&segment, &fetched);
                 }
                 // A record that cannot be read, be it the disk that fails, cannot say whose it is:
                 // its hash of 64 secret bits does. That undoes nothing that is committed. Its
                 // space comes back when it can be read, or its segment is rewritten.
-                Err(_) => {
+                (Some(segment), _) => {
                     is_known = false;
                     let whose = Whose::Content(entry.id);
                     self.note_unread(&segment, place.start(), whose);
                     self.tell_unreadable(&segment, place, entry);
                 }
+                // Its segment was rewritten without it.
+                (None, _) => is_known = false,
             }
             had_data |= place.kind().is_data();
             shared.index.remove(&entry.id, place);
         }
-        for (place, segment) in stays.filter(|(place, _)| !which(place.kind())) {
+        for place in stays.filter(|place| !which(place.kind())) {
             // What stays is older than what goes: it is read only where that was not the predecessor.
             if !is_known || newest == entry.supersedes {
                 break;
             }
-            let fetched = Fetched::head(&*segment.file, shared.log, place.start(), Patience::Wait);
-            match fetched {
-                Ok(fetched) if fetched.head.id != entry.id => {}
-                Ok(fetched) => newest = newest.max(fetched.head.lsn),
-                Err(_) => is_known = false,
+            let head = |segment: Arc<Segment>| {
+                Fetched::head(&*segment.file, shared.log, place.start(), Patience::Wait).ok()
+            };
+            match shared.segment(place.segment()).and_then(head) {
+                Some(fetched) if fetched.head.id != entry.id => {}
+                Some(fetched) => newest = newest.max(fetched.head.lsn),
+                None => is_known = false,
             }
         }
         // A damaged record may be any of this content's, and may be repaired.

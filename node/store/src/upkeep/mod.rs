@@ -9,6 +9,7 @@ mod reread;
 mod rest;
 mod rewrite;
 mod seal;
+mod settle;
 mod trust;
 
 use std::collections::BTreeSet;

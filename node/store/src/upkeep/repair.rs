@@ -373,18 +373,6 @@ impl Store {
         }))))
     }
 
-    /// Gives up a damaged record that nothing needs, as an intact replica says ([`Reader::is_dropped`]):
-    /// it is not missed any more, and its segment can be sealed and rewritten without it.
-    pub fn settle(&mut self, lsn: Lsn) {
-        if lsn > self.shared.committed() {
-            return;
-        }
-        self.shared.settle(lsn);
-        if let Some(segment) = self.shared.segment_of(lsn) {
-            self.reconsider(segment.number);
-        }
-    }
-
     /// Whether this log has a record of this epoch there, as far as it knows: the record that began
     /// the epoch may be lost.
     fn may_have_been(&self, lsn: Lsn, epoch: Epoch) -> bool {
@@ -419,7 +407,7 @@ impl Store {
 
     /// Something in a segment was mended: it may be read as a whole now. While a record of it is lost
     /// to the index, a rewriting would leave that one out.
-    fn reconsider(&mut self, number: u32) {
+    pub(super) fn reconsider(&mut self, number: u32) {
         let shared = Arc::clone(&self.shared);
         self.upkeep.rests.reread.note(true);
         if let Some(state) = self.log.state_mut(number) {

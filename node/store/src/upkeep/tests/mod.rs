@@ -10,6 +10,7 @@ mod recall;
 mod repair;
 mod seal;
 mod sectors;
+mod served;
 mod trust;
 
 use wire::Lsn;
