@@ -127,9 +127,13 @@ impl Leader {
 
     /// A follower that may be taken into the set: it has acknowledged, in this epoch and attempt, up
     /// to the commit, the epoch's first record, and where its copy is complete; and the whole set
-    /// has the epoch's first record.
+    /// has the epoch's first record. Not while a leader before may still serve: who never answered that
+    /// one would not wait for it, were it elected next.
     fn joiner(&self, around: &Around<'_>) -> Option<Member> {
         let bugs = around.bugs;
+        if Leader::is_preceded(around) {
+            return None;
+        }
         if !self.set_has_begun(around) && !bugs.has(Bug::GrowBeforeEpoch) {
             return None;
         }

@@ -25,7 +25,7 @@ impl Leader {
 
     /// Whether a leader that this replica followed may still serve reads: it does for a session from
     /// when this replica last answered it, unless it has said hello in this epoch.
-    fn is_preceded(around: &Around<'_>) -> bool {
+    pub(super) fn is_preceded(around: &Around<'_>) -> bool {
         let mut leaders = around.answered.iter();
         leaders.any(|(_, at_ms)| around.now_ms < at_ms + around.session_ms)
     }

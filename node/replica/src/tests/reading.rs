@@ -1,6 +1,8 @@
 //! Who may serve what is committed, and for how long.
 
-use super::{SESSION_MS, Stage, at, committed, hello, led_by, log, node, record};
+use super::{
+    SESSION_MS, Stage, at, committed, hello, led_by, log, members, node, proposed, record,
+};
 use crate::Event;
 use wire::Lsn;
 use wire::replication::Message;
@@ -93,6 +95,20 @@ fn nothing_is_committed_while_the_leader_before_may_serve() {
     let mut stage = successor(SESSION_MS);
     let effects = stage.feed(Event::Synced(Lsn(11)));
     assert_eq!(committed(&effects), Some(11), "it was silent for a session");
+}
+
+// If this fails, a replica that never answered the leader before is taken into the set, elected within the
+// same session, and commits what that leader's readers do not see.
+#[test]
+fn the_set_does_not_grow_while_the_leader_before_may_serve() {
+    let mut stage = successor(600);
+    stage.feed(Event::Synced(Lsn(11)));
+    stage.feed(Event::LinkUp(node(3)));
+    stage.let_in(3, 1);
+    assert_eq!(proposed(&stage.ack(3, 1, 11)), []);
+    assert_eq!(proposed(&stage.pass(SESSION_MS - 601)), []);
+    let changes = proposed(&stage.pass(1));
+    assert_eq!(changes[0].in_sync, members(&[1, 3]));
 }
 
 // If this fails, every handover takes a session.
