@@ -9,6 +9,7 @@ use super::Store;
 use super::error::ReplicateError;
 use crate::content::Content;
 use crate::log::Room;
+use crate::poison::Poisoned;
 use crate::record::kind::Kind;
 use crate::record::{ChunkRef, Record, decode_chunks};
 
@@ -74,7 +75,8 @@ impl Store {
     /// only what is committed.
     ///
     /// # Errors
-    /// When the disk fails; the log must then be opened again.
+    /// When the disk fails: that stops the log, which must be opened again. Nothing tells how much of it
+    /// went.
     pub fn truncate_after(&mut self, lsn: Lsn) -> io::Result<()> {
         assert!(
             lsn >= self.shared.committed(),
@@ -91,6 +93,13 @@ impl Store {
         }
         self.leads = None;
         self.forget_kept_above(lsn);
+        self.cut_after(lsn).map_err(|error| {
+            let kind = error.kind();
+            io::Error::new(kind, self.log.poison(Poisoned::new("truncate", error)))
+        })
+    }
+
+    fn cut_after(&mut self, lsn: Lsn) -> io::Result<()> {
         // The header that tells this commit may be among what goes.
         self.log.marker.raise(self.shared.committed())?;
         self.log.truncate_after(lsn).map(drop)

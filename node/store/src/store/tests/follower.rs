@@ -3,6 +3,7 @@
 
 use wire::{Epoch, Lsn};
 
+use crate::disk::simulated::{Failure, Operation};
 use crate::record::Record;
 use crate::stage::{Stage, UPDATE, body, id};
 use crate::{Describe, How, ReadError, ReplicateError};
@@ -286,6 +287,29 @@ fn truncate_and_append_again_at_every_position() {
         assert_eq!(follower.read(2).expect("live"), body(2, 250_000));
         assert_eq!(follower.store.usage().contents, 3, "cut at {cut}");
         follower.assert_accounts();
+    }
+}
+
+// If this fails, a follower whose cut came to nothing tells its leader that it has synced what is gone.
+#[test]
+fn a_cut_that_fails_stops_the_log() {
+    use Operation::{Name, SetLen, Sync, SyncDir, Write};
+    for (operation, successes) in [(Write, 0), (Name, 0), (SetLen, 0), (SyncDir, 0), (Sync, 1)] {
+        let records = records(&leader());
+        let mut follower = with_first(&records, records.len() - 1);
+        let before = follower.sync();
+        let mut committed = Vec::new();
+        follower.store.commit_to(Lsn(3), &mut committed);
+        take(&mut follower, &records[records.len() - 1]).expect("in order");
+        follower.disk.fail(operation, successes, Failure::Io);
+        let cut = follower.store.truncate_after(Lsn(4));
+        assert!(cut.is_err(), "{operation:?}");
+        assert!(follower.store.check().is_err(), "{operation:?}");
+        assert!(follower.store.flush().is_err(), "{operation:?}");
+        assert_eq!(follower.store.positions().synced, before, "{operation:?}");
+        let mut again = follower.on(follower.disk.kill());
+        again.begin(9);
+        again.settle();
     }
 }
 
