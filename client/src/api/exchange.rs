@@ -14,6 +14,9 @@ use super::{Client, SMALL_EXCHANGE_MAX};
 /// Redirects that one read follows: to the leader, and once more if it just changed.
 const HOPS_MAX: usize = 4;
 
+/// A distributor that has not answered for so long hangs, as far as those are concerned who know another one.
+const HANGS_AFTER: Duration = Duration::from_secs(2);
+
 /// What is read of an answer that is no JSON of ours, to show it.
 const DETAIL_CHARS_MAX: usize = 200;
 
@@ -86,8 +89,8 @@ impl Client {
     }
 
     /// Repeats what is asked of a distributor, given its base URI, and is safe to repeat, while that
-    /// can help. Where there are several, each that is away, or cannot do it, is followed by the next
-    /// at once.
+    /// can help. Where there are several, each that is away, hangs, or cannot do it, is followed by the next
+    /// at once; the last of them has all the time that the operation gives it.
     pub(super) async fn retrying<T, F>(
         &self,
         operation: impl Fn(String) -> F,
@@ -99,7 +102,12 @@ impl Client {
         let mut left = 0;
         loop {
             let (turn, base) = self.endpoints.current();
-            let error = match operation(base.to_string()).await {
+            let asked = operation(base.to_string());
+            let answer = match left + 1 < self.endpoints.count() {
+                true => unless_it_hangs(asked, base.as_str()).await,
+                false => asked.await,
+            };
+            let error = match answer {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -116,6 +124,19 @@ impl Client {
             }
         }
     }
+}
+
+async fn unless_it_hangs<T>(
+    asked: impl Future<Output = Result<T, RequestError>>,
+    url: &str,
+) -> Result<T, RequestError> {
+    let answer = tokio::time::timeout(HANGS_AFTER, asked).await;
+    answer.unwrap_or_else(|_| {
+        Err(RequestError::Stalled {
+            url: url.to_owned(),
+            after: HANGS_AFTER,
+        })
+    })
 }
 
 /// Reads a whole JSON answer.

@@ -1,6 +1,8 @@
 //! Reads that meet failures, and the catalog's other routes.
 
-use client::api::{Client, Filter, Prefix, ReadError};
+use std::time::Instant;
+
+use client::api::{Client, Endpoint, Filter, Options, Prefix, ReadError};
 use wire::{Code, ContentId};
 
 use crate::fake::{Fake, Fault};
@@ -277,4 +279,28 @@ async fn an_address_without_a_service_fails_soon() {
         "{error}"
     );
     assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+}
+
+// If this fails, a distributor that hangs holds up everybody who knows another one, for half a minute.
+#[tokio::test]
+async fn a_distributor_that_hangs_is_left_for_the_next() {
+    let (hangs, answers) = (Fake::start(), Fake::start());
+    let id = answers.put("x", b"bytes");
+    for _ in 0..3 {
+        hangs.fail("GET /content/", Fault::Silence);
+    }
+    let at = |fake: &Fake| fake.url.parse::<Endpoint>().expect("a base URL");
+    let mut options = Options::new(at(&hangs));
+    options.others = vec![at(&answers)];
+    let client = Client::new(options).expect("a client");
+    let begun = Instant::now();
+    let item = client.info(id, None).await.expect("the other one knows it");
+    let took = begun.elapsed();
+    assert_eq!(item.row.size, 5);
+    assert!((2.0..15.0).contains(&took.as_secs_f64()), "{took:?}");
+    client
+        .info(id, None)
+        .await
+        .expect("it is asked from now on");
+    assert_eq!(hangs.seen("GET /content/").len(), 1);
 }
