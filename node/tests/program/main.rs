@@ -4,6 +4,7 @@
 mod reload;
 mod requests;
 
+use std::cell::{Cell, RefCell};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -139,9 +140,7 @@ async fn an_overridden_port_is_told_to_others() {
     let file = "nodes: {dist: {host: 127.0.0.1, port: 1}, node1: {host: 127.0.0.1, port: 2}}";
     std::fs::write(folder.path().join("nodes.yml"), file).expect("writes");
     let dist = distributor(&folder).await;
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
-    let port = free.local_addr().expect("an address").port().to_string();
-    drop(free);
+    let port = free_port().to_string();
     let arguments = ["--dist", dist.url(), "--log", "info"];
     let process = Process::start(program(&folder).args(arguments).env("PORT", &port));
     let story = Story {
@@ -206,6 +205,31 @@ enum Known {
     Deleted,
 }
 
+/// What is done between a start of the node and its end.
+#[derive(Default)]
+struct Life {
+    known: RefCell<Vec<(ContentId, Known)>>,
+    is_over: Cell<bool>,
+}
+
+impl Life {
+    /// Returns when so many contents are as they were left.
+    async fn until_settled(&self, contents: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while settled(&self.known.borrow()) < contents {
+            assert!(Instant::now() < deadline, "too little happens");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+/// How many contents are known to be as they were left.
+fn settled(all: &[(ContentId, Known)]) -> usize {
+    let each = all.iter();
+    each.filter(|(_, known)| !matches!(known, Known::Either(..)))
+        .count()
+}
+
 struct Story {
     http: reqwest::Client,
     dist: String,
@@ -244,22 +268,27 @@ impl Story {
         request.send().await.ok().map(|answer| answer.status())
     }
 
-    /// Uploads, updates and deletes until the node is gone; tells what is known then.
-    async fn live(&self, seed: u8) -> Vec<(ContentId, Known)> {
-        let mut known = Vec::new();
+    /// Uploads, updates and deletes until the node is killed.
+    async fn live(&self, seed: u8, life: &Life) {
+        let learn = |id, known| life.known.borrow_mut().push((id, known));
         for round in 0.. {
+            if life.is_over.get() {
+                return;
+            }
             let Some(place) = self.place().await else {
-                return known;
+                // A node that came too late with its heartbeat is used again soon.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                continue;
             };
             let (id, first) = (place.id, noise(200 + 90_000 * (round % 17), seed));
             let path = format!("/store/{id}");
             match self.change(Method::PUT, path, first.clone()).await {
                 Some(StatusCode::OK) => {}
                 // Not acknowledged: it may be there, or not.
-                _ => return known,
+                _ => continue,
             }
             if round % 3 == 0 {
-                known.push((id, Known::Bytes(first)));
+                learn(id, Known::Bytes(first));
                 continue;
             }
             let second = noise(300, seed ^ 0x80);
@@ -267,23 +296,20 @@ impl Story {
             match self.change(Method::PUT, path, second.clone()).await {
                 Some(StatusCode::OK) => {}
                 _ => {
-                    known.push((id, Known::Either(first, second)));
-                    return known;
+                    learn(id, Known::Either(first, second));
+                    continue;
                 }
             }
             if round % 3 == 1 {
-                known.push((id, Known::Bytes(second)));
+                learn(id, Known::Bytes(second));
                 continue;
             }
-            match self
-                .change(Method::DELETE, format!("/delete/{id}"), Vec::new())
-                .await
-            {
-                Some(StatusCode::OK) => known.push((id, Known::Deleted)),
-                _ => return known,
+            let path = format!("/delete/{id}");
+            let deleted = self.change(Method::DELETE, path, Vec::new()).await;
+            if deleted == Some(StatusCode::OK) {
+                learn(id, Known::Deleted);
             }
         }
-        known
     }
 
     async fn check(&self, id: ContentId, known: &Known) {
@@ -339,6 +365,14 @@ fn client() -> reqwest::Client {
         .expect("a client")
 }
 
+/// A port that was free a moment ago; below the ephemeral range, so that no outgoing connection takes
+/// it meanwhile.
+fn free_port() -> u16 {
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut tried = (0..1_000).map(|_| rand::random_range(10_000..32_000));
+    tried.find(is_free).expect("a free port")
+}
+
 fn noise(length: usize, seed: u8) -> Vec<u8> {
     let mut bytes = vec![0; length];
     blake3::Hasher::new_keyed(&[seed; 32])
@@ -368,18 +402,17 @@ async fn what_was_acknowledged_survives_a_kill() {
         for (id, known) in &known {
             story.check(*id, known).await;
         }
+        let life = Life::default();
         let kill = async {
-            tokio::time::sleep(Duration::from_millis(150 + 77 * u64::from(round))).await;
+            life.until_settled(6).await;
+            tokio::time::sleep(Duration::from_millis(77 * u64::from(round))).await;
             process.signal(Signal::KILL);
+            life.is_over.set(true);
         };
-        let [a, b, c] = [0, 1, 2].map(|lane| story.live(round * 3 + lane));
-        let (a, b, c, ()) = tokio::join!(a, b, c, kill);
-        known.extend(a.into_iter().chain(b).chain(c));
+        let [a, b, c] = [0, 1, 2].map(|lane| story.live(round * 3 + lane, &life));
+        tokio::join!(a, b, c, kill);
+        known.append(&mut life.known.into_inner());
     }
-    assert!(
-        known.len() > 30,
-        "too little happened to prove anything: {}",
-        known.len()
-    );
+    assert!(settled(&known) > 30, "that proves nothing: {known:?}");
     dist.stop().await;
 }

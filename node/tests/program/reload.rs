@@ -1,17 +1,10 @@
 //! A node that is told by SIGHUP to read its nodes file again.
 
-use std::net::TcpListener;
-
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Process, Story, client, distributor, program};
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
-    listener.local_addr().expect("an address").port()
-}
+use super::{Process, Story, client, distributor, free_port, program};
 
 /// A nodes file that can be changed, and the node that reads it.
 struct Stage {

@@ -13,9 +13,12 @@ use crate::support::{Cluster, error};
 // If this fails, one distributor that is down takes the nodes with it that know another.
 #[tokio::test]
 async fn a_node_turns_to_another_distributor() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
-    let silent = format!("http://{}", nobody.local_addr().expect("an address"));
-    drop(nobody);
+    // Bound to a port without listening there, so that nobody else does.
+    let nobody = tokio::net::TcpSocket::new_v4().expect("a socket");
+    nobody
+        .bind(([127, 0, 0, 1], 0).into())
+        .expect("a free port");
+    let silent = format!("http://{}", nobody.local_addr().expect("bound"));
     let cluster =
         Cluster::start_with(1, |config| config.distributors.insert(0, silent.clone())).await;
     assert_eq!(cluster.store(0, b"x").await.status, Status::Ok);

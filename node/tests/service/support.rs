@@ -122,6 +122,8 @@ impl Cluster {
 
     pub(crate) async fn start_dist(&mut self) {
         let catalog = self.folder.path().join("catalog.db");
+        // Whoever mirrors is not to seem dead when a disk holds it up for a moment.
+        let session_ms = if self.copies > 1 { 2_000 } else { 600 };
         let running = dist::start(dist::Config {
             name: "dist".parse().expect("a name"),
             bind: self.dist_at,
@@ -130,7 +132,7 @@ impl Cluster {
             coordinator: None,
             copies: wire::Copies::try_from(i64::from(self.copies)).expect("a number of copies"),
             access: dist::Access::default(),
-            session: Duration::from_millis(600),
+            session: Duration::from_millis(session_ms),
             poll: Duration::from_millis(100),
             workers: 1,
             traces: None,
