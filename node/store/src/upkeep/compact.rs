@@ -245,21 +245,28 @@ impl Store {
         self.log.horizon = self.log.horizon.max(rewritten.horizon);
     }
 
+    /// Nobody looks for anything in the sources any more, even if one cannot be removed: a start does it.
     fn remove_sources(&mut self, sources: &[Arc<Segment>]) -> Result<(), ChoreError> {
-        let failed = |error| ChoreError {
-            step: "remove a rewritten segment",
-            error,
-        };
+        let mut outcome = Ok(());
         for source in sources {
             self.shared.remove_segment(source);
+        }
+        for source in sources {
             // Index file first: a segment without one is scanned, an index file without its segment
             // is nothing.
-            let index = self.log.disk.remove(&source.name.index_path(&self.log.dir));
-            index.or_else(ignore_missing).map_err(failed)?;
-            let removed = self.log.disk.remove(&source.name.path(&self.log.dir));
-            removed.or_else(ignore_missing).map_err(failed)?;
+            for path in [
+                source.name.index_path(&self.log.dir),
+                source.name.path(&self.log.dir),
+            ] {
+                let removed = self.log.disk.remove(&path);
+                outcome = outcome.and(removed.or_else(ignore_missing));
+            }
         }
-        self.log.disk.sync_dir(&self.log.dir).map_err(failed)
+        let outcome = outcome.and(self.log.disk.sync_dir(&self.log.dir));
+        outcome.map_err(|error| ChoreError {
+            step: "remove a rewritten segment",
+            error,
+        })
     }
 }
 

@@ -4,6 +4,7 @@ mod compaction;
 mod deletes;
 mod doubt;
 mod ends;
+mod failed;
 mod given_up;
 mod punch;
 mod recall;
@@ -15,7 +16,7 @@ mod trust;
 
 use wire::Lsn;
 
-use super::{Chore, ChoreError, Work};
+use super::{Chore, ChoreError, Compacting, Work};
 use crate::stage::Stage;
 
 /// The chores that are due, by name.
