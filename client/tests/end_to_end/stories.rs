@@ -230,10 +230,13 @@ pub(crate) fn conditions_guard_updates_and_deletes(bed: &mut Bed) {
 
 // If this fails, an operator cannot see that the cluster is well.
 pub(crate) fn nodes_and_statistics_tell_of_the_cluster(bed: &mut Bed) {
-    let nodes = bed.run(&["nodes", "--json"]).json();
-    let of = |role: &str| nodes.iter().filter(|node| node["role"] == role).count();
-    assert_eq!((of("distributor"), of("node")), (1, 3));
-    assert!(nodes.iter().all(|node| node["health"] == "up"), "{nodes:?}");
+    bed.until_mirrored();
+    bed.until("all of it is up", || {
+        let nodes = bed.run(&["nodes", "--json"]).json();
+        let of = |role: &str| nodes.iter().filter(|node| node["role"] == role).count();
+        assert_eq!((of("distributor"), of("node")), (1, 3));
+        nodes.iter().all(|node| node["health"] == "up")
+    });
     assert_eq!(bed.run(&["nodes"]).ok().lines().count(), 5);
     bed.write("a", &pattern(3_000_000, 1));
     bed.upload("a");
@@ -242,11 +245,15 @@ pub(crate) fn nodes_and_statistics_tell_of_the_cluster(bed: &mut Bed) {
         let total = &stats["total"];
         stats["contents_led"] == 1 && total["storage"].as_u64() >= Some(3_000_000)
     });
-    let table = bed.run(&["stats"]).ok();
-    assert_eq!(table.lines().count(), 5, "{table}");
-    let shards = bed.run(&["shards"]).ok();
-    let well = shards.lines().skip(1).filter(|row| row.ends_with("  ok"));
-    assert_eq!(well.count(), 3, "{shards}");
+    bed.until("each node has its statistics", || {
+        bed.run(&["stats"]).ok().lines().count() == 5
+    });
+    bed.until("each shard is well", || {
+        let shards = bed.run(&["shards"]).ok();
+        let rows: Vec<&str> = shards.lines().skip(1).collect();
+        assert_eq!(rows.len(), 3, "{shards}");
+        rows.iter().all(|row| row.ends_with("  ok"))
+    });
 }
 
 // If this fails, what was done to contents is not told, or in the wrong order.

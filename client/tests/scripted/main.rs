@@ -44,6 +44,12 @@ fn pattern(bytes: usize) -> Vec<u8> {
 
 /// A base URI that nobody listens at.
 fn nobody() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    format!("http://{}", listener.local_addr().expect("bound"))
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind(([127, 0, 0, 1], 0).into())
+        .expect("a free port");
+    let address = socket.local_addr().expect("bound");
+    // The port stays bound, or somebody else would listen there a moment later.
+    std::mem::forget(socket);
+    format!("http://{address}")
 }

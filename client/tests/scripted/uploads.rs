@@ -207,7 +207,9 @@ async fn when_patience_ends_the_user_learns_what_is_known() {
     for _ in 0..100 {
         fake.fail("PUT /store/", Fault::Refuse(Code::NoLeader));
     }
-    let error = upload(&impatient(&fake), b"x").await.expect_err("refused");
+    // Long enough for several attempts wherever each of them takes its time.
+    let client = patient_client(&fake, None, Duration::from_secs(4));
+    let error = upload(&client, b"x").await.expect_err("refused");
     assert!(matches!(error, UploadError::Store(_)), "{error}");
     assert!(ids(&fake).len() > 3, "several attempts");
 
