@@ -246,7 +246,8 @@ impl Applying<'_> {
             Whose::Chunk { lsn, pin } if entry.lsn == lsn => {
                 self.upkeep.kill(self.log, place.segment, &entry, pin);
             }
-            Whose::Content(_) | Whose::Chunk { .. } => {}
+            Whose::List(id) if entry.id == id => self.kill_chunks(chunks, entry.lsn),
+            Whose::Content(_) | Whose::List(_) | Whose::Chunk { .. } => {}
         }
     }
 

@@ -100,6 +100,7 @@ impl Store {
             state.index_bytes.is_some()
                 && state.last <= committed
                 && self.upkeep.repairing != Some(state.segment.number)
+                && !self.upkeep.is_rereading(state.segment.number)
                 && !state.is_unread(now_ms)
         };
         let joined = (self.log.geometry.segment_bytes as f64 * JOINED_SHARE) as u64;
@@ -160,6 +161,8 @@ impl Store {
         self.shared.raise_horizon(rewritten.horizon);
         self.shared.add_segment(&segment);
         self.relocate(&rewritten, &compacting.died);
+        let (sources, kept) = (&compacting.sources, &rewritten.kept);
+        self.upkeep.move_unread(sources, kept, rewritten.number);
         // What later segments had to keep because of these may go now.
         for later in &mut self.log.segments[at + 1..] {
             later.kept_dead = 0;

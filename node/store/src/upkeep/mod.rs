@@ -73,7 +73,8 @@ pub(crate) struct Upkeep {
     extents: Vec<Extent>,
     /// Records that died when nobody could read them.
     unread: Vec<Unread>,
-    rereading: bool,
+    /// The numbers of the segments in which some of them are being read again.
+    rereading: Option<Vec<u32>>,
     sealing: bool,
     punching: bool,
     compacting: Option<Compacting>,

@@ -1,11 +1,13 @@
 //! Records that died while nobody could read them, so that nobody could tell what died with them. They are
 //! read again later, and told dead then: a disk that failed for a moment keeps no space for ever.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use wire::Lsn;
 
 use super::Upkeep;
+use super::rewrite::Kept;
 use crate::fetch::{FetchError, Fetched, Patience};
 use crate::record::decode_chunks;
 use crate::record::kind::Kind;
@@ -35,6 +37,8 @@ pub(crate) struct Unread {
 pub(crate) enum Whose {
     /// A record of this content.
     Content([u8; 16]),
+    /// A commit of this content, which itself was told dead when it was moved, and not its chunks.
+    List([u8; 16]),
     /// This chunk, the readers of which hold `pin`.
     Chunk { lsn: Lsn, pin: Lsn },
 }
@@ -55,7 +59,7 @@ impl Reread {
     pub(super) fn run(self) -> Read {
         let (mut read, mut unread) = (Vec::new(), Vec::new());
         for place in self.places {
-            // A segment that was rewritten took its dead with it.
+            // A segment that was cut off took its dead with it.
             let Some(segment) = self.shared.segment(place.segment) else {
                 continue;
             };
@@ -96,24 +100,57 @@ impl Upkeep {
             self.unread.push(unread);
         }
     }
+
+    /// Whether records of this segment are being read again.
+    pub(super) fn is_rereading(&self, number: u32) -> bool {
+        self.rereading
+            .iter()
+            .flatten()
+            .any(|other| *other == number)
+    }
+
+    /// These segments were rewritten. Their dead went with them; but where a commit was kept, nobody knows
+    /// yet which chunks died with it.
+    pub(super) fn move_unread(&mut self, sources: &[u32], kept: &[Kept], to: u32) {
+        let is_source = |unread: &mut Unread| sources.contains(&unread.segment);
+        let unread = self.unread.extract_if(.., is_source);
+        let unread: BTreeSet<_> = unread.map(|place| (place.segment, place.start)).collect();
+        if unread.is_empty() {
+            return;
+        }
+        let kept = kept.iter().filter(|kept| kept.entry.kind == Kind::Commit);
+        let moved = kept.filter(|kept| unread.contains(&(kept.source, kept.start)));
+        self.unread.extend(moved.map(|kept| Unread {
+            segment: to,
+            start: kept.entry.start,
+            whose: Whose::List(kept.entry.id),
+        }));
+    }
 }
 
 impl Store {
     pub(super) fn next_reread(&mut self) -> Option<Reread> {
-        if self.upkeep.rereading || self.upkeep.unread.is_empty() {
+        if self.upkeep.rereading.is_some() {
             return None;
         }
-        self.upkeep.rereading = true;
-        let count = self.upkeep.unread.len().min(READS_PER_CHORE);
+        let mut unread = std::mem::take(&mut self.upkeep.unread);
+        // What is being moved is read where it comes to.
+        let stays = |place: &mut Unread| !self.upkeep.is_compacting(place.segment);
+        let places: Vec<Unread> = unread.extract_if(.., stays).take(READS_PER_CHORE).collect();
+        self.upkeep.unread = unread;
+        if places.is_empty() {
+            return None;
+        }
+        self.upkeep.rereading = Some(places.iter().map(|place| place.segment).collect());
         Some(Reread {
             shared: Arc::clone(&self.shared),
-            places: self.upkeep.unread.drain(..count).collect(),
+            places,
         })
     }
 
     /// Tells dead what was read; the rest waits behind the others. Returns whether anything was read.
     pub(super) fn finish_reread(&mut self, done: Read) -> bool {
-        self.upkeep.rereading = false;
+        self.upkeep.rereading = None;
         let has_read = !done.read.is_empty() || done.unread.is_empty();
         for (place, fetched, chunks) in done.read {
             self.kill_read(place, &fetched, chunks);

@@ -9,6 +9,7 @@ mod given_up;
 mod punch;
 mod recall;
 mod repair;
+mod reread;
 mod seal;
 mod sectors;
 mod served;
@@ -41,6 +42,16 @@ fn carry_out(stage: &mut Stage, chores: Vec<Chore>) -> Result<(), ChoreError> {
         outcome = outcome.and(stage.store.finish(done));
     }
     outcome
+}
+
+/// Gives the follower what the leader has up to `upto`.
+fn catch_up(follower: &mut Stage, leader: &Stage, upto: Lsn) {
+    let begin = follower.store.positions().appended.lsn.next();
+    for lsn in (begin.0..=upto.0).map(Lsn) {
+        let record = leader.store.reader().record(lsn).expect("intact");
+        follower.store.replicate(record, lsn).expect("in order");
+    }
+    follower.settle_durably();
 }
 
 /// The lsn of the record of this content.

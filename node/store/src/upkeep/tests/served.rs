@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wire::{ContentId, Lsn};
 
-use super::{lsn, upkeep_of_what_can_be_read};
+use super::{catch_up, lsn, upkeep_of_what_can_be_read};
 use crate::ReadError;
 use crate::index::Place;
 use crate::record::kind::Kind;
@@ -31,16 +31,6 @@ fn follower_and_leader(is_sealed: bool) -> (Stage, Stage, Lsn) {
     let update = leader.update(0, &body(7, 10_000)).lsn;
     leader.settle_durably();
     (follower, leader, update)
-}
-
-/// Gives the follower what the leader has up to `upto`.
-fn catch_up(follower: &mut Stage, leader: &Stage, upto: Lsn) {
-    let begin = follower.store.positions().appended.lsn.next();
-    for lsn in (begin.0..=upto.0).map(Lsn) {
-        let record = leader.store.reader().record(lsn).expect("intact");
-        follower.store.replicate(record, lsn).expect("in order");
-    }
-    follower.settle_durably();
 }
 
 /// What is said of a content, if anything ever is.
