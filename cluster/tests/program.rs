@@ -66,7 +66,8 @@ impl Cluster {
         self.log.read_to_string(&mut log).expect("can be read");
         let status = self.child.wait().expect("ends");
         assert!(status.success(), "{status}: {rest}");
-        assert_eq!(log, "", "nothing has gone wrong");
+        let wrong: Vec<&str> = log.lines().filter(|line| !is_of_haste(line)).collect();
+        assert!(wrong.is_empty(), "something has gone wrong: {wrong:#?}");
         rest
     }
 }
@@ -78,6 +79,16 @@ impl Drop for Cluster {
             self.child.kill().expect("a running child can be killed");
         }
     }
+}
+
+/// Whether a line of the log says no more than that somebody answered late, as on a machine that has no
+/// time for it.
+fn is_of_haste(line: &str) -> bool {
+    let late = [
+        "no distributor answers; what is led is still served",
+        "does not answer; not used until it does",
+    ];
+    line.contains(" WARN ") && late.iter().any(|said| line.contains(said))
 }
 
 fn shell(command: &str) -> String {
@@ -143,9 +154,12 @@ fn what_prevents_a_start_is_said_in_one_line() {
     let port = taken.local_addr().expect("bound").port().to_string();
     let file = folder.path().join("file");
     std::fs::write(&file, b"").expect("writes a file");
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    // Bound to a port without listening there, so that nobody else does.
+    let closed = tokio::net::TcpSocket::new_v4().expect("a socket");
+    closed
+        .bind(([127, 0, 0, 1], 0).into())
+        .expect("a free port");
     let closed_port = closed.local_addr().expect("bound").port();
-    drop(closed);
     let database = format!("postgres://acequia@127.0.0.1:{closed_port}/acequia");
     let data = folder.path().join("data");
     let cases: [(&Path, &[&str], &str); 4] = [
