@@ -90,7 +90,7 @@ impl Cluster {
             http: http.expect("a client"),
             folder: tempfile::tempdir().expect("a folder"),
             dist: None,
-            dist_at: ([127, 0, 0, 1], 0).into(),
+            dist_at: ([127, 0, 0, 1], free_port()).into(),
             copies,
             nodes: Vec::new(),
         };
@@ -277,6 +277,14 @@ impl Cluster {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// A port that was free a moment ago, for a service that comes back to it; below the ephemeral range,
+/// so that no outgoing connection takes it meanwhile.
+fn free_port() -> u16 {
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let mut tried = (0..1_000).map(|_| rand::random_range(10_000..32_000));
+    tried.find(is_free).expect("a free port")
 }
 
 /// The receipt of a change that must have worked.
