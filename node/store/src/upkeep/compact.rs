@@ -3,6 +3,7 @@
 //! Rewriting keeps the order of lsns, and so the meaning of every position.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::disk::Disk;
 use crate::index::Place;
 use crate::log::SegmentState;
 use crate::log::marker::CommitMarker;
+use crate::poison::Poisoned;
 use crate::record::kind::Kind;
 use crate::segment::Segment;
 use crate::segment::name::SegmentName;
@@ -138,12 +140,15 @@ impl Store {
             if let Some(state) = unread {
                 state.unread_ms = Some(rewritten.begun_ms);
             }
+            let step = "rewrite a segment";
             return match rewritten.error {
                 None => Ok(()),
-                Some(error) => Err(ChoreError {
-                    step: "rewrite a segment",
-                    error,
-                }),
+                Some(error) if rewritten.is_left => {
+                    let kind = error.kind();
+                    let error = io::Error::new(kind, self.log.poison(Poisoned::new(step, error)));
+                    Err(ChoreError { step, error })
+                }
+                Some(error) => Err(ChoreError { step, error }),
             };
         };
         let name = SegmentName {
@@ -273,8 +278,8 @@ impl Store {
     }
 }
 
-fn ignore_missing(error: std::io::Error) -> std::io::Result<()> {
-    if error.kind() == std::io::ErrorKind::NotFound {
+pub(super) fn ignore_missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound {
         Ok(())
     } else {
         Err(error)

@@ -8,12 +8,13 @@ mod ends;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use wire::Lsn;
 use wire::limits::DELETE_RECORD_LIFE_MS;
 
-use super::compact::Compaction;
+use super::compact::{Compaction, ignore_missing};
 use super::gone::Gone;
 use crate::disk::{File, is_unreadable, read_exact_at};
 use crate::index::Place;
@@ -32,6 +33,8 @@ pub(super) struct Rewritten {
     /// The new segment, durable and under its name; none when the compaction came to nothing.
     pub(super) file: Option<Arc<dyn File>>,
     pub(super) error: Option<io::Error>,
+    /// The new segment may be there all the same: a start would take it for the log.
+    pub(super) is_left: bool,
     /// The number of the source that could not be read, if it was that.
     pub(super) unread: Option<u32>,
     pub(super) begun_ms: u64,
@@ -55,6 +58,8 @@ enum Failed {
     Read(u32, io::Error),
     /// The new segment cannot be written.
     Write(io::Error),
+    /// It has its name, perhaps, and cannot be taken back.
+    Left(io::Error),
 }
 
 impl From<io::Error> for Failed {
@@ -109,6 +114,7 @@ impl Compaction {
         let mut rewritten = Rewritten {
             file: None,
             error: None,
+            is_left: false,
             unread: None,
             begun_ms: self.now_ms,
             sources: self.sources.clone(),
@@ -138,6 +144,10 @@ impl Compaction {
             }
             Ok(None) => {}
             Err(Failed::Write(error)) => rewritten.error = Some(error),
+            Err(Failed::Left(error)) => {
+                rewritten.is_left = true;
+                rewritten.error = Some(error);
+            }
             Err(Failed::Read(source, error)) => {
                 rewritten.unread = Some(source);
                 rewritten.error = Some(error);
@@ -166,10 +176,7 @@ impl Compaction {
     ) -> Result<Option<Rewriting<'_>>, Failed> {
         let path = self.name().path(&self.dir);
         let temporary = SegmentName::temporary_path(&path);
-        match self.disk.remove(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        self.disk.remove(&temporary).or_else(ignore_missing)?;
         let mut rewriting = Rewriting::new(self, self.disk.create(&temporary)?);
         for source in &self.sources {
             if !rewriting.copy_segment(source, may_go_on)? {
@@ -181,9 +188,19 @@ impl Compaction {
         rewriting.output.file.sync_data()?;
         // What was left out is dead by records up to here: a restart must know them committed.
         self.marker.raise(self.shared.committed())?;
-        self.disk.rename(&temporary, &path)?;
-        self.disk.sync_dir(&self.dir)?;
+        let renamed = self.disk.rename(&temporary, &path);
+        let named = renamed.and_then(|()| self.disk.sync_dir(&self.dir));
+        named.map_err(|error| self.take_back(&path, error))?;
         Ok(Some(rewriting))
+    }
+
+    /// What has its name counts for the next start, whatever came behind its sources until then.
+    fn take_back(&self, path: &Path, error: io::Error) -> Failed {
+        let removed = self.disk.remove(path).or_else(ignore_missing);
+        match removed.and_then(|()| self.disk.sync_dir(&self.dir)) {
+            Ok(()) => Failed::Write(error),
+            Err(_) => Failed::Left(error),
+        }
     }
 
     fn write_index(&self, kept: &[Kept]) -> io::Result<u64> {

@@ -2,9 +2,10 @@
 
 use wire::Lsn;
 
-use super::{Chore, Compacting, carry_out, due};
+use super::{Chore, Compacting, carry_out, due, rest, sealed};
+use crate::ReadError;
 use crate::disk::simulated::{Failure, Operation};
-use crate::stage::{GEOMETRY, Stage, body};
+use crate::stage::{GEOMETRY, Stage, body, names};
 
 /// A content whose chunks lie in two segments.
 const CHUNKED: u64 = 1_000_000;
@@ -73,4 +74,70 @@ fn a_source_that_cannot_be_removed_keeps_no_other_in_use() {
             .len(),
         1
     );
+}
+
+/// Deletes most of what lives in the first segment, so that it is rewritten.
+fn rewriting() -> (Stage, Vec<Chore>, u64) {
+    let (mut stage, contents) = sealed(3);
+    (1..16).for_each(|n| drop(stage.delete(n)));
+    stage.settle_durably();
+    let (named, chores) = due(&mut stage);
+    assert_eq!(named, ["compact"]);
+    (stage, chores, contents)
+}
+
+fn assert_contents(stage: &Stage, contents: u64) {
+    for n in 0..contents {
+        match stage.read(n) {
+            Ok(bytes) => assert!(!(1..16).contains(&n) && bytes == body(n, 10_000), "{n}"),
+            Err(error) => assert!(matches!(error, ReadError::Deleted), "{n}: {error}"),
+        }
+    }
+}
+
+/// The files of a rewritten first segment.
+fn rewritten(stage: &Stage) -> Vec<String> {
+    let mut names = names(&stage.disk, ".seg");
+    names.retain(|name| name.ends_with("1-00000001.seg"));
+    names
+}
+
+// If this fails, a rewritten segment that came to nothing lies beside what is in use, and the next start
+// takes it for the log: what was deleted meanwhile comes back.
+#[test]
+fn a_rewritten_segment_whose_name_is_not_durable_is_taken_back() {
+    let (mut stage, chores, contents) = rewriting();
+    stage.disk.fail(Operation::SyncDir, 0, Failure::Io);
+    let error = carry_out(&mut stage, chores).expect_err("it fails");
+    assert_eq!(error.step, "rewrite a segment");
+    assert!(stage.store.check().is_ok());
+    for seed in 0..4 {
+        let crashed = stage.on(stage.disk.crash(seed));
+        assert_eq!(rewritten(&crashed), Vec::<String>::new());
+        assert_contents(&crashed, contents);
+    }
+    rest(&mut stage);
+    stage.upkeep();
+    assert_eq!(rewritten(&stage).len(), 1);
+    assert_contents(&stage, contents);
+    stage.assert_accounts();
+}
+
+// If this fails, the same where it cannot be taken back.
+#[test]
+fn a_rewritten_segment_that_cannot_be_taken_back_stops_the_log() {
+    let (mut stage, chores, contents) = rewriting();
+    for _ in 0..2 {
+        stage.disk.fail(Operation::SyncDir, 0, Failure::Io);
+    }
+    let error = carry_out(&mut stage, chores).expect_err("it fails");
+    assert_eq!(error.step, "rewrite a segment");
+    assert!(stage.store.check().is_err(), "nothing is appended any more");
+    for seed in 0..4 {
+        let mut crashed = stage.on(stage.disk.crash(seed));
+        assert_contents(&crashed, contents);
+        crashed.upkeep();
+        assert_contents(&crashed, contents);
+        crashed.assert_accounts();
+    }
 }
