@@ -1,5 +1,6 @@
 //! A TCP proxy between the distributor and its database that cuts, or stalls.
 
+use crate::support::free_port;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,7 +31,7 @@ impl ChaosProxy {
     pub(crate) async fn before(behind: u16) -> Self {
         let (mood, _) = watch::channel(Mood::Forward);
         let mut proxy = ChaosProxy {
-            port: 0,
+            port: free_port(),
             behind,
             mood,
             swallow: Arc::default(),
