@@ -22,13 +22,22 @@ struct OpenFile(fs::File);
 /// `st_blocks` counts in units of 512 bytes, whatever the block size is (stat(2)).
 const STAT_BLOCK_BYTES: u64 = 512;
 
+/// A quota that is used up is a full disk, to all who ask.
+fn told_full(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => ErrorKind::StorageFull.into(),
+        _ => error,
+    }
+}
+
 impl Disk for FileSystem {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = fs::OpenOptions::new()
             .read(true)
             .write(true)
             .create_new(true)
-            .open(path)?;
+            .open(path)
+            .map_err(told_full)?;
         Ok(Arc::new(OpenFile(file)))
     }
 
@@ -51,12 +60,12 @@ impl Disk for FileSystem {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         match fs::create_dir(dir) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
-            other => other,
+            other => other.map_err(told_full),
         }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
+        fs::rename(from, to).map_err(told_full)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -112,7 +121,6 @@ impl File for OpenFile {
     fn allocate(&self, offset: u64, bytes: u64) -> io::Result<()> {
         match fallocate(&self.0, FallocateFlags::empty(), offset, bytes) {
             Ok(()) => Ok(()),
-            Err(Errno::NOSPC | Errno::DQUOT) => Err(ErrorKind::StorageFull.into()),
             // Space cannot be reserved on this file system (tmpfs of old, some network ones): the
             // length alone is extended, and a full disk shows as a failed write.
             Err(Errno::OPNOTSUPP) => {
@@ -123,7 +131,7 @@ impl File for OpenFile {
                     Ok(())
                 }
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(told_full(error.into())),
         }
     }
 
@@ -150,5 +158,21 @@ impl File for OpenFile {
 
     fn allocated(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.blocks() * STAT_BLOCK_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // If this fails, a quota that is used up stops a shard where a full disk only refuses what is new.
+    #[test]
+    fn a_quota_that_is_used_up_is_a_full_disk() {
+        for full in [Errno::NOSPC, Errno::DQUOT] {
+            let told = told_full(full.into());
+            assert_eq!(told.kind(), ErrorKind::StorageFull, "{full}");
+        }
+        let other = told_full(Errno::IO.into());
+        assert_eq!(other.raw_os_error(), Some(Errno::IO.raw_os_error()));
     }
 }
