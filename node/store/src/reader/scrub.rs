@@ -69,18 +69,50 @@ impl Reader {
         after: Lsn,
         may_go_on: &mut dyn FnMut(u64) -> bool,
     ) -> io::Result<Scrubbed> {
+        let segment = self.shared.segment_of(after.next());
+        self.scrub_from(segment, after, may_go_on)
+    }
+
+    /// As [`Reader::scrub`], in this segment; or in the one that it was rewritten to before anything of it
+    /// was read.
+    pub(super) fn scrub_from(
+        &self,
+        mut segment: Option<Arc<Segment>>,
+        after: Lsn,
+        may_go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<Scrubbed> {
+        let upto = self.shared.committed();
+        while let (true, Some(opened)) = (after < upto, segment) {
+            let mut is_stopped = false;
+            let found = self.scrub_segment(&opened, (after, upto), &mut |bytes| {
+                is_stopped = !may_go_on(bytes);
+                !is_stopped
+            })?;
+            let is_gone = self.shared.segment(opened.number).is_none();
+            if found.covered > after || is_stopped || !is_gone {
+                return Ok(found);
+            }
+            segment = self.shared.segment_of(after.next());
+        }
+        Ok(Scrubbed {
+            covered: after,
+            ..Scrubbed::default()
+        })
+    }
+
+    fn scrub_segment(
+        &self,
+        segment: &Arc<Segment>,
+        (after, upto): (Lsn, Lsn),
+        may_go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> io::Result<Scrubbed> {
         let found = Scrubbed {
             covered: after,
             ..Scrubbed::default()
         };
-        let upto = self.shared.committed();
-        let segment = self.shared.segment_of(after.next());
-        let (true, Some(segment)) = (after < upto, segment) else {
-            return Ok(found);
-        };
         let mut scrub = Scrub {
             reader: self,
-            segment: &segment,
+            segment,
             found,
             upload: None,
         };

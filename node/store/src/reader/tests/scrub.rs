@@ -213,3 +213,25 @@ fn what_a_content_needs_is_told_and_given_record_by_record() {
     stage.disk.fail(Operation::Sync, 0, Failure::Io);
     assert!(reader.record(Lsn(9)).is_ok());
 }
+
+// If this fails, a scrub of everything is over as soon as a segment is rewritten under it.
+#[test]
+fn a_segment_that_is_rewritten_before_it_is_read_is_read_where_it_is_now() {
+    let mut stage = Stage::new();
+    let contents = stage.fill(0, 3);
+    stage.upkeep();
+    (0..contents)
+        .filter(|n| n % 2 == 0)
+        .for_each(|n| drop(stage.delete(n)));
+    stage.settle_durably();
+    for after in [1, 4].map(Lsn) {
+        let mut now = stage.on(stage.disk.kill());
+        let opened = now.store.shared.segment_of(Lsn(1));
+        now.upkeep();
+        let reader = now.store.reader();
+        let piece = reader.scrub_from(opened, after, &mut |_| true);
+        let piece = piece.expect("a healthy disk");
+        assert!(piece.covered > after && piece.damaged.is_empty(), "{after}");
+        assert_eq!(piece, reader.scrub(after, &mut |_| true).expect("the same"));
+    }
+}
