@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use wire::routes;
 
 use super::foreground::{Foreground, Kind, Load, Period};
-use super::watch::Watch;
+use super::watch::{Seen, Watch};
 use super::{Bench, Bound, Figure};
 use crate::fleet::{Fleet, Plan};
 use crate::http;
@@ -28,6 +28,9 @@ const SLICE: Duration = Duration::from_secs(300);
 /// A request in a hundred may take so many times as long as half of them, while logs are compacted and read
 /// through.
 const P99_OF_P50_MAX: f64 = 10.0;
+
+/// What must not happen.
+const NONE: Bound = Bound::AtMost(0.0);
 
 /// Until everyone has begun.
 const WARM_UP: Duration = Duration::from_secs(5);
@@ -72,6 +75,14 @@ pub async fn run(bench: &Bench, time: Duration) -> anyhow::Result<Vec<Figure>> {
     let seen = watch.end().await?;
     fleet.stop().await?;
     let measured = &periods[1..periods.len() - 1];
+    let mut figures = vec![Figure::plain("minutes", time.as_secs_f64() / 60.0, "")];
+    figures.extend(of_load(measured));
+    figures.extend(of_cluster(&seen));
+    figures.extend(tails(measured));
+    Ok(figures)
+}
+
+fn of_load(measured: &[Period]) -> Vec<Figure> {
     let sum = |count: fn(&Period) -> u64| measured.iter().map(count).sum::<u64>() as f64;
     let failures = |period: &Period| {
         let kinds = [Kind::Upload, Kind::Read, Kind::Delete];
@@ -80,7 +91,31 @@ pub async fn run(bench: &Bench, time: Duration) -> anyhow::Result<Vec<Figure>> {
             .map(|kind| period.of(*kind).failures)
             .sum::<u64>()
     };
-    let none = Bound::AtMost(0.0);
+    vec![
+        Figure::plain("uploads of 1 KiB", sum(|p| p.of(Kind::Upload).count), ""),
+        Figure::plain("reads of 1 KiB", sum(|p| p.of(Kind::Read).count), ""),
+        Figure::plain("deletes", sum(|p| p.of(Kind::Delete).count), ""),
+        Figure::bound("attempts that failed", sum(failures), "", NONE),
+    ]
+}
+
+fn of_cluster(seen: &Seen) -> Vec<Figure> {
+    vec![
+        Figure::plain("looks at the cluster", seen.looks as f64, ""),
+        Figure::bound("looks without an answer", seen.unanswered as f64, "", NONE),
+        Figure::bound("leader changes: epochs begun", seen.epochs as f64, "", NONE),
+        Figure::bound("changes of shard records", seen.changes as f64, "", NONE),
+        Figure::bound(
+            "sessions lost: nodes seen down",
+            seen.downs as f64,
+            "",
+            NONE,
+        ),
+    ]
+}
+
+/// How the slowest of a hundred compare with half of them, in the worst slice.
+fn tails(measured: &[Period]) -> [Figure; 3] {
     let tail = |kind| {
         let tails = measured.iter().map(|period| {
             let tally = period.of(kind);
@@ -88,33 +123,13 @@ pub async fn run(bench: &Bench, time: Duration) -> anyhow::Result<Vec<Figure>> {
         });
         tails.fold(0.0, f64::max)
     };
-    let tails = [
+    let named = [
         ("uploads: p99 of p50, in the worst slice", Kind::Upload),
         ("reads: p99 of p50, in the worst slice", Kind::Read),
         ("deletes: p99 of p50, in the worst slice", Kind::Delete),
     ];
-    let tails = tails.map(|(name, kind)| {
-        Figure::bound(name, tail(kind), "times", Bound::AtMost(P99_OF_P50_MAX))
-    });
-    let mut figures = vec![
-        Figure::plain("minutes", time.as_secs_f64() / 60.0, ""),
-        Figure::plain("uploads of 1 KiB", sum(|p| p.of(Kind::Upload).count), ""),
-        Figure::plain("reads of 1 KiB", sum(|p| p.of(Kind::Read).count), ""),
-        Figure::plain("deletes", sum(|p| p.of(Kind::Delete).count), ""),
-        Figure::bound("attempts that failed", sum(failures), "", none),
-        Figure::plain("looks at the cluster", seen.looks as f64, ""),
-        Figure::bound("looks without an answer", seen.unanswered as f64, "", none),
-        Figure::bound("leader changes: epochs begun", seen.epochs as f64, "", none),
-        Figure::bound("changes of shard records", seen.changes as f64, "", none),
-        Figure::bound(
-            "sessions lost: nodes seen down",
-            seen.downs as f64,
-            "",
-            none,
-        ),
-    ];
-    figures.extend(tails);
-    Ok(figures)
+    named
+        .map(|(name, kind)| Figure::bound(name, tail(kind), "times", Bound::AtMost(P99_OF_P50_MAX)))
 }
 
 /// Has every node read through all that it keeps, beside the load.
