@@ -35,7 +35,7 @@ impl Cluster {
         let back = self.random.between(1, count.min(12));
         let at = (count - back) as usize;
         let state = self.register.history[at].clone();
-        let persisted = self.persisted(|_| true);
+        let persisted = self.persisted(&state, |_| true);
         if !self.will_be_noticed(&state, &persisted) || !self.can_be_restored(&persisted) {
             return;
         }
@@ -76,16 +76,25 @@ impl Cluster {
         })
     }
 
-    /// The highest record of each shard that some replica of it has persisted, on these nodes.
-    fn persisted(&self, which: impl Fn(&Node) -> bool) -> BTreeMap<ShardNo, &ShardRecord> {
+    /// The highest record of each shard that some replica of it has persisted, on these nodes: one that
+    /// it names, or that takes it out of what the backup names.
+    fn persisted(
+        &self,
+        state: &Past,
+        which: impl Fn(&Node) -> bool,
+    ) -> BTreeMap<ShardNo, &ShardRecord> {
         let mut highest: BTreeMap<ShardNo, &ShardRecord> = BTreeMap::new();
         for node in self.nodes.iter().filter(|node| which(node)) {
             for (shard, held) in &node.held {
-                let named = |record: &&ShardRecord| {
+                let names = |record: &ShardRecord| {
                     let member = record.member_on(&node.name);
                     member.is_some_and(|member| member.replica == held.replica)
                 };
-                if let Some(record) = held.record.as_ref().filter(named) {
+                let counts = |record: &&ShardRecord| {
+                    let leaves = record.member_on(&node.name).is_none();
+                    names(record) || leaves && state.records.get(shard).is_some_and(names)
+                };
+                if let Some(record) = held.record.as_ref().filter(counts) {
                     let best = highest.entry(*shard).or_insert(record);
                     if record.revision() > best.revision() {
                         *best = record;
@@ -102,7 +111,7 @@ impl Cluster {
     /// they obey: nothing tells them from the next ones, so such a backup is never put back.
     fn will_be_noticed(&self, state: &Past, persisted: &BTreeMap<ShardNo, &ShardRecord>) -> bool {
         let now_ms = self.now_ms;
-        let heard = self.persisted(|node| node.up && now_ms >= node.cut_off_until_ms);
+        let heard = self.persisted(state, |node| node.up && now_ms >= node.cut_off_until_ms);
         let is_obeyed = |record: &ShardRecord| {
             let heard = heard.get(&record.shard);
             heard.is_some_and(|heard| heard.revision() >= record.revision())
