@@ -8,9 +8,14 @@ const ESCAPE: &str = "\u{e00c}";
 
 /// Drops a file with these words on the page's heading.
 async fn drop_file(stage: &Stage, name: &str, words: &str) {
+    drop_files(stage, &[name], words).await;
+}
+
+/// Drops files, each with these words, on the page's heading.
+async fn drop_files(stage: &Stage, names: &[&str], words: &str) {
     let drop = format!(
         "(() => {{ const data = new DataTransfer();
-        data.items.add(new File(['{words}'], '{name}'));
+        for (const name of {names:?}) data.items.add(new File(['{words}'], name));
         document.querySelector('h1').dispatchEvent(
             new DragEvent('drop', {{ dataTransfer: data, cancelable: true, bubbles: true }}));
         return true; }})()"
@@ -36,6 +41,11 @@ async fn a_dropped_file_replaces_nothing_unasked() {
     }
     let sent = "document.querySelectorAll('.transfer').length";
     assert_eq!(stage.browser.eval(sent).await.ok(), Some(0.into()));
+    drop_files(&stage, &["one.txt", "two.txt"], "Not meant.").await;
+    stage
+        .says("#transfers", "one.txt: only one file can be put here")
+        .await;
+    assert_eq!(stage.browser.eval(ASKED).await.ok(), Some(false.into()));
     drop_file(&stage, "meant.txt", "The second.").await;
     stage.click("dialog .main").await;
     stage.says("#version", "2").await;

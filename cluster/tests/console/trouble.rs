@@ -148,7 +148,7 @@ async fn a_dropped_folder_is_refused_in_words() {
     stage
         .says(
             ".transfer.failed",
-            "holiday is a folder: client upload -r takes it",
+            "holiday: it is a folder; client upload -r takes it",
         )
         .await;
     stage.says(".transfer.done", "x.txt").await;

@@ -44,7 +44,7 @@ fn words(code: Code) -> (&'static str, &'static str) {
         ),
         Code::Damaged => (
             "This copy is damaged",
-            "It is being repaired from another one.",
+            "It is repaired from another one, if there is one that is whole. `client doctor` says what can be done.",
         ),
         Code::NoNode | Code::StorageFull => (
             "No node has room",

@@ -62,7 +62,10 @@ fn of_code(code: Code) -> Option<&'static str> {
                  uploads and reads by id work without them",
         ),
         Code::Overloaded | Code::TooSlow => Some("try again with fewer --jobs"),
-        Code::Damaged => Some("the content is being repaired; try again later"),
+        Code::Damaged => Some(
+            "a damaged copy is repaired from a whole one within seconds; `client doctor` says what \
+                 can be done if it stays",
+        ),
         Code::Internal | Code::WrongCluster => {
             Some("the request id leads to the reason in the service's log")
         }

@@ -128,7 +128,7 @@ function line(file, target) {
 /** The line of a folder, of which nothing is sent. */
 function refuse(name, why) {
   const root = element('<div class="transfer failed"><span class="how"></span></div>');
-  root.querySelector(".how").textContent = `${name} is a folder: ${why}`;
+  root.querySelector(".how").textContent = `${name}: ${why}`;
   document.getElementById("transfers").append(root);
   tally();
 }
@@ -281,7 +281,7 @@ function uploads(root) {
     next();
   };
   takes(root, (files, folders) => {
-    for (const name of folders) refuse(name, "client upload -r takes it");
+    for (const name of folders) refuse(name, "it is a folder; client upload -r takes it");
     for (const file of files) {
       const target = { url: `${root.dataset.upload}?filename=${encodeURIComponent(file.name)}&size=${file.size}` };
       waiting.push([file, target, line(file, target)]);
@@ -302,9 +302,11 @@ function agreed(question, file) {
 
 function updates(root) {
   const question = document.getElementById("question");
-  takes(root, async ([file], folders) => {
+  takes(root, async (files, folders) => {
     if (question.open) return;
-    for (const name of folders) refuse(name, "only a file can be put here");
+    for (const name of folders) refuse(name, "it is a folder; only a file can be put here");
+    if (files.length > 1) return files.forEach(({ name }) => refuse(name, "only one file can be put here"));
+    const [file] = files;
     if (!file || !await agreed(question, file)) return;
     const url = `${root.dataset.update}?filename=${encodeURIComponent(file.name)}`;
     const target = { url, match: root.dataset.match };
