@@ -34,6 +34,7 @@ use crate::membership::heartbeat::{self, Addresses, Heartbeats, Map};
 use crate::membership::register::{ASKED_MAX, Ask};
 use crate::metrics::Metrics;
 use crate::node::Node;
+use crate::others::Others;
 use crate::repair::{self, Repairs};
 use crate::scrub::{self, Scrubs};
 use reload::Changeable;
@@ -252,6 +253,11 @@ fn open(
         metrics: Arc::clone(&shared.metrics),
     })?;
     let care = care(&config, &shared)?;
+    let others = Others::new(
+        config.name.clone(),
+        shared.map.clone(),
+        config.access.cluster_key.as_deref(),
+    )?;
     let heartbeats = Heartbeats::start(heartbeat::Parts {
         me,
         addresses: changeable.addresses.clone(),
@@ -268,6 +274,7 @@ fn open(
         handle: shared.handle,
         links: links.acceptor(),
         scrubs: care.scrubs.view(),
+        others,
         record_reads: Semaphore::new(RECORD_READS_MAX),
         verifications: Semaphore::new(VERIFICATIONS_MAX),
         map: shared.map,

@@ -16,6 +16,7 @@ pub mod lister;
 pub mod membership;
 mod metrics;
 mod node;
+mod others;
 pub mod repair;
 mod routing;
 pub mod scrub;

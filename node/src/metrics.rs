@@ -55,6 +55,8 @@ pub struct Metrics {
     pub repairs_failed: Counter,
     /// Damaged records that were given up, since nothing needs them.
     pub damage_given_up: Counter,
+    /// Lost records that an operator gave up.
+    pub lost_given_up: Counter,
     verifications: Family<VerificationLabels, Counter>,
     untold: Untold,
     /// Bytes that scrubs have read.
@@ -123,6 +125,7 @@ impl Default for Metrics {
             repairs: Counter::default(),
             repairs_failed: Counter::default(),
             damage_given_up: Counter::default(),
+            lost_given_up: Counter::default(),
             verifications: Family::default(),
             untold: Untold::default(),
             scrubbed_bytes: Counter::default(),
@@ -177,6 +180,8 @@ impl Metrics {
         self.register("repairs_failed", help, self.repairs_failed.clone());
         let help = "Damaged records given up, since nothing needs them";
         self.register("damage_given_up", help, self.damage_given_up.clone());
+        let help = "Lost records that an operator gave up";
+        self.register("lost_given_up", help, self.lost_given_up.clone());
         let help = "Copies of contents that were read again and hashed because somebody asked";
         self.register("verifications", help, self.verifications.clone());
         // Of what did not happen yet there were none: an increase is seen from the first one on.

@@ -18,6 +18,7 @@ use crate::gauges::Gauges;
 use crate::links::Acceptor;
 use crate::membership::heartbeat::Map;
 use crate::metrics::Metrics;
+use crate::others::Others;
 use crate::scrub::ScrubView;
 
 /// A running node.
@@ -28,6 +29,7 @@ pub(crate) struct Node {
     pub(crate) handle: Handle,
     pub(crate) links: Acceptor,
     pub(crate) scrubs: ScrubView,
+    pub(crate) others: Others,
     /// Bounds the records that are read for other nodes' repairs.
     pub(crate) record_reads: Semaphore,
     /// Bounds the contents that are verified.

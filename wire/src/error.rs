@@ -82,7 +82,7 @@ pub enum Code {
     NotWaiting,
     /// The node does not answer, or has no copy of the shard.
     NoCopy,
-    /// Something speaks against this copy: it is only chosen by force.
+    /// Something speaks against it: it is only done by force.
     NeedsForce,
 }
 
@@ -192,7 +192,7 @@ impl Code {
             Code::NameTaken => "Another process is alive under the node's name, at another address",
             Code::NotWaiting => "The shard waits for nobody: it is led, or somebody can be elected",
             Code::NoCopy => "The node does not answer, or has no copy of the shard",
-            Code::NeedsForce => "Something speaks against this copy: it is only chosen by force",
+            Code::NeedsForce => "Something speaks against it: it is only done by force",
         }
     }
 

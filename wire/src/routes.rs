@@ -32,6 +32,10 @@ pub const NEEDED_ID: &str = "/needed/{id}";
 pub const VERIFY_ID: &str = "/verify/{id}";
 /// A node's: reading everything again, before somebody asks for it.
 pub const SCRUB: &str = "/scrub";
+/// A node's: records that are lost.
+pub const LOST: &str = "/lost";
+/// A node's: what is lost of a shard here is given up.
+pub const GIVE_UP: &str = "/shards/{shard}/give-up";
 /// A node's: the operation log.
 pub const LOG: &str = "/log";
 /// A distributor's: the catalog.
@@ -77,7 +81,7 @@ pub const DOCS_SCRIPT: &str = "/docs/page.js";
 pub const DOCS_STYLE: &str = "/docs/page.css";
 
 /// Every path, of either service.
-pub const ALL: [&str; 34] = [
+pub const ALL: [&str; 36] = [
     STORE,
     STORE_ID,
     RETRIEVE_ID,
@@ -91,6 +95,8 @@ pub const ALL: [&str; 34] = [
     NEEDED_ID,
     VERIFY_ID,
     SCRUB,
+    LOST,
+    GIVE_UP,
     LOG,
     CONTENT,
     CONTENT_ID,
@@ -183,6 +189,11 @@ pub fn shard(base: &str, shard: ShardNo) -> String {
 /// A distributor's `/shards/{shard}/recover`.
 pub fn recover(base: &str, shard: ShardNo) -> String {
     format!("{base}/shards/{shard}/recover")
+}
+
+/// A node's `/shards/{shard}/give-up`.
+pub fn give_up(base: &str, shard: ShardNo) -> String {
+    format!("{base}/shards/{shard}/give-up")
 }
 
 /// A distributor's `/content/{id}`.

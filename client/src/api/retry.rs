@@ -23,6 +23,9 @@ pub const UNREACHABLE_PATIENCE: Duration = Duration::from_secs(3);
 const WAIT_FIRST: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// The first wait for another leader: a planned handover takes some tens of milliseconds.
+const LEADER_WAIT_FIRST: Duration = Duration::from_millis(10);
+
 /// The longest wait for another leader: one is there a session after its predecessor died, and a
 /// request that comes much later makes users wait for nothing. To ask costs little.
 const LEADER_WAIT_MAX: Duration = Duration::from_millis(300);
@@ -59,9 +62,9 @@ pub fn remedy(code: Code) -> Remedy {
 }
 
 /// The wait before retry number `made` (from 0), between half and all of its doubling step, which
-/// grows up to `longest`; `random` is between 0 and 1.
-fn wait(made: u32, random: f64, longest: Duration) -> Duration {
-    let step = WAIT_FIRST.saturating_mul(1 << made.min(16)).min(longest);
+/// begins with `first` and grows up to `longest`; `random` is between 0 and 1.
+fn wait(made: u32, random: f64, (first, longest): (Duration, Duration)) -> Duration {
+    let step = first.saturating_mul(1 << made.min(16)).min(longest);
     step.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
 }
 
@@ -180,11 +183,11 @@ impl<'a> Attempts<'a> {
         }
         // A service asks for whole seconds; of a change of leaders more is known.
         if error.is_of_leaders() {
-            return wait(self.made, random, LEADER_WAIT_MAX);
+            return wait(self.made, random, (LEADER_WAIT_FIRST, LEADER_WAIT_MAX));
         }
         match error.retry_after() {
             Some(demanded) => demanded.min(RETRY_AFTER_MAX),
-            None => wait(self.made, random, WAIT_MAX),
+            None => wait(self.made, random, (WAIT_FIRST, WAIT_MAX)),
         }
     }
 }
@@ -214,7 +217,7 @@ mod tests {
     // If this fails, a struggling cluster is hammered, or a user waits for minutes.
     #[test]
     fn waits_double_are_random_and_end() {
-        let wait = |made, random| wait(made, random, WAIT_MAX);
+        let wait = |made, random| wait(made, random, (WAIT_FIRST, WAIT_MAX));
         assert_eq!(wait(0, 0.0), Duration::from_millis(25));
         assert_eq!(wait(0, 1.0), Duration::from_millis(50));
         assert_eq!(wait(3, 1.0), Duration::from_millis(400));
@@ -302,6 +305,11 @@ mod tests {
         let budget = Budget::default();
         let mut attempts = Attempts::new(&budget, PATIENCE);
         let nobody = refused(Code::NoLeader, Some(Duration::from_secs(1)));
+        let begun = Instant::now();
+        for _ in 0..3 {
+            assert!(attempts.again(&nobody).await);
+        }
+        assert!(begun.elapsed() <= Duration::from_millis(70), "a handover");
         for _ in 0..20 {
             let asked = Instant::now();
             assert!(attempts.again(&nobody).await);

@@ -1,6 +1,7 @@
 //! `client nodes`: the services of the cluster.
 
 pub(super) mod drain;
+pub(super) mod give_up;
 mod look;
 mod progress;
 pub(super) mod rebalance;
@@ -12,8 +13,8 @@ mod watch;
 use std::time::Duration;
 
 use serde::Serialize;
-use wire::NodeName;
 use wire::membership::{Health, NodeEntry, NodesAnswer, ReplicaRole, ServiceRole};
+use wire::{NodeName, ShardNo};
 
 use crate::ui::Format;
 use crate::ui::colour::{Hue, Palette};
@@ -32,6 +33,18 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// to get, `damaged` the contents whose copy there is damaged.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {}
+
+/// A shard's number, as it is given.
+#[derive(Clone, Copy, Debug)]
+struct ShardNumber(ShardNo);
+
+impl std::str::FromStr for ShardNumber {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(|number| ShardNumber(ShardNo(number)))
+    }
+}
 
 /// One line of JSON.
 #[derive(Serialize)]

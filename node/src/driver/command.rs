@@ -12,7 +12,7 @@ use wire::replication::Envelope;
 use wire::shard::ShardRecord;
 use wire::{Checksum, ContentId, Lsn, NodeName, ShardNo};
 
-use super::repair::RepairRequest;
+use super::repair::{GiveUpRequest, RepairRequest};
 use crate::links::{Outbox, Records};
 
 /// One thing to do.
@@ -52,6 +52,8 @@ pub(super) enum Command {
     Repair(Box<RepairRequest>),
     /// Give up a damaged record that nothing needs.
     Settle(ShardNo, Lsn),
+    /// Give up what is lost, as an operator says.
+    GiveUp(GiveUpRequest),
     /// Sync everything and end.
     Stop,
 }

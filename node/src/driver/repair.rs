@@ -1,11 +1,20 @@
-//! Asking the disk thread to write a damaged record again.
+//! Asking the disk thread to write a damaged record again, or to give it up.
 
-use store::{Record, RepairError};
+use std::time::Duration;
+
+use store::{Damage, Lost, Record, RepairError, Store};
 use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 use wire::{Lsn, ShardNo};
 
 use super::command::Command;
 use super::handle::Handle;
+
+/// How long it is waited for that what was given up stays so: its segment is sealed by the next chore.
+const LASTING_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether it does.
+const LASTING_LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A record to be written again.
 pub(super) struct RepairRequest {
@@ -44,6 +53,44 @@ pub enum RepairFailure {
     Failed(String),
 }
 
+/// Records to be given up, as an operator says.
+pub(super) struct GiveUpRequest {
+    pub(super) shard: ShardNo,
+    pub(super) places: Vec<Lost>,
+    pub(super) reply: oneshot::Sender<Result<GivenUp, RepairFailure>>,
+}
+
+/// How far giving up has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenUp {
+    /// What of it is lost still: what is served here is not given up.
+    pub left: Vec<Lost>,
+    /// Whether the rest stays given up when the log is opened again.
+    pub is_lasting: bool,
+}
+
+/// The places where records are lost, or hidden from all who walk over the log: in order, and each once.
+pub(crate) fn lost_places(damage: &Damage) -> Vec<Lost> {
+    let mut places: Vec<Lost> = damage.lost.iter().chain(&damage.hidden).copied().collect();
+    places.sort_by_key(|place| place.first);
+    let mut merged: Vec<Lost> = Vec::new();
+    for place in places {
+        match merged.last_mut() {
+            Some(before) if place.first <= before.last.next() => {
+                before.last = before.last.max(place.last);
+            }
+            _ => merged.push(place),
+        }
+    }
+    merged
+}
+
+/// How many records there may be in some places.
+pub(crate) fn records_in(places: &[Lost]) -> u64 {
+    let each = places.iter().map(|place| place.last.0 - place.first.0 + 1);
+    each.sum()
+}
+
 impl Handle {
     /// Writes a record again, unless only its content's hash speaks against it and it is the same here;
     /// returns when it is durable and was read back.
@@ -70,4 +117,68 @@ impl Handle {
         let sent = self.send(Command::Settle(shard, lsn));
         sent.map_err(|_| RepairFailure::Busy)
     }
+
+    /// Gives up what is lost in some places, though nobody says that nothing needs it; returns when that
+    /// outlives a restart, or after [`LASTING_TIME_MAX`].
+    ///
+    /// # Errors
+    /// When the replica is not here any more, or the disk thread has too much to do.
+    pub async fn give_up(
+        &self,
+        shard: ShardNo,
+        places: Vec<Lost>,
+    ) -> Result<GivenUp, RepairFailure> {
+        let until = Instant::now() + LASTING_TIME_MAX;
+        loop {
+            let given_up = self.give_up_once(shard, places.clone()).await?;
+            if given_up.is_lasting || Instant::now() >= until {
+                return Ok(given_up);
+            }
+            sleep(LASTING_LOOK_EVERY).await;
+        }
+    }
+
+    async fn give_up_once(
+        &self,
+        shard: ShardNo,
+        places: Vec<Lost>,
+    ) -> Result<GivenUp, RepairFailure> {
+        let (reply, answer) = oneshot::channel();
+        let request = GiveUpRequest {
+            shard,
+            places,
+            reply,
+        };
+        let sent = self.send(Command::GiveUp(request));
+        sent.map_err(|_| RepairFailure::Busy)?;
+        answer.await.unwrap_or(Err(RepairFailure::Gone))
+    }
 }
+
+/// Gives up what a log has lost in some places.
+pub(super) fn give_up(store: &mut Store, places: &[Lost]) -> GivenUp {
+    let in_places = |lost: &Damage| within(&lost_places(lost), places);
+    let reader = store.reader();
+    for place in in_places(&reader.damage()) {
+        (place.first.0..=place.last.0).for_each(|lsn| store.settle(Lsn(lsn)));
+    }
+    let left = in_places(&reader.damage());
+    let mut rest = places.iter().filter(|place| !left.contains(place));
+    let is_lasting = rest.all(|place| store.is_sealed_between(place.first, place.last));
+    GivenUp { left, is_lasting }
+}
+
+/// What of some places lies in others.
+fn within(places: &[Lost], others: &[Lost]) -> Vec<Lost> {
+    let common = |place: &Lost, other: &Lost| {
+        let (first, last) = (place.first.max(other.first), place.last.min(other.last));
+        (first <= last).then_some(Lost { first, last })
+    };
+    let each = places.iter();
+    each.flat_map(|place| others.iter().filter_map(|other| common(place, other)))
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "repair_tests.rs"]
+mod tests;

@@ -1,6 +1,8 @@
 //! What this node's copies are: records for the repair of others, and hashes as they are on the disk.
 //! Nothing here sends a request on to another node.
 
+pub(super) mod lost;
+
 use std::sync::Arc;
 
 use actix_web::http::header::CACHE_CONTROL;

@@ -52,6 +52,11 @@ pub(crate) fn service() -> impl HttpServiceFactory + 'static {
         resource(routes::DESCRIBE_ID, "PUT", web::put().to(change::describe)),
         resource(routes::LINK, "POST", web::post().to(link::link)),
         resource(routes::SHARD, "POST", web::post().to(link::news)),
+        resource(
+            routes::GIVE_UP,
+            "POST",
+            web::post().to(copies::lost::give_up),
+        ),
     ];
     let reads = [
         resource(
@@ -65,6 +70,7 @@ pub(crate) fn service() -> impl HttpServiceFactory + 'static {
         resource(routes::RECORD, "GET", web::get().to(copies::record)),
         resource(routes::NEEDED_ID, "GET", web::get().to(copies::needed)),
         resource(routes::VERIFY_ID, "GET", web::get().to(copies::verify)),
+        resource(routes::LOST, "GET", web::get().to(copies::lost::show)),
         resource(routes::SCRUB, "GET, POST", web::get().to(scrub::show))
             .route(web::post().to(scrub::begin)),
         shown(routes::STATS, observe::stats),

@@ -24,6 +24,8 @@ pub(super) enum Entry {
     Leads(Arc<ReplicaView>),
     /// This process leads it no longer.
     Resigned(ShardNo),
+    /// Records were given up: the catalog may have rows of what was in them.
+    ShowAll(ShardNo),
     /// Everything up to `upto` is committed; these are its changes, and who waits for them.
     Committed {
         shard: ShardNo,
@@ -50,6 +52,11 @@ impl Feed {
 
     pub(crate) fn resigned(&self, shard: ShardNo) {
         self.add(Entry::Resigned(shard), true);
+    }
+
+    /// The catalog is to be shown all that lives in a shard.
+    pub(crate) fn show_all(&self, shard: ShardNo) {
+        self.add(Entry::ShowAll(shard), true);
     }
 
     /// `changes` are all that was committed since the last call for this shard, `upto` included.

@@ -117,6 +117,12 @@ impl ShardListing {
         self.waiting.add(waiting);
     }
 
+    /// The catalog is shown everything that lives, even if it can follow.
+    pub(super) fn show_all(&mut self) {
+        self.shows_all = true;
+        self.place = Place::Unknown;
+    }
+
     /// What to send next, when what was sent before is answered or lost; none when the catalog has
     /// everything.
     ///
@@ -133,8 +139,7 @@ impl ShardListing {
             return Ok(None);
         }
         if self.unread.look_again(&self.view.reader) {
-            self.shows_all = true;
-            self.place = Place::Unknown;
+            self.show_all();
         }
         let step = self.next_step(budget)?;
         // That the catalog is asked again says nothing of the log.

@@ -176,6 +176,10 @@ impl Task {
                     let led = self.shards.remove(&shard);
                     led.into_iter().for_each(|led| led.listing.end());
                 }
+                Entry::ShowAll(shard) => {
+                    let led = self.shards.get_mut(&shard);
+                    led.into_iter().for_each(|led| led.listing.show_all());
+                }
                 Entry::Committed {
                     shard,
                     upto,

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wire::{ContentId, Lsn};
 
+use crate::record::layout::Lengths;
+
 /// Known damage, as far as it was found: by reads, by a scrub, or when the log was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Damage {
@@ -58,6 +60,8 @@ pub(crate) struct KnownDamage {
     lost: BTreeMap<Lsn, Lsn>,
     /// Those of them of whose headers too little is left to tell all the contents.
     unnamed: BTreeMap<Lsn, Lsn>,
+    /// Of those that are lost, the lengths that intact replicas told.
+    lengths: BTreeMap<Lsn, Lengths>,
     /// Ids minted up to here may be among those, in milliseconds since 1970.
     lost_until_ms: u64,
     /// Places that nobody could pass: first and last lsn.
@@ -164,6 +168,19 @@ impl KnownDamage {
         lost.next_back().is_some_and(|(_, last)| *last > after)
     }
 
+    /// An intact replica has a record of these lengths: where it is lost here, that helps to find others.
+    pub(crate) fn learn(&mut self, lsn: Lsn, lengths: Lengths) {
+        if self.is_lost_between(lsn.previous(), lsn.next()) {
+            self.lengths.insert(lsn, lengths);
+        }
+    }
+
+    /// The lengths of all records between these two; none unless each of them is lost, and was told of.
+    pub(crate) fn lengths_between(&self, after: Lsn, before: Lsn) -> Option<Vec<Lengths>> {
+        let between = (after.next().0..before.0).map(Lsn);
+        between.map(|lsn| self.lengths.get(&lsn).copied()).collect()
+    }
+
     /// The first lsn of the last places before or at `lsn` where records are lost or settled, one
     /// behind the other; none when none is lost.
     pub(crate) fn lost_before_or_at(&self, lsn: Lsn) -> Option<Lsn> {
@@ -205,6 +222,7 @@ impl KnownDamage {
     pub(crate) fn found(&mut self, lsn: Lsn) {
         take(&mut self.lost, lsn);
         take(&mut self.unnamed, lsn);
+        self.lengths.remove(&lsn);
         if self.lost.is_empty() {
             self.suspects.clear();
         }

@@ -1,9 +1,10 @@
 //! A disk that gives back other bytes than it was given.
 
 use reqwest::{Method, StatusCode};
-use wire::{Code, ShardNo};
+use wire::integrity::{GivenUp, LostReport};
+use wire::{Code, ContentId, ShardNo};
 
-use crate::support::{Cluster, error, flip, noise, receipt};
+use crate::support::{Cluster, break_header, error, flip, noise, receipt};
 
 /// The only replica.
 const ONLY: (usize, ShardNo) = (0, ShardNo(1));
@@ -94,5 +95,87 @@ async fn a_damaged_content_can_be_replaced() {
     let updated = receipt(update.send().await.expect("answers")).await;
     assert_eq!((updated.version, updated.filename.as_str()), (2, "a.txt"));
     assert_eq!(cluster.bytes(0, stored.id).await, bytes);
+    cluster.stop().await;
+}
+
+impl Cluster {
+    /// What the node at `place` has lost.
+    pub(crate) async fn lost(&self, place: usize) -> LostReport {
+        let answer = self.get(place, "/lost").await;
+        answer.json().await.expect("a report")
+    }
+
+    /// Asks the node at `place` to give up what it has lost of a shard.
+    pub(crate) async fn ask_to_give_up(
+        &self,
+        place: usize,
+        shard: ShardNo,
+        body: &'static str,
+    ) -> reqwest::Response {
+        let path = format!("/shards/{shard}/give-up");
+        let request = self.ask(Method::POST, place, &path).body(body);
+        request.send().await.expect("answers")
+    }
+
+    async fn refuses_to_read(&self, id: ContentId, code: Code) {
+        let answer = self.get(0, &format!("/retrieve/{id}")).await;
+        assert_eq!(error(answer).await.code, code);
+    }
+}
+
+// If this fails, one bad sector under the only copy keeps a shard's contents from being read and changed for
+// ever, or until the node starts again.
+#[tokio::test]
+async fn what_nobody_can_repair_is_given_up_for_good() {
+    let mut cluster = Cluster::start(1).await;
+    let [older, lost, later] = [
+        cluster.store(0, b"older").await.id,
+        cluster.store(0, b"lost").await.id,
+        cluster.store(0, b"later").await.id,
+    ];
+    cluster
+        .until("all are listed", || async { cluster.listed(later).await.is_some() })
+        .await;
+    cluster.stop_node(0).await;
+    break_header(&cluster, ONLY, lost);
+    cluster.start_node(0).await;
+    for id in [older, lost] {
+        cluster.refuses_to_read(id, Code::Damaged).await;
+    }
+    let report = cluster.lost(0).await;
+    let [told] = &report.replicas[..] else {
+        panic!("{report:?}");
+    };
+    assert_eq!((told.shard, told.records, told.first), (ONLY.1, 1, told.last));
+    assert_eq!((&told.held_by, &told.unasked[..]), (&None, &[][..]));
+
+    let given_up = cluster.ask_to_give_up(0, ONLY.1, "{}").await;
+    let given_up: GivenUp = given_up.json().await.expect("it is given up");
+    assert_eq!((given_up.records, given_up.first), (1, told.first));
+    assert!(given_up.lasting && given_up.left == 0, "{given_up:?}");
+    let counted = cluster.measure(0, "acequia_node_lost_given_up_total");
+    assert_eq!(counted.await, 1);
+    cluster
+        .until("its row is gone", || async { cluster.listed(lost).await.is_none() })
+        .await;
+    for again in [false, true] {
+        if again {
+            cluster.stop_node(0).await;
+            cluster.start_node(0).await;
+        }
+        assert_eq!(cluster.bytes(0, older).await, b"older");
+        assert_eq!(cluster.bytes(0, later).await, b"later");
+        cluster.refuses_to_read(lost, Code::NotFound).await;
+        assert_eq!(cluster.lost(0).await, LostReport::default());
+        let update = cluster.ask(Method::PUT, 0, &format!("/update/{older}"));
+        receipt(update.body("older").send().await.expect("answers")).await;
+        cluster.store(0, b"new").await;
+        assert!(cluster.listed(older).await.is_some());
+    }
+    let nothing = cluster.ask_to_give_up(0, ONLY.1, "{}").await;
+    let nothing: GivenUp = nothing.json().await.expect("nothing is lost");
+    assert_eq!((nothing.records, nothing.lasting), (0, true));
+    let elsewhere = cluster.ask_to_give_up(0, ShardNo(999), "{}").await;
+    assert_eq!(error(elsewhere).await.code, Code::NotFound);
     cluster.stop().await;
 }

@@ -406,3 +406,27 @@ fn alter(cluster: &Cluster, (place, shard): (usize, ShardNo), bytes: &[u8], by: 
     }
     assert_eq!(found, 1, "the bytes are in one place");
 }
+
+/// Makes the header of a content's record unreadable, and that it is one: nothing tells whose it was.
+pub(crate) fn break_header(cluster: &Cluster, (place, shard): (usize, ShardNo), id: ContentId) {
+    /// Where the id stands in a header.
+    const ID_AT: usize = 40;
+    let log = cluster.data_dir(place).join(format!("shards/{shard}/log"));
+    let mut found = 0;
+    for entry in fs::read_dir(log).expect("a log") {
+        let path = entry.expect("an entry").path();
+        let stored = fs::read(&path).expect("reads");
+        let mut windows = stored.windows(16);
+        let Some(at) = windows.position(|window| window == id.bytes()) else {
+            continue;
+        };
+        let start = at.checked_sub(ID_AT).expect("a header");
+        let file = OpenOptions::new().write(true).open(&path).expect("opens");
+        for at in [start, start + 9] {
+            let flipped = file.write_all_at(&[stored[at] ^ 8], at as u64);
+            flipped.expect("writes");
+        }
+        found += 1;
+    }
+    assert_eq!(found, 1, "it has one record");
+}

@@ -1,5 +1,6 @@
-//! Shards that wait for an operator.
+//! Shards that wait for an operator, and records that do.
 
+use wire::integrity::{GiveUp, GivenUp, LostRecords, LostReport};
 use wire::recovery::{
     HeldCopy, KnownCopy, Loss, Objection, Part, RecoverShard, ShardRecovered, WaitingShard,
     WaitingShards,
@@ -90,5 +91,42 @@ fn a_choice_and_its_answer() {
     golden(
         &recovered,
         r#"{"shard":7,"node":"node2","epoch":4,"over":["node1"],"loss":{"records":5,"more":true}}"#,
+    );
+}
+
+// If this fails, an operator's tools give up what is about to be repaired, or do not see what is lost.
+#[test]
+fn what_is_lost_and_given_up() {
+    let report = LostReport {
+        replicas: vec![LostRecords {
+            shard: ShardNo(7),
+            records: 2,
+            first: Lsn(5),
+            last: Lsn(9),
+            held_by: Some(node("node2")),
+            unasked: vec![node("node3")],
+        }],
+    };
+    golden(
+        &report,
+        r#"{"replicas":[{"shard":7,"records":2,"first":5,"last":9,"held_by":"node2",
+        "unasked":["node3"]}]}"#,
+    );
+    let choice = GiveUp { force: false };
+    golden(&choice, r#"{"force":false}"#);
+    let bare: GiveUp = serde_json::from_str("{}").expect("is read");
+    assert_eq!(bare, choice, "force is never taken for granted");
+    let given_up = GivenUp {
+        shard: ShardNo(7),
+        node: node("node1"),
+        records: 2,
+        first: Lsn(5),
+        last: Lsn(9),
+        left: 0,
+        lasting: true,
+    };
+    golden(
+        &given_up,
+        r#"{"shard":7,"node":"node1","records":2,"first":5,"last":9,"left":0,"lasting":true}"#,
     );
 }

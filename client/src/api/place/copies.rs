@@ -1,10 +1,10 @@
-//! A content's copies, each asked for itself.
+//! A content's copies, and a shard's, each asked for itself.
 
 use std::time::Duration;
 
 use reqwest::Method;
-use wire::integrity::Verified;
-use wire::{ContentId, routes};
+use wire::integrity::{GiveUp, GivenUp, LostReport, Verified};
+use wire::{ContentId, ShardNo, routes};
 
 use crate::api::error::RequestError;
 use crate::api::exchange::read_json;
@@ -15,6 +15,35 @@ use crate::api::{Client, SMALL_EXCHANGE_MAX};
 const BYTES_PER_S_MIN: u64 = 4 << 20;
 
 impl Client {
+    /// What the node at `base` has lost of its replicas. Asked once.
+    ///
+    /// # Errors
+    /// When it refuses, or nobody answers.
+    pub async fn lost_of(&self, base: &str) -> Result<LostReport, RequestError> {
+        let url = format!("{base}{}", routes::LOST);
+        let request = self.request(Method::GET, &url).timeout(self.answer_max);
+        read_json(self.send(request, &url).await?, &url).await
+    }
+
+    /// Gives up what the node at `base` has lost of a shard. Asked once: after a lost answer it is
+    /// [`Client::lost_of`] that tells whether it was done.
+    ///
+    /// # Errors
+    /// When another copy has it, or may have, or nobody answers.
+    pub async fn give_up(
+        &self,
+        base: &str,
+        shard: ShardNo,
+        choice: GiveUp,
+    ) -> Result<GivenUp, RequestError> {
+        let url = routes::give_up(base, shard);
+        let request = self
+            .request(Method::POST, &url)
+            .json(&choice)
+            .timeout(SMALL_EXCHANGE_MAX);
+        read_json(self.send(request, &url).await?, &url).await
+    }
+
     /// What the node at `base` has of a content of `size` bytes, read from its disk now. Beside a small
     /// answer's time it gets the time to read so much.
     ///

@@ -11,6 +11,7 @@ use crate::ui::table::Table;
 
 use super::super::Session;
 use super::super::failure::{Failure, Kind};
+use super::ShardNumber;
 
 /// Show the shards that wait, and choose which copy is one of them from now on.
 ///
@@ -34,18 +35,6 @@ pub(in crate::cli) struct Arguments {
     /// Do not ask.
     #[arg(long, requires = "from")]
     yes: bool,
-}
-
-/// A shard's number, as it is given.
-#[derive(Clone, Copy, Debug)]
-struct ShardNumber(ShardNo);
-
-impl std::str::FromStr for ShardNumber {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(|number| ShardNumber(ShardNo(number)))
-    }
 }
 
 pub(in crate::cli) async fn run(session: &Session, arguments: Arguments) -> Result<(), Failure> {

@@ -214,6 +214,7 @@ impl DiskThread {
             Command::Finished(opened, done, look) => self.finish_chore(opened, done, look),
             Command::Repair(request) => self.repair(*request),
             Command::Settle(shard, lsn) => self.settle(shard, lsn),
+            Command::GiveUp(request) => self.give_up(request),
             Command::Stop => self.stopping = true,
         }
     }

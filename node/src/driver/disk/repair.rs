@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use store::{ChoreDone, RepairError};
+use store::{ChoreDone, Damage, RepairError};
+use tokio::sync::oneshot;
 use wire::{Lsn, ShardNo};
 
 use super::DiskThread;
 use crate::driver::command::Opened;
-use crate::driver::repair::{RepairFailure, RepairReply, RepairRequest, Repaired};
+use crate::driver::repair::{
+    GiveUpRequest, RepairFailure, RepairReply, RepairRequest, Repaired, give_up, lost_places,
+};
 
 /// Who waits for the repairs that are under way.
 #[derive(Default)]
@@ -41,6 +44,27 @@ impl DiskThread {
         }
     }
 
+    /// Gives up what is lost in some places. Asked again, it tells how far that is.
+    pub(super) fn give_up(&mut self, request: GiveUpRequest) {
+        let GiveUpRequest {
+            shard,
+            places,
+            reply,
+        } = request;
+        let Some(replica) = self.replicas.get_mut(&shard) else {
+            return answer(reply, Err(RepairFailure::Gone));
+        };
+        let reader = replica.store.reader();
+        let was_lost = !lost_places(&reader.damage()).is_empty();
+        let given_up = give_up(&mut replica.store, &places);
+        replica.measure();
+        if was_lost && shows_all_that_lives(&reader.damage()) {
+            self.around.feed.show_all(shard);
+        }
+        self.touch(shard);
+        answer(reply, Ok(given_up));
+    }
+
     pub(super) fn finish_repair(&mut self, opened: Opened, done: ChoreDone) {
         let (shard, reply) = (opened.shard, self.repairs.0.remove(&opened));
         let replica = self.replicas.get_mut(&shard);
@@ -65,7 +89,13 @@ impl DiskThread {
     }
 }
 
-fn answer(reply: RepairReply, outcome: Result<Repaired, RepairFailure>) {
+/// Whether a walk over the log misses no content that lives: the catalog forgets what it is not shown.
+fn shows_all_that_lives(damage: &Damage) -> bool {
+    let mut contents = damage.contents.iter();
+    lost_places(damage).is_empty() && contents.all(|content| !content.records.is_empty())
+}
+
+fn answer<T>(reply: oneshot::Sender<Result<T, RepairFailure>>, outcome: Result<T, RepairFailure>) {
     if reply.send(outcome).is_err() {
         tracing::debug!("nobody waits for this repair any more");
     }

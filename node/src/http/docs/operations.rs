@@ -6,7 +6,7 @@ use service::openapi::{
     Access, Body, Header, Operation, Parameter, flag, label, number, schema_of, text,
 };
 use wire::content::{ContentRow, Describe, Receipt, StoreOutcomes};
-use wire::integrity::{ScrubReport, Verified};
+use wire::integrity::{GiveUp, GivenUp, LostReport, ScrubReport, Verified};
 use wire::shard::ShardNews;
 use wire::stats::NodeStats;
 use wire::{Code, routes};
@@ -260,6 +260,21 @@ fn copies() -> Vec<Operation> {
         .body(Body::Bytes("application/octet-stream"))
         .answers(200, Body::Bytes("application/octet-stream"))
         .fails(&[Code::WrongCluster]),
+        Operation::new(
+            "get",
+            routes::LOST,
+            "What is lost of each replica, and whether another copy has it.",
+        )
+        .gives::<LostReport>(),
+        Operation::new(
+            "post",
+            routes::GIVE_UP,
+            "Gives up what is lost of a shard here.",
+        )
+        .takes(&[Parameter::SHARD])
+        .body(Body::Json(schema_of::<GiveUp>))
+        .gives::<GivenUp>()
+        .fails(&[Code::NotFound, Code::NeedsForce, Code::NoLeader]),
         Operation::new("get", routes::SCRUB, "How far each replica's scrub is.")
             .gives::<ScrubReport>(),
         Operation::new(

@@ -7,6 +7,7 @@ mod appended;
 mod apply;
 mod error;
 mod follower;
+mod lasting;
 mod leader;
 mod lookup;
 mod recall;

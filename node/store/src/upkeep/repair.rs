@@ -4,6 +4,7 @@
 //! was there or the one that was damaged: a crash in the middle leaves a damaged record, never a
 //! wrong one. Nothing moves, and no position changes. It counts when it was synced and read back.
 
+mod row;
 mod write;
 
 use std::io;
@@ -91,6 +92,17 @@ enum Failed {
     Refused(io::Error),
     /// A sync failed that may have lost what was appended: that stops the log.
     Sync(io::Error),
+}
+
+/// A place among what can be read where no record can.
+struct Hole {
+    /// In bytes.
+    start: u64,
+    /// The last record before it.
+    last: Lsn,
+    /// The first one behind it, and where that starts.
+    next: Option<(u64, Lsn)>,
+    suspects: Vec<Suspect>,
 }
 
 /// Where the record belongs, and whether what stands there is its head.
@@ -285,15 +297,14 @@ impl Repair {
                 Found::Damage(_) => {
                     let mut suspects = Vec::new();
                     let next = scan.resynchronise(start, last, &mut suspects);
-                    let next = next.map_err(Failed::Refused)?.map(|(_, lsn)| lsn);
-                    if next.is_none_or(|next| next > lsn) {
-                        // The only lsn that can be there, as they ascend.
-                        let is_alone = last.next() == lsn && next == Some(lsn.next());
-                        return match self.named_among(&suspects).map_err(Failed::Refused)? {
-                            Some(start) => self.fits(start),
-                            None if is_alone || self.is_led_to(start) => self.fits(start),
-                            None => Err(refused("nobody knows where it was")),
-                        };
+                    let next = next.map_err(Failed::Refused)?;
+                    if next.is_none_or(|(_, next)| next > lsn) {
+                        return self.search_in(&Hole {
+                            start,
+                            last,
+                            next,
+                            suspects,
+                        });
                     }
                 }
                 Found::Record { .. } | Found::End => {
@@ -301,6 +312,34 @@ impl Repair {
                 }
             }
         }
+    }
+
+    /// The record's place in a hole among what can be read, which it lies in.
+    fn search_in(&self, hole: &Hole) -> Result<Spot, Failed> {
+        let head = &self.record.head;
+        self.shared.damage().learn(head.lsn, head.lengths());
+        // The only lsn that can be there, as they ascend.
+        let is_alone = || {
+            let next = hole.next.map(|(_, next)| next);
+            hole.last.next() == head.lsn && next == Some(head.lsn.next())
+        };
+        let named = self.named_among(&hole.suspects).map_err(Failed::Refused)?;
+        match named.or_else(|| self.start_in_row(hole)) {
+            Some(start) => self.fits(start),
+            None if is_alone() || self.is_led_to(hole.start) => self.fits(hole.start),
+            None => Err(refused("nobody knows where it was")),
+        }
+    }
+
+    /// Where the record starts among others that are lost with it, when all of them were brought once.
+    fn start_in_row(&self, hole: &Hole) -> Option<u64> {
+        let (end, next) = hole.next?;
+        let lsn = self.record.head.lsn;
+        let row = self.shared.damage().lengths_between(hole.last, next)?;
+        let before = lsn.0 - hole.last.next().0;
+        let start = row::start_in(&row, &(hole.start..end), before as usize)?;
+        let is_another = |suspect: &Suspect| suspect.start == start && suspect.lsn != lsn;
+        (!hole.suspects.iter().any(is_another)).then_some(start)
     }
 
     /// Whether the index leads to a record of this content and kind at `start`, where damage begins that

@@ -1,6 +1,7 @@
 //! Two copies of everything, on real nodes.
 
 mod failover;
+mod given_up;
 mod recovery;
 mod repair;
 mod said;

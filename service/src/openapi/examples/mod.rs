@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 use wire::content::{ContentItem, ContentPage, ContentRow, Describe, Receipt, StoreOutcomes};
 use wire::history::StatsHistory;
-use wire::integrity::{ScrubReport, Verified};
+use wire::integrity::{GiveUp, GivenUp, LostReport, ScrubReport, Verified};
 use wire::listing::{ListingBatch, ListingOutcomes};
 use wire::membership::{Heartbeat, HeartbeatAnswer, NodeEntry, NodeRemoved, NodesAnswer, ShardMap};
 use wire::placement::{Place, Places};
@@ -89,6 +89,9 @@ examples! {
     ClusterStats: nodes::figures(),
     StatsHistory: nodes::history(),
     ScrubReport: nodes::scrubs(),
+    LostReport: nodes::lost(),
+    GiveUp: GiveUp { force: false },
+    GivenUp: nodes::given_up(),
     ShardMap: shards::map(),
     ShardRecord: shards::record(),
     ChangeShard: ChangeShard { record: shards::changed() },

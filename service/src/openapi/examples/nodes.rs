@@ -1,7 +1,7 @@
 //! A cluster of a distributor and two nodes, as it tells of itself.
 
 use wire::history::{HistoryPoint, Measures, StatsHistory};
-use wire::integrity::{ReplicaScrub, ScrubReport};
+use wire::integrity::{GivenUp, LostRecords, LostReport, ReplicaScrub, ScrubReport};
 use wire::membership::{
     Draining, Health, Heartbeat, HeartbeatAnswer, NodeEntry, NodeShard, NodesAnswer, Progress,
     ReplicaReport, ReplicaRole, ServiceRole, ShardEntry, ShardReplica,
@@ -279,5 +279,30 @@ pub(super) fn scrubs() -> ScrubReport {
             finished: Some(of("2026-11-20T22:10:00.000Z")),
             next: of("2026-12-20T22:10:00.000Z"),
         }],
+    }
+}
+
+pub(super) fn lost() -> LostReport {
+    LostReport {
+        replicas: vec![LostRecords {
+            shard: ShardNo(1),
+            records: 1,
+            first: Lsn(1207),
+            last: Lsn(1207),
+            held_by: None,
+            unasked: Vec::new(),
+        }],
+    }
+}
+
+pub(super) fn given_up() -> GivenUp {
+    GivenUp {
+        shard: ShardNo(1),
+        node: of("node1"),
+        records: 1,
+        first: Lsn(1207),
+        last: Lsn(1207),
+        left: 0,
+        lasting: true,
     }
 }

@@ -13,6 +13,7 @@ mod reread;
 mod seal;
 mod sectors;
 mod served;
+mod side_by_side;
 mod trust;
 
 use wire::Lsn;
