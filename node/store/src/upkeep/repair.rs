@@ -338,8 +338,10 @@ impl Repair {
         let row = self.shared.damage().lengths_between(hole.last, next)?;
         let before = lsn.0 - hole.last.next().0;
         let start = row::start_in(&row, &(hole.start..end), before as usize)?;
-        let is_another = |suspect: &Suspect| suspect.start == start && suspect.lsn != lsn;
-        (!hole.suspects.iter().any(is_another)).then_some(start)
+        // What is left of a header there may be anything, but not another one's of these.
+        let others = |other: Lsn| hole.last < other && other < next && other != lsn;
+        let is_others = |suspect: &Suspect| suspect.start == start && others(suspect.lsn);
+        (!hole.suspects.iter().any(is_others)).then_some(start)
     }
 
     /// Whether the index leads to a record of this content and kind at `start`, where damage begins that
