@@ -14,7 +14,7 @@ use super::handle::Handle;
 const LASTING_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How often it is looked whether it does.
-const LASTING_LOOK_EVERY: Duration = Duration::from_millis(20);
+const LASTING_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A record to be written again.
 pub(super) struct RepairRequest {
@@ -51,6 +51,13 @@ pub enum RepairFailure {
     /// It was tried, and came to nothing.
     #[error("it could not be written: {0}")]
     Failed(String),
+}
+
+/// A record to be given up, as an intact replica has dropped it.
+pub(super) struct SettleRequest {
+    pub(super) shard: ShardNo,
+    pub(super) lsn: Lsn,
+    pub(super) reply: oneshot::Sender<Result<bool, RepairFailure>>,
 }
 
 /// Records to be given up, as an operator says.
@@ -109,13 +116,17 @@ impl Handle {
         answer.await.unwrap_or(Err(RepairFailure::Gone))
     }
 
-    /// Gives up a damaged record that an intact replica has dropped.
+    /// Gives up a damaged record that an intact replica has dropped. Whether it was given up: not while it
+    /// is served here.
     ///
     /// # Errors
-    /// When the disk thread has too much to do: then it is to be asked again later.
-    pub fn settle(&self, shard: ShardNo, lsn: Lsn) -> Result<(), RepairFailure> {
-        let sent = self.send(Command::Settle(shard, lsn));
-        sent.map_err(|_| RepairFailure::Busy)
+    /// When the replica is not here any more, or the disk thread has too much to do: then it is to be asked
+    /// again later.
+    pub async fn settle(&self, shard: ShardNo, lsn: Lsn) -> Result<bool, RepairFailure> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.send(Command::Settle(SettleRequest { shard, lsn, reply }));
+        sent.map_err(|_| RepairFailure::Busy)?;
+        answer.await.unwrap_or(Err(RepairFailure::Gone))
     }
 
     /// Gives up what is lost in some places, though nobody says that nothing needs it; returns when that
@@ -160,7 +171,9 @@ pub(super) fn give_up(store: &mut Store, places: &[Lost]) -> GivenUp {
     let in_places = |lost: &Damage| within(&lost_places(lost), places);
     let reader = store.reader();
     for place in in_places(&reader.damage()) {
-        (place.first.0..=place.last.0).for_each(|lsn| store.settle(Lsn(lsn)));
+        for lsn in place.first.0..=place.last.0 {
+            store.settle(Lsn(lsn));
+        }
     }
     let left = in_places(&reader.damage());
     let mut rest = places.iter().filter(|place| !left.contains(place));

@@ -134,7 +134,9 @@ async fn what_nobody_can_repair_is_given_up_for_good() {
         cluster.store(0, b"later").await.id,
     ];
     cluster
-        .until("all are listed", || async { cluster.listed(later).await.is_some() })
+        .until("all are listed", || async {
+            cluster.listed(later).await.is_some()
+        })
         .await;
     cluster.stop_node(0).await;
     break_header(&cluster, ONLY, lost);
@@ -146,7 +148,10 @@ async fn what_nobody_can_repair_is_given_up_for_good() {
     let [told] = &report.replicas[..] else {
         panic!("{report:?}");
     };
-    assert_eq!((told.shard, told.records, told.first), (ONLY.1, 1, told.last));
+    assert_eq!(
+        (told.shard, told.records, told.first),
+        (ONLY.1, 1, told.last)
+    );
     assert_eq!((&told.held_by, &told.unasked[..]), (&None, &[][..]));
 
     let given_up = cluster.ask_to_give_up(0, ONLY.1, "{}").await;
@@ -156,7 +161,9 @@ async fn what_nobody_can_repair_is_given_up_for_good() {
     let counted = cluster.measure(0, "acequia_node_lost_given_up_total");
     assert_eq!(counted.await, 1);
     cluster
-        .until("its row is gone", || async { cluster.listed(lost).await.is_none() })
+        .until("its row is gone", || async {
+            cluster.listed(lost).await.is_none()
+        })
         .await;
     for again in [false, true] {
         if again {

@@ -415,6 +415,9 @@ pub(crate) fn break_header(cluster: &Cluster, (place, shard): (usize, ShardNo), 
     let mut found = 0;
     for entry in fs::read_dir(log).expect("a log") {
         let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "seg") {
+            continue;
+        }
         let stored = fs::read(&path).expect("reads");
         let mut windows = stored.windows(16);
         let Some(at) = windows.position(|window| window == id.bytes()) else {

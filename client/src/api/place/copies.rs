@@ -11,6 +11,9 @@ use crate::api::exchange::read_json;
 use crate::api::retry::Remedy;
 use crate::api::{Client, SMALL_EXCHANGE_MAX};
 
+/// How long a node may take to tell what it has lost: it asks others first, of which some may be away.
+const LOST_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// The slowest disk that is waited for, with others' verifications before this one.
 const BYTES_PER_S_MIN: u64 = 4 << 20;
 
@@ -21,7 +24,7 @@ impl Client {
     /// When it refuses, or nobody answers.
     pub async fn lost_of(&self, base: &str) -> Result<LostReport, RequestError> {
         let url = format!("{base}{}", routes::LOST);
-        let request = self.request(Method::GET, &url).timeout(self.answer_max);
+        let request = self.request(Method::GET, &url).timeout(LOST_TIME_MAX);
         read_json(self.send(request, &url).await?, &url).await
     }
 

@@ -1,6 +1,7 @@
 //! A cluster that is well, for tests to make ill.
 
 use wire::content::ContentPage;
+use wire::integrity::LostReport;
 use wire::membership::Health;
 use wire::placement::Place;
 use wire::stats::NodeStats;
@@ -42,7 +43,10 @@ impl Default for NodeAnswers {
             disk_free: 1 << 40,
             ..NodeStats::default()
         };
-        NodeAnswers { stats: Ok(stats) }
+        NodeAnswers {
+            stats: Ok(stats),
+            lost: Ok(LostReport::default()),
+        }
     }
 }
 

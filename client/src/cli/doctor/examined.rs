@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use wire::NodeName;
 use wire::content::ContentPage;
+use wire::integrity::LostReport;
 use wire::membership::{Draining, Health, NodeEntry, NodesAnswer, ServiceRole};
 use wire::nodes_file::NodesFile;
 use wire::placement::Place;
@@ -57,6 +58,7 @@ pub(super) struct DistributorAnswers {
 #[derive(Debug)]
 pub(super) struct NodeAnswers {
     pub(super) stats: Result<NodeStats, RequestError>,
+    pub(super) lost: Result<LostReport, RequestError>,
 }
 
 /// A service that is to be asked.
@@ -196,8 +198,8 @@ async fn distributor(client: &Client, target: Target) -> Service<DistributorAnsw
 async fn node(client: &Client, target: Target) -> Service<NodeAnswers> {
     let url = target.url.clone();
     let own = async {
-        let stats = client.stats_of(&url).await;
-        NodeAnswers { stats }
+        let (stats, lost) = tokio::join!(client.stats_of(&url), client.lost_of(&url));
+        NodeAnswers { stats, lost }
     };
     service(client, target, own).await
 }

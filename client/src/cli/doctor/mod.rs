@@ -6,6 +6,7 @@ mod clocks;
 mod examined;
 mod finding;
 mod here;
+mod lost;
 mod services;
 mod shards;
 mod stores;
@@ -52,6 +53,7 @@ fn judge(examined: &Examined, file: Option<&NodesFile>) -> Vec<Finding> {
     let mut findings = services::findings(examined);
     findings.extend(clocks::findings(examined));
     findings.extend(stores::findings(examined));
+    findings.extend(lost::findings(examined));
     if let Some(cluster) = &examined.cluster {
         findings.extend(shards::findings(cluster, &examined.stats()));
         findings.extend(
