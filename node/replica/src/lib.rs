@@ -38,6 +38,9 @@ pub const LEADER_SILENT_MS_MAX: u64 = 2 * ACK_AGE_MS_MAX;
 /// A proposal without an answer, or a hello, is repeated after so long, in milliseconds.
 pub const RETRY_MS: u64 = 250;
 
+/// An epoch for whose first record a full disk has no room is begun again after so long, in milliseconds.
+const EPOCH_RETRY_MS: u64 = 100;
+
 /// A handover that did not come about in so long is given up, in milliseconds.
 pub const HANDOVER_MS_MAX: u64 = 2_000;
 

@@ -16,7 +16,7 @@ use crate::bugs::Bug;
 use crate::event::{Effect, Halt};
 use crate::log::LogState;
 use crate::record::can_commit;
-use crate::{HANDOVER_MS_MAX, sign_every_ms};
+use crate::{EPOCH_RETRY_MS, HANDOVER_MS_MAX, sign_every_ms};
 
 use peer::Peer;
 use proposal::Proposal;
@@ -28,8 +28,8 @@ pub(crate) struct Leader {
     epoch: Epoch,
     /// The epoch's first record; none until it is appended.
     start: Option<Lsn>,
-    /// When the term began here.
-    since_ms: u64,
+    /// When its first record was to be appended last: a full disk may have no room for it.
+    asked_ms: u64,
     /// Every other replica of the shard, by its node.
     peers: BTreeMap<NodeName, Peer>,
     /// A change of the record that is under way.
@@ -49,7 +49,7 @@ impl Leader {
         Leader {
             epoch,
             start: None,
-            since_ms: now_ms,
+            asked_ms: now_ms,
             peers: BTreeMap::new(),
             proposal: None,
             commit_needed: false,
@@ -209,8 +209,8 @@ impl Leader {
         if is_free && self.is_slow(around) {
             self.hand_over(around);
         }
-        if self.start.is_none() && around.now_ms > self.since_ms {
-            self.since_ms = around.now_ms;
+        if self.start.is_none() && around.now_ms >= self.asked_ms + EPOCH_RETRY_MS {
+            self.asked_ms = around.now_ms;
             out.push(Effect::BeginEpoch(self.epoch));
             return;
         }
