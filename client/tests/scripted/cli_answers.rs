@@ -287,13 +287,17 @@ fn every_kind_of_refusal_has_its_exit_code() {
 #[test]
 fn an_unreachable_cluster_is_told_with_a_hint() {
     let fake = Fake::absent(&nobody());
-    let ran = run(&fake, here(), &["nodes"]);
-    assert_eq!(ran.code, Some(4));
+    // At the same time: each gives up after some seconds.
+    let (text, ran) = std::thread::scope(|both| {
+        let text = both.spawn(|| run(&fake, here(), &["nodes"]));
+        let json = run(&fake, here(), &["nodes", "--json"]);
+        (text.join().expect("ends"), json)
+    });
+    assert_eq!(text.code, Some(4));
     for part in ["cannot reach", "cause:", "refused", "hint:", "ACEQUIA_URL"] {
-        assert!(ran.err.contains(part), "{part} in {}", ran.err);
+        assert!(text.err.contains(part), "{part} in {}", text.err);
     }
-    assert!(!ran.err.contains('\u{1b}'), "no colours on a pipe");
-    let ran = run(&fake, here(), &["nodes", "--json"]);
+    assert!(!text.err.contains('\u{1b}'), "no colours on a pipe");
     let told = &json_lines(&ran.err)[0]["error"];
     assert_eq!(
         (&told["kind"], ran.out.as_str()),

@@ -208,7 +208,13 @@ fn the_log_is_followed_when_the_only_distributor_is_back() {
     fake.logs(2);
     assert_eq!(followed.next(), Some((1, 2)));
     assert_eq!(followed.end().matches("cannot").count(), 0, "told once");
+}
+
+// If this fails, whoever mistypes the address of a cluster waits for its log for ever.
+#[test]
+fn who_never_answered_is_not_waited_for() {
     // What a retry cannot help is told at once, and so is an address at which nobody ever answered.
+    let fake = Fake::start();
     fake.fail("GET /nodes", Fault::Foreign(404, "not this one"));
     let ran = run(&fake, here(), &["log", "--follow"]);
     assert_eq!(ran.code, Some(4), "{}", ran.err);
@@ -219,6 +225,13 @@ fn the_log_is_followed_when_the_only_distributor_is_back() {
 // If this fails, a restart of the only distributor ends a walk that had begun.
 #[tokio::test]
 async fn a_walk_that_has_begun_bears_silence_of_the_distributor() {
+    tokio::join!(
+        silence_is_borne_between_looks(),
+        silence_is_borne_in_a_look()
+    );
+}
+
+async fn silence_is_borne_between_looks() {
     let fake = Fake::start();
     fake.logs(1);
     let client = client_of(&fake);
@@ -229,6 +242,12 @@ async fn a_walk_that_has_begun_bears_silence_of_the_distributor() {
     lose(&fake);
     heal_late(&fake);
     assert_eq!(followed.next().await.expect("is borne"), None);
+}
+
+async fn silence_is_borne_in_a_look() {
+    let fake = Fake::start();
+    fake.logs(1);
+    let client = client_of(&fake);
     // Nobody knows another leader for one that is away.
     fake.fail("GET /nodes", Fault::IgnoreRange);
     fake.fail("GET /log", Fault::Drop);

@@ -53,23 +53,30 @@ fn colours_are_for_terminals_that_want_them() {
         (&wrong, "nodes"),
     ];
     for (fake, command) in all {
-        let ran = run(fake, here(), &[command]);
-        assert!(
-            !ran.out.contains('\u{1b}') && !ran.err.contains('\u{1b}'),
-            "{command}: {}",
-            ran.out
-        );
-        let plain = shown(fake, &[command], &[("NO_COLOR", "1")], "\n");
-        assert!(!plain.contains('\u{1b}'), "{command}: {plain:?}");
-        let dumb = shown(fake, &[command], &[("TERM", "dumb")], "\n");
-        assert!(!dumb.contains('\u{1b}'), "{command}: {dumb:?}");
-        let painted = shown(
-            fake,
-            &[command],
-            &[("NO_COLOR", ""), ("TERM", "xterm")],
-            "\u{1b}[",
-        );
-        assert!(painted.contains("\u{1b}[0m"), "{command}: {painted:?}");
+        let on_terminal = |variables, end| shown(fake, &[command], variables, end);
+        // At the same time: each needs seconds to give up one that is not there.
+        std::thread::scope(|looks| {
+            looks.spawn(|| {
+                let ran = run(fake, here(), &[command]);
+                assert!(
+                    !ran.out.contains('\u{1b}') && !ran.err.contains('\u{1b}'),
+                    "{command}: {}",
+                    ran.out
+                );
+            });
+            looks.spawn(|| {
+                let plain = on_terminal(&[("NO_COLOR", "1")], "\n");
+                assert!(!plain.contains('\u{1b}'), "{command}: {plain:?}");
+            });
+            looks.spawn(|| {
+                let dumb = on_terminal(&[("TERM", "dumb")], "\n");
+                assert!(!dumb.contains('\u{1b}'), "{command}: {dumb:?}");
+            });
+            looks.spawn(|| {
+                let painted = on_terminal(&[("NO_COLOR", ""), ("TERM", "xterm")], "\u{1b}[");
+                assert!(painted.contains("\u{1b}[0m"), "{command}: {painted:?}");
+            });
+        });
     }
 }
 

@@ -145,6 +145,13 @@ fn a_cluster_that_is_away_is_told_as_by_every_command() {
 // If this fails, the screen of a cluster that hangs stays empty, and nobody learns who is silent.
 #[test]
 fn a_silent_distributor_is_not_waited_for() {
+    std::thread::scope(|both| {
+        both.spawn(silence_is_told_on_the_screen);
+        both.spawn(silence_from_the_beginning_ends_it);
+    });
+}
+
+fn silence_is_told_on_the_screen() {
     let (mut terminal, fake) = (Terminal::open(), Fake::start());
     for _ in ["the cluster", "node1", "node2"] {
         fake.fail("GET /stats/history", Fault::Silence);
@@ -158,8 +165,9 @@ fn a_silent_distributor_is_not_waited_for() {
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     terminal.press("q");
     is_given_back(&terminal, child, 0);
+}
 
-    // Another one: a look of the first program may still come to that one, and meet the fault.
+fn silence_from_the_beginning_ends_it() {
     let (terminal, fake) = (Terminal::open(), Fake::start());
     let begun = Instant::now();
     fake.fail("GET /stats", Fault::Silence);
