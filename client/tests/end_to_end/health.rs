@@ -87,6 +87,78 @@ pub(crate) fn the_doctor_finds_what_is_wrong_and_nothing_else(bed: &mut Bed) {
     bed.until("what is mended is well again", || well(bed));
 }
 
+/// Uploads until two later contents are in the shard of the first one; gives the first two.
+fn two_of_one_shard(bed: &Bed) -> (String, String, wire::ShardNo) {
+    let shard = |id: &str| id.parse::<wire::ContentId>().expect("an id").shard();
+    bed.write("older", b"older");
+    bed.write("later", b"later");
+    let older = bed.upload("older");
+    let next = || loop {
+        let later = bed.upload("later");
+        if shard(&later) == shard(&older) {
+            return later;
+        }
+    };
+    let lost = next();
+    next();
+    let number = shard(&older);
+    (older, lost, number)
+}
+
+// If this fails, an operator cannot go on without a record that no disk can read any more; or gives it up without
+// having meant to.
+pub(crate) fn records_that_nobody_has_are_given_up(bed: &mut Bed) {
+    bed.until_mirrored();
+    assert_eq!(bed.run(&["give-up"]).ok(), "nothing is lost\n");
+    let (older, lost, shard) = two_of_one_shard(bed);
+    let shard = shard.to_string();
+    bed.stop();
+    assert_eq!(bed.break_headers(&lost), 2, "each of its copies");
+    bed.start_again();
+    let shown = |bed: &Bed| bed.run(&["give-up", "--json"]);
+    bed.until("both copies are said to have lost it", || {
+        let lines = shown(bed).out;
+        let lines = lines
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        let nobody =
+            |line: &Value| line["held_by"].is_null() && line["unasked"] == serde_json::json!([]);
+        lines.filter(nobody).count() == 2
+    });
+    let get = |bed: &Bed| bed.run(&["get", &older, "-o", "-"]);
+    assert_ne!(get(bed).code, Some(0), "it may have been deleted");
+    let (findings, _) = diagnosed(bed, &[]);
+    let remedy = findings.iter().map(|finding| finding["remedy"].to_string());
+    assert!(
+        remedy
+            .into_iter()
+            .any(|remedy| remedy.contains("client give-up")),
+        "{findings:?}"
+    );
+
+    let unasked = bed.run(&["give-up", &shard]).failed(2);
+    assert!(unasked.contains("--yes"), "{unasked}");
+    assert_eq!(shown(bed).json().len(), 2, "nothing was done");
+    bed.until("both copies have given it up", || {
+        // Where it is not settled who leads, it is asked again; and of what one gave up the other one hears.
+        bed.run(&["give-up", &shard, "--yes"]);
+        shown(bed).json().is_empty()
+    });
+    let nothing = bed.run(&["give-up", &shard, "--yes"]).failed(7);
+    assert!(nothing.contains("nothing of shard"), "{nothing}");
+    for again in [false, true] {
+        if again {
+            bed.stop();
+            bed.start_again();
+        }
+        bed.until("what is older is served", || get(bed).out == "older");
+        assert_eq!(bed.run(&["give-up"]).ok(), "nothing is lost\n");
+    }
+    bed.until("its row is gone", || {
+        !bed.run(&["list"]).ok().contains(&lost)
+    });
+}
+
 // If this fails, nobody can find out where a content is, and which of its copies is bad.
 pub(crate) fn a_content_is_explained_with_all_its_copies(bed: &mut Bed) {
     bed.until_mirrored();

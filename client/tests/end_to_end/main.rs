@@ -1,5 +1,5 @@
-//! The binary against a whole cluster: one distributor and three storage nodes, once on SQLite and
-//! once on PostgreSQL. Every story is one body that both databases must satisfy.
+//! The binary against a whole cluster: one distributor and three storage nodes, on SQLite, and where a
+//! story asks the database for more than single rows, once on PostgreSQL, too.
 
 mod bed;
 mod cutter;
@@ -37,6 +37,7 @@ on_both_databases! {
     stories::failures_have_their_exit_codes,
     stories::benchmarks_measure_without_errors,
     health::the_doctor_finds_what_is_wrong_and_nothing_else,
+    health::records_that_nobody_has_are_given_up,
     health::a_content_is_explained_with_all_its_copies,
     health::a_content_is_explained_while_a_node_is_down,
     troubles::an_interrupted_get_is_resumed,
