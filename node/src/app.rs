@@ -29,6 +29,7 @@ use crate::http;
 use crate::links::{self, Links};
 use crate::lister::{self, Feed, Lister};
 use crate::membership::data_dir::DataDir;
+use crate::membership::distributors::NewError;
 use crate::membership::duty::Me;
 use crate::membership::heartbeat::{self, Addresses, Heartbeats, Map};
 use crate::membership::register::{ASKED_MAX, Ask};
@@ -253,11 +254,7 @@ fn open(
         metrics: Arc::clone(&shared.metrics),
     })?;
     let care = care(&config, &shared)?;
-    let others = Others::new(
-        config.name.clone(),
-        shared.map.clone(),
-        config.access.cluster_key.as_deref(),
-    )?;
+    let others = others(&config, &shared)?;
     let heartbeats = Heartbeats::start(heartbeat::Parts {
         me,
         addresses: changeable.addresses.clone(),
@@ -371,6 +368,11 @@ fn care(config: &Config, shared: &Shared) -> Result<Care, Box<dyn Error + Send +
         metrics: Arc::clone(&shared.metrics),
     })?;
     Ok(Care { scrubs, repairs })
+}
+
+fn others(config: &Config, shared: &Shared) -> Result<Others, NewError> {
+    let key = config.access.cluster_key.as_deref();
+    Others::new(config.name.clone(), shared.map.clone(), key)
 }
 
 fn serve(listener: TcpListener, workers: usize, node: Node) -> std::io::Result<Server> {
