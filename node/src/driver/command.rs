@@ -12,7 +12,7 @@ use wire::replication::Envelope;
 use wire::shard::ShardRecord;
 use wire::{Checksum, ContentId, Lsn, NodeName, ShardNo};
 
-use super::repair::{GiveUpRequest, RepairRequest};
+use super::repair::{GiveUpRequest, RepairRequest, SettleRequest};
 use crate::links::{Outbox, Records};
 
 /// One thing to do.
@@ -51,7 +51,7 @@ pub(super) enum Command {
     /// Write a damaged record again.
     Repair(Box<RepairRequest>),
     /// Give up a damaged record that nothing needs.
-    Settle(ShardNo, Lsn),
+    Settle(SettleRequest),
     /// Give up what is lost, as an operator says.
     GiveUp(GiveUpRequest),
     /// Sync everything and end.

@@ -58,7 +58,8 @@ impl Map {
         self.read().at.map(|at| at.elapsed())
     }
 
-    fn confirm(&self, map: Option<&ShardMap>) {
+    /// A distributor said that its map is this one, or the last one still.
+    pub(crate) fn confirm(&self, map: Option<&ShardMap>) {
         let mut confirmed = self.0.write().unwrap_or_else(PoisonError::into_inner);
         confirmed.at = Some(Instant::now());
         if let Some(map) = map {

@@ -45,6 +45,8 @@ enum MendError {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Repair(#[from] RepairFailure),
+    #[error("{0} has dropped it, and it is needed here: what superseded it has yet to come")]
+    Needed(NodeName),
 }
 
 impl Work {
@@ -109,6 +111,10 @@ impl Work {
                 }
                 Err(MendError::Fetch(FetchError::Dropped(peer))) => {
                     self.given_up(shard, (lsn, content), damage, &peer);
+                }
+                Err(error @ MendError::Needed(_)) => {
+                    self.attempts.tried((shard, lsn), Instant::now());
+                    tracing::debug!(%shard, %lsn, %error, "not given up yet");
                 }
                 Err(error) => self.failed(shard, (lsn, content), damage, &error),
             }
@@ -300,13 +306,18 @@ impl Work {
         lsn: Lsn,
     ) -> Result<(NodeName, Repaired), MendError> {
         let mut last = MendError::from(FetchError::Alone);
+        let mut needed = None;
         for copy in self.copies.of(replica.shard) {
             let log = (replica.shard, replica.log);
             let record = match self.copies.record(&copy, log, lsn).await {
                 Ok(record) => record,
-                Err(error @ FetchError::Dropped(_)) => {
-                    self.handle.settle(replica.shard, lsn)?;
-                    return Err(error.into());
+                Err(FetchError::Dropped(peer)) => {
+                    if self.handle.settle(replica.shard, lsn).await? {
+                        return Err(FetchError::Dropped(peer).into());
+                    }
+                    // Another one that is behind may have it still.
+                    needed = Some(peer);
+                    continue;
                 }
                 Err(error) => {
                     last = error.into();
@@ -322,7 +333,7 @@ impl Work {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(last)
+        Err(needed.map_or(last, MendError::Needed))
     }
 }
 
@@ -363,6 +374,10 @@ async fn is_right(reader: &Reader, id: ContentId) -> Result<bool, ReadError> {
 fn is_absent(error: &MendError) -> bool {
     matches!(error, MendError::Fetch(error) if error.is_absent())
 }
+
+#[cfg(test)]
+#[path = "dropped_tests.rs"]
+mod dropped;
 
 #[cfg(test)]
 mod tests {

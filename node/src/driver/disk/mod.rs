@@ -213,7 +213,7 @@ impl DiskThread {
             Command::Wake => {}
             Command::Finished(opened, done, look) => self.finish_chore(opened, done, look),
             Command::Repair(request) => self.repair(*request),
-            Command::Settle(shard, lsn) => self.settle(shard, lsn),
+            Command::Settle(request) => self.settle(request),
             Command::GiveUp(request) => self.give_up(request),
             Command::Stop => self.stopping = true,
         }

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use store::{ChoreDone, Damage, RepairError};
 use tokio::sync::oneshot;
-use wire::{Lsn, ShardNo};
+use wire::ShardNo;
 
 use super::DiskThread;
 use crate::driver::command::Opened;
 use crate::driver::repair::{
-    GiveUpRequest, RepairFailure, RepairReply, RepairRequest, Repaired, give_up, lost_places,
+    GiveUpRequest, RepairFailure, RepairReply, RepairRequest, Repaired, SettleRequest, give_up,
+    lost_places,
 };
 
 /// Who waits for the repairs that are under way.
@@ -36,12 +37,15 @@ impl DiskThread {
         }
     }
 
-    pub(super) fn settle(&mut self, shard: ShardNo, lsn: Lsn) {
-        if let Some(replica) = self.replicas.get_mut(&shard) {
-            replica.store.settle(lsn);
-            replica.measure();
-            self.touch(shard);
-        }
+    pub(super) fn settle(&mut self, request: SettleRequest) {
+        let SettleRequest { shard, lsn, reply } = request;
+        let Some(replica) = self.replicas.get_mut(&shard) else {
+            return answer(reply, Err(RepairFailure::Gone));
+        };
+        let is_given_up = replica.store.settle(lsn);
+        replica.measure();
+        self.touch(shard);
+        answer(reply, Ok(is_given_up));
     }
 
     /// Gives up what is lost in some places. Asked again, it tells how far that is.

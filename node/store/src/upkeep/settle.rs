@@ -18,10 +18,11 @@ use crate::store::Store;
 impl Store {
     /// Gives up a damaged record that nothing needs, as an intact replica says ([`Reader::is_dropped`]):
     /// it is not missed any more, and its segment can be sealed and rewritten without it. Nothing is
-    /// given up that is served here: what superseded it elsewhere has yet to come.
-    pub fn settle(&mut self, lsn: Lsn) {
+    /// given up that is served here, or not known committed: what superseded it elsewhere has yet to come.
+    /// Whether it was given up.
+    pub fn settle(&mut self, lsn: Lsn) -> bool {
         if lsn > self.shared.committed() {
-            return;
+            return false;
         }
         let segment = self.shared.segment_of(lsn);
         // What was lost when the log was opened is in no index.
@@ -31,12 +32,13 @@ impl Store {
                 .as_ref()
                 .is_some_and(|segment| self.serves(segment, lsn))
         {
-            return;
+            return false;
         }
         self.shared.settle(lsn);
         if let Some(segment) = segment {
             self.reconsider(segment.number);
         }
+        true
     }
 
     /// Whether the index leads to this record of a segment, or may.

@@ -59,7 +59,9 @@ fn what_is_served_here_is_not_given_up_before_it_is_superseded_here() {
         let (mut follower, leader, update) = follower_and_leader(is_sealed);
         follower.flip(lsn(0), 24);
         assert_version_is_damaged(&follower);
-        follower.store.settle(lsn(0));
+        assert!(!follower.store.settle(lsn(0)), "it is served here");
+        let later = follower.store.positions().committed.next();
+        assert!(!follower.store.settle(later), "it is not committed here");
         catch_up(&mut follower, &leader, update.previous());
         upkeep_of_what_can_be_read(&mut follower);
         assert_version_is_damaged(&follower);
@@ -68,7 +70,7 @@ fn what_is_served_here_is_not_given_up_before_it_is_superseded_here() {
         for stage in [&mut follower, &mut restarted] {
             catch_up(stage, &leader, update);
             assert_eq!(version(stage, id(0)).expect("intact"), 2);
-            stage.store.settle(lsn(0));
+            assert!(stage.store.settle(lsn(0)), "it is superseded here");
             upkeep_of_what_can_be_read(stage);
             assert!(!stage.lsns().contains(&lsn(0).0), "{is_sealed}");
             assert_eq!(version(stage, id(0)).expect("intact"), 2);
