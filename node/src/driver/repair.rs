@@ -13,6 +13,10 @@ use super::handle::Handle;
 /// How long it is waited for that what was given up stays so: its segment is sealed by the next chore.
 const LASTING_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// Records that are given up at once: of some it must be read whether they are served, and all else on the disk
+/// waits meanwhile.
+const RECORDS_AT_ONCE_MAX: usize = 64;
+
 /// How often it is looked whether it does.
 const LASTING_LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -63,6 +67,9 @@ pub(super) struct SettleRequest {
 /// Records to be given up, as an operator says.
 pub(super) struct GiveUpRequest {
     pub(super) shard: ShardNo,
+    /// Where they are, or some of them.
+    pub(super) portion: Vec<Lost>,
+    /// All that is asked about.
     pub(super) places: Vec<Lost>,
     pub(super) reply: oneshot::Sender<Result<GivenUp, RepairFailure>>,
 }
@@ -139,9 +146,14 @@ impl Handle {
         shard: ShardNo,
         places: Vec<Lost>,
     ) -> Result<GivenUp, RepairFailure> {
+        for portion in portions(&places) {
+            self.give_up_some(shard, vec![portion], places.clone())
+                .await?;
+        }
         let until = Instant::now() + LASTING_TIME_MAX;
         loop {
-            let given_up = self.give_up_once(shard, places.clone()).await?;
+            let nothing = Vec::new();
+            let given_up = self.give_up_some(shard, nothing, places.clone()).await?;
             if given_up.is_lasting || Instant::now() >= until {
                 return Ok(given_up);
             }
@@ -149,14 +161,16 @@ impl Handle {
         }
     }
 
-    async fn give_up_once(
+    async fn give_up_some(
         &self,
         shard: ShardNo,
+        portion: Vec<Lost>,
         places: Vec<Lost>,
     ) -> Result<GivenUp, RepairFailure> {
         let (reply, answer) = oneshot::channel();
         let request = GiveUpRequest {
             shard,
+            portion,
             places,
             reply,
         };
@@ -166,16 +180,29 @@ impl Handle {
     }
 }
 
+/// The same places in portions of at most [`RECORDS_AT_ONCE_MAX`].
+fn portions(places: &[Lost]) -> impl Iterator<Item = Lost> {
+    places.iter().flat_map(|place| {
+        let firsts = (place.first.0..=place.last.0).step_by(RECORDS_AT_ONCE_MAX);
+        firsts.map(|first| Lost {
+            first: Lsn(first),
+            last: place.last.min(Lsn(first + RECORDS_AT_ONCE_MAX as u64 - 1)),
+        })
+    })
+}
+
 /// Gives up what a log has lost in some places.
-pub(super) fn give_up(store: &mut Store, places: &[Lost]) -> GivenUp {
-    let in_places = |lost: &Damage| within(&lost_places(lost), places);
-    let reader = store.reader();
-    for place in in_places(&reader.damage()) {
+pub(super) fn give_up(store: &mut Store, places: &[Lost]) {
+    for place in within(&lost_places(&store.reader().damage()), places) {
         for lsn in place.first.0..=place.last.0 {
             store.settle(Lsn(lsn));
         }
     }
-    let left = in_places(&reader.damage());
+}
+
+/// What has come of giving up some places.
+pub(super) fn given_up(store: &Store, places: &[Lost]) -> GivenUp {
+    let left = within(&lost_places(&store.reader().damage()), places);
     let mut rest = places.iter().filter(|place| !left.contains(place));
     let is_lasting = rest.all(|place| store.is_sealed_between(place.first, place.last));
     GivenUp { left, is_lasting }

@@ -154,6 +154,10 @@ async fn what_nobody_can_repair_is_given_up_for_good() {
     );
     assert_eq!((&told.held_by, &told.unasked[..]), (&None, &[][..]));
 
+    let page = cluster.ask(Method::POST, 0, &format!("/shards/{}/give-up", ONLY.1));
+    let page = page.header("origin", "http://page.example").body("{}");
+    let refused = error(page.send().await.expect("answers")).await;
+    assert_eq!(refused.code, Code::Unauthorized);
     let given_up = cluster.ask_to_give_up(0, ONLY.1, "{}").await;
     let given_up: GivenUp = given_up.json().await.expect("it is given up");
     assert_eq!((given_up.records, given_up.first), (1, told.first));

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use store::{ChoreDone, Damage, RepairError};
 use tokio::sync::oneshot;
-use wire::ShardNo;
 
 use super::DiskThread;
 use crate::driver::command::Opened;
 use crate::driver::repair::{
     GiveUpRequest, RepairFailure, RepairReply, RepairRequest, Repaired, SettleRequest, give_up,
-    lost_places,
+    given_up, lost_places,
 };
 
 /// Who waits for the repairs that are under way.
@@ -52,6 +51,7 @@ impl DiskThread {
     pub(super) fn give_up(&mut self, request: GiveUpRequest) {
         let GiveUpRequest {
             shard,
+            portion,
             places,
             reply,
         } = request;
@@ -60,7 +60,8 @@ impl DiskThread {
         };
         let reader = replica.store.reader();
         let was_lost = !lost_places(&reader.damage()).is_empty();
-        let given_up = give_up(&mut replica.store, &places);
+        give_up(&mut replica.store, &portion);
+        let given_up = given_up(&replica.store, &places);
         replica.measure();
         if was_lost && shows_all_that_lives(&reader.damage()) {
             self.around.feed.show_all(shard);

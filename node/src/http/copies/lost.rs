@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::CACHE_CONTROL;
+use actix_web::http::header::{CACHE_CONTROL, ORIGIN};
 use actix_web::{HttpRequest, HttpResponse, web};
 use service::access::Need;
 use wire::integrity::{GiveUp, GivenUp, LostRecords, LostReport};
@@ -37,6 +37,11 @@ pub(in crate::http) async fn give_up(
 ) -> Result<HttpResponse, ApiError> {
     let node = frame::node(&request)?;
     allow(&node, &request, Need::Write)?;
+    // No page has a reason to, and a browser sends this for any page when no key is needed.
+    if request.headers().contains_key(ORIGIN) {
+        let message = "what is lost is not given up by a page in a browser";
+        return Err(ApiError::new(Code::Unauthorized, message));
+    }
     let mut body = Body::new(payload, &request, Arc::clone(&node.metrics));
     let choice: GiveUp = serde_json::from_slice(&body.whole(JSON_BYTES_MAX).await?)
         .map_err(|error| ApiError::malformed(format!("the body cannot be read: {error}")))?;
