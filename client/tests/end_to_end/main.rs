@@ -26,43 +26,61 @@ macro_rules! on_both_databases {
 on_both_databases! {
     stories::a_content_lives_and_dies,
     stories::folders_come_back_as_they_went,
-    stories::large_contents_and_streams_keep_every_byte,
     stories::odd_names_are_kept_and_made_safe,
     stories::listings_are_filtered_and_paged,
-    stories::conditions_guard_updates_and_deletes,
     stories::nodes_and_statistics_tell_of_the_cluster,
-    stories::the_log_tells_what_was_done,
-    stories::copies_are_verified,
     stories::a_node_is_drained_before_it_is_removed,
-    stories::failures_have_their_exit_codes,
     stories::benchmarks_measure_without_errors,
-    health::the_doctor_finds_what_is_wrong_and_nothing_else,
-    health::records_that_nobody_has_are_given_up,
     health::a_content_is_explained_with_all_its_copies,
-    health::a_content_is_explained_while_a_node_is_down,
-    troubles::an_interrupted_get_is_resumed,
     troubles::a_node_that_stops_is_gone_around,
-    troubles::a_download_outlives_its_node_s_restart,
-    troubles::an_upload_outlives_its_node_s_restart,
     troubles::a_restarted_cluster_has_everything,
 }
 
-/// A test of each story with services of its own on each database.
-macro_rules! on_each_database {
-    ($($story:ident),+ $(,)?) => {
-        mod rough_on_sqlite {
-            $(#[test] fn $story() { crate::rough::$story(crate::services::Database::Sqlite); })+
-        }
-        mod rough_on_postgres {
-            $(#[test] fn $story() { crate::rough::$story(crate::services::Database::Postgres); })+
+/// A test of each story that the client and the nodes have between them, whatever the database.
+macro_rules! on_any_database {
+    ($($module:ident :: $story:ident),+ $(,)?) => {
+        mod on_any_database {
+            $(#[test] fn $story() { crate::$module::$story(&mut crate::Bed::on_sqlite()); })+
         }
     };
 }
 
-on_each_database! {
+on_any_database! {
+    stories::large_contents_and_streams_keep_every_byte,
+    stories::conditions_guard_updates_and_deletes,
+    stories::the_log_tells_what_was_done,
+    stories::copies_are_verified,
+    stories::failures_have_their_exit_codes,
+    health::the_doctor_finds_what_is_wrong_and_nothing_else,
+    health::records_that_nobody_has_are_given_up,
+    health::a_content_is_explained_while_a_node_is_down,
+    troubles::an_interrupted_get_is_resumed,
+    troubles::a_download_outlives_its_node_s_restart,
+    troubles::an_upload_outlives_its_node_s_restart,
+}
+
+/// A test of each story with services of its own.
+macro_rules! on_rough_connections {
+    ($name:ident, $database:ident, $($story:ident),+ $(,)?) => {
+        mod $name {
+            $(#[test] fn $story() { crate::rough::$story(crate::services::Database::$database); })+
+        }
+    };
+}
+
+on_rough_connections! {
+    rough_on_sqlite,
+    Sqlite,
     connections_that_break_lose_and_double_nothing,
     a_large_download_is_put_together_from_many_connections,
     keys_open_what_they_should,
+}
+
+// The other two ask the database for nothing but single rows.
+on_rough_connections! {
+    rough_on_postgres,
+    Postgres,
+    connections_that_break_lose_and_double_nothing,
 }
 
 /// What only a database server can do: go away and come back.
