@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::{Damage, Lost, Record, RepairError, Store};
+use store::{Damage, Lost, Need, Record, RepairError, Store};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use wire::{Lsn, ShardNo};
@@ -25,6 +25,8 @@ pub(super) struct RepairRequest {
     pub(super) shard: ShardNo,
     /// As an intact replica has it, verified.
     pub(super) record: Record,
+    /// Whether that one needs it.
+    pub(super) need: Need,
     pub(super) reply: RepairReply,
 }
 
@@ -111,11 +113,17 @@ impl Handle {
     ///
     /// # Errors
     /// When it was not; nothing is worse for it.
-    pub async fn repair(&self, shard: ShardNo, record: Record) -> Result<Repaired, RepairFailure> {
+    pub async fn repair(
+        &self,
+        shard: ShardNo,
+        record: Record,
+        need: Need,
+    ) -> Result<Repaired, RepairFailure> {
         let (reply, answer) = oneshot::channel();
         let request = RepairRequest {
             shard,
             record,
+            need,
             reply,
         };
         let sent = self.send(Command::Repair(Box::new(request)));

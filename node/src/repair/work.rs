@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use store::{Damage, ReadError, Reader, RepairError};
+use store::{Damage, Need, ReadError, Reader, Record, RepairError};
+use wire::limits::BLOCK_BYTES;
 use wire::{ContentId, Lsn, NodeName, ShardNo};
 
 use super::attempts::Attempts;
-use super::copies::{Copies, FetchError};
+use super::copies::{Copies, Copy, FetchError};
 use super::doubts::Doubts;
 use super::hashing::Hashing;
 use super::hints::Hints;
@@ -98,7 +99,7 @@ impl Work {
         self.add_nameless(replica, damage, &mut due).await;
         let mut any = false;
         for (lsn, content) in due.into_iter().take(RECORDS_PER_ROUND_MAX) {
-            match self.mend(replica, lsn).await {
+            match self.mend(replica, damage, lsn).await {
                 Ok((peer, Repaired::Written)) => {
                     any = true;
                     self.mended(shard, lsn, content);
@@ -303,6 +304,7 @@ impl Work {
     async fn mend(
         &self,
         replica: &ReplicaView,
+        damage: &Damage,
         lsn: Lsn,
     ) -> Result<(NodeName, Repaired), MendError> {
         let mut last = MendError::from(FetchError::Alone);
@@ -324,7 +326,8 @@ impl Work {
                     continue;
                 }
             };
-            match self.handle.repair(replica.shard, record).await {
+            let need = self.need(&copy, damage, &record).await;
+            match self.handle.repair(replica.shard, record, need).await {
                 Ok(repaired) => return Ok((copy.node, repaired)),
                 // Another replica's record may be the right one.
                 Err(error @ RepairFailure::Refused(RepairError::Foreign { .. })) => {
@@ -334,6 +337,25 @@ impl Work {
             }
         }
         Err(needed.map_or(last, MendError::Needed))
+    }
+
+    /// Whether a replica needs a record that it has. That counts only of small ones that are lost here: they
+    /// may lie in front of a large one, where it cannot be told whether they ever were here.
+    async fn need(&self, copy: &Copy, damage: &Damage, record: &Record) -> Need {
+        let head = &record.head;
+        let is_small = head.payload_bytes < BLOCK_BYTES as u64;
+        let mut lost = damage.lost.iter();
+        let is_lost = lost.any(|lost| lost.first <= head.lsn && head.lsn <= lost.last);
+        let Some(id) = ContentId::from_bytes(head.id)
+            .ok()
+            .filter(|_| is_small && is_lost)
+        else {
+            return Need::Unknown;
+        };
+        match self.copies.needed(copy, id).await {
+            Ok(lsns) if lsns.contains(&head.lsn) => Need::Certain,
+            Ok(_) | Err(_) => Need::Unknown,
+        }
     }
 }
 
@@ -376,8 +398,8 @@ fn is_absent(error: &MendError) -> bool {
 }
 
 #[cfg(test)]
-#[path = "dropped_tests.rs"]
-mod dropped;
+#[path = "said_tests.rs"]
+mod said;
 
 #[cfg(test)]
 mod tests {

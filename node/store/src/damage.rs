@@ -6,6 +6,22 @@ use wire::{ContentId, Lsn};
 
 use crate::record::layout::Lengths;
 
+/// A lost record, as an intact replica has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) lengths: Lengths,
+    pub(crate) need: Need,
+}
+
+/// Whether an intact replica needs a record that it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It does: then no log that covers its lsn has dropped it, or was not sent it.
+    Certain,
+    /// Nobody knows.
+    Unknown,
+}
+
 /// Known damage, as far as it was found: by reads, by a scrub, or when the log was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Damage {
@@ -60,8 +76,8 @@ pub(crate) struct KnownDamage {
     lost: BTreeMap<Lsn, Lsn>,
     /// Those of them of whose headers too little is left to tell all the contents.
     unnamed: BTreeMap<Lsn, Lsn>,
-    /// Of those that are lost, the lengths that intact replicas told.
-    lengths: BTreeMap<Lsn, Lengths>,
+    /// Of those that are lost, what intact replicas told.
+    told: BTreeMap<Lsn, Told>,
     /// Ids minted up to here may be among those, in milliseconds since 1970.
     lost_until_ms: u64,
     /// Places that nobody could pass: first and last lsn.
@@ -168,17 +184,17 @@ impl KnownDamage {
         lost.next_back().is_some_and(|(_, last)| *last > after)
     }
 
-    /// An intact replica has a record of these lengths: where it is lost here, that helps to find others.
-    pub(crate) fn learn(&mut self, lsn: Lsn, lengths: Lengths) {
+    /// An intact replica has this record: where it is lost here, its lengths help to find others.
+    pub(crate) fn learn(&mut self, lsn: Lsn, told: Told) {
         if self.is_lost_between(lsn.previous(), lsn.next()) {
-            self.lengths.insert(lsn, lengths);
+            self.told.insert(lsn, told);
         }
     }
 
-    /// The lengths of all records between these two; none unless each of them is lost, and was told of.
-    pub(crate) fn lengths_between(&self, after: Lsn, before: Lsn) -> Option<Vec<Lengths>> {
+    /// All records between these two; none unless each of them is lost, and was told of.
+    pub(crate) fn told_between(&self, after: Lsn, before: Lsn) -> Option<Vec<Told>> {
         let between = (after.next().0..before.0).map(Lsn);
-        between.map(|lsn| self.lengths.get(&lsn).copied()).collect()
+        between.map(|lsn| self.told.get(&lsn).copied()).collect()
     }
 
     /// The first lsn of the last places before or at `lsn` where records are lost or settled, one
@@ -222,7 +238,7 @@ impl KnownDamage {
     pub(crate) fn found(&mut self, lsn: Lsn) {
         take(&mut self.lost, lsn);
         take(&mut self.unnamed, lsn);
-        self.lengths.remove(&lsn);
+        self.told.remove(&lsn);
         if self.lost.is_empty() {
             self.suspects.clear();
         }

@@ -27,7 +27,7 @@ mod store;
 mod upkeep;
 
 pub use content::{Content, Describe, How, NewContent, Outcome};
-pub use damage::{Damage, DamagedContent, Lost};
+pub use damage::{Damage, DamagedContent, Lost, Need};
 pub use geometry::Geometry;
 pub use log::epochs::EpochStart;
 pub use log::recovery::{OpenError, Recovery};

@@ -21,12 +21,13 @@ impl DiskThread {
         let RepairRequest {
             shard,
             record,
+            need,
             reply,
         } = request;
         let Some(replica) = self.replicas.get_mut(&shard) else {
             return answer(reply, Err(RepairFailure::Gone));
         };
-        match replica.store.repair(record) {
+        match replica.store.repair_as(record, need) {
             Ok(chore) => {
                 self.repairs.0.insert(replica.opened, reply);
                 self.upkeep.add(replica.opened, chore);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use wire::{ContentId, Epoch, Lsn};
 
 use super::ChoreError;
+use crate::damage::{Need, Told};
 use crate::disk::Disk;
 use crate::fetch::{FetchError, Fetched, Patience};
 use crate::index::Place;
@@ -66,6 +67,7 @@ pub(super) struct Repair {
     commit: Lsn,
     segment: Arc<Segment>,
     record: Record,
+    need: Need,
 }
 
 #[derive(Debug)]
@@ -317,7 +319,15 @@ impl Repair {
     /// The record's place in a hole among what can be read, which it lies in.
     fn search_in(&self, hole: &Hole) -> Result<Spot, Failed> {
         let head = &self.record.head;
-        self.shared.damage().learn(head.lsn, head.lengths());
+        let told = Told {
+            lengths: head.lengths(),
+            need: match head.kind {
+                // Never left out.
+                Kind::Epoch => Need::Certain,
+                _ => self.need,
+            },
+        };
+        self.shared.damage().learn(head.lsn, told);
         // The only lsn that can be there, as they ascend.
         let is_alone = || {
             let next = hole.next.map(|(_, next)| next);
@@ -335,7 +345,7 @@ impl Repair {
     fn start_in_row(&self, hole: &Hole) -> Option<u64> {
         let (end, next) = hole.next?;
         let lsn = self.record.head.lsn;
-        let row = self.shared.damage().lengths_between(hole.last, next)?;
+        let row = self.shared.damage().told_between(hole.last, next)?;
         let before = lsn.0 - hole.last.next().0;
         let start = row::start_in(&row, &(hole.start..end), before as usize)?;
         // What is left of a header there may be anything, but not another one's of these.
@@ -387,6 +397,15 @@ impl Store {
     /// # Errors
     /// When the record is none of this log, or now is not the time.
     pub fn repair(&mut self, record: Record) -> Result<super::Chore, RepairError> {
+        self.repair_as(record, Need::Unknown)
+    }
+
+    /// As [`Store::repair`], of a record that is needed by the replica that it was asked of, or may not be:
+    /// that helps to find its place among others that are lost.
+    ///
+    /// # Errors
+    /// As [`Store::repair`].
+    pub fn repair_as(&mut self, record: Record, need: Need) -> Result<super::Chore, RepairError> {
         self.check()?;
         let head = &record.head;
         let (lsn, epoch) = (head.lsn, head.epoch);
@@ -411,6 +430,7 @@ impl Store {
             commit,
             segment,
             record,
+            need,
         }))))
     }
 
