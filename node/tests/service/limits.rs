@@ -54,8 +54,17 @@ async fn a_full_node_refuses_before_the_body_and_still_deletes() {
     cluster.stop().await;
 }
 
-// If this fails, a few stalled senders hold a node's memory and connections for ever.
+// If this fails, a sender is borne for ever, or not as long as one should be: each part says how. Both
+// at the same time: each waits until a node bears a pause no longer.
 #[tokio::test]
+async fn pauses_are_borne_by_what_was_sent() {
+    tokio::join!(
+        a_stalled_body_is_cut_off_and_hurts_nobody(),
+        who_sent_enough_may_pause(),
+    );
+}
+
+// If this fails, a few stalled senders hold a node's memory and connections for ever.
 async fn a_stalled_body_is_cut_off_and_hurts_nobody() {
     let cluster = Cluster::start(1).await;
     let (form, raw) = (cluster.mint(0).await, cluster.mint(0).await);
@@ -88,7 +97,6 @@ async fn a_stalled_body_is_cut_off_and_hurts_nobody() {
 }
 
 // If this fails, `slow-program | client upload -` is cut off at the program's first pause.
-#[tokio::test]
 async fn who_sent_enough_may_pause() {
     let cluster = Cluster::start(1).await;
     let (id, bytes) = (cluster.mint(0).await, noise(300_000, 15));
