@@ -286,6 +286,10 @@ async fn upload_a_part(dist: &Service) -> String {
 // If this fails, browsers that fell silent hold uploads for ever, or do not say why one failed.
 #[tokio::test]
 async fn an_upload_that_stalls_ends() {
+    tokio::join!(a_node_ends_it(), a_node_waits_for_ever());
+}
+
+async fn a_node_ends_it() {
     let dist = Service::start(Fresh::sqlite().config()).await;
     let mut node = FakeNode::start("node1").await;
     node.join(&dist).await;
@@ -296,10 +300,13 @@ async fn an_upload_that_stalls_ends() {
     assert!(refused.starts_with("HTTP/1.1 408 "), "{refused}");
     assert!(refused.contains("too slow for the node"), "{refused}");
     assert!(begun.elapsed() < nodes, "{:?}", begun.elapsed());
+    dist.stop().await;
+}
 
-    // A node that waits for ever, too.
-    node.is_hasty("nothing");
-    node.beat(&dist).await;
+async fn a_node_waits_for_ever() {
+    let dist = Service::start(Fresh::sqlite().config()).await;
+    let mut node = FakeNode::start("node1").await;
+    node.join(&dist).await;
     let silent = tokio::time::timeout(Duration::from_secs(30), upload_a_part(&dist));
     let (silent, ()) = tokio::join!(silent, async {
         // It stays a node that is heard meanwhile.

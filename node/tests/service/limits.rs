@@ -30,8 +30,8 @@ async fn a_full_node_refuses_before_the_body_and_still_deletes() {
         .ask(Method::PUT, 0, &format!("/store/{id}"))
         .body(pieces);
     match put.send().await {
-        Ok(answer) => assert_eq!(error(answer).await.code, Code::StorageFull),
-        // The answer was there before the body's end, and the connection was closed on the rest.
+        // The connection is closed on the rest: the answer's own body may be lost with it, or all of it.
+        Ok(answer) => assert_eq!(answer.status().as_u16(), Code::StorageFull.status()),
         Err(error) => assert!(error.is_request() || error.is_body(), "{error:?}"),
     }
     let gone = cluster.get(0, &format!("/retrieve/{id}")).await;
@@ -121,8 +121,8 @@ async fn who_sent_enough_may_pause() {
 async fn what_is_too_large_is_refused_at_once() {
     let cluster = Cluster::start(1).await;
     let id = cluster.mint(0).await;
-    let length = (1_u64 << 40) + 1;
-    for route in ["store", "describe"] {
+    let refused = async |route: &str| {
+        let length = (1_u64 << 40) + 1;
         let head =
             format!("PUT /{route}/{id} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
         let start = Instant::now();
@@ -136,7 +136,8 @@ async fn what_is_too_large_is_refused_at_once() {
         let answer = read_answer(stream).await;
         assert!([404, 413].contains(&answer.status), "{answer:?}");
         assert!(start.elapsed() < Duration::from_secs(6));
-    }
+    };
+    tokio::join!(refused("store"), refused("describe"));
     cluster.stop().await;
 }
 
