@@ -37,6 +37,13 @@ enum Cut {
     From(usize, u64),
 }
 
+/// What an index file tells of itself.
+struct Indexed {
+    bytes: u64,
+    /// The last lsn that it covers.
+    last: Lsn,
+}
+
 /// What comes after an item.
 enum Next {
     Item,
@@ -72,8 +79,8 @@ impl<'a> Loader<'a> {
         for (at, mut piece) in pieces.into_iter().enumerate() {
             let successor = firsts.get(at + 1).copied();
             self.report.segments += 1;
-            let (items, index_bytes) = self.items(&mut piece)?;
-            self.add_segment(&piece, successor, index_bytes)?;
+            let (items, index) = self.items(&mut piece)?;
+            self.add_segment(&piece, successor, index)?;
             if self.cut.is_none() {
                 self.load_items(items, successor, visit)?;
             }
@@ -81,9 +88,9 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// A segment's items, from its index file if it has one that is whole; and the length of that
-    /// file. Any other is removed, so that it is made again.
-    fn items(&mut self, piece: &mut Surveyed) -> Result<(Vec<Item>, Option<u64>), OpenError> {
+    /// A segment's items, from its index file if it has one that is whole; and what that file tells
+    /// of itself. Any other is removed, so that it is made again.
+    fn items(&mut self, piece: &mut Surveyed) -> Result<(Vec<Item>, Option<Indexed>), OpenError> {
         let opening = self.opening;
         if let Some(items) = piece.items.take() {
             self.report.scanned += 1;
@@ -92,10 +99,14 @@ impl<'a> Loader<'a> {
         }
         match SegmentIndex::load(&**opening.disk, opening.dir, opening.log, piece.name) {
             Some(index) => {
-                let (commit, bytes) = (index.commit, index.bytes());
+                let commit = index.commit;
+                let indexed = Indexed {
+                    bytes: index.bytes(),
+                    last: index.last,
+                };
                 let records = index.entries.into_iter();
                 let items = records.map(|entry| Item::Record(entry, commit)).collect();
-                Ok((items, Some(bytes)))
+                Ok((items, Some(indexed)))
             }
             None => {
                 self.report.scanned += 1;
@@ -111,7 +122,7 @@ impl<'a> Loader<'a> {
         &mut self,
         piece: &Surveyed,
         successor: Option<Lsn>,
-        index_bytes: Option<u64>,
+        index: Option<Indexed>,
     ) -> Result<(), OpenError> {
         let opening = self.opening;
         let length = opening.disk("measure a segment", piece.file.len())?;
@@ -119,7 +130,11 @@ impl<'a> Loader<'a> {
         let segment = Arc::new(Segment::new(number, piece.name, Arc::clone(&piece.file)));
         let mut state = SegmentState::empty(segment);
         state.length = state.length.max(length);
-        state.index_bytes = index_bytes;
+        if let Some(index) = index {
+            state.index_bytes = Some(index.bytes);
+            // Of what is missing at its end it was known, when it was sealed, that nothing needs it.
+            state.last = state.last.max(index.last);
+        }
         match piece.header {
             Some(header) => {
                 self.log.horizon = self.log.horizon.max(header.horizon);
