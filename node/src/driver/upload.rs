@@ -28,12 +28,9 @@ pub struct Upload {
     id: ContentId,
     how: How,
     promise: Promise,
-    /// Apart: it has 2 KiB, and an upload is moved from task to task.
-    blake3: Box<blake3::Hasher>,
+    blake3: blake3::Hasher,
     sha256: Option<Sha256>,
     filling: BytesMut,
-    /// Bytes that are to come, as far as the sender said.
-    expected: u64,
     /// Bytes received.
     size: u64,
     /// Bytes handed over in chunks.
@@ -109,10 +106,9 @@ impl Upload {
             id,
             how,
             promise,
-            blake3: Box::default(),
+            blake3: blake3::Hasher::new(),
             sha256: expected.sha256.map(|_| Sha256::new()),
             filling: BytesMut::new(),
-            expected: length,
             size: 0,
             sent: 0,
             upload: None,
@@ -139,11 +135,6 @@ impl Upload {
             self.blake3.update(now);
             if let Some(sha256) = &mut self.sha256 {
                 sha256.update(now);
-            }
-            if self.filling.is_empty() {
-                let left = usize::try_from(self.expected.saturating_sub(self.sent));
-                let left = left.unwrap_or(CHUNK_BYTES_MAX).min(CHUNK_BYTES_MAX);
-                self.filling.reserve(left.max(now.len()));
             }
             self.filling.extend_from_slice(now);
             piece = later;
