@@ -235,6 +235,9 @@ impl ShardListing {
             self.view.gauge.listing_goes_on();
             return;
         }
+        if let Place::Walk(walk) = &self.place {
+            self.shows_all &= !(outcome.applied && walk.ended);
+        }
         let measures = self.view.gauge.measures();
         if measures.can_follow(outcome.listed) && !self.shows_all {
             self.overtaken = Overtaken::No;
@@ -249,7 +252,6 @@ impl ShardListing {
                 shard = %self.view.shard, listed = %outcome.listed, %at, again = was_walk,
                 "the catalog cannot follow the log: it is shown everything that lives"
             );
-            self.shows_all = false;
             let live = self.view.reader.live(at.lsn);
             self.place = Place::Walk(Walk {
                 after: outcome.listed,

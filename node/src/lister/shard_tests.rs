@@ -449,6 +449,34 @@ fn a_step_without_rows_does_not_end_a_walk() {
     assert_eq!(catalog.rows, rig.live);
 }
 
+// If this fails, a catalog that is to be shown everything keeps the rows of what is gone, because a step of
+// that was lost on its way.
+#[test]
+fn a_walk_of_which_a_step_was_lost_is_walked_again() {
+    for steps in 0..2 {
+        let mut rig = Rig::new(8);
+        let kept = ContentId::mint(ShardNo(1), rig.now_ms, 1);
+        rig.put(kept, How::Create, "kept".to_owned());
+        rig.commit();
+        let (mut way, mut catalog) = (Way::default(), Catalog::default());
+        rig.finish(&mut way, &mut catalog);
+        let gone = ContentId::mint(ShardNo(1), rig.now_ms, 2);
+        let row = catalog.rows[&kept].clone();
+        catalog.rows.insert(gone, row);
+        rig.listing.show_all();
+        while !matches!(rig.listing.place, Place::Walk(_)) {
+            rig.exchange(&mut way, &mut catalog, 0);
+        }
+        for _ in 0..steps {
+            rig.exchange(&mut way, &mut catalog, 0);
+        }
+        rig.listing.lost();
+        rig.finish(&mut way, &mut catalog);
+        assert_eq!(catalog.rows, rig.live, "after {steps} steps");
+        assert_eq!(rig.finish(&mut way, &mut catalog), 0, "once");
+    }
+}
+
 // If this fails, a distributor that leaves a part out of its answer is asked without a pause.
 #[test]
 fn a_part_that_was_left_out_of_the_answer_waits() {
