@@ -149,11 +149,15 @@ impl FakeNode {
 
     /// Registers, makes its shard, and waits until it is used.
     pub(crate) async fn join(&mut self, dist: &Service) -> ShardNo {
-        let name = self.name.to_string();
         dist.until(async || {
             self.obey(dist).await;
-            let is_up = dist.json("/nodes").await["nodes"][&name]["health"] == "up";
-            is_up && !self.heartbeat.replicas.is_empty()
+            !self.heartbeat.replicas.is_empty()
+        })
+        .await;
+        let name = self.name.to_string();
+        dist.until(async || {
+            self.beat(dist).await;
+            dist.json("/nodes").await["nodes"][&name]["health"] == "up"
         })
         .await;
         self.heartbeat.replicas.last().expect("a replica").shard
