@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode};
 use store::Lost;
 use wire::integrity::LostRecords;
@@ -13,7 +12,7 @@ use wire::{Code, ErrorBody, Lsn, NodeName, ShardNo, routes};
 
 use crate::driver::repair::{lost_places, records_in};
 use crate::driver::table::ReplicaView;
-use crate::membership::distributors::NewError;
+use crate::membership::distributors::{NewError, key_headers};
 use crate::membership::heartbeat::Map;
 
 /// How long a connection may take.
@@ -50,14 +49,8 @@ impl Others {
         map: Map,
         cluster_key: Option<&str>,
     ) -> Result<Others, NewError> {
-        let mut headers = HeaderMap::new();
-        if let Some(key) = cluster_key {
-            let mut value = HeaderValue::from_str(key).map_err(|_| NewError::Key)?;
-            value.set_sensitive(true);
-            headers.insert(routes::CLUSTER_KEY_HEADER, value);
-        }
         let client = Client::builder()
-            .default_headers(headers)
+            .default_headers(key_headers(cluster_key)?)
             .connect_timeout(CONNECT_TIME_MAX)
             .timeout(ANSWER_TIME_MAX)
             .no_proxy()

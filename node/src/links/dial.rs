@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Body, Client};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -13,7 +13,7 @@ use wire::{NodeName, routes};
 
 use super::inbox::{self, LinkError};
 use super::{Exchange, LinkGuard, NODE_HEADER};
-use crate::membership::distributors::NewError;
+use crate::membership::distributors::{NewError, key_headers};
 use crate::membership::heartbeat::Map;
 
 /// How often the shard map is looked at for peers.
@@ -42,12 +42,7 @@ impl Dialer {
         map: Map,
         cluster_key: Option<&str>,
     ) -> Result<Dialer, NewError> {
-        let mut headers = HeaderMap::new();
-        if let Some(key) = cluster_key {
-            let mut value = HeaderValue::from_str(key).map_err(|_| NewError::Key)?;
-            value.set_sensitive(true);
-            headers.insert(routes::CLUSTER_KEY_HEADER, value);
-        }
+        let mut headers = key_headers(cluster_key)?;
         let name = HeaderValue::from_str(exchange.name.as_str()).map_err(|_| NewError::Key)?;
         headers.insert(HeaderName::from_static(NODE_HEADER), name);
         let client = Client::builder()

@@ -32,6 +32,20 @@ pub enum NewError {
     Client(#[from] reqwest::Error),
 }
 
+/// The headers by which a member of the cluster is known to the others: its key, if there is one.
+///
+/// # Errors
+/// When the key cannot be a header.
+pub(crate) fn key_headers(cluster_key: Option<&str>) -> Result<HeaderMap, NewError> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = cluster_key {
+        let mut value = HeaderValue::from_str(key).map_err(|_| NewError::Key)?;
+        value.set_sensitive(true);
+        headers.insert(routes::CLUSTER_KEY_HEADER, value);
+    }
+    Ok(headers)
+}
+
 /// Why no distributor did what it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -81,13 +95,8 @@ impl Distributors {
         cluster_key: Option<&str>,
         deadline: Duration,
     ) -> Result<Self, NewError> {
-        let mut headers = HeaderMap::new();
+        let mut headers = key_headers(cluster_key)?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(key) = cluster_key {
-            let mut value = HeaderValue::from_str(key).map_err(|_| NewError::Key)?;
-            value.set_sensitive(true);
-            headers.insert(routes::CLUSTER_KEY_HEADER, value);
-        }
         if rustls::crypto::ring::default_provider()
             .install_default()
             .is_err()

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Response, StatusCode};
 use store::Record;
 use wire::limits::CHUNK_BYTES_MAX;
 use wire::shard::ShardRecord;
 use wire::{ContentId, Lsn, NodeName, ShardNo, routes};
 
-use crate::membership::distributors::NewError;
+use crate::membership::distributors::{NewError, key_headers};
 use crate::membership::heartbeat::Map;
 
 /// How long a connection may take.
@@ -77,14 +76,8 @@ impl Copies {
         map: Map,
         cluster_key: Option<&str>,
     ) -> Result<Copies, NewError> {
-        let mut headers = HeaderMap::new();
-        if let Some(key) = cluster_key {
-            let mut value = HeaderValue::from_str(key).map_err(|_| NewError::Key)?;
-            value.set_sensitive(true);
-            headers.insert(routes::CLUSTER_KEY_HEADER, value);
-        }
         let client = Client::builder()
-            .default_headers(headers)
+            .default_headers(key_headers(cluster_key)?)
             .connect_timeout(CONNECT_TIME_MAX)
             .timeout(ANSWER_TIME_MAX)
             .tcp_nodelay(true)
